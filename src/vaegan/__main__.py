@@ -1,0 +1,6 @@
+"""python -m vaegan."""
+
+from vaegan.cli import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,111 @@
+"""The command line: a thin face of the package. typer and rich live only here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from vaegan.cli.demo import demo
+from vaegan.cli.info import info
+from vaegan.cli.interpolate import interpolate
+from vaegan.cli.preprocess import preprocess
+from vaegan.cli.sample import sample
+from vaegan.cli.train_gan import train_gan
+from vaegan.cli.train_vae import train_vae
+from vaegan.errors import Interrupted, VaeganError, reason
+from vaegan.version import __version__
+
+COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, info)
+
+app = typer.Typer(
+    name="vaegan",
+    help="A folder of faces goes in; a VAE learns it, its decoder becomes a GAN's generator, and new faces come out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for command in COMMANDS:
+    app.command(command.__name__.replace("_", "-"))(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"vaegan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _debugging() -> bool:
+    return os.environ.get("VAEGAN_DEBUG", "") not in ("", "0")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Interrupted; training asks for something gentler."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted("interrupted")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name) and return its exit status.
+
+    0 done, 1 an error that the user can mend, 2 usage, 130 interrupted with the state saved.
+    """
+    try:
+        with _interruptible():
+            app(args=None if argv is None else list(argv), prog_name="vaegan")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (VaeganError, Interrupted) as error:
+        if _debugging():
+            raise
+        _say(f"error: {error}" if isinstance(error, VaeganError) else str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if _debugging():
+            raise
+        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+            _say(f"error: out of memory ({reason(error)[:120]}): try a smaller --batch-size or --preset")
+        else:
+            _say(f"error: {type(error).__name__}: {reason(error)[:300]} (a bug in vaegan; VAEGAN_DEBUG=1 shows where)")
+        return 1
+    return 0
+
+
+def entry() -> None:
+    """Run the console script."""
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Arguments that commands share: the checkpoint that was meant, and lists of seeds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from vaegan.cli.reporting import duration
+from vaegan.errors import UsageError, VaeganError
+from vaegan.events import Emit, Note
+
+MAX_SEEDS = 1_000_000
+
+
+def checkpoint(path: Path | None, emit: Emit) -> Path:
+    """Return `path`, or the newest GAN (else VAE) run under runs/, told. Raises VaeganError where there is none."""
+    if path is not None:
+        return path
+    from vaegan.run import Run, newest_run
+
+    found = newest_run(Path("runs"), ("gan", "vae"))
+    if found is None:
+        raise VaeganError("no trained run under runs/: train one with vaegan train-vae, or name a checkpoint")
+    age = duration(max(0.0, time.time() - Run(found).weights.stat().st_mtime))
+    emit(Note(f"Using {found}, trained {age} ago"))
+    return found
+
+
+def label(weights: Path) -> str:
+    """Short name of a weights file for file names: run, run-step-0001000, or the file's own."""
+    parent = weights.parent
+    if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
+        return f"{parent.parent.parent.resolve().name}-{parent.name}"
+    return parent.resolve().name if weights.name == "model.safetensors" else weights.stem
+
+
+def seeds(text: str) -> list[int]:
+    """Read "0-63" or "3,17,20-25". Raises UsageError."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            start, end = int(first), int(last if dash else first)
+        except ValueError:
+            raise UsageError(f"--seeds {text}: expected numbers and ranges such as 0-63 or 3,17,20-25") from None
+        if end < start or end - start >= MAX_SEEDS or end >= 2**31:
+            raise UsageError(f"--seeds {text}: {part.strip()} is no range of at most {MAX_SEEDS:,} seeds under 2^31")
+        found += range(start, end + 1)
+    return found
+
+
+def named(values: list[int]) -> str:
+    """Seeds as part of a file name: 0-63 for a range, else the first few."""
+    if len(values) > 1 and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]}-{values[-1]}"
+    return "-".join(map(str, values[:6])) + ("-etc" if len(values) > 6 else "")

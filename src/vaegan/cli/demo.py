@@ -1,0 +1,46 @@
+"""vaegan demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaegan.cli.options import Device, Force, Json, Quiet, takes
+from vaegan.cli.reporting import reporting, results
+from vaegan.config import build
+from vaegan.errors import UsageError
+from vaegan.settings import DemoSettings
+
+
+@takes(DemoSettings)
+def demo(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where everything goes.", show_default="./vaegan-demo")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="With --faces-only: where the faces go.", show_default="DIR/faces"),
+    ] = None,
+    faces_only: Annotated[bool, typer.Option("--faces-only", help="Draw the faces and stop.")] = False,
+    device: Device = "auto",
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    *,
+    options: dict[str, Any],
+) -> None:
+    """Draw comic faces, then run the whole pipeline on them."""
+    settings = build(DemoSettings, options)
+    if out is not None and not faces_only:
+        raise UsageError(f"--out {out} goes with --faces-only; the whole demo goes to DIR: vaegan demo {out}")
+    place = directory or Path("vaegan-demo")
+    with reporting(quiet) as emit:
+        from vaegan.demo import draw, run_demo
+
+        if faces_only:
+            made = {"faces": draw(out or place / "faces", settings.n, settings.seed, force, emit)}
+        else:
+            made = run_demo(place, settings, device, force, emit)
+    results(made, json)

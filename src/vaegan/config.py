@@ -1,0 +1,188 @@
+"""Options, declared once: a field of a frozen dataclass is the flag, its help, its check and its saved form.
+
+Standard library only, so that `vaegan --help` can build every command line without importing torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, TypeVar
+
+from vaegan.errors import UsageError
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option beside its name, type and default.
+
+    `choices` is a tuple of names, or "module:NAME", a registry read when it is needed; `fixed` options decide
+    what a run is and cannot change when it is resumed; `count` options also take "300k" and "1.5M"; `shown`
+    is what help says of a default that is worked out later.
+    """
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] | str | None = None
+    fixed: bool = True
+    count: bool = False
+    shown: str | None = None
+
+    def names(self) -> tuple[str, ...] | None:
+        """Return the allowed names, or None where any value of the type will do."""
+        if isinstance(self.choices, str):
+            module, _, name = self.choices.partition(":")
+            return tuple(getattr(import_module(module), name))
+        return self.choices
+
+
+def option(default: Any, help: str, **limits: Any) -> Any:
+    """Declare an option: the default, one sentence of help, and the limits of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, **limits)})
+
+
+@dataclass(frozen=True)
+class OptionField:
+    """An option as the command line needs it: its name, its plain type and its declaration."""
+
+    name: str
+    type: type
+    optional: bool
+    default: Any
+    option: Option
+
+    @property
+    def flag(self) -> str:
+        """The option as typed by a user, e.g. --batch-size."""
+        return flag_of(self.name)
+
+
+def flag_of(name: str) -> str:
+    """Return how an option is typed: "batch_size" is --batch-size, "n" is -n."""
+    return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
+
+
+def options_of(settings: type) -> dict[str, OptionField]:
+    """Return the options of a settings class by name, in the order of declaration."""
+    hints = typing.get_type_hints(settings)
+    found = {}
+    for field in dataclasses.fields(settings):
+        parts = [part for part in typing.get_args(hints[field.name]) if part is not types.NoneType]
+        optional = bool(parts)
+        plain = parts[0] if parts else hints[field.name]
+        found[field.name] = OptionField(field.name, plain, optional, field.default, field.metadata["option"])
+    return found
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number with an optional k or M: "300k" is 300000. Raises ValueError."""
+    text = text.strip().replace("_", "").replace(",", "")
+    factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
+    value = float(text[:-1] if factor > 1 else text) * factor
+    if not math.isfinite(value) or value != int(value):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(value)
+
+
+def _expected(field: OptionField) -> str:
+    words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[field.type]
+    limits = []
+    if field.option.min is not None:
+        limits.append(f"at least {field.option.min:g}")
+    if field.option.above is not None:
+        limits.append(f"above {field.option.above:g}")
+    if field.option.max is not None:
+        limits.append(f"at most {field.option.max:g}")
+    return words + (f", {' and '.join(limits)}" if limits else "")
+
+
+def _convert(field: OptionField, value: Any) -> Any:
+    """Turn a value from a flag, a file or Python into the field's type. Raises ValueError or TypeError."""
+    if field.type is bool or isinstance(value, bool):
+        if field.type is not bool or not isinstance(value, bool):
+            raise TypeError
+        return value
+    if field.option.count and isinstance(value, str):
+        return parse_count(value)
+    if field.type is int and (not isinstance(value, (int, float)) or value != int(value)):
+        raise TypeError
+    if field.type is float and (not isinstance(value, (int, float)) or not math.isfinite(value)):
+        raise TypeError
+    if field.type is str and not isinstance(value, str):
+        raise TypeError
+    return field.type(value)
+
+
+def check(field: OptionField, value: Any) -> Any:
+    """Return `value` as the option's type. Raises UsageError naming the flag, the value and what it takes."""
+    if value is None and field.optional:
+        return None
+    try:
+        value = _convert(field, value)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(f"{field.flag} {value}: expected {_expected(field)}") from None
+    names = field.option.names()
+    if names is not None and value not in names:
+        near = get_close_matches(str(value), names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{field.flag} {value}: expected one of {', '.join(names)}{hint}")
+    if names is None and field.type in (int, float):
+        limits = field.option
+        low = limits.min is not None and value < limits.min
+        low = low or (limits.above is not None and value <= limits.above)
+        if low or (limits.max is not None and value > limits.max):
+            raise UsageError(f"{field.flag} {value}: expected {_expected(field)}")
+    return value
+
+
+def build(settings: type[S], *layers: Mapping[str, Any]) -> S:
+    """Make settings from layers of values, the later ones winning. Raises UsageError for what cannot be."""
+    fields = options_of(settings)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in fields:
+                near = get_close_matches(name, fields, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise UsageError(f"unknown option {name!r}{hint}")
+            values[name] = check(fields[name], value)
+    return settings(**values)
+
+
+def replace_defaults(settings: S, values: Mapping[str, Any]) -> S:
+    """Return `settings` with the options that are still None taken from `values`."""
+    empty = {name: value for name, value in values.items() if getattr(settings, name) is None}
+    return build(type(settings), dataclasses.asdict(settings), empty)  # type: ignore[call-overload]
+
+
+def contradictions(settings: type, saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the flags given now whose fixed options were saved with another value."""
+    fields = options_of(settings)
+    return [
+        name
+        for name, value in given.items()
+        if fields[name].option.fixed and name in saved and check(fields[name], value) != saved[name]
+    ]
+
+
+def known(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a file's values those that are options of `settings`."""
+    fields = options_of(settings)
+    return {name: value for name, value in values.items() if name in fields}
+
+
+def only_one(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise UsageError when more than one of the options `names` was given."""
+    given = [flag_of(name) for name in names if values.get(name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} contradict each other: give one of them")

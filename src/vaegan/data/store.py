@@ -1,0 +1,160 @@
+"""A prepared set on disk: set.json, shards of uint8 pictures, manifest.jsonl and a contact sheet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaegan.errors import VaeganError, reason
+from vaegan.files import read_json, recover, write_json
+
+FORMAT_VERSION = 1
+SHARD_ROWS = 8192
+TRAIN, HELD_OUT = 0, 1
+SPLITS = ("train", "held-out")
+
+
+def shard_name(index: int) -> str:
+    """Name of the index-th shard."""
+    return f"images-{index:05d}.safetensors"
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """An open prepared set. The pictures are read by `load`."""
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return int(self.info["size"])
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return int(self.info["channels"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every picture and its split: equal exactly when two sets train alike."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures are in the `train` and `held-out` splits, and how many files were `skipped`."""
+        return dict(self.info["counts"])
+
+    def load(self) -> tuple[Tensor, Tensor]:
+        """Read everything: (train, held-out), each uint8 [N, C, S, S]. Raises VaeganError on damage."""
+        shape = (self.channels, self.size, self.size)
+        train, held_out = [], []
+        for index in range(int(self.info["shards"])):
+            images, split = _read_shard(self.path / shard_name(index), shape)
+            train.append(images[split == TRAIN])
+            held_out.append(images[split == HELD_OUT])
+        if sum(map(len, train)) != self.counts["train"] or sum(map(len, held_out)) != self.counts["held-out"]:
+            raise VaeganError(f"{self.path} is damaged: its shards do not hold what set.json says; prepare it again")
+        return torch.cat(train), torch.cat(held_out)
+
+
+def _read_shard(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = tuple(file.get_slice("images").get_shape())
+            if len(found) != 4 or found[1:] != shape or found[0] > SHARD_ROWS:
+                raise VaeganError(f"{path} is damaged: pictures of shape {found}, expected {shape}")
+            images, split = file.get_tensor("images"), file.get_tensor("split")
+    except (OSError, SafetensorError, KeyError) as error:
+        raise VaeganError(f"{path} is damaged ({reason(error)}): prepare the set again") from error
+    if images.dtype != torch.uint8 or split.dtype != torch.uint8 or split.shape != (len(images),):
+        raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the set again")
+    return images, split
+
+
+def is_prepared(path: Path) -> bool:
+    """Say whether `path` looks like a prepared set."""
+    return (path / "set.json").is_file()
+
+
+def open_set(path: Path) -> PreparedSet:
+    """Open the prepared set at `path`. Raises VaeganError, with the command that would make one, otherwise."""
+    recover(path)
+    if not path.exists():
+        raise VaeganError(f"{path} does not exist; make a prepared set with: vaegan preprocess FOLDER --out {path}")
+    if not is_prepared(path):
+        raise VaeganError(f"{path} is not a prepared set; make one with: vaegan preprocess {path}")
+    info = read_json(path / "set.json")
+    version = info.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise VaeganError(f"{path / 'set.json'} is damaged: format_version {version!r}; prepare the set again")
+    if version > FORMAT_VERSION:
+        raise VaeganError(f"{path} has format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
+    counts = info.get("counts")
+    whole = all(isinstance(info.get(key), int) for key in ("size", "channels", "shards"))
+    if not whole or not isinstance(counts, dict) or not isinstance(info.get("fingerprint"), str):
+        raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the set again")
+    if not all(isinstance(counts.get(split), int) for split in SPLITS):
+        raise VaeganError(f"{path / 'set.json'} is damaged: counts are missing; prepare the set again")
+    return PreparedSet(path, info)
+
+
+def write_set(place: Path, pictures: Iterable[Tensor], splits: list[int], info: dict[str, Any]) -> None:
+    """Write shards and set.json into the directory `place`.
+
+    pictures: uint8 [C, S, S] each, as many as `splits` (0 train, 1 held-out); info: what else set.json says.
+    """
+    digest = hashlib.sha256()
+    shards, waiting, row = 0, [], 0
+    for picture in pictures:
+        waiting.append(picture)
+        if len(waiting) == SHARD_ROWS:
+            _write_shard(place, shards, waiting, splits[row : row + len(waiting)], digest)
+            row, shards, waiting = row + len(waiting), shards + 1, []
+    if waiting or not shards:
+        _write_shard(place, shards, waiting, splits[row : row + len(waiting)], digest)
+        shards += 1
+    counts = {name: splits.count(number) for number, name in enumerate(SPLITS)}
+    counts["skipped"] = int(info.pop("skipped", 0))
+    write_json(
+        place / "set.json",
+        {
+            "format_version": FORMAT_VERSION,
+            **info,
+            "counts": counts,
+            "shards": shards,
+            "fingerprint": digest.hexdigest(),
+        },
+    )
+
+
+def _write_shard(place: Path, index: int, pictures: list[Tensor], splits: list[int], digest: Any) -> None:
+    images = torch.stack(pictures)
+    split = torch.tensor(splits, dtype=torch.uint8)
+    digest.update(images.numpy())
+    digest.update(bytes(splits))
+    save_file({"images": images, "split": split}, place / shard_name(index))
+
+
+def write_manifest(place: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write manifest.jsonl: a JSON object per source file."""
+    with (place / "manifest.jsonl").open("w", encoding="utf-8") as file:
+        for line in lines:
+            # surrogates stand for bytes that are no UTF-8 in a file's name: escape them
+            file.write(json.dumps(line, ensure_ascii=True) + "\n")
+
+
+def newest_set(root: Path) -> Path | None:
+    """Return the prepared set directly under `root` that was written last, if any."""
+    found = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
+    return max(found, key=lambda path: (path / "set.json").stat().st_mtime, default=None)

@@ -1,0 +1,28 @@
+"""The errors that a user can meet: one line each, naming the value, what was expected, what to do next."""
+
+
+class VaeganError(Exception):
+    """Something the user can mend. The message is one line; the CLI prints it and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(VaeganError):
+    """An option or argument that cannot be meant: exit status 2, as for any misuse of a command line."""
+
+    exit_code = 2
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived and everything worth keeping is saved: exit status 130.
+
+    Not an `Exception`, so that no handler for broken files or full disks swallows it.
+    """
+
+    exit_code = 130
+
+
+def reason(error: BaseException) -> str:
+    """Return the shortest human sentence for an operating-system or library error, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -1,0 +1,137 @@
+"""Writing files so that a kill at any instant leaves the old state or the new one, never half of one.
+
+Everything is written beside its place under a temporary name, flushed to the disk, then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vaegan.errors import VaeganError, reason
+
+TEMPORARY = ".partial-"
+ASIDE = ".replaced-"
+
+
+def _flush(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_directory(path: Path) -> None:
+    """Force a directory's entries to the disk, where the system can (Windows cannot and need not)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it, then rename it into place.
+
+    durable: wait for the disk; False for the many small files that a power cut may cost, since they can be drawn again.
+
+    Raises VaeganError when the disk refuses (full, read-only, no permission); `path` is then as it was.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        if durable:
+            _flush(temporary)
+        temporary.replace(path)
+        if durable:
+            _flush_directory(path.parent)
+    except OSError as error:
+        raise VaeganError(f"cannot write {path}: {reason(error)}; nothing that was there is lost") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write `content` to `path` atomically; `durable` as in `write_atomically`."""
+    write_atomically(path, lambda place: place.write_bytes(content), durable)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises VaeganError when it is missing, broken, or not an object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VaeganError(f"cannot read {path}: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise VaeganError(f"{path} is damaged: not valid JSON ({reason(error)})") from error
+    if not isinstance(value, dict):
+        raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+@contextlib.contextmanager
+def directory_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`; when the block ends well it becomes `path`.
+
+    A directory that is there is replaced whole: it is set aside first, and `recover` brings it back should the
+    process be killed between the two renames. When the block raises, the temporary directory is removed.
+    """
+    recover(path)
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _flush_directory(temporary)
+        old = _set_aside(path)
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+        _flush_directory(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise VaeganError(f"cannot write {path}: {reason(error)}; nothing that was there is lost") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(f"{ASIDE}{path.name}")
+
+
+def recover(path: Path) -> None:
+    """Bring back a directory that was set aside by a process that was killed before its successor was there."""
+    if not path.exists() and _set_aside(path).is_dir():
+        with contextlib.suppress(OSError):
+            _set_aside(path).rename(path)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what an earlier, killed process left half-written in `directory`."""
+    for leftover in directory.glob(f"{TEMPORARY}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

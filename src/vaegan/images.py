@@ -1,0 +1,104 @@
+"""Tensors to pictures and back, grids, and picture files that say which tool made them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from vaegan.errors import VaeganError
+from vaegan.files import write_bytes
+
+SIGNATURE = "vaegan"
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """uint8 [..., H, W] in 0..255 -> float32 in [-1, 1]."""
+    return pictures.float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """float [..., H, W] in [-1, 1] (clamped) -> uint8 in 0..255."""
+    return pictures.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def from_pil(picture: Image.Image) -> Tensor:
+    """An RGB or L picture -> uint8 [C, H, W]."""
+    channels = len(picture.getbands())
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.view(picture.height, picture.width, channels).permute(2, 0, 1).contiguous()
+
+
+def to_pil(picture: Tensor) -> Image.Image:
+    """uint8 [C, H, W], C of 1 or 3 -> a picture of mode L or RGB."""
+    channels, height, width = picture.shape
+    content = bytes(picture.permute(1, 2, 0).contiguous().cpu().flatten().numpy())
+    return Image.frombytes("L" if channels == 1 else "RGB", (width, height), content)
+
+
+def grid(pictures: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
+    """uint8 [N, C, H, W] -> one uint8 [C, H', W'] sheet, white between, near-square unless told."""
+    from torchvision.utils import make_grid
+
+    columns = columns or max(1, round(len(pictures) ** 0.5 + 0.499))
+    sheet = make_grid(pictures.cpu(), nrow=columns, padding=padding, pad_value=255)
+    cut: Tensor = sheet[: pictures.shape[1]]
+    return cut
+
+
+def enlarge(pictures: Tensor, factor: int) -> Tensor:
+    """Repeat every pixel of [..., H, W] `factor` times both ways."""
+    return pictures.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+
+def png_bytes(picture: Image.Image, note: str = "") -> bytes:
+    """Encode a PNG that carries this tool's name and `note` (what made it) as text."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", SIGNATURE)
+    if note:
+        info.add_itxt("Comment", note)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info, compress_level=6)
+    return buffer.getvalue()
+
+
+def save_png(picture: Tensor, path: Path, note: str = "", durable: bool = True) -> None:
+    """Write uint8 [C, H, W] as a PNG, atomically. Raises VaeganError when the disk refuses."""
+    write_bytes(path, png_bytes(to_pil(picture), note), durable)
+
+
+def save_gif(frames: Tensor, path: Path, fps: float, note: str = "") -> None:
+    """Write uint8 [N, C, H, W] as an endless animated GIF, atomically; GIF times are hundredths of a second."""
+    pictures = [to_pil(frame).quantize(256) if frame.shape[0] == 3 else to_pil(frame) for frame in frames]
+    buffer = io.BytesIO()
+    pictures[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=max(20, round(100 / fps) * 10),
+        loop=0,
+        comment=f"{SIGNATURE}: {note}".encode(),
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def is_ours(path: Path) -> bool:
+    """Say whether a picture file was made by this tool (and may be replaced by it)."""
+    try:
+        with Image.open(path) as picture:
+            comment = picture.info.get("comment", b"")
+            return picture.info.get("Software") == SIGNATURE or comment.startswith(SIGNATURE.encode())
+    except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def refuse_foreign(paths: Sequence[Path], force: bool) -> None:
+    """Raise VaeganError if one of `paths` exists and this tool did not make it, unless `force`."""
+    for path in paths:
+        if path.exists() and not force and not is_ours(path):
+            raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")

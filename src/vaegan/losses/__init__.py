@@ -1,0 +1,1 @@
+"""Losses and augmentations: pure functions of tensors, in registries."""

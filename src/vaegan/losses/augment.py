@@ -1,0 +1,75 @@
+"""Differentiable augmentations of what the discriminator sees (DiffAugment, Zhao et al. 2020, arXiv 2006.10738).
+
+Real and generated pictures get the same treatment, and gradients flow through it to the generator. Every function
+takes pictures float [B, C, S, S] and uniform random numbers in [0, 1), float [B, 4].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vaegan.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Augmentation = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def colour(pictures: Tensor, chance: Tensor) -> Tensor:
+    """Brightness +-0.5, saturation x0..2, contrast x0.5..1.5 (2006.10738, section 4)."""
+    brightness, saturation, contrast = (chance[:, k, None, None, None] for k in range(3))
+    x = pictures + (brightness - 0.5)
+    grey = x.mean(1, keepdim=True)
+    x = (x - grey) * (saturation * 2) + grey
+    centre = x.mean((1, 2, 3), keepdim=True)
+    return (x - centre) * (contrast + 0.5) + centre
+
+
+def translation(pictures: Tensor, chance: Tensor) -> Tensor:
+    """Shift by up to an eighth of the side both ways; what comes in is zero."""
+    import torch
+
+    size = pictures.shape[-1]
+    reach = size // 8
+    shift = (chance[:, :2] * (2 * reach + 1)).floor().long() - reach
+    place = torch.arange(size, device=pictures.device)
+    rows = place[None] + shift[:, :1]
+    columns = place[None] + shift[:, 1:2]
+    inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
+    index = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+    moved = pictures.permute(0, 2, 3, 1)[
+        index, rows.clamp(0, size - 1)[:, :, None], columns.clamp(0, size - 1)[:, None]
+    ]
+    return (moved * inside[..., None]).permute(0, 3, 1, 2)
+
+
+def cutout(pictures: Tensor, chance: Tensor) -> Tensor:
+    """Blank a square of half the side whose centre lies anywhere in the picture."""
+    import torch
+
+    size = pictures.shape[-1]
+    place = torch.arange(size, device=pictures.device)
+    centre = (chance[:, 2:4] * size).floor()
+    inside = (place[None, None] - centre[..., None]).abs() < size // 4
+    return pictures * ~(inside[:, :1, :].transpose(1, 2) & inside[:, 1:, :])[:, None]
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"color": colour, "translation": translation, "cutout": cutout}
+
+
+def policy(names: str) -> list[Augmentation]:
+    """Read "color,translation" or "none". Raises UsageError naming what there is."""
+    wanted = [name.strip() for name in names.split(",") if name.strip() not in ("", "none")]
+    for name in wanted:
+        if name not in AUGMENTATIONS:
+            raise UsageError(f"--augment {name}: expected none or some of {','.join(AUGMENTATIONS)}")
+    return [AUGMENTATIONS[name] for name in wanted]
+
+
+def augment(pictures: Tensor, chances: Tensor, chosen: list[Augmentation]) -> Tensor:
+    """Apply the chosen augmentations in turn; chances: uniform float [B, 4 * len(chosen)]."""
+    for number, augmentation in enumerate(chosen):
+        pictures = augmentation(pictures, chances[:, 4 * number : 4 * number + 4])
+    return pictures

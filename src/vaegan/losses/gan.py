@@ -1,0 +1,76 @@
+"""Adversarial losses, in a registry, and the gradient penalty.
+
+Each loss takes logits float [B] of real and of generated pictures and returns a scalar to minimise. Importing this
+costs no torch, so that the command line can list the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pair = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """ln(1 + e^x): -softplus(-x) is ln sigmoid(x)."""
+    from torch.nn.functional import softplus
+
+    return softplus(x)
+
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """discriminator(real, fake) and generator(real, fake); `paired` when the generator's needs real logits."""
+
+    discriminator: Pair
+    generator: Pair
+    paired: bool
+    about: str
+
+
+def _classic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    return _softplus(-real).mean() + _softplus(fake).mean()
+
+
+LOSSES = {
+    "relativistic": AdversarialLoss(
+        lambda real, fake: _softplus(fake - real).mean(),
+        lambda real, fake: _softplus(real - fake).mean(),
+        True,
+        "each fake is judged against a real one (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
+    ),
+    "non-saturating": AdversarialLoss(
+        _classic_discriminator,
+        lambda real, fake: _softplus(-fake).mean(),
+        False,
+        "-ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3)",
+    ),
+    "minimax": AdversarialLoss(
+        _classic_discriminator,
+        lambda real, fake: -_softplus(fake).mean(),
+        False,
+        "ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1)",
+    ),
+    "hinge": AdversarialLoss(
+        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(),
+        lambda real, fake: -fake.mean(),
+        False,
+        "margins instead of logarithms (Lim & Ye 2017, 1705.02894)",
+    ),
+}
+
+
+def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """Squared norm of d logit / d picture, float [B]: R1 on real, R2 on generated ones (1801.04406, eq. 9).
+
+    pictures: float [B, C, S, S] that require grad and that `logits` [B] were computed from.
+    """
+    from torch.autograd import grad
+
+    (gradient,) = grad(logits.sum(), pictures, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1)

@@ -1,0 +1,61 @@
+"""Likelihoods p(x|z) and the KL term, each summed over pixels or axes and averaged over pictures, in nats.
+
+Importing this costs no torch, so that the command line can list the registry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Likelihood = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def squared(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """Gaussian of variance 1/2 up to a constant: squared error in [-1, 1] summed over C, S, S; float [B]."""
+    return (pictures - decoded).square().flatten(1).sum(1)
+
+
+def gaussian(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """Gaussian whose one variance is the batch's best (Rybkin et al. 2021, arXiv 2006.13202, eq. 5); float [B].
+
+    Negative log-likelihood D/2 (ln(2 pi v) + error / (D v)) with v the mean squared error of the batch.
+    """
+    size = pictures[0].numel()
+    errors = (pictures - decoded).square().flatten(1).sum(1)
+    variance = (errors.mean() / size).clamp_min(1e-6)
+    return 0.5 * (size * (math.log(2 * math.pi) + variance.log()) + errors / variance)
+
+
+def laplace(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """Laplace of scale 1/2 up to a constant: twice the absolute error summed over C, S, S; float [B]."""
+    return 2 * (pictures - decoded).abs().flatten(1).sum(1)
+
+
+def bernoulli(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """Cross-entropy of pixels in [0, 1], summed over C, S, S; float [B]."""
+    target, chance = (pictures + 1) / 2, ((decoded + 1) / 2).clamp(1e-4, 1 - 1e-4)
+    return -(target * chance.log() + (1 - target) * (1 - chance).log()).flatten(1).sum(1)
+
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    "squared": squared,
+    "gaussian": gaussian,
+    "laplace": laplace,
+    "bernoulli": bernoulli,
+}
+
+
+def kl_per_axis(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_var)) || N(0, 1)) per axis (Kingma & Welling 2014, appendix B); float [B, d], nats."""
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
+
+
+def psnr(pictures: Tensor, decoded: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each picture in [-1, 1] (peak to peak 2), in dB; float [B]."""
+    error = (pictures - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
+    return 10 * (4 / error).log10()

@@ -1,0 +1,1 @@
+"""The networks. No other room knows layers."""

@@ -1,0 +1,84 @@
+"""Fold the aggregated posterior into a VAE, so that N(0, I) is what its decoder was trained on.
+
+The decoder never saw N(0, I): it saw q(z) = E_x q(z|x), of mean m and covariance C. With A A^T = C, latents
+z' = A^-1 (z - m) have mean 0 and covariance I; A goes into the decoder's first layer and A^-1 into the encoder's
+head, both linear, so every reconstruction stays what it was. A is unique up to a rotation, which is used to sort the
+axes by how much the picture moves along them: the eigenvectors of E[J^T J], J the decoder's Jacobian in z'.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaegan.models.vae import VAE
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the aggregated posterior: mean float64 [d], covariance float64 [d, d]."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def aggregated_moments(means: Tensor, log_vars: Tensor) -> Moments:
+    """Moments of q(z) from every picture's posterior, float [N, d] each: Cov(mean) + E[diag(sigma^2)]."""
+    means, variances = means.double(), log_vars.double().exp()
+    centre = means.mean(0)
+    spread = (means - centre).T @ (means - centre) / len(means)
+    return Moments(centre, spread + variances.mean(0).diag())
+
+
+@torch.enable_grad()  # type: ignore[untyped-decorator]
+def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Tensor:
+    """E[J^T J] of the decoder in its own latents, float64 [d, d]: E[g g^T] with g = J^T v, v standard normal."""
+    gram = torch.zeros(latents.shape[1], latents.shape[1], dtype=torch.float64)
+    for part in torch.split(latents, 64):
+        part = part.detach().requires_grad_()
+        pictures = vae.decoder(part)
+        probe = torch.randn(pictures.shape, generator=generator).to(pictures)
+        (gradient,) = torch.autograd.grad((pictures * probe).sum(), part)
+        gram += gradient.double().cpu().T @ gradient.double().cpu()
+    return gram / len(latents)
+
+
+def fold(vae: VAE, pictures: Tensor, seed: int = 0) -> VAE:
+    """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
+
+    pictures: float [N, C, S, S] in [-1, 1], a few thousand from the training split. Axis 0 moves the picture most.
+    """
+    folded = copy.deepcopy(vae).float().eval()
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        posteriors = [folded.encoder(part) for part in torch.split(pictures, 128)]
+    means = torch.cat([posterior.mean for posterior in posteriors]).cpu()
+    log_vars = torch.cat([posterior.log_var for posterior in posteriors]).cpu()
+    moments = aggregated_moments(means, log_vars)
+    values, vectors = torch.linalg.eigh(moments.covariance)
+    scale = values.clamp_min(1e-8).sqrt()
+    spread = vectors * scale  # A before the rotation
+    generator = torch.Generator().manual_seed(seed)
+    count = min(512, len(means))
+    noise = torch.randn(count, means.shape[1], generator=generator)
+    seen = (means[:count] + (0.5 * log_vars[:count]).exp() * noise).to(pictures)
+    gram = spread.T @ _jacobian_gram(folded, seen, generator) @ spread
+    rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
+    rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
+    _apply(folded, spread @ rotation, rotation.T @ (vectors / scale).T, moments.mean)
+    return folded
+
+
+@torch.no_grad()
+def _apply(vae: VAE, spread: Tensor, inverse: Tensor, centre: Tensor) -> None:
+    """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
+    first, head = vae.decoder.first, vae.encoder.mean
+    weight = first.weight.double().cpu()
+    first.bias.copy_(first.bias.double().cpu() + weight @ centre)
+    first.weight.copy_(weight @ spread)
+    head.bias.copy_(inverse @ (head.bias.double().cpu() - centre))
+    head.weight.copy_(inverse @ head.weight.double().cpu())
+    vae.encoder.mix.copy_(inverse @ vae.encoder.mix.double().cpu())

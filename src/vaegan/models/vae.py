@@ -1,0 +1,92 @@
+"""A convolutional variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.models.blocks import SLOPE, Trunk, Up, init_he, pyramid
+from vaegan.settings import ModelConfig
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x) = N(mean, M diag(exp(log_var)) M^T), with M = `mix`, or the identity where it is None.
+
+    mean, log_var: float [B, d]. M is only there after folding (`vaegan.models.folding`).
+    """
+
+    mean: Tensor
+    log_var: Tensor
+    mix: Tensor | None = None
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Reparameterise (1312.6114, eq. 10): z = mean + sigma * noise, noise standard normal [B, d]."""
+        deviation = (0.5 * self.log_var).exp() * noise
+        return self.mean + (deviation if self.mix is None else deviation @ self.mix.T)
+
+
+class Encoder(nn.Module):
+    """Picture -> parameters of q(z|x)."""
+
+    mix: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the trunk and two linear heads."""
+        super().__init__()
+        self.trunk = Trunk(config.channels, config.size, config.width)
+        self.mean = nn.Linear(self.trunk.features, config.latent_dim)
+        self.log_var = nn.Linear(self.trunk.features, config.latent_dim)
+        init_he(self.mean, self.trunk.features)
+        init_he(self.log_var, self.trunk.features, 0.1)
+        self.register_buffer("mix", torch.eye(config.latent_dim))
+
+    def forward(self, pictures: Tensor) -> Posterior:
+        """Picture float [B, C, S, S] in [-1, 1] -> Posterior, in float32."""
+        features = self.trunk(pictures).flatten(1)
+        log_var = self.log_var(features).float().clamp(-16, 8)
+        return Posterior(self.mean(features).float(), log_var, None if self.training else self.mix)
+
+
+class Decoder(nn.Module):
+    """Latent [B, d] -> picture [B, C, S, S] in [-1, 1]. The GAN's generator is this class."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build a linear layer to 4x4 and log2(size) - 2 doublings."""
+        super().__init__()
+        self.latent_dim = config.latent_dim
+        widths = [*reversed(pyramid(config.width, config.size)), config.channels]
+        self.first = nn.Linear(config.latent_dim, widths[0] * 16)
+        init_he(self.first, config.latent_dim)
+        self.layers = nn.ModuleList(Up(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Decode; the last layer's tanh keeps pictures inside [-1, 1]."""
+        x = self.first(latents).unflatten(1, (-1, 4, 4))
+        for layer in self.layers:
+            x = layer(nn.functional.leaky_relu(x, SLOPE))
+        return torch.tanh(x)
+
+
+class VAE(nn.Module):
+    """Encoder and decoder together."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build both for `config`."""
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def forward(self, pictures: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
+        """Return the reconstruction of a posterior sample, and the posterior."""
+        posterior = self.encoder(pictures)
+        return self.decoder(posterior.sample(noise)), posterior
+
+    def reconstruct(self, pictures: Tensor) -> Tensor:
+        """Decode the posterior's mean."""
+        pictures = self.decoder(self.encoder(pictures).mean)
+        return pictures

@@ -1,0 +1,182 @@
+"""Every option of every command, one dataclass per concern, and the presets, one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vaegan.config import option
+from vaegan.errors import VaeganError
+
+SIZES = (32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One network size: channels next to the picture, latent size, and default lengths in pictures seen."""
+
+    width: int
+    latent_dim: int
+    vae_images: int
+    gan_images: int
+    about: str
+
+
+PRESETS = {
+    "tiny": Preset(16, 32, 150_000, 400_000, "for a first look and slow laptops"),
+    "small": Preset(32, 64, 250_000, 500_000, "for a laptop without a GPU"),
+    "base": Preset(64, 128, 1_000_000, 5_000_000, "for one GPU"),
+    "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What decides every tensor's shape: saved inside each published weights file.
+
+    size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
+    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both).
+    """
+
+    size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
+    channels: int = option(3, "Colour channels.", min=1, max=3)
+    latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
+    width: int = option(32, "Channels next to the picture.", min=4, max=512)
+    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be built for."""
+        if self.size not in SIZES or self.channels not in (1, 3):
+            raise VaeganError(
+                f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
+                f" sizes are {', '.join(map(str, SIZES))}, channels 1 or 3"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The size of the networks."""
+
+    preset: str | None = option(None, "Network size.", choices=tuple(PRESETS), shown="small on a CPU, base on a GPU")
+    latent_dim: int | None = option(None, "Length of the latent vector.", min=1, max=4096, shown="the preset's")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long to train: at most one of the three."""
+
+    steps: int | None = option(
+        None, "Length in optimizer steps.", min=1, count=True, fixed=False, shown="the preset's pictures"
+    )
+    images: int | None = option(
+        None, "Length in pictures seen, e.g. 300k.", min=1, count=True, fixed=False, shown="the preset's"
+    )
+    minutes: float | None = option(
+        None, "Length in minutes: measured on the first steps, then fixed.", above=0, fixed=False, shown="-"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cadence:
+    """How often to look and to save."""
+
+    checkpoint_every: int | None = option(
+        None, "Steps between checkpoints.", min=1, count=True, fixed=False, shown="a tenth of the run"
+    )
+    preview_every: int | None = option(
+        None, "Steps between previews.", min=1, count=True, fixed=False, shown="as checkpoints"
+    )
+    log_every: int = option(50, "Steps between lines of metrics.jsonl.", min=1, fixed=False)
+    keep: int = option(3, "Newest checkpoints to keep.", min=1, fixed=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how exactly to compute."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", fixed=False)
+    precision: str = option(
+        "auto",
+        "bf16 autocast where the processor has it, or plain fp32.",
+        choices=("auto", "bf16", "fp32"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What both trainers share."""
+
+    batch_size: int = option(32, "Pictures per step.", min=1, max=65536)
+    ema_halflife: int = option(5_000, "Half-life of the averaged weights, in pictures.", min=0, count=True)
+    mirror: bool = option(True, "Mirror half of the training pictures.")
+    seed: int = option(0, "Seed of everything random in the run.", min=0, max=2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAESettings(Machine, Cadence, Length, Network, Training):
+    """Options of train-vae."""
+
+    likelihood: str = option("gaussian", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
+    beta: float = option(1.0, "Weight of the KL term.", min=0)
+    kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
+    lr: float = option(1e-3, "Adam's learning rate.", above=0, max=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANSettings(Machine, Cadence, Length, Network, Training):
+    """Options of train-gan."""
+
+    loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
+    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
+    lr_g: float = option(1e-3, "Adam's learning rate for the generator.", above=0, max=1)
+    lr_d: float = option(2e-4, "Adam's learning rate for the discriminator.", above=0, max=1)
+    augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
+    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    head_start: int = option(
+        200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """Options of preprocess."""
+
+    size: int = option(64, "Side of the square pictures, in pixels: 32, 64, 128 or 256.", min=32, max=256)
+    fit: str = option("crop", "How a rectangle becomes a square.", choices=("crop", "pad", "stretch"))
+    held_out: float = option(0.1, "Share of the pictures kept for validation.", min=0, max=0.5)
+    group_by: str | None = option(
+        None,
+        "Regular expression: pictures whose path matches it with the same text stay on one side of the split.",
+        shown="-",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """Options of sample."""
+
+    n: int = option(64, "How many pictures.", min=1, max=1_000_000, count=True)
+    seed: int = option(0, "Seed of the first picture; the next has the next seed.", min=0, max=2**31 - 1)
+    truncation: float = option(
+        1.0, "Below 1 pulls latents to the average face: less varied, more typical.", min=0, max=2
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateSettings:
+    """Options of interpolate."""
+
+    frames: int = option(32, "Pictures from one seed to the next.", min=2, max=10_000)
+    method: str = option("spherical", "Path between two latents.", choices=("spherical", "linear"))
+    fps: float = option(16.0, "Frames per second of the animation.", min=1, max=50)
+    scale: int = option(4, "Enlargement of the animation, a whole number.", min=1, max=16)
+    truncation: float = option(1.0, "Below 1 pulls latents to the average face.", min=0, max=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """Options of demo."""
+
+    minutes: float = option(10.0, "How long the whole demo may take on this machine.", min=0.1, max=10_000)
+    n: int = option(4000, "How many faces to draw.", min=16, max=1_000_000, count=True)
+    seed: int = option(0, "Seed of the faces and of the training.", min=0, max=2**31 - 1)

@@ -1,0 +1,187 @@
+"""Training a GAN whose generator is a VAE's decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.images import grid, to_float, to_uint8
+from vaegan.losses.augment import augment, policy
+from vaegan.losses.gan import LOSSES, gradient_penalty
+from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.latents import latents_of, shape_noise
+from vaegan.models.vae import VAE, Encoder
+from vaegan.settings import GANSettings, ModelConfig
+from vaegan.training.ema import EMA
+from vaegan.training.machine import Place
+from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
+from vaegan.training.rng import StepRandom, derive
+from vaegan.training.vae import mirrored
+
+BETAS = (0.0, 0.99)
+PREVIEW = 64
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What moved from VAE to generator: how many tensors and numbers, and the largest difference of pictures."""
+
+    tensors: int
+    numbers: int
+    difference: float
+
+
+class PublishedGAN(nn.Module):
+    """The generator, named as in a VAE, and the VAE's encoder where there was one."""
+
+    def __init__(self, decoder: Generator, encoder: Encoder | None) -> None:
+        """Hold both."""
+        super().__init__()
+        self.decoder, self.encoder = decoder, encoder
+
+
+class GANTrainer:
+    """Generator against discriminator, alternating (Goodfellow et al. 2014, arXiv 1406.2661)."""
+
+    kind = "gan"
+
+    def __init__(self, config: ModelConfig, settings: GANSettings, place: Place, vae: VAE | None) -> None:
+        """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights."""
+        self.config, self.settings, self.place = config, settings, place
+        self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(settings.seed, "gan"))
+            self.generator, self.discriminator = Generator(config), Discriminator(config)
+        place.put(self.generator)
+        place.put(self.discriminator)
+        self.encoder: Encoder | None = None
+        self.transfer: Transfer | None = None
+        if vae is not None:
+            self.encoder = vae.encoder.eval().requires_grad_(False)
+            place.put(self.encoder)
+            self.transfer = transfer(vae, self.generator)
+        self.ema = EMA(self.generator, settings.ema_halflife)
+        self.optimizer_g = adam(self.generator, settings.lr_g, BETAS)
+        self.optimizer_d = adam(self.discriminator, settings.lr_d, BETAS)
+
+    def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
+        """What the discriminator sees of pictures: augmented as the policy says."""
+        return augment(pictures, chances, self.augmentations).contiguous(memory_format=torch.channels_last)
+
+    def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
+        """Take one step of both networks on uint8 [B, C, S, S]; returns scalars."""
+        random, batch = StepRandom(self.settings.seed, step, self.place.device), len(pictures)
+        real = to_float(pictures)
+        if self.settings.mirror:
+            real = mirrored(real, random.uniform("mirror", batch))
+        noise = random.normal("latents", batch, self.config.latent_dim)
+        latents = shape_noise(noise, self.settings.prior)
+        chances = random.uniform("augment", 2 * batch, 4 * len(self.augmentations))
+        head_start = self.encoder is not None and step < self.settings.head_start
+        with torch.set_grad_enabled(not head_start), self.place.autocast():
+            fake = self.generator(latents).float()
+        real, seen = self._seen(real, chances[:batch]), self._seen(fake, chances[batch:])
+        metrics = self._step_discriminator(real, seen.detach(), step)
+        if not head_start:
+            metrics |= self._step_generator(real, seen)
+            self.ema.update(self.generator, (step + 1) * batch, batch)
+        return metrics
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
+        """Update the discriminator; every `penalty_every` steps with R1 and R2, weighted that much more."""
+        settings, batch = self.settings, len(real)
+        penalise = settings.gamma > 0 and step % settings.penalty_every == 0
+        both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
+        both.requires_grad_(penalise)
+        with self.place.autocast():
+            logits = self.discriminator(both)
+        on_real, on_fake = logits[:batch], logits[batch:]
+        loss = self.loss.discriminator(on_real, on_fake)
+        metrics = {"loss_d": loss.detach(), "margin": (on_real - on_fake).detach().mean()}
+        if penalise:
+            penalty = gradient_penalty(logits, both)
+            r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
+            loss = loss + settings.penalty_every * settings.gamma / 2 * (r1 + r2)
+            metrics |= {"r1": r1.detach(), "r2": r2.detach()}
+        self.optimizer_d.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer_d.step()
+        return metrics
+
+    def _step_generator(self, real: Tensor, seen: Tensor) -> dict[str, Tensor]:
+        """Update the generator through the updated discriminator; `seen` still hangs on the generator's graph."""
+        self.discriminator.requires_grad_(False)
+        with self.place.autocast():
+            on_fake = self.discriminator(seen)
+            if self.loss.paired:
+                with torch.no_grad():
+                    on_real = self.discriminator(real)
+            else:
+                on_real = on_fake
+        loss = self.loss.generator(on_real, on_fake)
+        self.optimizer_g.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer_g.step()
+        self.discriminator.requires_grad_(True)
+        return {"loss_g": loss.detach()}
+
+    def measure(self) -> dict[str, float]:
+        """Measure nothing beside the steps."""
+        return {}
+
+    def model(self) -> PublishedGAN:
+        """Return what is published: the averaged generator, and the encoder that it came with."""
+        return PublishedGAN(self.ema.model, self.encoder)
+
+    @torch.no_grad()
+    def preview(self) -> Tensor:
+        """Sheet, uint8 [C, H, W], of the averaged generator on the latents of seeds 0 to 63."""
+        latents = latents_of(range(PREVIEW), self.config.latent_dim, self.settings.prior)
+        return grid(to_uint8(self.ema.model(latents.to(self.place.device))).cpu(), columns=8)
+
+    def stateful(self) -> dict[str, Tensor]:
+        """Every tensor that going on needs; the VAE's file is not needed again."""
+        encoder = {} if self.encoder is None else self.encoder.state_dict()
+        return flatten(
+            {
+                "generator": self.generator.state_dict(),
+                "discriminator": self.discriminator.state_dict(),
+                "ema": self.ema.model.state_dict(),
+                "encoder": encoder,
+                "optimizer_g": optimizer_tensors(self.optimizer_g, self.generator),
+                "optimizer_d": optimizer_tensors(self.optimizer_d, self.discriminator),
+            }
+        )
+
+    def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Put back what `stateful` gave. Raises VaeganError, naming `path`, when it does not fit."""
+        fill(self.generator, under(tensors, "generator"), path)
+        fill(self.discriminator, under(tensors, "discriminator"), path)
+        fill(self.ema.model, under(tensors, "ema"), path)
+        encoder = under(tensors, "encoder")
+        if encoder:
+            self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
+            fill(self.encoder, encoder, path)
+        restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))
+        restore_optimizer(self.optimizer_d, self.discriminator, under(tensors, "optimizer_d"))
+
+    def publish(self, path: Path, step: int) -> None:
+        """Write the published weights to `path`."""
+        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size)
+
+
+@torch.no_grad()
+def transfer(vae: VAE, generator: Generator) -> Transfer:
+    """Copy the decoder's weights into the generator, tensor by tensor, and compare what both draw."""
+    tensors = vae.decoder.state_dict()
+    fill(generator, tensors, Path("the VAE's decoder"))
+    device = next(generator.parameters()).device
+    latents = latents_of(range(16), vae.config.latent_dim)
+    decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    difference = (decoder(latents.to(device)) - generator(latents.to(device))).abs().max()
+    return Transfer(len(tensors), sum(tensor.numel() for tensor in tensors.values()), float(difference))

@@ -1,0 +1,91 @@
+"""Where training computes, and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from vaegan.errors import UsageError
+
+CLEARLY = 1.1
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and the precision used on it ("bf16" autocast or "fp32")."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Context in which convolutions run in bfloat16, or an empty one for fp32."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def put(self, model: nn.Module) -> nn.Module:
+        """Move a model there, in channels_last: faster convolutions on CPUs and tensor cores alike."""
+        moved: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return moved
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn auto, cpu, cuda, cuda:1 or mps into a device that is there. Raises UsageError otherwise."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:1 or mps") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise UsageError(f"--device {name}: this machine has none that PyTorch can use; try --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Say whether bfloat16 convolutions are native there (AVX512-BF16 or AMX on a CPU, Ampere on a GPU)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type != "cpu":
+        return False
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def bf16_is_faster() -> bool:
+    """Time a convolution forwards and backwards in both precisions on this CPU (about 0.1 s).
+
+    Having the instructions is not enough: without AMX, bfloat16 was measured 1.7 times slower than float32 on one
+    processor that has AVX512-BF16.
+    """
+    layer = nn.Conv2d(64, 128, 4, 2, 1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pictures = torch.randn(32, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    best = {}
+    for name in ("fp32", "bf16"):
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            with Place(torch.device("cpu"), name).autocast():
+                layer(pictures).float().sum().backward()
+            times.append(time.perf_counter() - began)
+        best[name] = min(times)
+    return best["bf16"] * CLEARLY < best["fp32"]
+
+
+def choose_place(device: str, precision: str) -> Place:
+    """Resolve --device and --precision; auto takes bfloat16 where it is native and, on a CPU, clearly faster."""
+    chosen = choose_device(device)
+    if precision == "auto":
+        native = has_bf16(chosen)
+        precision = "bf16" if native and (chosen.type != "cpu" or bf16_is_faster()) else "fp32"
+    return Place(chosen, precision)

@@ -1,0 +1,33 @@
+"""Randomness derived from (seed, step, purpose), never stored: step 1000 is the same after a resume."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def derive(seed: int, *names: object) -> int:
+    """Return a seed of 63 bits for a purpose; other names give unrelated ones."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+class StepRandom:
+    """The random numbers of one step."""
+
+    def __init__(self, seed: int, step: int, device: torch.device) -> None:
+        """Draw on `device`."""
+        self.seed, self.step, self.device = seed, step, device
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(derive(self.seed, self.step, purpose))
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal float32 of `shape`."""
+        return torch.randn(shape, generator=self._generator(purpose), device=self.device)
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Uniform float32 in [0, 1) of `shape`."""
+        return torch.rand(shape, generator=self._generator(purpose), device=self.device)

@@ -1,0 +1,188 @@
+"""From options to a finished run: make or resume it, build what it needs, drive the loop."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaegan.checkpoint import Weights, fill, load_tensors
+from vaegan.config import only_one
+from vaegan.data.batches import Batches
+from vaegan.errors import UsageError, VaeganError
+from vaegan.events import Emit, Event, Finished, Note, Started, ignore
+from vaegan.files import sha256
+from vaegan.models.vae import VAE
+from vaegan.run import MetricsWriter, Run
+from vaegan.settings import VAESettings
+from vaegan.training.gan import GANTrainer
+from vaegan.training.job import Job, Wish, decide, vae_of_resumed
+from vaegan.training.length import asked, fix
+from vaegan.training.loop import Plan, Session, Stop, Tally, Trainer
+from vaegan.training.vae import VAETrainer
+from vaegan.version import __version__
+
+MEMORY_SHARE_ON_GPU = 0.5
+
+
+def train_vae(
+    data: Path | str | None = None,
+    run: Path | str = "runs/vae",
+    *,
+    config: Path | str | None = None,
+    force: bool = False,
+    on_event: Emit = ignore,
+    **options: Any,
+) -> Path:
+    """Train a VAE on a prepared set, or go on with the run at `run`; returns the run's directory.
+
+    data: a prepared set (the newest under data/); options: those of VAESettings. Raises VaeganError for all that the
+    user can mend, Interrupted after a signal once the state is saved.
+    """
+    return _train("vae", data, run, None, config, force, on_event, options)
+
+
+def train_gan(
+    data: Path | str | None = None,
+    run: Path | str = "runs/gan",
+    *,
+    from_vae: Path | str | None = None,
+    config: Path | str | None = None,
+    force: bool = False,
+    on_event: Emit = ignore,
+    **options: Any,
+) -> Path:
+    """Train a GAN, its generator started from the VAE `from_vae` or from scratch; returns the run's directory.
+
+    data: a prepared set (the one that the VAE was trained on, else the newest under data/); options: those of
+    GANSettings. Raises as `train_vae` does.
+    """
+    return _train("gan", data, run, from_vae, config, force, on_event, options)
+
+
+def _train(
+    kind: str,
+    data: Path | str | None,
+    run: Path | str,
+    from_vae: Path | str | None,
+    config: Path | str | None,
+    force: bool,
+    on_event: Emit,
+    options: dict[str, Any],
+) -> Path:
+    began = time.perf_counter()
+    given = {name: value for name, value in options.items() if value is not None}
+    only_one(given, ("steps", "images", "minutes"))
+    wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force)
+    stop = Stop()
+    with stop.on_signals():
+        _execute(decide(wish, on_event), on_event, stop, began)
+    return wish.run.path
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _execute(job: Job, on_event: Emit, stop: Stop, began: float) -> None:
+    run, tally = job.run, Tally()
+    writer = MetricsWriter(run)
+
+    def emit(event: Event) -> None:
+        writer(event)
+        on_event(event)
+
+    checkpoint = run.newest(emit) if job.saved is not None else None
+    start = checkpoint.step if checkpoint is not None else 0
+    if checkpoint is not None and _is_finished(job, start, emit):
+        return
+    if checkpoint is None and job.saved is not None:
+        job = replace(job, from_vae=vae_of_resumed(job))
+    trainer, batches = _assemble(job, emit)
+    if checkpoint is not None:
+        trainer.restore(checkpoint.tensors, checkpoint.path)
+        tally.restore(checkpoint.tensors, job.place.device)
+    if job.saved is None:
+        run.claim(job.wish.force)
+    plan, rate = fix(job, trainer, batches, began)
+    run.cut_metrics(start if checkpoint is not None else -1)
+    run.write_config(_config(job, plan, rate))
+    emit(Started(trainer.kind, start, plan.total, batches.batch_size, rate))
+    Session(trainer, batches, run, plan, emit, tally).go(start, stop)
+
+
+def _is_finished(job: Job, start: int, emit: Emit) -> bool:
+    """Say whether nothing is left to do, and how to go on if so."""
+    total = asked(job)
+    if total is None or start < total:
+        return False
+    path, images = job.run.path, start * job.settings.batch_size
+    if start > total:
+        raise UsageError(f"{path} is already at step {start}, past the {total} asked for: ask for more, or nothing")
+    emit(
+        Note(
+            f"{path} is finished: {start} steps, {images:,} pictures. To go on: --images {2 * images}, --steps or"
+            " --minutes, counted from the beginning"
+        )
+    )
+    emit(Finished(job.wish.kind, 0.0, start, images))
+    return True
+
+
+def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches]:
+    """Load the set, build the trainer, and report a transfer from a VAE."""
+    train, held_out = job.data.load()
+    if not len(train):
+        raise VaeganError(f"{job.data.path} holds no pictures to train on: prepare it with a smaller --held-out")
+    device = job.place.device
+    if device.type == "cuda" and train.numel() < torch.cuda.mem_get_info(device)[0] * MEMORY_SHARE_ON_GPU:
+        train = train.to(device)
+    held_out = held_out.to(device)
+    batches = Batches(train, job.settings.batch_size, job.settings.seed, device)
+    if isinstance(job.settings, VAESettings):
+        return VAETrainer(job.model, job.settings, job.place, train, held_out), batches
+    trainer = GANTrainer(job.model, job.settings, job.place, _load_vae(job.from_vae) if job.from_vae else None)
+    moved = trainer.transfer
+    if moved is not None and job.from_vae is not None:
+        emit(
+            Note(
+                f"Generator started from {job.from_vae.path}: {moved.tensors} tensors, {moved.numbers:,} numbers"
+                f" moved; largest difference of the pictures {moved.difference:g}"
+            )
+        )
+    return trainer, batches
+
+
+def _load_vae(weights: Weights) -> VAE:
+    vae = VAE(weights.config)
+    fill(vae, load_tensors(weights.path), weights.path)
+    return vae.eval()
+
+
+def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
+    """What config.json says."""
+    source = (job.saved or {}).get("from_vae")
+    if job.from_vae is not None:
+        weights = job.from_vae
+        source = {"path": str(weights.path.resolve()), "sha256": sha256(weights.path), "step": weights.step}
+    data = {"path": str(job.data.path.resolve()), "fingerprint": job.data.fingerprint, "counts": job.data.counts}
+    return {
+        "kind": job.wish.kind,
+        "vaegan": __version__,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "model": asdict(job.model),
+        "options": asdict(job.settings),
+        "data": data,
+        "from_vae": source,
+        "plan": {
+            "total": plan.total,
+            "checkpoint_every": plan.checkpoint_every,
+            "preview_every": plan.preview_every,
+            "precision": job.place.precision,
+            "rate": rate,
+        },
+    }

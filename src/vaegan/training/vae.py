@@ -1,0 +1,141 @@
+"""Training a VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.images import grid, to_float, to_uint8
+from vaegan.losses.vae import LIKELIHOODS, kl_per_axis, psnr
+from vaegan.models.folding import fold
+from vaegan.models.latents import latents_of
+from vaegan.models.vae import VAE
+from vaegan.settings import ModelConfig, VAESettings
+from vaegan.training.ema import EMA
+from vaegan.training.machine import Place
+from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
+from vaegan.training.rng import StepRandom, derive
+
+FOLD_PICTURES = 2048
+VALIDATION_PICTURES = 512
+
+
+def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
+    """Mirror the pictures [B, C, S, S] whose chance [B] is under one half."""
+    return torch.where((chances < 0.5)[:, None, None, None], pictures.flip(-1), pictures)
+
+
+def seeded(seed: int, purpose: str, model_class: type[VAE], config: ModelConfig) -> VAE:
+    """Build a model whose first weights depend on the seed and purpose alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, purpose))
+        return model_class(config)
+
+
+class VAETrainer:
+    """Maximises the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3)."""
+
+    kind = "vae"
+
+    def __init__(
+        self, config: ModelConfig, settings: VAESettings, place: Place, train: Tensor, held_out: Tensor
+    ) -> None:
+        """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
+        self.config, self.settings, self.place = config, settings, place
+        self.vae = seeded(settings.seed, "vae", VAE, config)
+        place.put(self.vae)
+        self.ema = EMA(self.vae, settings.ema_halflife)
+        self.optimizer = adam(self.vae, settings.lr, (0.9, 0.99))
+        self.likelihood = LIKELIHOODS[settings.likelihood]
+        generator = torch.Generator().manual_seed(derive(settings.seed, "subset"))
+        wanted = max(FOLD_PICTURES, 16 * config.latent_dim)
+        order = torch.randperm(len(train), generator=generator)[:wanted]
+        self.fold_pictures = train[order]
+        self.held_out = held_out[:VALIDATION_PICTURES]
+        self._folded: VAE | None = None
+
+    def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
+        """Take one step on uint8 [B, C, S, S]; returns scalars in nats per picture."""
+        random = StepRandom(self.settings.seed, step, self.place.device)
+        batch, settings = len(pictures), self.settings
+        real = to_float(pictures)
+        if settings.mirror:
+            real = mirrored(real, random.uniform("mirror", batch))
+        real = real.to(memory_format=torch.channels_last)
+        with self.place.autocast():
+            decoded, posterior = self.vae(real, random.normal("noise", batch, self.config.latent_dim))
+        reconstruction = self.likelihood(real, decoded.float()).mean()
+        kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1).mean()
+        images = (step + 1) * batch
+        weight = settings.beta * min(1.0, images / settings.kl_warmup if settings.kl_warmup else 1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+        (reconstruction + weight * kl).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.ema.update(self.vae, images, batch)
+        self._folded = None
+        return {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Losses in nats per picture and PSNR in dB on held-out pictures, with the averaged weights."""
+        if not len(self.held_out):
+            return {}
+        totals: dict[str, float] = {}
+        for start in range(0, len(self.held_out), 128):
+            real = to_float(self.held_out[start : start + 128]).to(memory_format=torch.channels_last)
+            with self.place.autocast():
+                posterior = self.ema.model.encoder(real)
+                decoded = self.ema.model.decoder(posterior.mean)
+            kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1)
+            sums = {
+                "reconstruction": self.likelihood(real, decoded.float()),
+                "kl": kl,
+                "psnr": psnr(real, decoded.float()),
+            }
+            for name, values in sums.items():
+                totals[name] = totals.get(name, 0.0) + float(values.mean()) * len(real)
+        return {f"held_out_{name}": value / len(self.held_out) for name, value in totals.items()}
+
+    def model(self) -> VAE:
+        """Return what is published: the averaged weights, the aggregated posterior folded in."""
+        if self._folded is None:
+            self._folded = fold(
+                self.ema.model, to_float(self.fold_pictures), derive(self.settings.seed, "fold") % 2**31
+            )
+        return self._folded
+
+    @torch.no_grad()
+    def preview(self) -> Tensor:
+        """Sheet, uint8 [C, H, W]: pictures above their reconstructions, then samples from the prior."""
+        shown = (self.held_out if len(self.held_out) else self.fold_pictures)[:16]
+        model = self.model()
+        real = to_float(shown)
+        samples = model.decoder(latents_of(range(32), self.config.latent_dim).to(real))
+        decoded = to_uint8(model.reconstruct(real))
+        rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
+        return grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
+
+    def stateful(self) -> dict[str, Tensor]:
+        """Every tensor that going on needs."""
+        return flatten(
+            {
+                "vae": self.vae.state_dict(),
+                "ema": self.ema.model.state_dict(),
+                "optimizer": optimizer_tensors(self.optimizer, self.vae),
+            }
+        )
+
+    def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Put back what `stateful` gave. Raises VaeganError, naming `path`, when it does not fit."""
+        fill(self.vae, under(tensors, "vae"), path)
+        fill(self.ema.model, under(tensors, "ema"), path)
+        self._folded = None
+        restore_optimizer(self.optimizer, self.vae, under(tensors, "optimizer"))
+
+    def publish(self, path: Path, step: int) -> None:
+        """Write the published weights to `path`."""
+        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size)

@@ -1,0 +1,45 @@
+"""The README says what the tool does, and nothing of it is left out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vaegan.cli import COMMANDS
+from vaegan.settings import PRESETS
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+
+pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
+
+
+@pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in COMMANDS])
+def test_every_command_is_in_the_readme(command):
+    assert re.search(rf"vaegan {command}\b", README.read_text())
+
+
+def test_every_option_in_the_readme_exists():
+    import inspect
+
+    flags = {"--help", "--version"}
+    for command in COMMANDS:
+        for parameter in inspect.signature(command).parameters.values():
+            for declared in getattr(parameter.annotation, "__metadata__", ()):
+                names = [declared.default, *declared.param_decls] if hasattr(declared, "param_decls") else []
+                flags |= {part for name in names if isinstance(name, str) for part in name.split("/")}
+    text = re.sub(r"```bash\npython3 -m venv.*?```", "", README.read_text(), flags=re.DOTALL)
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert used, "the README shows no option at all"
+    assert used <= flags, used - flags
+
+
+def test_every_preset_is_in_the_readme():
+    text = README.read_text()
+    assert all(f"`{preset}`" in text for preset in PRESETS)
+
+
+def test_every_file_that_the_readme_links_to_exists():
+    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target

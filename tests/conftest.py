@@ -1,0 +1,75 @@
+"""Small true files that many tests share: drawn faces, a prepared set, a VAE run and a GAN run."""
+
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+
+from vaegan.cli import main
+from vaegan.data.cartoon import draw_faces
+
+TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    draw_faces(folder, 48, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(drawn, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "faces-32"
+    assert main(["preprocess", str(drawn), "--out", str(out), "--size", "32", "-q"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def vae_run(prepared, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "vae"
+    assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *TINY, "-q"]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def gan_run(prepared, vae_run, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "gan"
+    arguments = [
+        "--from-vae",
+        str(vae_run),
+        "--run",
+        str(run),
+        "--steps",
+        "4",
+        "--batch-size",
+        "8",
+        "--head-start",
+        "1",
+    ]
+    assert main(["train-gan", str(prepared), *arguments, "-q"]) == 0
+    return run
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Copy a shared file or directory to a place that a test may spoil."""
+
+    def make(source: Path) -> Path:
+        place = tmp_path / source.name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, place)
+        return place
+
+    return make
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
+
+from vaegan.losses.vae import LIKELIHOODS, bernoulli, gaussian, kl_per_axis, laplace, psnr, squared
+
+REAL = torch.tensor([[[[1.0, -1.0]]], [[[0.5, 0.0]]]])
+MADE = torch.tensor([[[[0.0, -0.5]]], [[[0.5, 0.25]]]])
+
+
+def test_hand_computed_values():
+    assert squared(REAL, MADE).tolist() == [1.25, 0.0625]
+    assert laplace(REAL, MADE).tolist() == [3.0, 0.5]
+    # probabilities 0.5 and 0.25 against targets 1 and 0; 0.75 and 0.625 against 0.75 and 0.5
+    first = -math.log(0.5) - math.log(0.75)
+    second = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) - 0.5 * (math.log(0.625) + math.log(0.375))
+    assert bernoulli(REAL, MADE).tolist() == pytest.approx([first, second])
+
+
+def test_squared_and_laplace_are_likelihoods_up_to_a_constant():
+    normal = -Normal(MADE, math.sqrt(0.5)).log_prob(REAL).flatten(1).sum(1)
+    torch.testing.assert_close(squared(REAL, MADE) + math.log(math.pi), normal)
+    spread = -Laplace(MADE, 0.5).log_prob(REAL).flatten(1).sum(1)
+    torch.testing.assert_close(laplace(REAL, MADE), spread)
+    chance = -Bernoulli(probs=(MADE + 1) / 2).log_prob((REAL > 0.9).float()).flatten(1).sum(1)
+    torch.testing.assert_close(bernoulli((REAL > 0.9).float() * 2 - 1, MADE), chance)
+
+
+def test_gaussian_is_the_normal_of_the_best_variance():
+    best = float((REAL - MADE).square().mean())
+    expected = -Normal(MADE, math.sqrt(best)).log_prob(REAL).flatten(1).sum(1)
+    torch.testing.assert_close(gaussian(REAL, MADE), expected)
+    for other in (0.7, 1.4):
+        worse = -Normal(MADE, math.sqrt(best) * other).log_prob(REAL).flatten(1).sum(1)
+        assert worse.mean() > gaussian(REAL, MADE).mean()
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_is_per_picture_and_best_at_the_picture(name):
+    generator = torch.Generator().manual_seed(0)
+    real = torch.rand(4, 3, 8, 8, generator=generator) * 1.8 - 0.9
+    near = (real + 0.02 * torch.randn(real.shape, generator=generator)).requires_grad_()
+    loss = LIKELIHOODS[name](real, near)
+    assert loss.shape == (4,)
+    loss.sum().backward()
+    assert near.grad.isfinite().all()
+    assert LIKELIHOODS[name](real, real * 0).mean() > loss.mean()
+
+
+def test_kl_is_that_of_torch_distributions():
+    mean, log_var = torch.randn(9, 5), torch.randn(9, 5)
+    expected = kl_divergence(Normal(mean, (log_var / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(kl_per_axis(mean, log_var), expected)
+    assert kl_per_axis(torch.zeros(1), torch.zeros(1)) == 0
+
+
+def test_psnr_of_a_known_error():
+    assert psnr(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.2)).item() == pytest.approx(20.0, abs=1e-4)

@@ -1,0 +1,71 @@
+from itertools import pairwise
+
+import torch
+
+from vaegan.models.folding import aggregated_moments, fold
+from vaegan.models.vae import VAE
+from vaegan.settings import ModelConfig
+
+
+def crooked_vae(latent_dim=6):
+    """A VAE whose aggregated posterior is far from N(0, I): shifted, stretched and correlated."""
+    torch.manual_seed(3)
+    vae = VAE(ModelConfig(32, 3, latent_dim, 8)).eval()
+    with torch.no_grad():
+        vae.encoder.mean.weight.mul_(torch.linspace(0.2, 3, latent_dim)[:, None])
+        vae.encoder.mean.bias.copy_(torch.linspace(-2, 2, latent_dim))
+        vae.encoder.log_var.bias.copy_(torch.linspace(-3, 0.5, latent_dim))
+    return vae
+
+
+PICTURES = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_moments_match_the_samples_they_describe():
+    torch.manual_seed(0)
+    means, log_vars = torch.randn(40, 3) @ torch.randn(3, 3), torch.randn(40, 3)
+    moments = aggregated_moments(means, log_vars)
+    rows = torch.randint(0, 40, (400_000,))
+    drawn = means[rows] + (log_vars[rows] / 2).exp() * torch.randn(400_000, 3)
+    torch.testing.assert_close(moments.mean.float(), drawn.mean(0), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(moments.covariance.float(), torch.cov(drawn.T), atol=0.06, rtol=0.02)
+
+
+def test_folding_changes_no_reconstruction():
+    vae = crooked_vae()
+    with torch.no_grad():
+        before, after = vae.reconstruct(PICTURES), fold(vae, PICTURES).reconstruct(PICTURES)
+    assert (before - after).abs().max() < 1e-4
+
+
+def test_after_folding_the_aggregated_posterior_is_standard():
+    vae = crooked_vae()
+    folded = fold(vae, PICTURES)
+    posterior = folded.encoder(PICTURES)
+    variances = posterior.log_var.exp()
+    noise = torch.einsum("ij,nj,kj->ik", posterior.mix, variances, posterior.mix) / len(PICTURES)
+    covariance = torch.cov(posterior.mean.T, correction=0) + noise
+    torch.testing.assert_close(posterior.mean.mean(0), torch.zeros(6), atol=1e-3, rtol=0)
+    torch.testing.assert_close(covariance, torch.eye(6), atol=2e-3, rtol=0)
+
+
+def test_axes_come_sorted_by_how_much_the_picture_moves():
+    folded = fold(crooked_vae(), PICTURES)
+    torch.manual_seed(5)
+    z = torch.randn(64, 6)
+    moved = []
+    with torch.no_grad():
+        for axis in range(6):
+            step = torch.zeros(6)
+            step[axis] = 0.05
+            moved.append(float((folded.decoder(z + step) - folded.decoder(z - step)).square().sum()))
+    assert moved[0] > moved[-1] * 1.5
+    assert sum(a >= b * 0.9 for a, b in pairwise(moved)) >= 4
+
+
+def test_folding_twice_is_folding_once():
+    once = fold(crooked_vae(), PICTURES)
+    twice = fold(once, PICTURES)
+    with torch.no_grad():
+        torch.testing.assert_close(once.reconstruct(PICTURES), twice.reconstruct(PICTURES), atol=1e-4, rtol=0)
+    assert not torch.equal(once.encoder.mix, torch.eye(6))

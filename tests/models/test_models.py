@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vaegan.errors import VaeganError
+from vaegan.models.blocks import Up, pyramid
+from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.vae import VAE, Decoder, Posterior
+from vaegan.settings import SIZES, ModelConfig
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_at_every_size(size, channels):
+    config = ModelConfig(size, channels, 5, 4)
+    pictures = torch.rand(2, channels, size, size) * 2 - 1
+    decoded, posterior = VAE(config)(pictures, torch.zeros(2, 5))
+    assert decoded.shape == pictures.shape and decoded.abs().max() <= 1
+    assert posterior.mean.shape == posterior.log_var.shape == (2, 5)
+    assert Discriminator(config)(pictures).shape == (2,)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 48}, {"size": 512}, {"channels": 2}])
+def test_what_cannot_be_built_is_refused(wrong):
+    with pytest.raises(VaeganError, match="cannot be built"):
+        ModelConfig(**wrong)
+
+
+def test_pyramid_doubles_up_to_eight_times():
+    assert pyramid(32, 64) == [32, 64, 128, 256]
+    assert pyramid(16, 256) == [16, 32, 64, 128, 128, 128]
+
+
+def test_up_is_nearest_enlargement_then_convolution():
+    layer, x = Up(3, 5), torch.randn(2, 3, 6, 6)
+    kernel = layer.weight.flip(2, 3).transpose(0, 1)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2), kernel, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_up_makes_no_weave_of_flat_input():
+    inner = Up(4, 6)(torch.ones(1, 4, 8, 8))[..., 2:-2, 2:-2]
+    torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
+
+
+def test_an_untrained_network_keeps_the_size_of_its_signal():
+    torch.manual_seed(0)
+    config = ModelConfig(64, 3, 32, 16)
+    with torch.no_grad():
+        assert 0.2 < float(Decoder(config)(torch.randn(64, 32)).std()) < 1.0
+        assert 0.1 < float(VAE(config).encoder(torch.randn(64, 3, 64, 64)).mean.std()) < 10
+
+
+def test_the_generator_is_the_decoder():
+    assert Generator is Decoder
+
+
+def test_reparameterisation_draws_what_torch_distributions_draws():
+    mean, log_var, noise = torch.randn(7, 4), torch.randn(7, 4), torch.randn(7, 4)
+    ours = Posterior(mean, log_var).sample(noise)
+    normal = torch.distributions.Normal(mean, (log_var / 2).exp())
+    torch.testing.assert_close(ours, normal.icdf(torch.distributions.Normal(0, 1).cdf(noise)), atol=2e-4, rtol=1e-3)
+    mean.requires_grad_()
+    Posterior(mean, log_var).sample(noise).sum().backward()
+    assert torch.equal(mean.grad, torch.ones_like(mean))
+
+
+def test_mixed_posterior_has_the_covariance_it_says():
+    torch.manual_seed(1)
+    mix, log_var = torch.tensor([[2.0, 0.0], [1.0, 0.5]]), torch.tensor([0.0, 1.0])
+    drawn = Posterior(torch.zeros(200_000, 2), log_var.expand(200_000, 2), mix).sample(torch.randn(200_000, 2))
+    expected = mix @ log_var.exp().diag() @ mix.T
+    torch.testing.assert_close(torch.cov(drawn.T), expected, atol=0.05, rtol=0.02)

@@ -1,0 +1,68 @@
+"""A room imports only lower floors; data, models, losses and metrics do not know each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vaegan
+
+SOURCE = Path(vaegan.__file__).parent
+FLOORS = {
+    **dict.fromkeys(("version", "errors", "events"), 0.0),
+    **dict.fromkeys(("config", "files"), 0.1),
+    "settings": 0.2,
+    "images": 1,
+    **dict.fromkeys(("data", "models", "losses", "metrics"), 2),
+    "checkpoint": 3,
+    "run": 3.1,
+    "training": 4,
+    "generation": 5,
+    **dict.fromkeys(("output", "inspection"), 6),
+    "demo": 7,
+    "cli": 8,
+    **dict.fromkeys(("__init__", "__main__"), 9),
+}
+TYPER_AND_RICH = {"typer", "rich"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_down(path):
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] in TYPER_AND_RICH:
+            assert own == "cli", f"{name} belongs to cli"
+        if parts[0] != "vaegan" or len(parts) < 2:
+            continue
+        other = parts[1]
+        assert other == own or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_every_room_has_a_floor():
+    assert {room(path) for path in FILES} == set(FLOORS) - ({"metrics"} - {room(path) for path in FILES})
+
+
+def test_no_pickle_anywhere():
+    for path in FILES:
+        text = path.read_text()
+        for word in ("torch.load", "torch.save", "import pickle", "eval(", "exec("):
+            assert word not in text.replace(".eval()", ""), f"{path}: {word}"

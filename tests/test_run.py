@@ -1,0 +1,143 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from vaegan.errors import VaeganError
+from vaegan.events import Measured, Progress, Warned, ignore
+from vaegan.run import MetricsWriter, Run, newest_run
+
+
+def save(run, step, keep=3):
+    return run.save(step, {"x": torch.full((4,), float(step))}, lambda path: path.write_bytes(b"weights"), keep)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "run")
+    run.claim(False)
+    run.write_config({"kind": "vae", "options": {}, "model": {}, "data": {}, "plan": {}})
+    return run
+
+
+def test_the_newest_few_checkpoints_are_kept(run):
+    for step in (1, 2, 3, 10):
+        save(run, step, keep=2)
+    assert [path.name for path in run.checkpoints()] == ["step-0000003", "step-0000010"]
+    newest = run.newest(ignore)
+    assert newest.step == 10 and torch.equal(newest.tensors["x"], torch.full((4,), 10.0))
+    assert run.weights.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("spoil", ["training.safetensors", "state.json", "model.safetensors"])
+@pytest.mark.parametrize("how", ["truncate", "flip", "remove"])
+def test_a_damaged_newest_checkpoint_is_passed_over_and_told(run, spoil, how):
+    save(run, 1)
+    path = save(run, 2) / spoil
+    content = path.read_bytes()
+    if how == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-2] if how == "truncate" else content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    if spoil == "state.json" and how == "flip":
+        path.write_bytes(content.replace(b'"step": 2', b'"step": "x"'))
+    told = []
+    assert run.newest(told.append).step == 1
+    assert len(told) == 1 and isinstance(told[0], Warned) and "step-0000002" in told[0].text
+
+
+def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(run):
+    assert run.newest(ignore) is None
+    (save(run, 1) / "state.json").unlink()
+    with pytest.raises(VaeganError, match="no whole checkpoint is left"):
+        run.newest(ignore)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(run):
+    save(run, 1)
+
+    def full(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(VaeganError, match=r"step-0000002: No space left.*step-0000001 is whole") as caught:
+        run.save(2, {"x": torch.zeros(1)}, full, 3)
+    assert "\n" not in str(caught.value)
+    assert run.newest(ignore).step == 1
+    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-0000001"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX matter")
+def test_a_disk_that_is_full_while_saving(prepared, tmp_path):
+    """A true refusal by the system: no file may grow past the limit when the second checkpoint is written."""
+    code = f"""
+import resource, sys
+from vaegan.cli import main
+common = ["train-vae", {str(prepared)!r}, "--run", {str(tmp_path / "run")!r}, "--checkpoint-every", "1"]
+assert main([*common, "--steps", "1", "--preset", "tiny", "--latent-dim", "8", "--batch-size", "8"]) == 0
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+sys.exit(main([*common, "--steps", "2"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: cannot save checkpoint") and "too large" in line
+    assert "step-0000001 is whole: free some room and run the same command again" in line
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000001"]
+    assert Run(tmp_path / "run").newest(ignore).step == 1
+
+
+def test_metrics_after_a_step_are_cut(run):
+    writer = MetricsWriter(run)
+    for step in (1, 2, 3):
+        writer(Progress(step, 9, step * 8, 100.0, {"loss": 1 / 3}))
+        writer(Progress(step, 9, step * 8, 100.0))
+    writer(Measured(3, 24, {"psnr": 20.0}))
+    with writer.path.open("a") as file:
+        file.write('{"step": 4, "im')
+    run.cut_metrics(2)
+    lines = [json.loads(line) for line in writer.path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert lines[0] == {"step": 1, "images": 8, "images_per_second": 100.0, "loss": 0.333333}
+
+
+def test_what_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("dear diary")
+    with pytest.raises(VaeganError, match="not a run of vaegan"):
+        Run(tmp_path / "mine").claim(False)
+    Run(tmp_path / "mine").claim(True)
+    assert (tmp_path / "mine" / "diary.txt").exists()
+    with pytest.raises(VaeganError, match="is a file"):
+        Run(tmp_path / "mine" / "diary.txt").claim(False)
+
+
+def test_force_removes_the_runs_own_files_only(run):
+    save(run, 1)
+    (run.path / "notes.txt").write_text("keep me")
+    run.claim(True)
+    assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"format_version": 9}, "upgrade vaegan"), ({"kind": "x"}, "damaged"), ({"plan": []}, "'plan' is missing")],
+)
+def test_a_config_that_cannot_be_used_is_refused(run, change, words):
+    config = json.loads((run.path / "config.json").read_text()) | change
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VaeganError, match=words):
+        run.config()
+
+
+def test_newest_run_prefers_the_kind_then_the_time(vae_run, gan_run, tmp_path):
+    import shutil
+
+    assert newest_run(tmp_path, ("gan", "vae")) is None
+    shutil.copytree(vae_run, tmp_path / "v")
+    assert newest_run(tmp_path, ("gan", "vae")) == tmp_path / "v"
+    shutil.copytree(gan_run, tmp_path / "g")
+    shutil.copytree(vae_run, tmp_path / "w")
+    assert newest_run(tmp_path, ("gan", "vae")) == tmp_path / "g"

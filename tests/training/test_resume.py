@@ -1,0 +1,139 @@
+"""A resumed run is the same run, to the bit."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+
+from vaegan.checkpoint import load_tensors
+from vaegan.errors import Interrupted, VaeganError
+from vaegan.events import Wrote
+from vaegan.training.session import train_gan, train_vae
+
+COMMON = {"batch_size": 8, "log_every": 3, "precision": "fp32", "device": "cpu"}
+VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    def listen(event):
+        if isinstance(event, Wrote) and (event.what, event.step) == ("preview", step):
+            os.kill(os.getpid(), number)
+
+    return listen
+
+
+def trainer_of(kind, prepared, vae_run, loss="relativistic"):
+    if kind == "vae":
+        return lambda run, **more: train_vae(prepared, run, **VAE, **more)
+    options = {"from_vae": vae_run, "head_start": 1, "penalty_every": 2, "augment": "color,translation", "loss": loss}
+    return lambda run, **more: train_gan(prepared, run, **COMMON, **options, **more)
+
+
+def metrics(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def assert_same(one, other, step):
+    name = f"checkpoints/step-{step:07d}"
+    mine, theirs = (load_tensors(run / name / "training.safetensors") for run in (one, other))
+    assert mine.keys() == theirs.keys()
+    for tensor in mine:
+        assert torch.equal(mine[tensor], theirs[tensor]), tensor
+    for file in ("model.safetensors", f"{name}/model.safetensors", f"previews/step-{step:07d}.png"):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_interrupted_and_resumed_is_uninterrupted_to_the_bit(kind, prepared, vae_run, tmp_path):
+    train = trainer_of(kind, prepared, vae_run)
+    train(tmp_path / "whole", steps=4)
+    with pytest.raises(Interrupted, match="step 2; saved"):
+        train(tmp_path / "parts", steps=4, on_event=interrupt_at(2))
+    assert (tmp_path / "parts" / "checkpoints" / "step-0000002").is_dir()
+    train(tmp_path / "parts", steps=4)
+    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_two_steps_made_four_are_four_steps_to_the_bit(kind, prepared, vae_run, tmp_path):
+    train = trainer_of(kind, prepared, vae_run)
+    train(tmp_path / "whole", steps=4)
+    train(tmp_path / "parts", steps=2)
+    train(tmp_path / "parts", steps=4)
+    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+
+
+def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
+    vae = copy(vae_run)
+    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, **COMMON)
+    (vae / "model.safetensors").unlink()
+    train_gan(None, tmp_path / "gan", steps=3)
+    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, **COMMON)
+    assert_same(tmp_path / "gan", whole, 3)
+
+
+def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prepared, copy, vae_run, tmp_path):
+    vae = copy(vae_run)
+    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=3, **COMMON)
+    for gone in ("checkpoints", "previews"):
+        shutil.rmtree(tmp_path / "gan" / gone)
+    train_gan(None, tmp_path / "gan")
+    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae, steps=3, **COMMON)
+    assert_same(tmp_path / "gan", whole, 3)
+    assert metrics(tmp_path / "gan") == metrics(whole)
+    shutil.rmtree(tmp_path / "gan" / "checkpoints")
+    (vae / "model.safetensors").unlink()
+    with pytest.raises(VaeganError, match="no checkpoint yet and its VAE is gone"):
+        train_gan(None, tmp_path / "gan")
+
+
+def test_a_config_file_that_contradicts_the_run_is_refused(prepared, tmp_path):
+    one = train_vae(prepared, tmp_path / "one", steps=1, beta=0.5, **VAE)
+    other = train_vae(prepared, tmp_path / "other", steps=1, beta=2.0, **VAE)
+    with pytest.raises(VaeganError, match=r"--beta 0.5 contradicts .*other, which was started with --beta 2.0"):
+        train_vae(prepared, other, config=one / "config.json")
+
+
+def test_a_truncated_newest_checkpoint_costs_only_its_own_steps(prepared, vae_run, tmp_path):
+    train = trainer_of("vae", prepared, vae_run)
+    train(tmp_path / "whole", steps=4, checkpoint_every=1)
+    train(tmp_path / "parts", steps=3, checkpoint_every=1)
+    path = tmp_path / "parts" / "checkpoints" / "step-0000003" / "training.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    told = []
+    train(tmp_path / "parts", steps=4, on_event=told.append)
+    assert any("step-0000003" in getattr(event, "text", "") for event in told)
+    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+
+
+def test_sigterm_saves_too_and_a_second_signal_ends_at_once(prepared, vae_run, tmp_path):
+    train = trainer_of("vae", prepared, vae_run)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run", steps=9, on_event=interrupt_at(1, signal.SIGTERM))
+    assert (tmp_path / "run" / "checkpoints" / "step-0000001").is_dir()
+
+    def twice(event):
+        interrupt_at(3)(event)
+        interrupt_at(3)(event)
+
+    with pytest.raises(Interrupted, match="at once"):
+        train(tmp_path / "run", steps=9, on_event=twice)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
+    train = trainer_of("vae", prepared, vae_run)
+    runs = [train(tmp_path / str(seed), steps=2, seed=seed) for seed in (0, 0, 1)]
+    weights = [(run / "model.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):
+    one = train_vae(prepared, tmp_path / "one", steps=3, beta=0.5, seed=4, **VAE)
+    other = train_vae(prepared, tmp_path / "other", config=one / "config.json")
+    assert_same(one, other, 3)

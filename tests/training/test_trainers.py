@@ -1,0 +1,236 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vaegan.checkpoint import load_tensors
+from vaegan.data.store import open_set
+from vaegan.events import Note, Started
+from vaegan.generation import load
+from vaegan.images import to_float
+from vaegan.losses.gan import LOSSES
+from vaegan.settings import GANSettings, ModelConfig, VAESettings
+from vaegan.training.ema import EMA
+from vaegan.training.gan import GANTrainer
+from vaegan.training.machine import Place
+from vaegan.training.rng import StepRandom, derive
+from vaegan.training.session import train_gan, train_vae
+from vaegan.training.vae import VAETrainer
+
+CPU = Place(torch.device("cpu"), "fp32")
+CONFIG = ModelConfig(32, 3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def pictures(prepared):
+    return open_set(prepared).load()
+
+
+def vae_trainer(pictures, place=CPU, config=CONFIG, **options):
+    settings = VAESettings(preset="tiny", latent_dim=8, batch_size=16, **options)
+    return VAETrainer(config, settings, place, *pictures)
+
+
+@pytest.mark.parametrize("likelihood", ["squared", "gaussian", "laplace", "bernoulli"])
+def test_a_vae_learns_to_reconstruct(pictures, likelihood):
+    trainer = vae_trainer(pictures, likelihood=likelihood, lr=3e-3, kl_warmup=0)
+    before = trainer.measure()["held_out_psnr"]
+    for step in range(80):
+        metrics = trainer.step(pictures[0][:16], step)
+    assert trainer.measure()["held_out_psnr"] > before + 2
+    assert all(value.isfinite() for value in metrics.values())
+
+
+def test_folding_for_publication_leaves_training_alone(pictures):
+    trainer = vae_trainer(pictures)
+    trainer.step(pictures[0][:16], 0)
+    before = {name: tensor.clone() for name, tensor in trainer.stateful().items()}
+    trainer.model()
+    trainer.preview()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.stateful().items())
+
+
+def test_a_huge_beta_collapses_the_posterior(pictures):
+    trainer = vae_trainer(pictures, beta=1000.0, kl_warmup=0, lr=3e-3)
+    for step in range(60):
+        kl = trainer.step(pictures[0][:16], step)["kl"]
+    assert kl < 1.0
+
+
+def test_mirror_is_a_flag(pictures):
+    one, other = (vae_trainer(pictures, mirror=mirror) for mirror in (True, False))
+    losses = [trainer.step(pictures[0][:16], 0)["reconstruction"] for trainer in (one, other)]
+    assert losses[0] != losses[1]
+
+
+def vae_of(pictures, steps=3):
+    trainer = vae_trainer(pictures)
+    for step in range(steps):
+        trainer.step(pictures[0][:16], step)
+    return trainer.model()
+
+
+def test_generator_is_the_decoder_to_the_bit_after_transfer(pictures):
+    vae = vae_of(pictures)
+    trainer = GANTrainer(CONFIG, GANSettings(preset="tiny", latent_dim=8), CPU, vae)
+    latents = torch.randn(40, 8)
+    with torch.no_grad():
+        assert torch.equal(trainer.generator(latents), vae.decoder(latents))
+        assert torch.equal(trainer.ema.model(latents), vae.decoder(latents))
+    assert trainer.transfer.tensors == len(vae.decoder.state_dict())
+    assert trainer.transfer.numbers == sum(parameter.numel() for parameter in vae.decoder.parameters())
+    assert trainer.transfer.difference == 0
+
+
+def test_step_0_preview_of_the_gan_is_the_vae_sampled(prepared, vae_run, tmp_path):
+    told = []
+    run = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, steps=1, batch_size=8, on_event=told.append)
+    report = next(event.text for event in told if isinstance(event, Note) and "Generator started" in event.text)
+    assert "8 tensors" in report and report.endswith("pictures 0")
+    from PIL import Image
+
+    from vaegan.images import from_pil, grid
+
+    preview = from_pil(Image.open(run / "previews" / "step-0000000.png"))
+    assert torch.equal(preview, grid(load(vae_run, "cpu").sample(64), columns=8))
+
+
+def test_during_the_head_start_only_the_discriminator_moves(pictures):
+    trainer = GANTrainer(CONFIG, GANSettings(preset="tiny", head_start=2, batch_size=16), CPU, vae_of(pictures))
+    for step in range(3):
+        before = {name: tensor.clone() for name, tensor in trainer.stateful().items()}
+        metrics = trainer.step(pictures[0][:16], step)
+        moved = {
+            part: any(
+                not torch.equal(tensor, before[name])
+                for name, tensor in trainer.stateful().items()
+                if name.startswith(part + ".") and name in before
+            )
+            for part in ("generator", "discriminator")
+        }
+        assert moved == {"generator": step == 2, "discriminator": True}
+        assert ("loss_g" in metrics) == (step == 2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_every_loss_trains_from_scratch(pictures, loss, gamma):
+    settings = GANSettings(preset="tiny", latent_dim=8, loss=loss, gamma=gamma, penalty_every=2, prior="uniform")
+    trainer = GANTrainer(ModelConfig(32, 3, 8, 8, "uniform"), settings, CPU, None)
+    seen = {}
+    for step in range(4):
+        seen |= trainer.step(pictures[0][:16], step)
+    assert all(value.isfinite() for value in seen.values())
+    assert ("r1" in seen) == (gamma > 0)
+    assert trainer.preview().shape[0] == 3
+
+
+def test_lazy_penalties_weigh_as_much_as_they_are_rare(pictures):
+    """One discriminator step on a penalty step is a step on loss + k gamma / 2 (R1 + R2)."""
+    settings = GANSettings(preset="tiny", latent_dim=8, gamma=0.7, penalty_every=3, mirror=False)
+    trainer = GANTrainer(CONFIG, settings, CPU, None)
+    real, fake = to_float(pictures[0][:8]), torch.rand(8, 3, 32, 32) * 2 - 1
+    both = torch.cat([real, fake]).requires_grad_()
+    logits = trainer.discriminator(both)
+    (slope,) = torch.autograd.grad(logits.sum(), both, create_graph=True)
+    norms = slope.square().sum((1, 2, 3))
+    expected = F.softplus(logits[8:] - logits[:8]).mean() + 3 * 0.7 / 2 * (norms[:8].mean() + norms[8:].mean())
+    wanted = torch.autograd.grad(expected, list(trainer.discriminator.parameters()))
+    metrics = trainer._step_discriminator(real, fake, step=3)
+    torch.testing.assert_close(metrics["r1"], norms[:8].mean())
+    for parameter, gradient in zip(trainer.discriminator.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-4)
+    assert "r1" not in trainer._step_discriminator(real, fake, step=4)
+
+
+def test_ema_halves_after_its_halflife():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    ema = EMA(model, halflife=64)
+    torch.nn.init.ones_(model.weight)
+    for _ in range(8):
+        ema.update(model, images=10**6, batch_size=8)
+    assert ema.model.weight.item() == pytest.approx(0.5)
+    ema = EMA(model, halflife=0)
+    torch.nn.init.constant_(model.weight, 5.0)
+    ema.update(model, 8, 8)
+    assert ema.model.weight.item() == 5.0
+
+
+def test_ema_carries_buffers():
+    model = torch.nn.BatchNorm1d(2)
+    ema = EMA(model, 1000)
+    model(torch.randn(8, 2) + 4)
+    ema.update(model, 8, 8)
+    assert torch.equal(ema.model.running_mean, model.running_mean)
+
+
+def test_randomness_depends_on_seed_step_and_purpose_only():
+    draw = [StepRandom(seed, step, CPU.device).normal(name, 4) for seed, step, name in
+            ((0, 5, "a"), (0, 5, "a"), (1, 5, "a"), (0, 6, "a"), (0, 5, "b"))]  # fmt: skip
+    assert torch.equal(draw[0], draw[1])
+    assert all(not torch.equal(draw[0], other) for other in draw[2:])
+    assert 0 <= derive(0, "x") < 2**63
+
+
+def test_bf16_trains_and_keeps_fp32_weights(pictures):
+    trainer = vae_trainer(pictures, place=Place(torch.device("cpu"), "bf16"))
+    metrics = trainer.step(pictures[0][:16], 0)
+    assert metrics["reconstruction"].isfinite()
+    assert {parameter.dtype for parameter in trainer.vae.parameters()} == {torch.float32}
+
+
+def test_minutes_are_fixed_in_steps_and_recorded(prepared, tmp_path):
+    import json
+
+    told = []
+    options = {"preset": "tiny", "latent_dim": 8, "batch_size": 8, "on_event": told.append}
+    run = train_vae(prepared, tmp_path / "run", minutes=0.1, **options)
+    (started,) = (event for event in told if isinstance(event, Started))
+    plan = json.loads((run / "config.json").read_text())["plan"]
+    assert plan["total"] == started.total > 1 and plan["rate"] == started.rate > 0
+    train_vae(prepared, run, minutes=0.1)  # the same command again: nothing to do
+    assert json.loads((run / "config.json").read_text())["plan"] == plan
+    train_vae(prepared, run, minutes=0.101)  # a little more, at the recorded speed
+    assert json.loads((run / "config.json").read_text())["plan"]["total"] == pytest.approx(
+        0.101 * 60 * plan["rate"] / 8, abs=1
+    )
+
+
+def test_grey_pictures_train_too(tmp_path):
+    config = ModelConfig(32, 1, 4, 8)
+    grey = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
+    trainer = vae_trainer((grey, grey), config=config)
+    trainer.step(grey[:8], 0)
+    assert trainer.preview().shape[0] == 1
+    gan = GANTrainer(config, GANSettings(preset="tiny"), CPU, trainer.model())
+    gan.step(grey[:8], 0)
+    trainer.publish(tmp_path / "m.safetensors", 1)
+    assert load(tmp_path / "m.safetensors", "cpu").sample(2).shape == (2, 1, 32, 32)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_state(prepared, tmp_path, monkeypatch):
+    from vaegan.errors import VaeganError
+
+    options = {"preset": "tiny", "latent_dim": 8, "batch_size": 8, "log_every": 1, "checkpoint_every": 1}
+    train_vae(prepared, tmp_path / "run", steps=2, **options)
+    step = VAETrainer.step
+    monkeypatch.setattr(VAETrainer, "step", lambda *args: step(*args) | {"kl": torch.tensor(float("nan"))})
+    with pytest.raises(VaeganError, match=r"kl is no longer a finite number at step 3; .*step-0000002 is the last"):
+        train_vae(prepared, tmp_path / "run", steps=4)
+    assert not (tmp_path / "run" / "checkpoints" / "step-0000003").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_both_trainers_run_on_a_gpu(prepared, tmp_path):
+    vae = train_vae(prepared, tmp_path / "vae", steps=4, preset="tiny", latent_dim=8, device="cuda")
+    gan = train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=4, head_start=1, device="cuda")
+    train_gan(prepared, gan, steps=6)
+    assert load(gan, "cuda").sample(3).shape == (3, 3, 32, 32)
+
+
+def test_the_encoder_is_published_with_the_gan(vae_run, gan_run, prepared):
+    pictures, _ = open_set(prepared).load()
+    one, other = load(vae_run, "cpu"), load(gan_run, "cpu")
+    assert torch.equal(one.encode(pictures[:5]), other.encode(pictures[:5]))
+    assert "discriminator.head.weight" not in load_tensors(gan_run / "model.safetensors")

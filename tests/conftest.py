@@ -7,9 +7,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import pytest
+from hypothesis import settings
 
 from vaegan.cli import main
 from vaegan.data.cartoon import draw_faces
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def grid(pictures: Tensor, columns: int | None = None, padding: int = 2) -> Tens
     """uint8 [N, C, H, W] -> one uint8 [C, H', W'] sheet, white between, near-square unless told."""
     from torchvision.utils import make_grid
 
-    columns = columns or max(1, round(len(pictures) ** 0.5 + 0.499))
+    columns = columns or math.ceil(math.sqrt(len(pictures)))
     sheet = make_grid(pictures.cpu(), nrow=columns, padding=padding, pad_value=255)
     cut: Tensor = sheet[: pictures.shape[1]]
     return cut

@@ -42,7 +42,7 @@ def write_sheet(
     for part in model.batches(seeds, settings.truncation):
         parts.append(part)
         emit(Counted("Drawing", sum(map(len, parts)), len(seeds)))
-    save_png(grid(torch.cat(parts)), path, _note(model, f"seeds {seeds[0]} to {seeds[-1]}"))
+    save_png(enlarge(grid(torch.cat(parts)), settings.scale), path, _note(model, f"seeds {seeds[0]} to {seeds[-1]}"))
     emit(Wrote("samples", path))
 
 
@@ -59,7 +59,8 @@ def write_separate(
     done = 0
     for part in model.batches(seeds, settings.truncation):
         for picture in part:
-            save_png(picture, folder / f"seed-{seeds[done]:07d}.png", _note(model, f"seed {seeds[done]}"))
+            path = folder / f"seed-{seeds[done]:07d}.png"
+            save_png(enlarge(picture, settings.scale), path, _note(model, f"seed {seeds[done]}"), durable=False)
             done += 1
         emit(Counted("Drawing", done, len(seeds)))
     emit(Wrote("samples", folder))

@@ -115,10 +115,10 @@ class Training:
 class VAESettings(Machine, Cadence, Length, Network, Training):
     """Options of train-vae."""
 
-    likelihood: str = option("gaussian", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
+    likelihood: str = option("squared", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
-    lr: float = option(1e-3, "Adam's learning rate.", above=0, max=1)
+    lr: float = option(2e-3, "Adam's learning rate.", above=0, max=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +129,10 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
     lr_g: float = option(1e-3, "Adam's learning rate for the generator.", above=0, max=1)
-    lr_d: float = option(2e-4, "Adam's learning rate for the discriminator.", above=0, max=1)
+    lr_d: float = option(5e-4, "Adam's learning rate for the discriminator.", above=0, max=1)
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     head_start: int = option(
         200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
     )
@@ -160,6 +161,7 @@ class SampleSettings:
     truncation: float = option(
         1.0, "Below 1 pulls latents to the average face: less varied, more typical.", min=0, max=2
     )
+    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def test_from_faces_to_faces_by_defaults(capsys, here, drawn):
     assert "Using runs/vae, trained" in err
     status, out, err = run(capsys, "train-gan", "--from-vae", "runs/vae", "--steps", "3", "--batch-size", "8")
     assert (status, out) == (0, "runs/gan\n")
-    assert "which the VAE was trained on" in err and "8 tensors" in err and "pictures 0\n" in err
+    assert "which the VAE was trained on" in err and "8 tensors" in err and "difference of the pictures 0" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/gan-seeds-0-3.png\n")
     with Image.open("samples/gan-seeds-0-3.png") as sheet:
@@ -61,6 +61,9 @@ def test_from_faces_to_faces_by_defaults(capsys, here, drawn):
     assert sorted(path.name for path in Path(made["samples"]).iterdir()) == [
         f"seed-000000{seed}.png" for seed in (3, 5, 6)
     ]
+    assert run(capsys, "sample", "-n", "1", "--scale", "3", "-o", "big.png")[0] == 0
+    with Image.open("big.png") as sheet:
+        assert sheet.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
     assert "runs/vae is finished: 3 steps, 24 pictures. To go on: --images 48" in err

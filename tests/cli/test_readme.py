@@ -26,7 +26,7 @@ def test_every_option_in_the_readme_exists():
     for command in COMMANDS:
         for parameter in inspect.signature(command).parameters.values():
             for declared in getattr(parameter.annotation, "__metadata__", ()):
-                names = [declared.default, *declared.param_decls] if hasattr(declared, "param_decls") else []
+                names = [declared.default, *(declared.param_decls or ())] if hasattr(declared, "param_decls") else []
                 flags |= {part for name in names if isinstance(name, str) for part in name.split("/")}
     text = re.sub(r"```bash\npython3 -m venv.*?```", "", README.read_text(), flags=re.DOTALL)
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))

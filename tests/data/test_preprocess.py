@@ -86,7 +86,7 @@ def test_two_runs_give_the_same_bytes(pile, tmp_path):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 150), st.integers(1, 150), st.sampled_from(["crop", "pad", "stretch"]), st.sampled_from([32, 64]))
 def test_any_rectangle_becomes_a_square(width, height, fit, size):
     assert square(Image.new("RGB", (width, height), (10, 200, 30)), size, fit).getcolors() == [

@@ -81,11 +81,21 @@ def test_generator_is_the_decoder_to_the_bit_after_transfer(pictures):
     assert trainer.transfer.difference == 0
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_discriminator_starts_from_the_encoder_unless_told_otherwise(pictures, warm):
+    vae = vae_of(pictures)
+    trainer = GANTrainer(CONFIG, GANSettings(preset="tiny", warm_discriminator=warm), CPU, vae)
+    cold = GANTrainer(CONFIG, GANSettings(preset="tiny"), CPU, None).discriminator.state_dict()
+    for name, tensor in trainer.discriminator.state_dict().items():
+        wanted = vae.encoder.state_dict()[name] if warm and name.startswith("trunk") else cold[name]
+        assert torch.equal(tensor, wanted), name
+
+
 def test_step_0_preview_of_the_gan_is_the_vae_sampled(prepared, vae_run, tmp_path):
     told = []
     run = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, steps=1, batch_size=8, on_event=told.append)
     report = next(event.text for event in told if isinstance(event, Note) and "Generator started" in event.text)
-    assert "8 tensors" in report and report.endswith("pictures 0")
+    assert "8 tensors" in report and "difference of the pictures 0" in report
     from PIL import Image
 
     from vaegan.images import from_pil, grid

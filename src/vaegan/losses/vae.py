@@ -53,9 +53,3 @@ LIKELIHOODS: dict[str, Likelihood] = {
 def kl_per_axis(mean: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(mean, exp(log_var)) || N(0, 1)) per axis (Kingma & Welling 2014, appendix B); float [B, d], nats."""
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
-
-
-def psnr(pictures: Tensor, decoded: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in [-1, 1] (peak to peak 2), in dB; float [B]."""
-    error = (pictures - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
-    return 10 * (4 / error).log10()

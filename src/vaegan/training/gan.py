@@ -51,7 +51,11 @@ class GANTrainer:
     kind = "gan"
 
     def __init__(self, config: ModelConfig, settings: GANSettings, place: Place, vae: VAE | None) -> None:
-        """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights."""
+        """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
+
+        Its encoder's trunk goes into the discriminator, unless told otherwise: a cold discriminator's first gradients
+        spoil what a warm generator knows.
+        """
         self.config, self.settings, self.place = config, settings, place
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         with torch.random.fork_rng(devices=[]):
@@ -65,6 +69,8 @@ class GANTrainer:
             self.encoder = vae.encoder.eval().requires_grad_(False)
             place.put(self.encoder)
             self.transfer = transfer(vae, self.generator)
+            if settings.warm_discriminator:
+                fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
         self.optimizer_g = adam(self.generator, settings.lr_g, BETAS)
         self.optimizer_d = adam(self.discriminator, settings.lr_d, BETAS)

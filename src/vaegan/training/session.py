@@ -152,6 +152,7 @@ def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches]:
             Note(
                 f"Generator started from {job.from_vae.path}: {moved.tensors} tensors, {moved.numbers:,} numbers"
                 f" moved; largest difference of the pictures {moved.difference:g}"
+                + ("; discriminator's trunk started from the encoder" if trainer.settings.warm_discriminator else "")
             )
         )
     return trainer, batches

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
 from vaegan.images import grid, to_float, to_uint8
-from vaegan.losses.vae import LIKELIHOODS, kl_per_axis, psnr
+from vaegan.losses.vae import LIKELIHOODS, kl_per_axis
+from vaegan.metrics.pictures import psnr
 from vaegan.models.folding import fold
 from vaegan.models.latents import latents_of
 from vaegan.models.vae import VAE

@@ -119,6 +119,7 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
     lr: float = option(2e-3, "Adam's learning rate.", above=0, max=1)
+    lr_warmup: int = option(5_000, "Pictures over which the learning rate rises to its value.", min=0, count=True)
 
 
 @dataclass(frozen=True, kw_only=True)

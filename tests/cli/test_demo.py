@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -9,8 +11,11 @@ from vaegan.cli import main
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    place = tmp_path_factory.mktemp("demo") / "out"
-    assert main(["demo", str(place), "--minutes", "0.2", "-n", "40", "-q"]) == 0
+    place, told = tmp_path_factory.mktemp("demo") / "out", io.StringIO()
+    with contextlib.redirect_stderr(told):
+        assert main(["demo", str(place), "--minutes", "0.2", "-n", "40"]) == 0
+    assert f"takes about 0.2 minutes on this machine and writes to {place}" in told.getvalue()
+    assert f"Look at {place / 'samples.png'} first" in told.getvalue()
     return place
 
 
@@ -22,7 +27,7 @@ def test_the_demo_makes_and_names_everything(demo, capsys):
     assert all(Path(path).exists() for path in made.values())
     assert Path(made["samples"]) == demo / "samples.png"
     assert set(made) == {"faces", "prepared set", "VAE", "GAN", "samples", "VAE samples", "strip", "animation"}
-    assert "takes about 0.2 minutes" in err and "already holds 40 faces" in err and "finished" in err
+    assert f"Going on with the demo in {demo}" in err and "already holds 40 faces" in err and "finished" in err
     for path in (demo / "runs" / "vae", demo / "runs" / "gan"):
         assert (path / "model.safetensors").is_file()
     config = json.loads((demo / "runs" / "gan" / "config.json").read_text())

@@ -30,6 +30,11 @@ def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
     return torch.where((chances < 0.5)[:, None, None, None], pictures.flip(-1), pictures)
 
 
+def risen(images: int, warmup: int) -> float:
+    """How far a linear rise over `warmup` pictures has come after `images`: 0 to 1."""
+    return min(1.0, images / warmup) if warmup else 1.0
+
+
 def seeded(seed: int, purpose: str, model_class: type[VAE], config: ModelConfig) -> VAE:
     """Build a model whose first weights depend on the seed and purpose alone."""
     with torch.random.fork_rng(devices=[]):
@@ -72,9 +77,10 @@ class VAETrainer:
         reconstruction = self.likelihood(real, decoded.float()).mean()
         kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1).mean()
         images = (step + 1) * batch
-        weight = settings.beta * min(1.0, images / settings.kl_warmup if settings.kl_warmup else 1.0)
+        self.optimizer.param_groups[0]["lr"] = settings.lr * risen(images, settings.lr_warmup)
         self.optimizer.zero_grad(set_to_none=True)
-        (reconstruction + weight * kl).backward()  # type: ignore[no-untyped-call]
+        loss = reconstruction + settings.beta * risen(images, settings.kl_warmup) * kl
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.ema.update(self.vae, images, batch)
         self._folded = None

@@ -213,6 +213,34 @@ def test_names_that_are_no_text_are_kept(tmp_path):
     assert os.fsencode(name) == b"\xff\xfe.png"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes in folders are a POSIX matter")
+def test_what_cannot_be_read_is_told_and_passed_over(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    gradient(40, 40).save(folder / "fine.png")
+    gradient(40, 40).save(folder / "locked.png")
+    (folder / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    read = Path.read_bytes
+
+    def guarded(path):
+        if path.name == "locked.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", guarded)
+    told = []
+    lines = manifest(prepare([folder], tmp_path / "out", on_event=told.append, **SMALL))
+    assert {name: line.get("skipped") for name, line in lines.items()} == {
+        "fine.png": None,
+        "locked.png": "cannot be read",
+        "dangling.png": "cannot be read",
+        "pipe.png": "cannot be read",
+    }
+    assert lines["locked.png"]["detail"] == "Permission denied"
+    assert any("3 files skipped (3 cannot be read)" in getattr(event, "text", "") for event in told)
+
+
 def test_hidden_folders_and_link_loops_are_left_alone(tmp_path):
     folder = tmp_path / "in"
     (folder / ".git").mkdir(parents=True)

@@ -119,6 +119,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 def prepare_one(source: Source, settings: PrepareSettings) -> Prepared:
     """Read one file and make its square. Never raises for what a file holds: the reason is returned."""
     try:
+        if not source.path.is_file():  # a pipe would be waited for without end
+            return Prepared(source, None, UNREADABLE, "no regular file, or a link to nothing")
         content = source.path.read_bytes()
     except OSError as error:
         return Prepared(source, None, UNREADABLE, reason(error))

@@ -51,6 +51,14 @@ def test_killed_between_the_two_renames_the_old_one_comes_back(tmp_path):
     assert (path / "a").read_text() == "old"
 
 
+def test_sweep_brings_back_what_was_set_aside_unless_its_successor_is_there(tmp_path):
+    for name in (".replaced-a", ".replaced-b", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "which").write_text(name)
+    sweep(tmp_path)
+    assert {path.name: (path / "which").read_text() for path in tmp_path.iterdir()} == {"a": ".replaced-a", "b": "b"}
+
+
 def test_sweep_removes_only_leftovers(tmp_path):
     (tmp_path / ".partial-1-x").write_text("")
     (tmp_path / ".partial-2-d").mkdir()

@@ -114,6 +114,13 @@ def test_what_is_no_run_is_left_alone(tmp_path):
         Run(tmp_path / "mine" / "diary.txt").claim(False)
 
 
+def test_killed_before_its_config_was_written_a_run_begins_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".partial-123-config.json").write_text("{")
+    Run(tmp_path / "run").claim(False)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_force_removes_the_runs_own_files_only(run):
     save(run, 1)
     (run.path / "notes.txt").write_text("keep me")

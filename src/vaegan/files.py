@@ -101,6 +101,7 @@ def directory_atomically(path: Path) -> Iterator[Path]:
         _flush_directory(temporary)
         old = _set_aside(path)
         if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
             path.replace(old)
         temporary.replace(path)
         _flush_directory(path.parent)
@@ -123,7 +124,10 @@ def recover(path: Path) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Remove what an earlier, killed process left half-written in `directory`."""
+    """Remove what an earlier, killed process left half-written in `directory`; bring back what it had set aside."""
+    for aside in directory.glob(f"{ASIDE}*"):
+        recover(directory / aside.name.removeprefix(ASIDE))
+        shutil.rmtree(aside, ignore_errors=True)
     for leftover in directory.glob(f"{TEMPORARY}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)

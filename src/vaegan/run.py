@@ -74,6 +74,7 @@ class Run:
         """
         if self.path.exists() and not self.path.is_dir():
             raise VaeganError(f"{self.path} is a file: choose another --run")
+        sweep(self.path)
         if self.path.is_dir() and not self.exists() and any(self.path.iterdir()) and not force:
             raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
         if force:

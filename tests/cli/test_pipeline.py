@@ -214,6 +214,25 @@ def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
+def test_interrupted_while_preparing_it_leaves_nothing_half_done(capsys, monkeypatch, drawn, tmp_path):
+    from vaegan.data import preprocess
+
+    prepare_one = preprocess.prepare_one
+
+    def interrupted(source, settings):
+        if source.name == "face-00020.png":
+            os.kill(os.getpid(), signal.SIGINT)
+        return prepare_one(source, settings)
+
+    monkeypatch.setattr(preprocess, "prepare_one", interrupted)
+    status, out, err = run(capsys, "preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces")
+    assert (status, out) == (130, "") and err.splitlines()[-1] == "interrupted"
+    assert not (tmp_path / "sets").exists()
+    monkeypatch.setattr(preprocess, "prepare_one", prepare_one)
+    assert run(capsys, "preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces")[0] == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
 def test_interrupted_from_outside_it_saves_and_exits_130(prepared, tmp_path):
     command = [sys.executable, "-m", "vaegan", "train-vae", str(prepared), "--run", str(tmp_path / "run")]
     process = subprocess.Popen(

@@ -129,7 +129,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
     gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
-    lr_g: float = option(1e-3, "Adam's learning rate for the generator.", above=0, max=1)
+    lr_g: float = option(4e-4, "Adam's learning rate for the generator.", above=0, max=1)
     lr_d: float = option(5e-4, "Adam's learning rate for the discriminator.", above=0, max=1)
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))

@@ -32,7 +32,7 @@ def vae_trainer(pictures, place=CPU, config=CONFIG, **options):
 
 @pytest.mark.parametrize("likelihood", ["squared", "gaussian", "laplace", "bernoulli"])
 def test_a_vae_learns_to_reconstruct(pictures, likelihood):
-    trainer = vae_trainer(pictures, likelihood=likelihood, lr=3e-3, kl_warmup=0)
+    trainer = vae_trainer(pictures, likelihood=likelihood, lr=3e-3, lr_warmup=0, kl_warmup=0)
     before = trainer.measure()["held_out_psnr"]
     for step in range(80):
         metrics = trainer.step(pictures[0][:16], step)
@@ -50,7 +50,7 @@ def test_folding_for_publication_leaves_training_alone(pictures):
 
 
 def test_a_huge_beta_collapses_the_posterior(pictures):
-    trainer = vae_trainer(pictures, beta=1000.0, kl_warmup=0, lr=3e-3)
+    trainer = vae_trainer(pictures, beta=1000.0, lr=3e-3, lr_warmup=0, kl_warmup=0)
     for step in range(60):
         kl = trainer.step(pictures[0][:16], step)["kl"]
     assert kl < 1.0

@@ -59,6 +59,13 @@ def test_sweep_brings_back_what_was_set_aside_unless_its_successor_is_there(tmp_
     assert {path.name: (path / "which").read_text() for path in tmp_path.iterdir()} == {"a": ".replaced-a", "b": "b"}
 
 
+def test_sweep_never_removes_the_only_copy(tmp_path, monkeypatch):
+    (tmp_path / ".replaced-a").mkdir()
+    monkeypatch.setattr("vaegan.files.recover", lambda path: None)  # bringing it back fails
+    sweep(tmp_path)
+    assert (tmp_path / ".replaced-a").is_dir()
+
+
 def test_sweep_removes_only_leftovers(tmp_path):
     (tmp_path / ".partial-1-x").write_text("")
     (tmp_path / ".partial-2-d").mkdir()

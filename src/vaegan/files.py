@@ -126,8 +126,10 @@ def recover(path: Path) -> None:
 def sweep(directory: Path) -> None:
     """Remove what an earlier, killed process left half-written in `directory`; bring back what it had set aside."""
     for aside in directory.glob(f"{ASIDE}*"):
-        recover(directory / aside.name.removeprefix(ASIDE))
-        shutil.rmtree(aside, ignore_errors=True)
+        successor = directory / aside.name.removeprefix(ASIDE)
+        recover(successor)
+        if successor.exists():  # never the only copy, should bringing it back have failed
+            shutil.rmtree(aside, ignore_errors=True)
     for leftover in directory.glob(f"{TEMPORARY}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)

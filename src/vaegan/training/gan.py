@@ -20,7 +20,7 @@ from vaegan.settings import GANSettings, ModelConfig
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
-from vaegan.training.rng import StepRandom, derive
+from vaegan.training.rng import StepRandom, seeded
 from vaegan.training.vae import mirrored
 
 BETAS = (0.0, 0.99)
@@ -58,8 +58,7 @@ class GANTrainer:
         """
         self.config, self.settings, self.place = config, settings, place
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(settings.seed, "gan"))
+        with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
         place.put(self.generator)
         place.put(self.discriminator)

@@ -19,7 +19,7 @@ from vaegan.settings import ModelConfig, VAESettings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
-from vaegan.training.rng import StepRandom, derive
+from vaegan.training.rng import StepRandom, derive, seeded
 
 FOLD_PICTURES = 2048
 VALIDATION_PICTURES = 512
@@ -35,13 +35,6 @@ def risen(images: int, warmup: int) -> float:
     return min(1.0, images / warmup) if warmup else 1.0
 
 
-def seeded(seed: int, purpose: str, model_class: type[VAE], config: ModelConfig) -> VAE:
-    """Build a model whose first weights depend on the seed and purpose alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, purpose))
-        return model_class(config)
-
-
 class VAETrainer:
     """Maximises the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3)."""
 
@@ -52,7 +45,8 @@ class VAETrainer:
     ) -> None:
         """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
         self.config, self.settings, self.place = config, settings, place
-        self.vae = seeded(settings.seed, "vae", VAE, config)
+        with seeded(settings.seed, "vae"):
+            self.vae = VAE(config)
         place.put(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
         self.optimizer = adam(self.vae, settings.lr, (0.9, 0.99))

@@ -28,7 +28,7 @@ def drawn(tmp_path_factory):
 @pytest.fixture(scope="session")
 def prepared(drawn, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "faces-32"
-    assert main(["preprocess", str(drawn), "--out", str(out), "--size", "32", "-q"]) == 0
+    assert main(["preprocess", str(drawn), "--out", str(out), "--size", "32", "--held-out", "0.2", "-q"]) == 0
     return out
 
 

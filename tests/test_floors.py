@@ -11,6 +11,7 @@ SOURCE = Path(vaegan.__file__).parent
 FLOORS = {
     **dict.fromkeys(("version", "errors", "events"), 0.0),
     **dict.fromkeys(("config", "files"), 0.1),
+    "report": 0.2,
     "settings": 0.2,
     "images": 1,
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),
@@ -18,7 +19,7 @@ FLOORS = {
     "run": 3.1,
     "training": 4,
     "generation": 5,
-    **dict.fromkeys(("output", "inspection"), 6),
+    **dict.fromkeys(("output", "inspection", "evaluation"), 6),
     "demo": 7,
     "cli": 8,
     **dict.fromkeys(("__init__", "__main__"), 9),

@@ -12,6 +12,8 @@ from vaegan.version import __version__
 
 if TYPE_CHECKING:
     from vaegan.data.preprocess import prepare
+    from vaegan.evaluation.compare import compare
+    from vaegan.evaluation.evaluate import evaluate
     from vaegan.generation import load
     from vaegan.training.session import train_gan, train_vae
 
@@ -20,9 +22,11 @@ _LAZY = {
     "train_vae": "vaegan.training.session",
     "train_gan": "vaegan.training.session",
     "load": "vaegan.generation",
+    "evaluate": "vaegan.evaluation.evaluate",
+    "compare": "vaegan.evaluation.compare",
 }
 
-__all__ = ["__version__", "load", "prepare", "train_gan", "train_vae"]
+__all__ = ["__version__", "compare", "evaluate", "load", "prepare", "train_gan", "train_vae"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ A checkpoint is named by a run directory, a checkpoint directory inside it, or o
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -63,8 +64,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise VaeganError(f"{path} is damaged or cut short ({reason(error)})") from error
 
 
-def publish(path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images: int) -> None:
-    """Write a model's weights so that the file alone is enough to use it."""
+def publish(
+    path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images: int, kid: float | None = None
+) -> None:
+    """Write a model's weights so that the file alone is enough to use it; `kid` is what they scored, if measured."""
     said = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -73,6 +76,8 @@ def publish(path: Path, model: nn.Module, kind: str, config: ModelConfig, step: 
         "images": images,
         "vaegan": __version__,
     }
+    if kid is not None:
+        said["kid"] = kid
     # one entry: safetensors writes several in no fixed order, and equal runs should be equal files
     save_tensors(path, model.state_dict(), {METADATA: json.dumps(said)})
 
@@ -114,6 +119,17 @@ def read_weights(path: Path) -> Weights:
         return Weights(path, kind, config, int(said["step"]), int(said["images"]), str(said.get("vaegan", "?")))
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {reason(error)}") from error
+
+
+def score_of(path: Path) -> float:
+    """What published weights scored in training (KID), infinite where they do not say.
+
+    Raises VaeganError when they are missing or damaged.
+    """
+    read_weights(path)
+    with safe_open(path, framework="pt") as file:
+        value = json.loads((file.metadata() or {})[METADATA]).get("kid")
+    return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else math.inf
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

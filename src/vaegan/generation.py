@@ -58,17 +58,41 @@ class Model:
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures -> posterior means. Raises VaeganError where there is no encoder or the pictures do not fit."""
+        encoder = self._encoder()
+        self._fits(pictures)
+        parts = [encoder(to_float(part).to(self.device)).mean.cpu() for part in torch.split(pictures, BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, self.latent_dim)
+
+    def _encoder(self) -> Encoder:
         if self.encoder is None:
             raise VaeganError(f"{self.weights.path} holds no encoder: it is a GAN that was trained from scratch")
+        return self.encoder
+
+    def _fits(self, pictures: Tensor) -> None:
         config = self.weights.config
         if pictures.dtype != torch.uint8 or pictures.shape[1:] != (config.channels, config.size, config.size):
             raise VaeganError(
                 f"pictures of shape {list(pictures.shape)} and type {pictures.dtype}: expected uint8"
                 f" [N, {config.channels}, {config.size}, {config.size}]"
             )
-        encoder = self.encoder
-        parts = [encoder(to_float(part).to(self.device)).mean.cpu() for part in torch.split(pictures, BATCH)]
-        return torch.cat(parts) if parts else torch.empty(0, self.latent_dim)
+
+    @torch.no_grad()
+    def reconstruct(self, pictures: Tensor, seed: int | None = None) -> Tensor:
+        """Pictures -> decoded again: from the posteriors' means, or with a seed from one sample of each posterior.
+
+        Raises as `encode` does.
+        """
+        self._fits(pictures)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        latents = []
+        for part in torch.split(pictures, BATCH):
+            posterior = self._encoder()(to_float(part).to(self.device))
+            if generator is None:
+                latents.append(posterior.mean.cpu())
+            else:
+                noise = torch.randn(len(part), self.latent_dim, generator=generator)
+                latents.append(posterior.sample(noise.to(self.device)).cpu())
+        return self.decode(torch.cat(latents) if latents else torch.empty(0, self.latent_dim))
 
     def batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
         """Pictures of seeds, a batch at a time: memory does not grow with their number."""

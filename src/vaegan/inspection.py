@@ -87,5 +87,5 @@ def _last_metrics(path: Path) -> str:
                 newest |= json.loads(line)
             except ValueError:
                 continue
-    hidden = ("step", "images", "images_per_second")
+    hidden = ("step", "images", "images_per_second", "seconds")
     return ", ".join(f"{name} {value:.4g}" for name, value in newest.items() if name not in hidden)

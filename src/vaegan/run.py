@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,12 @@ from torch import Tensor
 
 from vaegan.checkpoint import WEIGHTS, load_tensors, save_tensors
 from vaegan.errors import VaeganError, reason
-from vaegan.events import Emit, Event, Measured, Progress, Warned
+from vaegan.events import Emit, Event, Measured, Progress, Started, Warned
 from vaegan.files import directory_atomically, read_json, sha256, sweep, write_bytes, write_json
 
 FORMAT_VERSION = 1
-OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, "report.html")
+BEST = "best.safetensors"
+OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, "report.html")
 
 
 def step_name(step: int) -> str:
@@ -46,6 +49,11 @@ class Run:
     def weights(self) -> Path:
         """The published weights."""
         return self.path / WEIGHTS
+
+    @property
+    def best(self) -> Path:
+        """The weights that scored best during training."""
+        return self.path / BEST
 
     def exists(self) -> bool:
         """Say whether a run of ours is there."""
@@ -169,27 +177,55 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
+def metrics_of(run: Run) -> list[dict[str, Any]]:
+    """Read the lines of metrics.jsonl that are whole, in order."""
+    path, found = run.path / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                found.append(value)
+    return found
+
+
+def seconds_of(run: Run) -> float:
+    """Seconds of training that went into a run so far, interruptions left out."""
+    return max((float(line["seconds"]) for line in metrics_of(run) if "seconds" in line), default=0.0)
+
+
 class MetricsWriter:
     """Listens to a run and appends a line to metrics.jsonl per log interval or measurement."""
 
     def __init__(self, run: Run) -> None:
-        """Write to `run`."""
-        self.path = run.path / "metrics.jsonl"
+        """Write to `run`; the seconds of earlier stretches count on once training starts."""
+        self.run, self.path = run, run.path / "metrics.jsonl"
+        self.before, self.began = 0.0, time.perf_counter()
 
     def __call__(self, event: Event) -> None:
         """Take down what has numbers."""
+        if isinstance(event, Started):
+            self.before, self.began = seconds_of(self.run), time.perf_counter()
         if isinstance(event, Progress) and event.metrics:
             line = {"step": event.step, "images": event.images, "images_per_second": round(event.rate, 1)}
         elif isinstance(event, Measured):
             line = {"step": event.step, "images": event.images}
         else:
             return
+        line["seconds"] = round(self.before + time.perf_counter() - self.began, 1)
         values = {name: float(f"{value:.6g}") for name, value in event.metrics.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, **values}) + "\n")
         except OSError as error:
             raise VaeganError(f"cannot write {self.path}: {reason(error)}") from error
+
+
+def run_of(weights: Path) -> Run | None:
+    """Return the run that a weights file lies in, as published or in a checkpoint, if it lies in one."""
+    for parent in list(weights.resolve().parents)[:3]:
+        if Run(parent).exists():
+            return Run(parent)
+    return None
 
 
 def newest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:

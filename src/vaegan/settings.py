@@ -85,6 +85,14 @@ class Cadence:
     preview_every: int | None = option(
         None, "Steps between previews.", min=1, count=True, fixed=False, shown="as checkpoints"
     )
+    evaluate_every: int | None = option(
+        None,
+        "Steps between light evaluations (KID against held-out pictures); 0 turns them off.",
+        min=0,
+        count=True,
+        fixed=False,
+        shown="under 3 % of the time",
+    )
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", min=1, fixed=False)
     keep: int = option(3, "Newest checkpoints to keep.", min=1, fixed=False)
 
@@ -174,6 +182,20 @@ class InterpolateSettings:
     fps: float = option(16.0, "Frames per second of the animation.", min=1, max=50)
     scale: int = option(4, "Enlargement of the animation, a whole number.", min=1, max=16)
     truncation: float = option(1.0, "Below 1 pulls latents to the average face.", min=0, max=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """Options of evaluate and compare."""
+
+    n: int = option(2000, "How many pictures to compare.", min=16, max=1_000_000, count=True)
+    seed: int = option(0, "Seed of the first picture, and of the choice of real ones.", min=0, max=2**31 - 1)
+    inception: str | None = option(
+        None,
+        "Also the field's standard, FID, KID, precision and recall with Inception: a weights file of torch-fidelity,"
+        " or the word download. Needs vaegan[metrics].",
+        shown="-",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

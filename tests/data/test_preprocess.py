@@ -122,7 +122,7 @@ def test_split_depends_on_content_alone(drawn, prepared, tmp_path):
     shuffled.mkdir()
     for number, path in enumerate(sorted(drawn.glob("*.png"), reverse=True)):
         shutil.copy(path, shuffled / f"{number}.png")
-    renamed = manifest(prepare([shuffled], tmp_path / "set", **SMALL))
+    renamed = manifest(prepare([shuffled], tmp_path / "set", held_out=0.2, **SMALL))
     sides = {line["sha256"]: line["split"] for line in renamed.values()}
     before = {line["sha256"]: line["split"] for line in manifest(prepared).values() if "row" in line}
     assert sides == before

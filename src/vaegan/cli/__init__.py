@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.compare import compare
 from vaegan.cli.demo import demo
+from vaegan.cli.evaluate import evaluate
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
@@ -22,7 +24,7 @@ from vaegan.cli.train_vae import train_vae
 from vaegan.errors import Interrupted, VaeganError, reason
 from vaegan.version import __version__
 
-COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, info)
+COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, evaluate, compare, info)
 
 app = typer.Typer(
     name="vaegan",

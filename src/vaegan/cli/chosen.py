@@ -12,10 +12,22 @@ from vaegan.events import Emit, Note
 MAX_SEEDS = 1_000_000
 
 
-def checkpoint(path: Path | None, emit: Emit) -> Path:
-    """Return `path`, or the newest GAN (else VAE) run under runs/, told. Raises VaeganError where there is none."""
-    if path is not None:
-        return path
+def checkpoint(path: Path | None, emit: Emit, best: bool = False) -> Path:
+    """Return `path`, or the newest GAN (else VAE) run under runs/, told; with `best`, its best weights.
+
+    Raises VaeganError where there is none.
+    """
+    found = path or _newest(emit)
+    if not best:
+        return found
+    from vaegan.run import BEST
+
+    if not (found / BEST).is_file():
+        raise VaeganError(f"--best: {found} holds no {BEST}; give a run that was trained with held-out pictures")
+    return found / BEST
+
+
+def _newest(emit: Emit) -> Path:
     from vaegan.run import Run, newest_run
 
     found = newest_run(Path("runs"), ("gan", "vae"))
@@ -31,6 +43,8 @@ def label(weights: Path) -> str:
     parent = weights.parent
     if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
         return f"{parent.parent.parent.resolve().name}-{parent.name}"
+    if weights.name == "best.safetensors":
+        return f"{parent.resolve().name}-best"
     return parent.resolve().name if weights.name == "model.safetensors" else weights.stem
 
 

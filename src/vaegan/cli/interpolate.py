@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.chosen import checkpoint, label, named
 from vaegan.cli.chosen import seeds as read_seeds
-from vaegan.cli.options import Checkpoint, Device, Force, Json, Quiet, takes
+from vaegan.cli.options import Best, Checkpoint, Device, Force, Json, Quiet, takes
 from vaegan.cli.reporting import reporting, results
 from vaegan.config import build
 from vaegan.errors import UsageError
@@ -26,6 +26,7 @@ def interpolate(
             "--out", "-o", help="Where both files go: NAME.png, the strip, and NAME.gif.", show_default="samples/..."
         ),
     ] = None,
+    best: Best = False,
     device: Device = "auto",
     force: Force = False,
     json: Json = False,
@@ -39,7 +40,7 @@ def interpolate(
     if len(wanted) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as 0,1")
     with reporting(quiet) as emit:
-        path = checkpoint(ckpt, emit)
+        path = checkpoint(ckpt, emit, best)
         from vaegan.generation import load
         from vaegan.output import write_walk
 

@@ -17,6 +17,7 @@ Restart = Annotated[bool, typer.Option("--force", help="Start over: replace the 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+Best = Annotated[bool, typer.Option("--best", help="The weights that scored best during training instead of the last.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where the result goes.", show_default="samples/...")]
 Config = Annotated[
     Path | None,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_SECONDS = 10.0
-QUIETLY_WRITTEN = ("preview", "checkpoint")
+QUIETLY_WRITTEN = ("preview", "checkpoint", "best")
 
 
 def duration(seconds: float) -> str:
@@ -47,7 +47,7 @@ def describe(event: Event) -> str | None:
             speed = f", about {duration((total - step) * batch / rate)} ({rate:.0f} pictures/s)" if rate else ""
             return f"{action}: {length}{speed}"
         case Measured(metrics=metrics):
-            return losses(metrics)
+            return losses({name: value for name, value in metrics.items() if not name.startswith("kid_")})
         case Wrote(what=what, path=path) if what not in QUIETLY_WRITTEN:
             return f"Wrote {path}"
         case Finished(label=label, seconds=seconds) if seconds:
@@ -151,6 +151,14 @@ def reporting(quiet: bool) -> Iterator[Emit]:
             reporter.close()
     else:
         yield PlainReporter()
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout: names to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for name, *cells in (head, *rows):
+        numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        print("  ".join([f"{name:<{widths[0]}}", *numbers]).rstrip())
 
 
 def results(paths: Mapping[str, Path | str], as_json: bool, **more: Any) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.chosen import checkpoint, label, named
 from vaegan.cli.chosen import seeds as read_seeds
-from vaegan.cli.options import Checkpoint, Device, Force, Json, Out, Quiet, takes
+from vaegan.cli.options import Best, Checkpoint, Device, Force, Json, Out, Quiet, takes
 from vaegan.cli.reporting import reporting, results
 from vaegan.config import build, only_one
 from vaegan.settings import SampleSettings
@@ -23,6 +23,7 @@ def sample(
     ] = None,
     separate: Annotated[bool, typer.Option("--separate", help="One file a picture, in a folder.")] = False,
     out: Out = None,
+    best: Best = False,
     device: Device = "auto",
     force: Force = False,
     json: Json = False,
@@ -36,7 +37,7 @@ def sample(
     settings = build(SampleSettings, options)
     wanted = read_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
     with reporting(quiet) as emit:
-        path = checkpoint(ckpt, emit)
+        path = checkpoint(ckpt, emit, best)
         from vaegan.generation import load
         from vaegan.output import write_separate, write_sheet
 

@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 SHARD_ROWS = 8192
 TRAIN, HELD_OUT = 0, 1
 SPLITS = ("train", "held-out")
+FEATURES = "features.safetensors"
 
 
 def shard_name(index: int) -> str:

@@ -149,6 +149,12 @@ class GANTrainer:
         latents = latents_of(range(PREVIEW), self.config.latent_dim, self.settings.prior)
         return grid(to_uint8(self.ema.model(latents.to(self.place.device))).cpu(), columns=8)
 
+    @torch.no_grad()
+    def samples(self, count: int) -> Tensor:
+        """Pictures uint8 [count, C, S, S] of the averaged generator, of seeds 0 to count - 1."""
+        latents = latents_of(range(count), self.config.latent_dim, self.settings.prior).to(self.place.device)
+        return torch.cat([to_uint8(self.ema.model(part)).cpu() for part in torch.split(latents, PREVIEW)])
+
     def stateful(self) -> dict[str, Tensor]:
         """Every tensor that going on needs; the VAE's file is not needed again."""
         encoder = {} if self.encoder is None else self.encoder.state_dict()
@@ -175,9 +181,9 @@ class GANTrainer:
         restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))
         restore_optimizer(self.optimizer_d, self.discriminator, under(tensors, "optimizer_d"))
 
-    def publish(self, path: Path, step: int) -> None:
-        """Write the published weights to `path`."""
-        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size)
+    def publish(self, path: Path, step: int, kid: float | None = None) -> None:
+        """Write the published weights to `path`, with what they scored."""
+        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from vaegan.errors import UsageError
 from vaegan.settings import PRESETS, VAESettings
 from vaegan.training.job import Job
 from vaegan.training.loop import Plan, Trainer
+from vaegan.training.watch import spacing
 
 TYPICAL_STEP = 2**20
 CYCLE = 8
@@ -99,4 +100,10 @@ def fix(job: Job, trainer: Trainer, batches: Batches, began: float) -> tuple[Pla
     tenth = max(1, math.ceil(total / PREVIEWS))
     checkpoint_every = settings.checkpoint_every or int(saved.get("checkpoint_every", tenth))
     preview_every = settings.preview_every or int(saved.get("preview_every", checkpoint_every))
-    return Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep), rate
+    evaluate_every = settings.evaluate_every
+    if evaluate_every is None:
+        folds = isinstance(settings, VAESettings)
+        default = spacing(total, settings.batch_size, preview_every, folds)
+        evaluate_every = int(saved.get("evaluate_every", default))
+    plan = Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep, evaluate_every)
+    return plan, rate

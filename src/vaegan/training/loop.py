@@ -21,6 +21,7 @@ from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Emit, Finished, Measured, Progress, Wrote
 from vaegan.images import save_png
 from vaegan.run import Run
+from vaegan.training.watch import Watch
 
 TICK_SECONDS = 0.5
 
@@ -39,14 +40,17 @@ class Trainer(Protocol):
     def preview(self) -> Tensor:
         """Return a picture sheet, uint8 [C, H, W]."""
 
+    def samples(self, count: int) -> Tensor:
+        """Return pictures uint8 [count, C, S, S] of the averaged weights, of the same latents every time."""
+
     def stateful(self) -> dict[str, Tensor]:
         """Return every tensor that going on needs."""
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Put back what `stateful` gave."""
 
-    def publish(self, path: Path, step: int) -> None:
-        """Write the published weights."""
+    def publish(self, path: Path, step: int, kid: float | None = None) -> None:
+        """Write the published weights; `kid` is what they scored."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Plan:
     preview_every: int
     log_every: int
     keep: int
+    evaluate_every: int
 
 
 class Stop:
@@ -130,6 +135,7 @@ class Session:
     plan: Plan
     emit: Emit
     tally: Tally
+    watch: Watch
 
     def go(self, start: int, stop: Stop) -> None:
         """Train from `start`. Raises Interrupted once saved, VaeganError on a loss that is no number."""
@@ -137,6 +143,7 @@ class Session:
         rate, plan, batch = 0.0, self.plan, self.batches.batch_size
         if start == 0:
             self._preview(0)
+            self._evaluate(0)
         for step in range(start, plan.total):
             self.tally.add(self.trainer.step(self.batches[step], step))
             done, now = step + 1, time.perf_counter()
@@ -150,6 +157,8 @@ class Session:
             last = done == plan.total or stop.wished
             if done % plan.preview_every == 0 or done == plan.total:
                 self._preview(done)
+            if plan.evaluate_every and (done % plan.evaluate_every == 0 or done == plan.total):
+                self._evaluate(done)
             if done % plan.checkpoint_every == 0 or last:
                 self._save(done)
             if stop.wished and done < plan.total:
@@ -181,6 +190,16 @@ class Session:
         self._check(numbers, done)
         if numbers:
             self.emit(Measured(done, done * self.batches.batch_size, numbers))
+
+    def _evaluate(self, done: int) -> None:
+        """Look at samples; keep the weights that score best."""
+        if not self.watch.able or not self.plan.evaluate_every:
+            return
+        numbers = self.watch.look(self.trainer.samples(self.watch.pictures))
+        self.emit(Measured(done, done * self.batches.batch_size, numbers))
+        if done and self.watch.improves(numbers["kid"]):
+            self.trainer.publish(self.run.best, done, numbers["kid"])
+            self.emit(Wrote("best", self.run.best, done))
 
     def _save(self, done: int) -> None:
         self._check({name: float(value) for name, value in self.tally.sums.items()}, done)

@@ -17,13 +17,14 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Event, Finished, Note, Started, ignore
 from vaegan.files import sha256
 from vaegan.models.vae import VAE
-from vaegan.run import MetricsWriter, Run
+from vaegan.run import MetricsWriter, Run, run_of, seconds_of
 from vaegan.settings import VAESettings
 from vaegan.training.gan import GANTrainer
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session, Stop, Tally, Trainer
 from vaegan.training.vae import VAETrainer
+from vaegan.training.watch import Watch
 from vaegan.version import __version__
 
 MEMORY_SHARE_ON_GPU = 0.5
@@ -102,17 +103,18 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float) -> None:
         return
     if checkpoint is None and job.saved is not None:
         job = replace(job, from_vae=vae_of_resumed(job))
-    trainer, batches = _assemble(job, emit)
+    trainer, batches, watch = _assemble(job, emit)
     if checkpoint is not None:
         trainer.restore(checkpoint.tensors, checkpoint.path)
         tally.restore(checkpoint.tensors, job.place.device)
+        watch.remember(run.best)
     if job.saved is None:
         run.claim(job.wish.force)
     plan, rate = fix(job, trainer, batches, began)
     run.cut_metrics(start if checkpoint is not None else -1)
     run.write_config(_config(job, plan, rate))
     emit(Started(trainer.kind, start, plan.total, batches.batch_size, rate))
-    Session(trainer, batches, run, plan, emit, tally).go(start, stop)
+    Session(trainer, batches, run, plan, emit, tally, watch).go(start, stop)
 
 
 def _is_finished(job: Job, start: int, emit: Emit) -> bool:
@@ -133,7 +135,7 @@ def _is_finished(job: Job, start: int, emit: Emit) -> bool:
     return True
 
 
-def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches]:
+def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches, Watch]:
     """Load the set, build the trainer, and report a transfer from a VAE."""
     train, held_out = job.data.load()
     if not len(train):
@@ -143,8 +145,9 @@ def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches]:
         train = train.to(device)
     held_out = held_out.to(device)
     batches = Batches(train, job.settings.batch_size, job.settings.seed, device)
+    watch = Watch(train, held_out, device)
     if isinstance(job.settings, VAESettings):
-        return VAETrainer(job.model, job.settings, job.place, train, held_out), batches
+        return VAETrainer(job.model, job.settings, job.place, train, held_out), batches, watch
     trainer = GANTrainer(job.model, job.settings, job.place, _load_vae(job.from_vae) if job.from_vae else None)
     moved = trainer.transfer
     if moved is not None and job.from_vae is not None:
@@ -155,7 +158,7 @@ def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches]:
                 + ("; discriminator's trunk started from the encoder" if trainer.settings.warm_discriminator else "")
             )
         )
-    return trainer, batches
+    return trainer, batches, watch
 
 
 def _load_vae(weights: Weights) -> VAE:
@@ -170,6 +173,8 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
     if job.from_vae is not None:
         weights = job.from_vae
         source = {"path": str(weights.path.resolve()), "sha256": sha256(weights.path), "step": weights.step}
+        run = run_of(weights.path)
+        source["seconds"] = seconds_of(run) if run is not None else 0.0
     data = {"path": str(job.data.path.resolve()), "fingerprint": job.data.fingerprint, "counts": job.data.counts}
     return {
         "kind": job.wish.kind,
@@ -183,6 +188,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
             "total": plan.total,
             "checkpoint_every": plan.checkpoint_every,
             "preview_every": plan.preview_every,
+            "evaluate_every": plan.evaluate_every,
             "precision": job.place.precision,
             "rate": rate,
         },

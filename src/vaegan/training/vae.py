@@ -120,6 +120,13 @@ class VAETrainer:
         rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
         return grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
 
+    @torch.no_grad()
+    def samples(self, count: int) -> Tensor:
+        """Pictures uint8 [count, C, S, S] decoded from the prior by what is published, of seeds 0 to count - 1."""
+        decoder, latents = self.model().decoder, latents_of(range(count), self.config.latent_dim)
+        parts = torch.split(latents.to(self.place.device), 64)
+        return torch.cat([to_uint8(decoder(part)).cpu() for part in parts])
+
     def stateful(self) -> dict[str, Tensor]:
         """Every tensor that going on needs."""
         return flatten(
@@ -137,6 +144,6 @@ class VAETrainer:
         self._folded = None
         restore_optimizer(self.optimizer, self.vae, under(tensors, "optimizer"))
 
-    def publish(self, path: Path, step: int) -> None:
-        """Write the published weights to `path`."""
-        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size)
+    def publish(self, path: Path, step: int, kid: float | None = None) -> None:
+        """Write the published weights to `path`, with what they scored."""
+        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)

@@ -1,0 +1,1 @@
+"""Numbers about generated pictures, each beside what real pictures get."""

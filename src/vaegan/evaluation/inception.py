@@ -1,0 +1,104 @@
+"""The field's standard: FID, KID, precision and recall with Inception features, by the torch-fidelity library."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vaegan.errors import VaeganError, reason
+
+DOWNLOAD = "download"
+SECONDS = 10.0
+WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+HINT = "pip install 'vaegan[metrics]'"
+
+
+class _Pictures(Dataset[Tensor]):
+    """uint8 [N, C, S, S] as the library takes them: RGB pictures one by one."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        self.pictures = pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.pictures[index]
+
+
+def check_inception(weights: str) -> None:
+    """Raise VaeganError when Inception cannot be used: no library, no such weights file."""
+    try:
+        import torch_fidelity  # noqa: F401
+    except ImportError:
+        raise VaeganError(f"--inception needs torch-fidelity: {HINT}") from None
+    if weights != DOWNLOAD and not Path(weights).is_file():
+        raise VaeganError(
+            f"--inception {weights}: no such file; give the weights file of torch-fidelity"
+            " (weights-inception-2015-12-05-6726825d.pth), or the word download"
+        )
+
+
+@contextlib.contextmanager
+def _careful() -> Iterator[None]:
+    """No hanging without a network, and no code from a stranger's weights: the library unpickles what it is given."""
+    before, trusting = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY)
+    socket.setdefaulttimeout(SECONDS)
+    os.environ[WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+        if trusting is None:
+            del os.environ[WEIGHTS_ONLY]
+        else:
+            os.environ[WEIGHTS_ONLY] = trusting
+
+
+def inception(real: Tensor, fake: Tensor, weights: str, on_gpu: bool) -> dict[str, float | None]:
+    """FID, KID with its deviation, precision and recall of uint8 [M, C, S, S] against [N, C, S, S].
+
+    weights: path of the library's Inception weights, or "download". Raises VaeganError for weights that do not fit
+    and for a machine without a network.
+    """
+    from torch_fidelity import calculate_metrics
+
+    few = min(len(real), len(fake))
+    options: dict[str, Any] = {} if weights == DOWNLOAD else {"feature_extractor_weights_path": weights}
+    try:
+        with _careful(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            found = calculate_metrics(
+                input1=_Pictures(fake),
+                input2=_Pictures(real),
+                cuda=on_gpu,
+                fid=True,
+                kid=True,
+                prc=True,
+                kid_subset_size=min(1000, few),
+                prc_neighborhood=min(3, few - 1),
+                save_cpu_ram=True,
+                verbose=False,
+                **options,
+            )
+    except OSError as error:
+        raise VaeganError(
+            f"--inception {weights}: the weights cannot be had ({reason(error)}); on a machine without a network give"
+            " --inception FILE"
+        ) from error
+    except Exception as error:  # the library's own errors are of many kinds
+        raise VaeganError(f"--inception {weights}: cannot be used ({reason(error)[:200]})") from error
+    return {
+        "inception_fid": float(found["frechet_inception_distance"]),
+        "inception_kid": float(found["kernel_inception_distance_mean"]),
+        "inception_kid_error": float(found["kernel_inception_distance_std"]),
+        "inception_precision": float(found["precision"]),
+        "inception_recall": float(found["recall"]),
+    }

@@ -1,0 +1,85 @@
+"""A light evaluation beside the steps, so that a long run says early how good its pictures are."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaegan.checkpoint import score_of
+from vaegan.errors import VaeganError
+from vaegan.images import to_float
+from vaegan.metrics.distances import kid
+from vaegan.metrics.features import LEVELS, RandomFeatures, Whitening, concatenated
+
+PICTURES = 512
+FITTED = 1024
+FEW = 8
+BATCH = 64
+SPACING = 16_000
+LOOKS = 50
+
+
+def spacing(total: int, batch_size: int, preview_every: int, folds: bool) -> int:
+    """Steps between looks that cost under 3 % of the training: at least 16,000 pictures, at most 50 looks a run.
+
+    folds: whether samples need the posterior folded, as previews do anyway: then only where a preview is due.
+    """
+    every = max(math.ceil(SPACING / batch_size), math.ceil(total / LOOKS))
+    return math.ceil(every / preview_every) * preview_every if folds else every
+
+
+class Watch:
+    """KID of a fixed set of samples against held-out pictures, in random features at three scales; and its best."""
+
+    def __init__(self, train: Tensor, held_out: Tensor, device: torch.device) -> None:
+        """train, held_out: uint8 [N, C, S, S]; without at least 8 held-out pictures nothing is ever measured."""
+        self.best = math.inf
+        self.device, self.sources = device, (train[:FITTED], held_out[:PICTURES])
+        self.able = min(len(train), len(held_out)) >= FEW
+        self._real: dict[str, Tensor] | None = None
+        self._whitening: dict[str, Whitening] = {}
+        self._network = RandomFeatures().to(device) if self.able else None
+
+    @property
+    def pictures(self) -> int:
+        """How many samples a look takes."""
+        return PICTURES
+
+    def _features(self, pictures: Tensor) -> dict[str, Tensor]:
+        assert self._network is not None
+        parts = [self._network(to_float(part.to(self.device))) for part in torch.split(pictures, BATCH)]
+        return {name: values.cpu() for name, values in concatenated(parts).items()}
+
+    @torch.no_grad()
+    def look(self, samples: Tensor) -> dict[str, float]:
+        """Measure uint8 [N, C, S, S]: KID (1801.01401) as the mean of the three scales, its error, and each scale."""
+        train, held_out = self.sources
+        if self._real is None:
+            self._whitening = {name: Whitening(values) for name, values in self._features(train).items()}
+            self._real = self._white(self._features(held_out))
+        fake, found = self._white(self._features(samples)), {}
+        errors = []
+        for level in LEVELS:
+            found[f"kid_{level}"], error = kid(self._real[level], fake[level])
+            errors.append(error)
+        mean = sum(found.values()) / len(LEVELS)
+        return {"kid": mean, "kid_error": sum(errors) / len(errors), **found}
+
+    def _white(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._whitening[name](values) for name, values in features.items()}
+
+    def improves(self, value: float) -> bool:
+        """Take down a KID and say whether it is the best so far."""
+        if not value < self.best:
+            return False
+        self.best = value
+        return True
+
+    def remember(self, weights: Path) -> None:
+        """Take the best so far from the weights that it was published with, if they are there and whole."""
+        with contextlib.suppress(VaeganError):
+            self.best = score_of(weights)

@@ -1,0 +1,87 @@
+"""The extra: Inception by torch-fidelity, with a stand-in for its weights."""
+
+import pickle
+import socket
+
+import pytest
+import torch
+
+from vaegan.errors import VaeganError
+from vaegan.evaluation.inception import check_inception, inception
+
+fidelity = pytest.importorskip("torch_fidelity")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file with every tensor that the library wants, small because each is one number per output, stretched."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.hub, "load_state_dict_from_url", None)
+        wanted = {}
+
+        def collect(self, state, *args, **kwargs):
+            wanted.update({name: (tensor.shape, tensor.dtype) for name, tensor in self.state_dict().items()})
+            raise KeyError
+
+        patch.setattr(torch.nn.Module, "load_state_dict", collect)
+        module = __import__("torch_fidelity.feature_extractor_inceptionv3", fromlist=["x"])
+        patch.setattr(module, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        with pytest.raises(KeyError):
+            FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    generator, tensors = torch.Generator().manual_seed(0), {}
+    for name, (shape, dtype) in wanted.items():
+        if not shape or not dtype.is_floating_point:
+            tensors[name] = torch.zeros(shape, dtype=dtype)
+            continue
+        inputs = max(1, torch.Size(shape[1:]).numel())
+        numbers = torch.randn(shape[0], *[1] * (len(shape) - 1), generator=generator)
+        scaled = numbers.abs() + 0.5 if "running_var" in name else numbers / inputs**0.5
+        tensors[name] = scaled.expand(shape)
+    torch.save(tensors, path)
+    assert path.stat().st_size < 2_000_000
+    return path
+
+
+def pictures(seed, shift=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 200, (24, 1, 32, 32), dtype=torch.uint8, generator=generator) + shift
+
+
+@pytest.mark.slow
+def test_a_weights_file_gives_every_number(weights):
+    found = inception(pictures(0), pictures(1, 50), str(weights), False)
+    assert set(found) == {f"inception_{name}" for name in ("fid", "kid", "kid_error", "precision", "recall")}
+    assert found["inception_fid"] > 0
+    same = inception(pictures(0), pictures(0), str(weights), False)
+    assert same["inception_fid"] < found["inception_fid"] and same["inception_precision"] == 1.0
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(VaeganError, match=r"evil\.pth: cannot be used"):
+        inception(pictures(0), pictures(1), str(path), False)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(VaeganError, match=r"no such file.*download"):
+        check_inception(str(tmp_path / "none.pth"))
+
+
+def test_no_network_is_told(monkeypatch, tmp_path):
+    def unreachable(*args, **kwargs):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    with pytest.raises(VaeganError, match="without a network give --inception FILE"):
+        inception(pictures(0), pictures(1), "download", False)
+    assert socket.getdefaulttimeout() is None

@@ -20,7 +20,8 @@ p.soft, td.soft { color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: pre; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: pre-wrap; min-width: 9rem; }
+table.facts td { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
 img.pixels { image-rendering: pixelated; }
 .warning { border-left: 4px solid #d9822b; padding: .4rem .8rem; margin: .6rem 0; }
@@ -49,16 +50,25 @@ def picture(png: bytes, text: str, pixels: bool = False) -> str:
     return f'<img{kind} src="data:image/png;base64,{content}" alt="{html.escape(text, quote=True)}">'
 
 
+def _body(rows: Iterable[Sequence[str]]) -> str:
+    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return "<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; the first column holds names."""
     top = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead>{_body(rows)}</table></div>'
 
 
 def facts(values: Mapping[str, object]) -> str:
-    """Names and values, one a row."""
-    return table(("", ""), [(name, str(value)) for name, value in values.items()])
+    """Names and values, one a row; a mapping's entries one a line."""
+
+    def said(value: object) -> str:
+        return "\n".join(f"{a}: {b}" for a, b in value.items()) if isinstance(value, Mapping) else str(value)
+
+    rows = [(name.replace("_", " "), said(value)) for name, value in values.items()]
+    return f'<table class="facts">{_body(rows)}</table>'
 
 
 def write_page(path: Path, title: str, sections: Iterable[str]) -> None:

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
+from benchmarks import spoil
 from vaegan.data.store import open_set
-
-from . import spoil
 
 SEEDS = (0, 1, 2)
 DISTANCES = ("frechet_together", "kid_together")

@@ -82,6 +82,8 @@ def inception(real: Tensor, fake: Tensor, weights: str, on_gpu: bool) -> dict[st
                 fid=True,
                 kid=True,
                 prc=True,
+                feature_extractor="inception-v3-compat",
+                feature_layer_prc="2048",
                 kid_subset_size=min(1000, few),
                 prc_neighborhood=min(3, few - 1),
                 save_cpu_ram=True,

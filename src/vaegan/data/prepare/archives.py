@@ -133,7 +133,7 @@ def _directory(file: BinaryIO) -> tuple[int, int, int]:
         raise ValueError("not a whole zip: its list is missing")
     *_, count, size, offset, _ = _END.unpack_from(tail, at)
     end = tail_at + at
-    if end >= _END64_AT.size and (count == 0xFFFF or 0xFFFFFFFF in (size, offset)):
+    if end >= _END64_AT.size:
         file.seek(end - _END64_AT.size)
         magic, _, at64, _ = _END64_AT.unpack(file.read(_END64_AT.size))
         if magic == b"PK\x06\x07":

@@ -25,7 +25,7 @@ FAULTS = (
     AssertionError, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow raises for damaged files, beside MemoryError and its own."""
-DRAFT = 3
+DRAFT = 2
 """JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves at least so many pixels for each one wanted."""
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _PLAIN = ("RGB", "L", "CMYK")
@@ -137,7 +137,7 @@ def flattened(picture: Image.Image, background: tuple[int, int, int]) -> Image.I
     """Return the picture in mode RGB, L or CMYK: deep greys scaled, palettes looked up, on `background`."""
     if picture.mode in _DEEP or picture.mode == "F":
         picture = shallow(picture)
-    if picture.has_transparency_data:
+    if _see_through(picture):
         picture = picture.convert("RGBA")
         canvas = Image.new("RGB", picture.size, background)
         canvas.paste(picture, mask=picture.getchannel("A"))
@@ -145,6 +145,12 @@ def flattened(picture: Image.Image, background: tuple[int, int, int]) -> Image.I
     if picture.mode == "1":
         return picture.convert("L")
     return picture if picture.mode in _PLAIN else picture.convert("RGB")
+
+
+def _see_through(picture: Image.Image) -> bool:
+    """As Pillow's has_transparency_data, which fails for some frames of grey GIFs (mode P without a palette)."""
+    palette = picture.palette.mode if picture.mode == "P" and picture.palette is not None else ""
+    return picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or palette.endswith("A") or "transparency" in picture.info
 
 
 def shallow(picture: Image.Image) -> Image.Image:

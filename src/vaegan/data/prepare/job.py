@@ -57,9 +57,10 @@ def run(request: Request, emit: Emit) -> Summary:
     with _workplace(request) as work:
         square_bytes = request.settings.size**2 * (1 if request.settings.grayscale else 3)
         ledger = Ledger(work, square_bytes, keep=not request.dry_run)
-        useless = True
+        useless = False
         try:
             summary = Job(request, sources, ledger, emit).run()
+            useless = not request.dry_run
         except (VaeganError, Interrupted):
             useless = not request.dry_run and ledger.one("SELECT 1 FROM squares") is None
             raise

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vaegan.data.prepare.items import Place
-from vaegan.data.prepare.reasons import ARCHIVE, CHANGED, UNREADABLE
-from vaegan.data.prepare.reasons import TOO_LARGE as LARGE
+from vaegan.data.prepare.reasons import ARCHIVE, CHANGED, TOO_LARGE, UNREADABLE
 
 MAX_BYTES = 2**30
 IN_MEMORY = 2**26
@@ -47,41 +46,42 @@ def opened(place: Place) -> Iterator[tuple[BinaryIO, str, str]]:
     """
     path = Path(place.path)
     if not path.is_file():  # a pipe would be waited for without end
-        raise Skipped(UNREADABLE, "no regular file, or a link to nothing" if path.is_symlink() else _what(path))
+        raise Skipped(UNREADABLE, _what(path))
     if place.length >= 0:
         content = _member(path, place)
         yield io.BytesIO(content), hashlib.sha256(content).hexdigest(), ""
         return
     for _ in range(TRIES):
-        with path.open("rb") as file:
-            before = stamp_of(os.fstat(file.fileno()))
-            content = file.read(IN_MEMORY + 1)
-            if len(content) > IN_MEMORY:
-                if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                    raise Skipped(LARGE, f"a file of {os.fstat(file.fileno()).st_size:,} bytes")
-                file.seek(0)
+        with path.open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            stamp = stamp_of(status)
+            if status.st_size > MAX_BYTES:
+                raise Skipped(TOO_LARGE, f"a file of {status.st_size:,} bytes")
+            if status.st_size > IN_MEMORY:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                yield file, digest, before
-                if stamp_of(os.fstat(file.fileno())) != before:
+                yield io.BufferedReader(file), digest, stamp
+                if stamp_of(os.fstat(file.fileno())) != stamp:
                     raise Skipped(CHANGED)
                 return
-            if stamp_of(os.fstat(file.fileno())) == before and len(content) == os.fstat(file.fileno()).st_size:
-                yield io.BytesIO(content), hashlib.sha256(content).hexdigest(), before
+            content = file.read(status.st_size + 1)
+            if len(content) == status.st_size and stamp_of(os.fstat(file.fileno())) == stamp:
+                yield io.BytesIO(content), hashlib.sha256(content).hexdigest(), stamp
                 return
     raise Skipped(CHANGED)
 
 
 def _what(path: Path) -> str:
-    """Why a path is no file to read."""
-    mode = path.stat().st_mode  # raises the system's own words when it is gone
-    return "a folder now" if stat.S_ISDIR(mode) else "no regular file"
+    """Why a path is no file to read. Raises the system's own words where there is nothing."""
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    return "a folder now" if stat.S_ISDIR(path.stat().st_mode) else "no regular file"
 
 
 def _member(path: Path, place: Place) -> bytes:
     """The bytes of a member of an archive. Raises Skipped when the archive does not hold what it says."""
     if max(place.size, place.length) > MAX_BYTES:
-        raise Skipped(LARGE, f"a member of {max(place.size, place.length):,} bytes")
+        raise Skipped(TOO_LARGE, f"a member of {max(place.size, place.length):,} bytes")
     with path.open("rb") as file:
         file.seek(place.offset)
         if place.method >= 0:

@@ -95,7 +95,9 @@ def difference(name: str, folder: Path, size: int, most: int) -> None:
         over += sum(level > 8 for level in levels)
         means.append(sum(levels) / len(levels))
     decoding.DRAFT = usual
-    print(f"| {name} | {len(paths)} | {worst} | {statistics.mean(means):.3f} | {100 * over / values:.4f} % |", flush=True)
+    print(
+        f"| {name} | {len(paths)} | {worst} | {statistics.mean(means):.3f} | {100 * over / values:.4f} % |", flush=True
+    )
 
 
 def main() -> None:
@@ -116,7 +118,9 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for title, folder in folders.items():
             compare(title, folder, place, given.size, given.pairs)
-        print("\n| scaled against full decoding | pictures | largest difference | mean | values that differ by over 8 |")
+        print(
+            "\n| scaled against full decoding | pictures | largest difference | mean | values that differ by over 8 |"
+        )
         print("|---|---|---|---|---|")
         for title, folder in folders.items():
             difference(title, folder, given.size, 200)

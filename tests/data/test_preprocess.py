@@ -166,5 +166,3 @@ def test_names_that_are_no_text_are_kept(tmp_path):
     out = prepare([tmp_path / "in"], tmp_path / "out", **SMALL)
     (name,) = manifest(out)
     assert os.fsencode(name) == b"\xff\xfe.png"
-
-

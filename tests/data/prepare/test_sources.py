@@ -104,7 +104,14 @@ def test_hostile_archives(tmp_path, work):
     before = sorted(tmp_path.rglob("*"))
     listed = found(tmp_path / "a.zip")
     assert {name: item.reason for name, item in listed.items()} == {k.replace("\\", "/"): v for k, v in names.items()}
-    tar(tmp_path / "a.tar.gz", {"../up.png": b"x"}, "w:gz", link=tarfile.SYMTYPE, hard=tarfile.LNKTYPE, pipe=tarfile.FIFOTYPE)
+    tar(
+        tmp_path / "a.tar.gz",
+        {"../up.png": b"x"},
+        "w:gz",
+        link=tarfile.SYMTYPE,
+        hard=tarfile.LNKTYPE,
+        pipe=tarfile.FIFOTYPE,
+    )
     listed = found(tmp_path / "a.tar.gz", spool=tmp_path / "spool")
     assert {name: item.reason for name, item in listed.items()} == {
         "../up.png": "unsafe name",

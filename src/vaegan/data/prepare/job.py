@@ -61,7 +61,9 @@ def run(request: Request, emit: Emit) -> Summary:
         try:
             summary = Job(request, sources, ledger, emit).run()
             useless = not request.dry_run
-        except (VaeganError, Interrupted):
+        except Interrupted as stop:
+            raise Interrupted(_stopped(ledger, request.dry_run)) from stop
+        except VaeganError:
             useless = not request.dry_run and ledger.one("SELECT 1 FROM squares") is None
             raise
         except sqlite3.Error as error:
@@ -73,6 +75,15 @@ def run(request: Request, emit: Emit) -> Summary:
             if useless:
                 shutil.rmtree(work, ignore_errors=True)
     return summary
+
+
+def _stopped(ledger: Ledger, dry_run: bool) -> str:
+    """Save what is done, and say how far that is."""
+    with contextlib.suppress(sqlite3.Error):
+        ledger.commit()
+    total, done, _ = ledger.counts()
+    way = "nothing was written" if dry_run else "run the same command again to go on"
+    return f"interrupted: {done:,} of {total:,} files are done; {way}"
 
 
 @contextlib.contextmanager
@@ -125,6 +136,7 @@ class Job:
         self.request, self.sources, self.ledger, self.emit = request, sources, ledger, emit
         self.settings = request.settings
         saved = ledger.note("options")
+        self.resumed = saved is not None
         if saved is not None:
             way_out = "give the same to go on, or add --force to start over"
             _refuse_others(f"{request.out} was begun", json.loads(saved), self.settings, way_out)
@@ -152,12 +164,6 @@ class Job:
                     return summary
                 except Damaged as damaged:
                     self._distrust(damaged)
-        except Interrupted as stop:
-            with contextlib.suppress(sqlite3.Error):
-                self.ledger.commit()
-            total, done, _ = self.ledger.counts()
-            way = "nothing was written" if self.request.dry_run else "run the same command again to go on"
-            raise Interrupted(f"interrupted: {done:,} of {total:,} files are done; {way}") from stop
         finally:
             pool.close()
             self.older.close()
@@ -206,7 +212,7 @@ class Job:
     def _work(self, pool: Pool) -> None:
         """Do what is not done."""
         total, done, skipped = self.ledger.counts()
-        if done and done < total:
+        if self.resumed and done < total:
             self.emit(Note(f"Going on: {done:,} of {total:,} files are done"))
         batches, began, before = self._batches(), time.monotonic(), done
 

@@ -43,7 +43,7 @@ class Ledger:
         self.folder, self.square_bytes, self.keep = folder, square_bytes, keep
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.base = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None, check_same_thread=False)
+            self.base = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None, timeout=0.5)
             self._pragmas()
             self.squares = (folder / "squares.bin").open("ab+")
         except sqlite3.OperationalError as error:

@@ -38,7 +38,9 @@ class RayPool:
         self.started = not ray.is_initialized()
         restarts = {"max_restarts": -1, "max_task_retries": 0}
         try:
-            self.pool = Pool(workers, ray_address=address, ray_remote_args=restarts)
+            if self.started:
+                ray.init(address=address, log_to_driver=False, logging_level="warning")
+            self.pool = Pool(workers, ray_remote_args=restarts)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = f"the Ray cluster at {address}" if address else "a Ray cluster"
             raise VaeganError(f"{where} cannot be used ({reason(error)[:200]}): check --ray-address") from error

@@ -236,7 +236,7 @@ def test_another_source_joins(zoo, tmp_path, monkeypatch):
     save_faces(faces, range(20))
     save_faces(more, range(20, 30))
     out = prepare([faces], tmp_path / "set", size=32)
-    with pytest.raises(VaeganError, match="was prepared from .*faces: name it too.*--force"):
+    with pytest.raises(VaeganError, match=r"was prepared from .*faces: name it too.*--force"):
         prepare([more], out, size=32)
     done = decoded(monkeypatch)
     prepare([more, faces], out, size=32)
@@ -277,7 +277,7 @@ def test_sets_of_an_older_vaegan_open_and_are_not_mixed(prepared, tmp_path, copy
     info["options"] = {"size": 32, "fit": "crop", "held_out": 0.1, "group_by": None}
     (older / "set.json").write_text(json.dumps(info))
     assert len(open_set(older).load()[0]) == open_set(prepared).counts["train"]
-    with pytest.raises(VaeganError, match="was prepared by another vaegan .* choose another --out, or add --force"):
+    with pytest.raises(VaeganError, match=r"was prepared by another vaegan .* choose another --out, or add --force"):
         prepare([drawn], older, size=32)
 
 

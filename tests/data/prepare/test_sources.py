@@ -227,7 +227,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, work, monkeypatch, large
     def growing(number):
         status = fstat(number)
         calls.append(number)
-        with open(path, "ab") as file:
+        with path.open("ab") as file:
             file.write(b"x")
         return status
 

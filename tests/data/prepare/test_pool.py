@@ -189,5 +189,5 @@ def test_ray_gives_the_same_bytes_and_survives_lost_workers(cluster, tmp_path, m
 
 def test_a_cluster_that_is_not_there_is_one_line(folder, tmp_path):
     pytest.importorskip("ray")
-    with pytest.raises(VaeganError, match=r"the Ray cluster at 127\.0\.0\.1:1 cannot be used.*check --ray-address"):
+    with pytest.raises(VaeganError, match=r"nothing answers at --ray-address 127\.0\.0\.1:1"):
         prepare([folder], tmp_path / "set", size=32, pool="ray", ray_address="127.0.0.1:1")

@@ -6,7 +6,6 @@ import functools
 import io
 import math
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +57,7 @@ def _formats() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in COMMON if name in known), tuple(sorted(known))
 
 
+@functools.cache
 def background_colour(text: str) -> tuple[int, int, int]:
     """Read --background: a name or #rrggbb. Raises ValueError."""
     colour = ImageColor.getrgb(text)
@@ -85,22 +85,20 @@ def frames(
 
     wanted: side of the square to be made, in pixels, for which JPEGs are decoded no larger than needed. Raises Skipped.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with open_picture(file) as picture:
-                last = getattr(picture, "n_frames", 1) if every else 1
-                for index in range(start, last):
-                    if index:
-                        picture.seek(index)
-                    _check_size(picture.size, max_pixels)
-                    yield _frame(picture, index, wanted, background)
-        except FAULTS as error:
-            raise Skipped(BROKEN, _words(error)) from error
-        except Image.DecompressionBombError as error:
-            raise Skipped(TOO_LARGE, _words(error)) from error
-        except MemoryError as error:
-            raise Skipped(TOO_LARGE, "out of memory") from error
+    try:
+        with open_picture(file) as picture:
+            last = getattr(picture, "n_frames", 1) if every else 1
+            for index in range(start, last):
+                if index:
+                    picture.seek(index)
+                _check_size(picture.size, max_pixels)
+                yield _frame(picture, index, wanted, background)
+    except FAULTS as error:
+        raise Skipped(BROKEN, _words(error)) from error
+    except Image.DecompressionBombError as error:
+        raise Skipped(TOO_LARGE, _words(error)) from error
+    except MemoryError as error:
+        raise Skipped(TOO_LARGE, "out of memory") from error
 
 
 def _words(error: BaseException) -> str:

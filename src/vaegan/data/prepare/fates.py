@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from vaegan.data.prepare.items import Box, to_name
 from vaegan.data.prepare.ledger import Ledger
-from vaegan.data.prepare.likeness import alike, bands, has_structure
+from vaegan.data.prepare.likeness import alike, bands, has_structure, interchangeable
 from vaegan.data.prepare.reasons import DUPLICATE, NEAR
 from vaegan.data.prepare.splits import group_pattern, key_of, sides
 from vaegan.settings import PrepareSettings
@@ -44,9 +44,14 @@ _ALL = (
     " FROM files f LEFT JOIN twins t ON t.file = f.id LEFT JOIN squares s ON s.file = f.id AND t.file IS NULL"
     " LEFT JOIN dropped d ON d.file = s.file AND d.frame = s.frame ORDER BY f.name, s.frame"
 )
+_KEPT = (
+    "SELECT f.name, f.sha FROM files f WHERE f.reason = '' AND f.id NOT IN (SELECT file FROM twins) AND EXISTS"
+    " (SELECT 1 FROM squares s WHERE s.file = f.id AND NOT EXISTS"
+    " (SELECT 1 FROM dropped d WHERE d.file = s.file AND d.frame = s.frame))"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Fate:
     """One line of the manifest: a picture that is kept (reason "") on a side, or a file that is not."""
 
@@ -111,16 +116,23 @@ class Fates:
         if self.settings.dedupe != "off":
             self._same_bytes()
         self._same_looks()
-        self.side = sides((self._key(fate) for fate in self._lines() if not fate.reason), self.settings.held_out)
+        self.side = sides(self._kept(), self.settings.held_out)
         self.ledger.commit()
 
     def __iter__(self) -> Iterator[Fate]:
         """Yield every line in the order of the manifest: by name, then frame."""
         for fate in self._lines():
-            yield fate if fate.reason else Fate(**{**vars(fate), "side": self.side(self._key(fate))})
+            if not fate.reason:
+                fate.side = self.side(self._key(fate.name, fate.sha))
+            yield fate
 
-    def _key(self, fate: Fate) -> str:
-        return self.kin.root(key_of(fate.name, fate.sha, self.pattern))
+    def _key(self, name: str, sha: str) -> str:
+        return self.kin.root(key_of(name, sha, self.pattern))
+
+    def _kept(self) -> Iterator[str]:
+        """The keys of the pictures that stay."""
+        for name, sha in self.ledger.base.execute(_KEPT):
+            yield self._key(to_name(name), sha)
 
     def _same_bytes(self) -> None:
         """Of files with the same SHA-256 keep the one whose name comes first."""
@@ -155,7 +167,7 @@ class Fates:
                     new = False
                     break
                 self._join(name, sha, other)
-                new = new and value != theirs  # one of those that are equal in everything finds all that is like it
+                new = new and not interchangeable(value, theirs)  # one of a thousand still frames is enough to find
             if new:
                 write.executemany("INSERT INTO bands VALUES (?, ?, ?)", ((place, number, frame) for place in places))
 

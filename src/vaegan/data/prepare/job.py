@@ -31,6 +31,7 @@ from vaegan.settings import PrepareSettings
 
 WORK = ".preparing-"
 BATCH = 32
+ANIMATIONS = 2
 SMALL = 64
 SHOWN_EVERY = 100_000
 
@@ -201,9 +202,10 @@ class Job:
 
     def _batches(self) -> Iterator[list[Task]]:
         batch: list[Task] = []
+        size = ANIMATIONS if self.settings.frames == "all" else BATCH  # an animation's outcome may be 4 MiB
         for task in self.ledger.todo():
             batch.append(self.older.expect(task))
-            if len(batch) == BATCH:
+            if len(batch) == size:
                 yield batch
                 batch = []
         if batch:

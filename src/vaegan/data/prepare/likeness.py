@@ -16,6 +16,7 @@ MARGIN = 2
 BITS = 2 * FIELDS * FIELDS
 MAX_BITS = 6
 MAX_COLOUR = 3.5
+SAME_COLOUR = 0.5
 BANDS = MAX_BITS + 1
 HASH_BYTES = BITS // 8
 _FLAT = 8
@@ -44,13 +45,23 @@ def has_structure(value: bytes) -> bool:
     return _FLAT <= int.from_bytes(value[:HASH_BYTES]).bit_count() <= BITS - _FLAT
 
 
+def interchangeable(one: bytes, other: bytes) -> bool:
+    """Say whether two pictures are so alike that what is like one is like the other: a frame and its neighbour."""
+    return one[:HASH_BYTES] == other[:HASH_BYTES] and _colour_difference(one, other) <= SAME_COLOUR
+
+
+def _colour_difference(one: bytes, other: bytes) -> float:
+    """Mean absolute difference of the fields' colours, 0 to 255; 255 where one picture is grey and the other not."""
+    if len(one) != len(other):
+        return 255.0
+    colours = zip(one[HASH_BYTES:], other[HASH_BYTES:], strict=True)
+    return sum(abs(a - b) for a, b in colours) / (len(one) - HASH_BYTES)
+
+
 def alike(one: bytes, other: bytes) -> bool:
     """Say whether two pictures look the same, by their `likeness`."""
     distance = (int.from_bytes(one[:HASH_BYTES]) ^ int.from_bytes(other[:HASH_BYTES])).bit_count()
-    if distance > MAX_BITS or len(one) != len(other):
-        return False
-    colours = zip(one[HASH_BYTES:], other[HASH_BYTES:], strict=True)
-    return sum(abs(a - b) for a, b in colours) <= MAX_COLOUR * (len(one) - HASH_BYTES)
+    return distance <= MAX_BITS and _colour_difference(one, other) <= MAX_COLOUR
 
 
 def bands(value: bytes) -> Iterator[int]:

@@ -38,15 +38,17 @@ class Older:
         ledger.base.execute("COMMIT")
         ledger.base.executescript(_TABLE)
         ledger.base.execute("BEGIN IMMEDIATE")
+        fingerprint = ""
         if info is not None:
-            self.size, self.channels = int(info["size"]), int(info["channels"])
             try:
+                fingerprint = str(info["fingerprint"])
+                self.size, self.channels = int(info["size"]), int(info["channels"])
                 self.rows = Rows(path, int(info["shards"]), (self.channels, self.size, self.size))
                 lines = _lines(path / "manifest.jsonl", [Path(source) for source in info["source"]], sources)
                 ledger.base.executemany("INSERT OR IGNORE INTO older VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lines)
             except (VaeganError, OSError, ValueError, KeyError, TypeError):
                 self.close()  # damaged: everything is prepared again
-        self._forget_another(str(info["fingerprint"]) if info is not None and self.rows is not None else "")
+        self._forget_another(fingerprint if self.rows is not None else "")
 
     def _forget_another(self, fingerprint: str) -> None:
         """Have done again what an interrupted run had taken from a set that is no longer there."""

@@ -107,6 +107,7 @@ class Publisher:
             write_set(place, pictures, splits, (self.channels, size, size), self._info(sources, summary))
             write_sheet(draw_sheet(kept, self._pairs(pairs, pool), size), place / "preview.png")
             manifest.replace(place / manifest.name)
+            self.older.close()  # Windows moves no directory whose files are open
         return True
 
     def _info(self, sources: list[Path], summary: Summary) -> dict[str, Any]:

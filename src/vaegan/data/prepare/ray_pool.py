@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import queue
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,16 @@ from vaegan.settings import PrepareSettings
 
 TRIES = 4
 PAUSE = 0.5
+
+
+def _knock(address: str | None) -> None:
+    """Raise VaeganError when nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            raise VaeganError(f"nothing answers at --ray-address {address} ({reason(error)}): is Ray up?") from error
 
 
 class RayPool:
@@ -34,6 +45,7 @@ class RayPool:
             from ray.util.multiprocessing import Pool
         except ImportError:
             raise UsageError("--pool ray needs Ray: pip install 'vaegan[ray]', or leave --pool out") from None
+        _knock(address)
         self.ray = ray
         self.started = not ray.is_initialized()
         restarts = {"max_restarts": -1, "max_task_retries": 0}

@@ -47,7 +47,7 @@ def find(sources: Sequence[Path], avoid: Path, unpack: Unpack, passed: Callable[
         if source.is_dir():
             yield from _folder(source, label, sources, avoid, unpack, passed)
         else:
-            yield from _file(source, label or source.name, label if is_archive(source) else None, unpack)
+            yield from _file(str(source), label or source.name, label if is_archive(source) else None, unpack)
 
 
 def _folder(
@@ -62,19 +62,20 @@ def _folder(
             passed("prepared set")
             continue
         try:
+            prefix = _join(label, folder.relative_to(root).as_posix() if folder != root else "")
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    path, name = Path(entry.path), _join(label, Path(entry.path).relative_to(root).as_posix())
                     if entry.name.startswith("."):
                         passed("hidden entry")
                     elif not _is_folder(entry):
+                        name = _join(prefix, entry.name)
                         archive = name if entry.name.lower().endswith(SUFFIXES) else None
-                        yield from _file(path, name, archive, unpack)
+                        yield from _file(entry.path, name, archive, unpack)
                     elif not entry.is_symlink():
-                        waiting.append(path)
-                    elif _leads_out(path.resolve(), sources, followed):
-                        followed.add(path.resolve())
-                        waiting.append(path)
+                        waiting.append(Path(entry.path))
+                    elif _leads_out(Path(entry.path).resolve(), sources, followed):
+                        followed.add(Path(entry.path).resolve())
+                        waiting.append(Path(entry.path))
                     else:
                         passed("link to a folder that is looked through anyway")
         except OSError as error:
@@ -83,7 +84,7 @@ def _folder(
 
 
 def _join(label: str, name: str) -> str:
-    return f"{label}/{name}" if label else name
+    return f"{label}/{name}" if label and name else label or name
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -99,16 +100,16 @@ def _leads_out(target: Path, sources: Sequence[Path], followed: set[Path]) -> bo
     return not inside and not any(target.is_relative_to(other) for other in followed)
 
 
-def _file(path: Path, name: str, archive: str | None, unpack: Unpack) -> Iterator[Found]:
+def _file(path: str, name: str, archive: str | None, unpack: Unpack) -> Iterator[Found]:
     """One file, or the members of an archive, whose names begin with `archive` (which may be empty)."""
     try:
-        stamp = stamp_of(path.stat())
+        stamp = stamp_of(os.stat(path))  # noqa: PTH116 - a million of these are felt
     except OSError as error:
-        why = "a link to nothing" if path.is_symlink() else reason(error)
-        yield Found(name, Place(str(path)), "", UNREADABLE, why)
+        why = "a link to nothing" if Path(path).is_symlink() else reason(error)
+        yield Found(name, Place(path), "", UNREADABLE, why)
         return
     if archive is None:
-        yield Found(name, Place(str(path)), stamp)
+        yield Found(name, Place(path), stamp)
         return
-    for found in members(path, stamp, unpack):
+    for found in members(Path(path), stamp, unpack):
         yield replace(found, name=_join(archive, found.name) if found.name else name)

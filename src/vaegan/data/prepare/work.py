@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from vaegan.data.prepare.squaring import box_of, padded, planes, square
 from vaegan.errors import reason
 from vaegan.settings import PrepareSettings
 
-AT_ONCE = 2**24
+AT_ONCE = 2**22
 """Bytes of squares in one outcome, after which an animation is gone on with in another."""
 METADATA_SUFFIXES = (
     ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".parquet", ".xml", ".yaml", ".yml", ".html", ".arrow",
@@ -102,4 +103,6 @@ def _before(task: Task, file: BinaryIO, settings: PrepareSettings) -> Outcome:
 def prepare_all(tasks: list[Task], settings: PrepareSettings) -> list[Outcome]:
     """Do a batch of tasks in a process of its own; the check on sizes is ours, before anything is decoded."""
     Image.MAX_IMAGE_PIXELS = None
-    return [prepare(task, settings) for task in tasks]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [prepare(task, settings) for task in tasks]

@@ -286,10 +286,21 @@ def test_two_at_once_are_kept_apart(zoo, tmp_path):
     try:
         code = "import sys; from vaegan.cli import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "preprocess", str(zoo), "--out", str(tmp_path / "set"), *FLAGS]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert run.returncode == 1 and "another vaegan preprocess is at work" in run.stderr
+        for force in ([], ["--force"]):
+            run = subprocess.run([*command, *force], capture_output=True, text=True, check=False)
+            assert run.returncode == 1 and "another vaegan preprocess is at work" in run.stderr
     finally:
         held.close()
+
+
+def test_a_damaged_state_is_told_and_forced_away(tmp_path):
+    save_faces(tmp_path / "in", range(3))
+    (tmp_path / ".preparing-set").mkdir()
+    (tmp_path / ".preparing-set" / "ledger.sqlite").write_bytes(b"no database at all" * 99)
+    with pytest.raises(VaeganError, match=r"is damaged .*start over with --force"):
+        prepare([tmp_path / "in"], tmp_path / "set", size=32)
+    prepare([tmp_path / "in"], tmp_path / "set", size=32, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "set"]
 
 
 def test_strict_fails_at_the_end_and_loses_nothing(zoo, calm, tmp_path, capsys):

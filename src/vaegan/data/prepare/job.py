@@ -17,7 +17,7 @@ from typing import Any
 from vaegan.config import flag_of
 from vaegan.data.prepare.fates import Fates
 from vaegan.data.prepare.items import Task
-from vaegan.data.prepare.ledger import COMMIT_SECONDS, Ledger
+from vaegan.data.prepare.ledger import COMMIT_SECONDS, Ledger, discard
 from vaegan.data.prepare.older import Older
 from vaegan.data.prepare.pool import LocalPool, Pool, cores
 from vaegan.data.prepare.publish import RECIPE, Damaged, Publisher, Summary, fixed_options, summarise
@@ -96,8 +96,14 @@ def _workplace(request: Request) -> Iterator[Path]:
         return
     work = request.out.with_name(WORK + request.out.name)
     if request.force:
-        shutil.rmtree(work, ignore_errors=True)
-    yield work
+        discard(work)
+    fresh = not work.parent.exists()
+    try:
+        yield work
+    finally:
+        if fresh:
+            with contextlib.suppress(OSError):
+                work.parent.rmdir()  # only when nothing came of it
 
 
 def refuse_existing(request: Request, sources: list[Path]) -> None:

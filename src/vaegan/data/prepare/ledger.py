@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from vaegan.data.prepare.items import Found, Outcome, Place, Square, Task, to_by
 from vaegan.data.prepare.reasons import WHERE_IT_LIES
 from vaegan.errors import VaeganError, reason
 
+LEDGER = "ledger.sqlite"
+LOCK_SECONDS = 0.5
 CACHE_KIB = 32_768
 COMMIT_SECONDS = 2.0
 PAGE = 256
@@ -32,6 +35,24 @@ CREATE TABLE IF NOT EXISTS squares (
 """
 
 
+def discard(folder: Path) -> None:
+    """Remove the state in `folder`, whole or damaged. Raises VaeganError when another process is at work there."""
+    if (folder / LEDGER).exists():
+        base = sqlite3.connect(folder / LEDGER, isolation_level=None, timeout=LOCK_SECONDS)
+        try:
+            base.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise _busy(folder) from error
+        finally:
+            base.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _busy(folder: Path) -> VaeganError:
+    return VaeganError(f"another vaegan preprocess is at work in {folder}: wait for it to end")
+
+
 class Ledger:
     """What is known of every file. Only one process can hold it; another is refused."""
 
@@ -43,12 +64,12 @@ class Ledger:
         self.folder, self.square_bytes, self.keep = folder, square_bytes, keep
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.base = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None, timeout=0.5)
+            self.base = sqlite3.connect(folder / LEDGER, isolation_level=None, timeout=LOCK_SECONDS)
             self._pragmas()
             self.squares = (folder / "squares.bin").open("ab+")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise VaeganError(f"another vaegan preprocess is at work in {folder}: wait for it to end") from error
+                raise _busy(folder) from error
             raise VaeganError(f"cannot write {folder}: {reason(error)}") from error
         except sqlite3.DatabaseError as error:
             raise VaeganError(f"{folder} is damaged ({reason(error)}): start over with --force") from error

@@ -22,7 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from PIL import Image, ImageFilter
+from PIL import Image
 from torchvision import transforms
 
 from vaegan.data.cartoon import draw_face, random_face
@@ -44,16 +44,16 @@ def loop(source: Path, out: Path, size: int) -> None:
             squared(picture.convert("RGB")).save(out / f"{path.stem}.png")
 
 
-def draw(folder: Path, count: int, side: int = 1024) -> None:
-    """Drawn faces with the grain of photographs, as JPEGs of quality 90."""
+def draw(folder: Path, count: int, strength: float, side: int = 1024) -> None:
+    """Drawn faces with more or less of the grain of photographs, as JPEGs of quality 90."""
     folder.mkdir()
     rng = random.Random(0)
     grain = [Image.effect_noise((side, side), 24).convert("RGB") for _ in range(4)]
     faces = [draw_face(random_face(0, number)).resize((side, side), Image.Resampling.BICUBIC) for number in range(50)]
     for number in range(count):
-        face = Image.blend(faces[number % len(faces)], grain[number % len(grain)], 0.15)
+        face = Image.blend(faces[number % len(faces)], grain[number % len(grain)], strength)
         face.paste((rng.randrange(256), rng.randrange(256), rng.randrange(256)), (0, 0, side // 4, side // 16))
-        face.filter(ImageFilter.SHARPEN).save(folder / f"{number:05d}.jpg", quality=90)
+        face.save(folder / f"{number:05d}.jpg", quality=90)
 
 
 def processor_seconds() -> float:
@@ -119,8 +119,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        draw(place / "jpegs", given.count)
-        folders = {"1024-pixel JPEGs": place / "jpegs"}
+        folders = {}
+        for kind, strength, count in (("smooth", 0.08, given.count), ("grainy", 0.3, given.count // 4)):
+            draw(place / kind, count, strength)
+            mean = statistics.mean(path.stat().st_size for path in (place / kind).iterdir()) / 1000
+            folders[f"{kind} 1024-pixel JPEGs, {mean:.0f} kB each"] = place / kind
         if given.faces is not None:
             folders = {"faces": given.faces, **folders}
         print(f"{platform.machine()}, {os.cpu_count()} cores, {WORKERS} workers, squares of {given.size} pixels")

@@ -18,7 +18,8 @@ from vaegan.data.prepare.reasons import BROKEN, NOT_A_PICTURE, TOO_LARGE
 
 FOREIGN = frozenset({"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB"})
 """Formats that Pillow only names, or hands to another program: never opened."""
-COMMON = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+"""Formats that Pillow knows without loading its forty other plugins."""
 FAULTS = (
     OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError, RuntimeError, ArithmeticError,
     AssertionError, struct.error, zlib.error,
@@ -51,10 +52,9 @@ class Frame:
 
 
 @functools.cache
-def _formats() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _all_formats() -> tuple[str, ...]:
     Image.init()
-    known = set(Image.OPEN) - FOREIGN
-    return tuple(name for name in COMMON if name in known), tuple(sorted(known))
+    return tuple(sorted(set(Image.OPEN) - FOREIGN))
 
 
 @functools.cache
@@ -66,11 +66,10 @@ def background_colour(text: str) -> tuple[int, int, int]:
 
 def open_picture(file: BinaryIO) -> Image.Image:
     """Recognise a picture by its content. Raises Skipped when it is none."""
-    common, all_formats = _formats()
-    for formats in (common, all_formats):
+    for formats in (lambda: COMMON, _all_formats):
         try:
             file.seek(0)
-            return Image.open(file, formats=formats)
+            return Image.open(file, formats=formats())
         except UnidentifiedImageError:
             continue
         except Image.DecompressionBombError as error:

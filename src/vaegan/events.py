@@ -23,12 +23,17 @@ class Warned:
 
 @dataclass(frozen=True)
 class Counted:
-    """`done` of `total` items of countable work are finished, e.g. pictures prepared."""
+    """`done` of `total` items of countable work are finished, e.g. pictures prepared.
+
+    rate: items per second where it was measured, else 0; detail: what else to show, e.g. how many were kept.
+    """
 
     label: str
     done: int
     total: int
     unit: str = "pictures"
+    rate: float = 0.0
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
-from torch import Tensor
 
 from vaegan.errors import VaeganError
 from vaegan.files import write_bytes
+
+if TYPE_CHECKING:  # preprocess writes pictures without the weight of torch
+    from torch import Tensor
 
 SIGNATURE = "vaegan"
 
@@ -24,11 +26,15 @@ def to_float(pictures: Tensor) -> Tensor:
 
 def to_uint8(pictures: Tensor) -> Tensor:
     """float [..., H, W] in [-1, 1] (clamped) -> uint8 in 0..255."""
+    import torch
+
     return pictures.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def from_pil(picture: Image.Image) -> Tensor:
     """An RGB or L picture -> uint8 [C, H, W]."""
+    import torch
+
     channels = len(picture.getbands())
     flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return flat.view(picture.height, picture.width, channels).permute(2, 0, 1).contiguous()

@@ -149,15 +149,44 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """Options of preprocess."""
+    """Options of preprocess. Those that are not `fixed` change how the work is done, never a byte of the set."""
 
     size: int = option(64, "Side of the square pictures, in pixels: 32, 64, 128 or 256.", min=32, max=256)
-    fit: str = option("crop", "How a rectangle becomes a square.", choices=("crop", "pad", "stretch"))
+    fit: str = option(
+        "crop",
+        "How a rectangle becomes a square; smart crops to where the most detail is.",
+        choices=("crop", "pad", "stretch", "smart"),
+    )
+    crop_anchor: str = option(
+        "center", "With --fit crop: which part is kept.", choices=("center", "top", "bottom", "left", "right")
+    )
+    pad: str = option("edge", "With --fit pad: what surrounds the picture.", choices=("edge", "color", "blur"))
+    background: str = option("white", "Colour behind transparent pictures and of --pad color: a name or #rrggbb.")
+    grayscale: bool = option(False, "Store one channel instead of three.")
+    frames: str = option("first", "Frames of an animation to take.", choices=("first", "all"))
+    min_side: int = option(0, "Skip pictures whose shorter side has fewer pixels.", min=0)
+    max_aspect: float | None = option(
+        None, "Skip pictures whose longer side is more than so many times the shorter.", min=1, shown="-"
+    )
+    max_pixels: int = option(200_000_000, "Skip pictures of more pixels, e.g. 50M.", min=1, count=True, shown="200M")
+    dedupe: str = option(
+        "exact",
+        "Drop files of the same bytes (exact), also pictures that look the same (near), or none (off).",
+        choices=("exact", "near", "off"),
+    )
     held_out: float = option(0.1, "Share of the pictures kept for validation.", min=0, max=0.5)
     group_by: str | None = option(
         None,
         "Regular expression: pictures whose path matches it with the same text stay on one side of the split.",
         shown="-",
+    )
+    strict: bool = option(False, "Fail, and write nothing, when any file is skipped.", fixed=False)
+    workers: int | None = option(None, "Worker processes.", min=1, max=4096, fixed=False, shown="one a core")
+    pool: str = option(
+        "local", "Where the workers are: this machine, or a Ray cluster.", choices=("local", "ray"), fixed=False
+    )
+    ray_address: str | None = option(
+        None, "With --pool ray: the cluster's address.", fixed=False, shown="a running one"
     )
 
 

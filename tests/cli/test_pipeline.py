@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -214,22 +215,29 @@ def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
-def test_interrupted_while_preparing_it_leaves_nothing_half_done(capsys, monkeypatch, drawn, tmp_path):
-    from vaegan.data import preprocess
+def test_interrupted_while_preparing_it_goes_on(capsys, monkeypatch, drawn, tmp_path):
+    from vaegan.data.prepare.ledger import Ledger
 
-    prepare_one = preprocess.prepare_one
+    save = Ledger.save
 
-    def interrupted(source, settings):
-        if source.name == "face-00020.png":
+    def interrupted(self, outcome, spots=None):
+        save(self, outcome, spots)
+        if outcome.id == 20:
             os.kill(os.getpid(), signal.SIGINT)
-        return prepare_one(source, settings)
 
-    monkeypatch.setattr(preprocess, "prepare_one", interrupted)
-    status, out, err = run(capsys, "preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces")
-    assert (status, out) == (130, "") and err.splitlines()[-1] == "interrupted"
-    assert not (tmp_path / "sets").exists()
-    monkeypatch.setattr(preprocess, "prepare_one", prepare_one)
-    assert run(capsys, "preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces")[0] == 0
+    monkeypatch.setattr(Ledger, "save", interrupted)
+    command = ["preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces"]
+    status, out, err = run(capsys, *command)
+    assert (status, out) == (130, "")
+    done = re.fullmatch(
+        r"interrupted: (\d+) of 49 files are done; run the same command again to go on", err.splitlines()[-1]
+    )
+    assert done
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == [".preparing-faces"]
+    monkeypatch.setattr(Ledger, "save", save)
+    status, out, err = run(capsys, *command)
+    assert status == 0 and f"Going on: {done[1]} of 49 files are done" in err
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == ["faces"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")

@@ -13,9 +13,9 @@ from vaegan.errors import VaeganError
 def make(place, count=20, **info):
     place.mkdir(parents=True)
     pictures = torch.arange(count * 3 * 32 * 32).remainder(251).to(torch.uint8).view(count, 3, 32, 32)
-    splits = [int(number % 5 == 0) for number in range(count)]
-    write_set(place, iter(pictures), splits, {"size": 32, "channels": 3, **info})
-    return pictures, torch.tensor(splits)
+    splits = bytes(int(number % 5 == 0) for number in range(count))
+    write_set(place, (picture.numpy().tobytes() for picture in pictures), splits, (3, 32, 32), info)
+    return pictures, torch.tensor(list(splits))
 
 
 def test_shards_come_back_in_order(tmp_path, monkeypatch):

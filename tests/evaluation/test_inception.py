@@ -14,7 +14,7 @@ fidelity = pytest.importorskip("torch_fidelity")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A file with every tensor that the library wants, small because each looks at a short run of numbers over and over."""
+    """A file with every tensor that the library wants, small because each looks at one short run of numbers again."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path_factory.mktemp("inception") / "weights.pth"

@@ -15,11 +15,15 @@ from vaegan.settings import PrepareSettings
 @takes(PrepareSettings)
 def preprocess(
     src: Annotated[
-        list[Path], typer.Argument(metavar="SRC...", help="Folders of pictures (searched recursively) or files.")
+        list[Path],
+        typer.Argument(metavar="SRC...", help="Folders (searched recursively), pictures, .zip and .tar archives."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The prepared set.", show_default="data/<name>-<size>")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would become of every file; write nothing.")
+    ] = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -28,8 +32,8 @@ def preprocess(
 ) -> None:
     """Make a prepared set of squares from pictures of any shape."""
     with reporting(quiet) as emit:
-        from vaegan.data.preprocess import prepare
-        from vaegan.data.store import open_set
+        from vaegan.data.preprocess import prepare_and_count
 
-        path = prepare(src, out, force=force, on_event=emit, **options)
-    results({"set": path}, json, counts=open_set(path).counts)
+        path, summary = prepare_and_count(src, out, force, dry_run, emit, options)
+    counts = {**summary.sides, "skipped": summary.reasons.total(), "enlarged": summary.enlarged}
+    results({} if dry_run else {"set": path}, json, counts=counts, reasons=dict(sorted(summary.reasons.items())))

@@ -33,6 +33,20 @@ def losses(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
 
 
+def speed(event: Counted) -> str:
+    """Unit and, where it was measured, speed of countable work."""
+    return f"{event.rate:,.0f} {event.unit}/s" if event.rate else event.unit
+
+
+def counted(event: Counted) -> str:
+    """Countable work on one line: how much is done, how fast, and how long the rest takes."""
+    parts = [f"{event.label}: {event.done}/{event.total} {event.unit}"]
+    if event.rate:
+        left = (event.total - event.done) / event.rate
+        parts += [speed(event), f"{duration(left)} left"] if event.done < event.total else [speed(event)]
+    return ", ".join([*parts, event.detail] if event.detail else parts)
+
+
 def describe(event: Event) -> str | None:
     """Say an event as one line, or None where it is not worth one."""
     match event:
@@ -67,7 +81,7 @@ class PlainReporter:
         line = describe(event)
         now = time.monotonic()
         if isinstance(event, Counted) and (event.done == event.total or now - self.told > PLAIN_SECONDS):
-            line, self.told = f"{event.label}: {event.done}/{event.total} {event.unit}", now
+            line, self.told = counted(event), now
         elif isinstance(event, Progress) and event.metrics and (event.ended or now - self.told > PLAIN_SECONDS):
             speed = f"{event.rate:.0f} pictures/s, {duration(event.seconds_left)} left"
             line, self.told = f"step {event.step}/{event.total}  {speed}  {losses(event.metrics)}", now
@@ -101,7 +115,7 @@ class RichReporter:
         if isinstance(event, Counted):
             if self.task is None or self.label != event.label:
                 self._start(event.label, event.total, 0)
-            self._move(event.done, f"{event.unit}", None)
+            self._move(event.done, speed(event), event.detail or None)
             if event.done == event.total:
                 self.close()
             return

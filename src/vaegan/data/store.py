@@ -6,27 +6,24 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from vaegan.data.shards import Shape, rows_of_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, reason
 from vaegan.files import read_json, recover, write_json
+
+if TYPE_CHECKING:  # preprocess needs no torch
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 SHARD_ROWS = 8192
 TRAIN, HELD_OUT = 0, 1
 SPLITS = ("train", "held-out")
 FEATURES = "features.safetensors"
-
-
-def shard_name(index: int) -> str:
-    """Name of the index-th shard."""
-    return f"images-{index:05d}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,8 @@ class PreparedSet:
 
     def load(self) -> tuple[Tensor, Tensor]:
         """Read everything: (train, held-out), each uint8 [N, C, S, S]. Raises VaeganError on damage."""
+        import torch
+
         shape = (self.channels, self.size, self.size)
         train, held_out = [], []
         for index in range(int(self.info["shards"])):
@@ -69,7 +68,9 @@ class PreparedSet:
         return torch.cat(train), torch.cat(held_out)
 
 
-def _read_shard(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def _read_shard(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:
+    import torch
+
     try:
         with safe_open(path, framework="pt") as file:
             found = tuple(file.get_slice("images").get_shape())
@@ -110,41 +111,31 @@ def open_set(path: Path) -> PreparedSet:
     return PreparedSet(path, info)
 
 
-def write_set(place: Path, pictures: Iterable[Tensor], splits: list[int], info: dict[str, Any]) -> None:
-    """Write shards and set.json into the directory `place`.
+def write_set(place: Path, pictures: Iterable[bytes], splits: bytes, shape: Shape, info: dict[str, Any]) -> None:
+    """Write shards and set.json into the directory `place`, holding one picture in memory.
 
-    pictures: uint8 [C, S, S] each, as many as `splits` (0 train, 1 held-out); info: what else set.json says.
+    pictures: uint8 [C, S, S] each, of that `shape`, as many as `splits` (0 train, 1 held-out); info: what else set.json
+    says, of which `counts` is added to.
     """
     digest = hashlib.sha256()
-    shards, waiting, row = 0, [], 0
-    for picture in pictures:
-        waiting.append(picture)
-        if len(waiting) == SHARD_ROWS:
-            _write_shard(place, shards, waiting, splits[row : row + len(waiting)], digest)
-            row, shards, waiting = row + len(waiting), shards + 1, []
-    if waiting or not shards:
-        _write_shard(place, shards, waiting, splits[row : row + len(waiting)], digest)
-        shards += 1
+    remaining, rows = iter(pictures), rows_of_shard(shape, SHARD_ROWS)
+    starts = range(0, max(1, len(splits)), rows)
+    for index, start in enumerate(starts):
+        part = splits[start : start + rows]
+        write_shard(place / shard_name(index), islice(remaining, len(part)), part, shape, digest)
     counts = {name: splits.count(number) for number, name in enumerate(SPLITS)}
-    counts["skipped"] = int(info.pop("skipped", 0))
     write_json(
         place / "set.json",
         {
             "format_version": FORMAT_VERSION,
+            "size": shape[1],
+            "channels": shape[0],
             **info,
-            "counts": counts,
-            "shards": shards,
+            "counts": counts | info.get("counts", {}),
+            "shards": len(starts),
             "fingerprint": digest.hexdigest(),
         },
     )
-
-
-def _write_shard(place: Path, index: int, pictures: list[Tensor], splits: list[int], digest: Any) -> None:
-    images = torch.stack(pictures)
-    split = torch.tensor(splits, dtype=torch.uint8)
-    digest.update(images.numpy())
-    digest.update(bytes(splits))
-    save_file({"images": images, "split": split}, place / shard_name(index))
 
 
 def write_manifest(place: Path, lines: Iterable[dict[str, Any]]) -> None:

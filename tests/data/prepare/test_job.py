@@ -1,0 +1,395 @@
+"""The whole preparation: killed, resumed, grown, shuffled, refused. The bytes are always those of one calm run."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vaegan.cli import main
+from vaegan.data.cartoon import draw_face, random_face
+from vaegan.data.prepare import job, publish
+from vaegan.data.prepare.ledger import Ledger
+from vaegan.data.preprocess import prepare
+from vaegan.data.store import open_set
+from vaegan.errors import UsageError, VaeganError
+from vaegan.events import Counted
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def save_faces(folder: Path, numbers, size=(72, 64)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        draw_face(random_face(2, number)).resize(size).save(folder / f"face-{number:03d}.png")
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """Pictures in folders and archives, duplicates, an animation, and files that are none."""
+    folder = tmp_path_factory.mktemp("zoo") / "zoo"
+    save_faces(folder / "faces", range(60))
+    save_faces(folder / "packed", range(60, 90), (64, 96))
+    with zipfile.ZipFile(folder / "some.zip", "w") as archive, tarfile.open(folder / "more.tar.gz", "w:gz") as tar:
+        for path in sorted((folder / "packed").iterdir()):
+            (archive.write if int(path.stem[-1]) % 2 else tar.add)(path, path.name)
+        archive.writestr("../up.png", b"x")
+    shutil.rmtree(folder / "packed")
+    shutil.copy(folder / "faces" / "face-003.png", folder / "again.png")
+    draw_face(random_face(2, 5)).resize((72, 64)).save(folder / "again.jpg", quality=90)
+    frames = [draw_face(random_face(2, number)).resize((50, 50)).quantize(64) for number in range(90, 96)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "cut.png").write_bytes((folder / "faces" / "face-001.png").read_bytes()[:900])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "names.csv").write_text("a,b\n")
+    return folder
+
+
+OPTIONS = {"size": 32, "frames": "all", "dedupe": "near", "held_out": 0.2}
+FLAGS = ["--size", "32", "--frames", "all", "--dedupe", "near", "--held-out", "0.2", "--workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def calm(zoo, tmp_path_factory):
+    """An undisturbed run."""
+    return contents(prepare([zoo], tmp_path_factory.mktemp("calm") / "set", **OPTIONS))
+
+
+def start(zoo, out, *flags, **more):
+    command = [sys.executable, "-m", "vaegan", "preprocess", str(zoo), "--out", str(out), *(flags or FLAGS)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more)
+
+
+def killed_and_rerun(zoo, calm, out, rng, span):
+    """Kill the command a few times at random moments, then let it end; nothing else may lie about."""
+    kills = 0
+    for _ in range(rng.randint(1, 3)):
+        process = start(zoo, out)
+        try:
+            process.wait(rng.uniform(0.1, span))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.communicate()
+        if out.exists():  # whatever is there is whole
+            assert contents(out) == calm
+    process = start(zoo, out)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert contents(out) == calm
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return kills
+
+
+def repeat(zoo, calm, tmp_path, times):
+    began = time.monotonic()
+    process = start(zoo, tmp_path / "first" / "set")
+    process.communicate()
+    span = time.monotonic() - began
+    rng = random.Random(times)
+    kills = [killed_and_rerun(zoo, calm, tmp_path / str(n) / "set", rng, span) for n in range(times)]
+    assert sum(kills) > 0
+
+
+def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(zoo, calm, tmp_path):
+    repeat(zoo, calm, tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(zoo, calm, tmp_path):
+    repeat(zoo, calm, tmp_path, 20)
+
+
+class Stop(BaseException):
+    """As sudden as a kill, but in this process."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 30, 70, 96])
+def test_stopped_while_saving_it_loses_little(zoo, calm, tmp_path, monkeypatch, at):
+    saves, save = [], Ledger.save
+
+    def stopping(self, outcome, spots=None):
+        saves.append(outcome.id)
+        if len(saves) == at:
+            raise Stop
+        save(self, outcome, spots)
+        self.commit()
+
+    out = tmp_path / "sets" / "set"
+    monkeypatch.setattr(Ledger, "save", stopping)
+    with pytest.raises(Stop):
+        prepare([zoo], out, **OPTIONS)
+    before = len(saves)
+    assert prepare([zoo], out, **OPTIONS) == out
+    assert contents(out) == calm
+    assert before + len(saves[before:]) <= 97 + 2  # one file is done again, not all
+
+
+@pytest.mark.parametrize("where", ["write_set", "write_sheet", "write_manifest", "draw_sheet"])
+def test_stopped_while_publishing_it_goes_on(zoo, calm, tmp_path, monkeypatch, where):
+    def stop(*arguments, **more):
+        raise Stop
+
+    monkeypatch.setattr(publish, where, stop)
+    with pytest.raises(Stop):
+        prepare([zoo], tmp_path / "sets" / "set", **OPTIONS)
+    assert not (tmp_path / "sets" / "set").exists()
+    monkeypatch.undo()
+    seen = []
+    out = prepare([zoo], tmp_path / "sets" / "set", on_event=seen.append, **OPTIONS)
+    assert contents(out) == calm
+    assert not [event for event in seen if isinstance(event, Counted)]  # every file was done before
+
+
+def test_stopped_after_publishing_it_tidies_up(zoo, calm, tmp_path, monkeypatch):
+    out = tmp_path / "sets" / "set"
+    monkeypatch.setattr(job.shutil, "rmtree", lambda *arguments, **more: None)
+    prepare([zoo], out, **OPTIONS)
+    monkeypatch.undo()
+    assert len(list(out.parent.iterdir())) == 2
+    prepare([zoo], out, **OPTIONS)
+    assert contents(out) == calm and len(list(out.parent.iterdir())) == 1
+
+
+def test_damaged_squares_are_made_again(zoo, calm, tmp_path, monkeypatch):
+    out = tmp_path / "sets" / "set"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(publish, "write_set", lambda *arguments: (_ for _ in ()).throw(Stop()))
+        prepare([zoo], out, **OPTIONS)
+    with (out.parent / ".preparing-set" / "squares.bin").open("rb+") as file:
+        file.seek(5000)
+        file.write(b"spoiled")
+    prepare([zoo], out, **OPTIONS)
+    assert contents(out) == calm
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
+def test_ctrl_c_leaves_a_state_to_go_on_from(zoo, calm, tmp_path):
+    out = tmp_path / "sets" / "set"
+    process = start(zoo, out, start_new_session=True)
+    while not (out.parent / ".preparing-set" / "squares.bin").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, err = process.communicate(timeout=30)
+    if process.returncode != 0:  # it may have been done by then
+        assert process.returncode == 130 and "run the same command again to go on" in err, err
+    assert start(zoo, out).wait(60) == 0
+    assert contents(out) == calm
+
+
+def test_the_order_of_the_input_changes_nothing(zoo, tmp_path):
+    parts = sorted(zoo.iterdir())
+    one = contents(prepare(parts, tmp_path / "one", **OPTIONS))
+    random.Random(0).shuffle(parts)
+    two = contents(prepare([*parts, parts[0]], tmp_path / "two", workers=1, **OPTIONS))
+    assert one == two
+
+
+def decoded(monkeypatch):
+    """Names of the workers' answers that needed decoding."""
+    done, save = [], Ledger.save
+
+    def counting(self, outcome, spots=None):
+        if not outcome.same:
+            done.append(outcome.id)
+        save(self, outcome, spots)
+
+    monkeypatch.setattr(Ledger, "save", counting)
+    return done
+
+
+@pytest.mark.parametrize("dedupe", ["exact", "near"])
+def test_a_grown_folder_is_as_if_it_had_been_so_from_the_start(zoo, tmp_path, monkeypatch, dedupe):
+    options = {**OPTIONS, "dedupe": dedupe}
+    folder = tmp_path / "in"
+    shutil.copytree(zoo, folder)
+    out = prepare([folder], tmp_path / "set", **options)
+    save_faces(folder / "a-new", range(200, 220))
+    shutil.copy(folder / "faces" / "face-007.png", folder / "a-new" / "copy.png")
+    (folder / "faces" / "face-008.png").unlink()
+    done = decoded(monkeypatch)
+    prepare([folder], out, **options)
+    assert 21 <= len(done) <= 21 + (3 if dedupe == "near" else 1)  # new ones, the broken archive's, near duplicates
+    assert contents(out) == contents(prepare([folder], tmp_path / "other", **options))
+    done.clear()
+    before = (out / "set.json").stat().st_mtime_ns
+    said = []
+    prepare([folder], out, on_event=said.append, **options)
+    assert len(done) <= 3 and (out / "set.json").stat().st_mtime_ns == before
+    assert any("is up to date" in getattr(event, "text", "") for event in said)
+
+
+def test_another_source_joins(zoo, tmp_path, monkeypatch):
+    faces, more = tmp_path / "faces", tmp_path / "more"
+    save_faces(faces, range(20))
+    save_faces(more, range(20, 30))
+    out = prepare([faces], tmp_path / "set", size=32)
+    with pytest.raises(VaeganError, match=r"was prepared from .*faces: name it too.*--force"):
+        prepare([more], out, size=32)
+    done = decoded(monkeypatch)
+    prepare([more, faces], out, size=32)
+    assert len(done) == 10
+    assert contents(out) == contents(prepare([faces, more], tmp_path / "other", size=32))
+    paths = [json.loads(line)["path"] for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert paths[0] == "faces/face-000.png" and paths[-1] == "more/face-029.png"
+
+
+def test_damage_in_the_older_set_is_mended(tmp_path):
+    save_faces(tmp_path / "in", range(20))
+    out = prepare([tmp_path / "in"], tmp_path / "set", size=32)
+    good = contents(out)
+    shard = out / "images-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:9000] + b"spoiled" + shard.read_bytes()[9007:])
+    save_faces(tmp_path / "in", range(20, 21))
+    prepare([tmp_path / "in"], out, size=32)
+    (tmp_path / "in" / "face-020.png").unlink()
+    prepare([tmp_path / "in"], out, size=32)
+    assert contents(out) == good
+
+
+def test_changed_options_are_refused_for_what_is_begun(zoo, tmp_path, monkeypatch):
+    out = tmp_path / "sets" / "set"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(publish, "write_set", lambda *arguments: (_ for _ in ()).throw(Stop()))
+        prepare([zoo], out, **OPTIONS)
+    with pytest.raises(VaeganError, match=r"was begun with other options \(--fit\): give the same.*--force"):
+        prepare([zoo], out, fit="pad", **OPTIONS)
+    prepare([zoo], out, fit="pad", force=True, **OPTIONS)
+    assert open_set(out).info["fit"] == "pad"
+
+
+def test_sets_of_an_older_vaegan_open_and_are_not_mixed(prepared, tmp_path, copy, drawn):
+    older = copy(prepared)
+    info = json.loads((older / "set.json").read_text())
+    info = {key: info[key] for key in info if key not in ("recipe", "reasons")}
+    info["options"] = {"size": 32, "fit": "crop", "held_out": 0.1, "group_by": None}
+    (older / "set.json").write_text(json.dumps(info))
+    assert len(open_set(older).load()[0]) == open_set(prepared).counts["train"]
+    with pytest.raises(VaeganError, match=r"was prepared by another vaegan .* choose another --out, or add --force"):
+        prepare([drawn], older, size=32)
+
+
+def test_two_at_once_are_kept_apart(zoo, tmp_path):
+    held = Ledger(tmp_path / ".preparing-set", 3072)
+    try:
+        code = "import sys; from vaegan.cli import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, "preprocess", str(zoo), "--out", str(tmp_path / "set"), *FLAGS]
+        for force in ([], ["--force"]):
+            run = subprocess.run([*command, *force], capture_output=True, text=True, check=False)
+            assert run.returncode == 1 and "another vaegan preprocess is at work" in run.stderr
+    finally:
+        held.close()
+
+
+def test_a_damaged_state_is_told_and_forced_away(tmp_path):
+    save_faces(tmp_path / "in", range(3))
+    (tmp_path / ".preparing-set").mkdir()
+    (tmp_path / ".preparing-set" / "ledger.sqlite").write_bytes(b"no database at all" * 99)
+    with pytest.raises(VaeganError, match=r"is damaged .*start over with --force"):
+        prepare([tmp_path / "in"], tmp_path / "set", size=32)
+    prepare([tmp_path / "in"], tmp_path / "set", size=32, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "set"]
+
+
+def test_strict_fails_at_the_end_and_loses_nothing(zoo, calm, tmp_path, capsys):
+    out = tmp_path / "sets" / "set"
+    assert main(["preprocess", str(zoo), "--out", str(out), *FLAGS, "--strict"]) == 1
+    said = capsys.readouterr().err
+    assert "--strict: " in said and "1 broken picture" in said and "'cut.png' (broken picture)" in said
+    assert not out.exists()
+    assert main(["preprocess", str(zoo), "--out", str(out), *FLAGS]) == 0
+    assert "Preparing" not in capsys.readouterr().err  # all was done before
+    assert contents(out) == calm
+    save_faces(tmp_path / "fine", range(5))
+    (tmp_path / "fine" / "list.csv").write_text("a")
+    prepare([tmp_path / "fine"], tmp_path / "other", size=32, strict=True)
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(zoo, calm, tmp_path, capsys):
+    out = tmp_path / "sets" / "set"
+    assert main(["preprocess", str(zoo), "--out", str(out), *FLAGS, "--dry-run", "--json"]) == 0
+    said, err = capsys.readouterr()
+    assert not out.parent.exists()
+    info = json.loads(calm["set.json"])
+    told = json.loads(said)
+    assert told["counts"] == info["counts"] and told["reasons"] == info["reasons"] and "set" not in told
+    assert "Dry run: nothing was written" in err
+
+
+def test_the_summary_counts_every_reason(zoo, tmp_path, capsys):
+    assert main(["preprocess", str(zoo), "--out", str(tmp_path / "set"), *FLAGS]) == 0
+    err = capsys.readouterr().err
+    for why in ("1  duplicate", "1  broken picture", "1  not a picture", "1  unsafe name", "1  near duplicate"):
+        assert why in err, why
+    assert "files/s" in err and "kept" in err
+
+
+def test_bad_options_are_told_before_anything(tmp_path):
+    save_faces(tmp_path / "in", range(2))
+    for options, words in (
+        ({"background": "reddish"}, "--background reddish: expected a colour"),
+        ({"crop_anchor": "top", "fit": "smart"}, "--crop-anchor top goes with --fit crop"),
+        ({"pad": "blur"}, "--pad blur goes with --fit pad"),
+        ({"ray_address": "auto"}, "--ray-address auto goes with --pool ray"),
+        ({"dedupe": "some"}, "--dedupe some: expected one of exact, near, off"),
+        ({"max_pixels": 0}, "--max-pixels 0"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            prepare([tmp_path / "in"], tmp_path / "set", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_preview_shows_what_became_of_rectangles(tmp_path):
+    save_faces(tmp_path / "square", range(9), (64, 64))
+    save_faces(tmp_path / "wide", range(9), (128, 64))
+    sizes = {}
+    for name in ("square", "wide"):
+        out = prepare([tmp_path / name], tmp_path / f"set-{name}", size=32)
+        with Image.open(out / "preview.png") as preview:
+            sizes[name] = preview.size
+            colours = {colour for _, colour in preview.convert("RGB").getcolors(2**16)}
+            assert ((255, 0, 80) in colours) == (name == "wide")
+    assert sizes["wide"][1] > sizes["square"][1]
+
+
+def test_a_grey_set_goes_all_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_faces(tmp_path / "in", range(24))
+    tiny = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "-q"]
+    for command in (
+        ["preprocess", "in", "--size", "32", "--grayscale", "-q"],
+        ["train-vae", "--steps", "3", *tiny],
+        [
+            "train-gan",
+            "--from-vae",
+            "runs/vae",
+            "--steps",
+            "2",
+            "--batch-size",
+            "8",
+            "--augment",
+            "color,translation",
+            "-q",
+        ],
+        ["sample", "-n", "4", "-q"],
+        ["interpolate", "--frames", "4", "-q"],
+        ["info", "data/in-32"],
+    ):
+        assert main(command) == 0, (command, capsys.readouterr().err)
+    assert open_set(Path("data/in-32")).load()[0].shape[1:] == (1, 32, 32)
+    pictures = [*Path("runs").rglob("*.png"), *Path("samples").iterdir(), Path("data/in-32/preview.png")]
+    assert len(pictures) >= 5
+    with Image.open("samples/gan-seeds-0-3.png") as sheet:
+        assert sheet.mode == "L"

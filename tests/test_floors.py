@@ -10,7 +10,7 @@ import vaegan
 SOURCE = Path(vaegan.__file__).parent
 FLOORS = {
     **dict.fromkeys(("version", "errors", "events"), 0.0),
-    **dict.fromkeys(("config", "files"), 0.1),
+    **dict.fromkeys(("config", "files", "lock"), 0.1),
     "settings": 0.2,
     "images": 1,
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vaegan.config import build, whole
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, reason, shown
 from vaegan.files import inside, write_atomically
 from vaegan.settings import ModelConfig
 from vaegan.version import __version__
@@ -174,7 +174,7 @@ _DTYPES = {"F32": torch.float32, "F64": torch.float64, "F16": torch.float16, "BF
 def _refuse_misfit(wanted: Mapping[str, str], found: Mapping[str, str], path: Path) -> None:
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
-        what = f"{missing[0]} is missing" if missing else f"{extra[0][:80]!r} is not known"
+        what = f"{missing[0]} is missing" if missing else f"{shown(extra[0])} is not known"
         raise VaeganError(f"{path} does not fit its own config: tensor {what}")
     for name, kind in wanted.items():
         if found[name] != kind:

@@ -103,9 +103,9 @@ class Session:
         while done < plan.total:
             done = self._step(done)
             self._progress(done, meter)
-            stopping = self.world.any(stop.wished)
             if done % plan.preview_every == 0 or done == plan.total:
                 self._preview(done)
+            stopping = self.world.any(stop.wished)
             if plan.saves(done) or stopping:
                 self._save(done)
             if stopping and done < plan.total:

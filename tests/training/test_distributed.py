@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from ranked import GAN, VAE
+
 from vaegan.checkpoint import load_tensors, under
 from vaegan.errors import UsageError
 from vaegan.training.distributed import World, joined

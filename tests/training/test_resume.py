@@ -1,19 +1,23 @@
 """A resumed run is the same run, to the bit."""
 
-import json
+import itertools
 import os
 import shutil
 import signal
+from contextlib import contextmanager
+from unittest import mock
 
 import pytest
-import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
-from vaegan.checkpoint import load_tensors
+from comparing import assert_same_run
 from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Wrote
+from vaegan.training.loop import Session
 from vaegan.training.session import train_gan, train_vae
 
-COMMON = {"batch_size": 8, "log_every": 3, "precision": "fp32", "device": "cpu"}
+COMMON = {"batch_size": 8, "log_every": 1, "precision": "fp32", "device": "cpu"}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
 
@@ -25,47 +29,59 @@ def interrupt_at(step, number=signal.SIGINT):
     return listen
 
 
+@contextmanager
+def interrupted_after(step, number=signal.SIGINT):
+    """Send a signal while step `step` is taken, and expect that it is saved and said."""
+    taken = Session._step
+
+    def stopped(session, begun):
+        done = taken(session, begun)
+        if done == step:
+            os.kill(os.getpid(), number)
+        return done
+
+    with mock.patch.object(Session, "_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
+        yield
+
+
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):
     if kind == "vae":
-        return lambda run, **more: train_vae(prepared, run, **VAE, **more)
+        return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
     options = {"from_vae": vae_run, "head_start": 1, "penalty_every": 2, "augment": "color,translation", "loss": loss}
-    return lambda run, **more: train_gan(prepared, run, **COMMON, **options, **more)
-
-
-def metrics(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
-
-
-def assert_same(one, other, step):
-    name = f"checkpoints/step-{step:07d}"
-    mine, theirs = (load_tensors(run / name / "training.safetensors") for run in (one, other))
-    assert mine.keys() == theirs.keys()
-    for tensor in mine:
-        assert torch.equal(mine[tensor], theirs[tensor]), tensor
-    for file in ("model.safetensors", f"{name}/model.safetensors", f"previews/step-{step:07d}.png"):
-        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    return lambda run, **more: train_gan(prepared, run, **{**COMMON, **options, **more})
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_interrupted_and_resumed_is_uninterrupted_to_the_bit(kind, prepared, vae_run, tmp_path):
+def test_any_split_into_interrupted_pieces_is_the_whole_run_to_the_bit(kind, prepared, vae_run, tmp_path):
+    """Every file of the run: weights, optimizers, checkpoints that are kept, previews, metrics, config."""
     train = trainer_of(kind, prepared, vae_run)
-    train(tmp_path / "whole", steps=4)
-    with pytest.raises(Interrupted, match="step 2; saved"):
-        train(tmp_path / "parts", steps=4, on_event=interrupt_at(2))
-    assert (tmp_path / "parts" / "checkpoints" / "step-0000002").is_dir()
-    train(tmp_path / "parts", steps=4)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    length = {"steps": 9, "checkpoint_every": 3, "preview_every": 4, "log_every": 2, "keep": 2}
+    train(tmp_path / "whole", **length)
+
+    attempts = itertools.count()
+
+    @settings(max_examples=4, phases=[Phase.generate])
+    @given(stops=st.sets(st.integers(1, 8), min_size=1, max_size=4))
+    def check(stops):
+        parts = tmp_path / str(next(attempts))
+        for stop in sorted(stops):
+            with interrupted_after(stop):
+                train(parts, **length)
+            assert (parts / "checkpoints" / f"step-{stop:07d}").is_dir()
+        train(parts, **length)
+        assert_same_run(tmp_path / "whole", parts)
+
+    check()
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_two_steps_made_four_are_four_steps_to_the_bit(kind, prepared, vae_run, tmp_path):
+def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run, tmp_path):
     train = trainer_of(kind, prepared, vae_run)
-    train(tmp_path / "whole", steps=4)
-    train(tmp_path / "parts", steps=2)
+    often = {"checkpoint_every": 2, "preview_every": 2, "log_every": 1}
+    train(tmp_path / "whole", steps=4, **often)
+    train(tmp_path / "parts", steps=2, **often)
     train(tmp_path / "parts", steps=4)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
@@ -74,7 +90,7 @@ def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
     (vae / "model.safetensors").unlink()
     train_gan(None, tmp_path / "gan", steps=3)
     whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, **COMMON)
-    assert_same(tmp_path / "gan", whole, 3)
+    assert_same_run(tmp_path / "gan", whole)
 
 
 def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prepared, copy, vae_run, tmp_path):
@@ -84,8 +100,7 @@ def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prep
         shutil.rmtree(tmp_path / "gan" / gone)
     train_gan(None, tmp_path / "gan")
     whole = train_gan(prepared, tmp_path / "whole", from_vae=vae, steps=3, **COMMON)
-    assert_same(tmp_path / "gan", whole, 3)
-    assert metrics(tmp_path / "gan") == metrics(whole)
+    assert_same_run(tmp_path / "gan", whole)
     shutil.rmtree(tmp_path / "gan" / "checkpoints")
     (vae / "model.safetensors").unlink()
     with pytest.raises(VaeganError, match="no checkpoint yet and its VAE is gone"):
@@ -108,7 +123,7 @@ def test_a_truncated_newest_checkpoint_costs_only_its_own_steps(prepared, vae_ru
     told = []
     train(tmp_path / "parts", steps=4, on_event=told.append)
     assert any("step-0000003" in getattr(event, "text", "") for event in told)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_sigterm_saves_too_and_a_second_signal_ends_at_once(prepared, vae_run, tmp_path):
@@ -136,4 +151,4 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
 def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):
     one = train_vae(prepared, tmp_path / "one", steps=3, beta=0.5, seed=4, **VAE)
     other = train_vae(prepared, tmp_path / "other", config=one / "config.json")
-    assert_same(one, other, 3)
+    assert_same_run(one, other)

@@ -65,6 +65,14 @@ def _check_sums(path: Path) -> int:
         raise VaeganError(f"{path}: {reason(error)}") from error
 
 
+def _is_planned(path: Path) -> bool:
+    """Say whether a checkpoint is one of those that the run would have without any interruption."""
+    try:
+        return read_json(path / "state.json").get("planned", True) is True
+    except VaeganError:
+        return False
+
+
 def _check_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError where a number or a text of config.json is none."""
     for name in ("total", "checkpoint_every", "preview_every"):
@@ -161,13 +169,13 @@ class Run:
         tensors: Mapping[str, Tensor],
         publish: Callable[[Path], None],
         keep: int,
-        regular: Callable[[int], bool] = lambda step: True,
+        planned: bool = True,
     ) -> Path:
         """Write a checkpoint whole, read it back, publish its weights, then drop all but the newest `keep`.
 
-        tensors: what going on needs; publish: writes the weights that are used, to the path it is given; regular: says
-        which steps' checkpoints are planned. Those of interruptions are extra, and dropped at the next planned one.
-        Raises VaeganError when the disk refuses; every older checkpoint is then still there.
+        tensors: what going on needs; publish: writes the weights that are used, to the path it is given; planned: False
+        for one that only an interruption asks for, which is extra, and dropped at the next. Raises VaeganError when the
+        disk refuses; every older checkpoint is then still there.
         """
         path = self.path / "checkpoints" / step_name(step)
         try:
@@ -176,7 +184,7 @@ class Run:
                 verify(place / TRAINING, tensors)
                 publish(place / WEIGHTS)
                 sums = {name: sha256(place / name) for name in (TRAINING, WEIGHTS)}
-                write_json(place / "state.json", {"step": step, "sha256": sums})
+                write_json(place / "state.json", {"step": step, "planned": planned, "sha256": sums})
             _check_sums(path)
             write_bytes(self.weights, (path / WEIGHTS).read_bytes())
         except VaeganError as error:
@@ -185,9 +193,9 @@ class Run:
             raise VaeganError(
                 f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room and run the same command again"
             ) from error
-        planned = [old for old in self.checkpoints() if regular(step_named(old))]
+        stay = [old for old in self.checkpoints() if _is_planned(old)][-keep:]
         for old in self.checkpoints():
-            if old not in planned[-keep:] and old != path:
+            if old not in stay and old != path:
                 shutil.rmtree(old, ignore_errors=True)
         return path
 
@@ -198,14 +206,14 @@ class Run:
         for folder in (self.path, self.path / "checkpoints", self.path / "previews"):
             sweep(folder)
 
-    def newest(self, on_event: Emit, regular: Callable[[int], bool] = lambda step: True) -> Path | None:
+    def newest(self, on_event: Emit, planned: bool = False) -> Path | None:
         """Return the newest checkpoint that is whole; say which damaged ones were passed over.
 
-        regular: which steps are looked at. Raises VaeganError where there are some and all are damaged.
+        planned: look at planned ones only. Raises VaeganError where there are some and all are damaged.
         """
         damaged = []
         for path in reversed(self.checkpoints()):
-            if not regular(step_named(path)):
+            if planned and not _is_planned(path):
                 continue
             try:
                 _check_sums(inside(path, self.path))

@@ -4,21 +4,16 @@ import itertools
 import os
 import shutil
 import signal
-from contextlib import contextmanager
-from unittest import mock
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from pieces import COMMON, VAE, interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Wrote
-from vaegan.training.loop import Session
 from vaegan.training.session import train_gan, train_vae
-
-COMMON = {"batch_size": 8, "log_every": 1, "precision": "fp32", "device": "cpu"}
-VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
 
 def interrupt_at(step, number=signal.SIGINT):
@@ -27,28 +22,6 @@ def interrupt_at(step, number=signal.SIGINT):
             os.kill(os.getpid(), number)
 
     return listen
-
-
-@contextmanager
-def interrupted_after(step, number=signal.SIGINT):
-    """Send a signal while step `step` is taken, and expect that it is saved and said."""
-    taken = Session._step
-
-    def stopped(session, begun):
-        done = taken(session, begun)
-        if done == step:
-            os.kill(os.getpid(), number)
-        return done
-
-    with mock.patch.object(Session, "_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
-        yield
-
-
-def trainer_of(kind, prepared, vae_run, loss="relativistic"):
-    if kind == "vae":
-        return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
-    options = {"from_vae": vae_run, "head_start": 1, "penalty_every": 2, "augment": "color,translation", "loss": loss}
-    return lambda run, **more: train_gan(prepared, run, **{**COMMON, **options, **more})
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])

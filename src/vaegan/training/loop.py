@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -62,10 +63,6 @@ class Plan:
     log_every: int
     keep: int
 
-    def saves(self, done: int) -> bool:
-        """Say whether a checkpoint is planned after `done` steps."""
-        return done % self.checkpoint_every == 0 or done == self.total
-
 
 @dataclass
 class Session:
@@ -106,11 +103,12 @@ class Session:
             if done % plan.preview_every == 0 or done == plan.total:
                 self._preview(done)
             stopping = self.world.any(stop.wished)
-            if plan.saves(done) or stopping:
-                self._save(done)
+            planned = self._plans(done)
+            if planned or stopping:
+                self._save(done, planned)
             if stopping and done < plan.total:
                 raise Interrupted(f"interrupted at step {done}; saved. Run the same command again to go on")
-            if plan.saves(done) or done % plan.preview_every == 0:
+            if planned or done % plan.preview_every == 0:
                 meter.start(done)
         images = plan.total * self.batches.batch_size
         self.emit(Finished(self.trainer.kind, time.perf_counter() - began, plan.total, images))
@@ -134,7 +132,7 @@ class Session:
                 " or --precision fp32"
             )
         retreats, skipped = guard.retreats, guard.skipped
-        path = self.world.tell(str(self.run.newest(self.emit, self.plan.saves) or "") if self.world.leads else "")
+        path = self.world.tell(str(self.run.newest(self.emit, planned=True) or "") if self.world.leads else "")
         step = self.restore(Path(path)) if path else done
         guard.retreats, guard.skipped = retreats, skipped
         guard.retreat()
@@ -175,13 +173,18 @@ class Session:
         if numbers:
             self.emit(Measured(done, done * self.batches.batch_size, numbers))
 
-    def _save(self, done: int) -> None:
-        self.world.lead(lambda: self._write_checkpoint(done))
-
-    def _write_checkpoint(self, done: int) -> None:
-        tensors = self.trainer.stateful() | self.tally.stateful() | self.guard.stateful()
+    def _plans(self, done: int) -> bool:
+        """Say whether to save now. Not amid steps that are left out: the newest checkpoint is to be a good one."""
         plan = self.plan
-        path = self.run.save(done, tensors, lambda place: self.trainer.publish(place, done), plan.keep, plan.saves)
+        return done == plan.total or (done % plan.checkpoint_every == 0 and not self.guard.in_a_row)
+
+    def _save(self, done: int, planned: bool) -> None:
+        self.world.lead(lambda: self._write_checkpoint(done, planned))
+
+    def _write_checkpoint(self, done: int, planned: bool) -> None:
+        tensors = self.trainer.stateful() | self.tally.stateful() | self.guard.stateful()
+        publish = partial(self.trainer.publish, step=done)
+        path = self.run.save(done, tensors, publish, self.plan.keep, planned)
         self.emit(Wrote("checkpoint", path, done))
 
 

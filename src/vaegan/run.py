@@ -186,18 +186,23 @@ class Run:
                 sums = {name: sha256(place / name) for name in (TRAINING, WEIGHTS)}
                 write_json(place / "state.json", {"step": step, "planned": planned, "sha256": sums})
             _check_sums(path)
-            write_bytes(self.weights, (path / WEIGHTS).read_bytes())
+            self.publish(path)
         except VaeganError as error:
             older = [old for old in self.checkpoints() if old != path]
             kept = f"{older[-1]} is whole" if older else "there is no older one"
             raise VaeganError(
-                f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room and run the same command again"
+                f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room or make it writable, and run"
+                " the same command again"
             ) from error
         stay = [old for old in self.checkpoints() if _is_planned(old)][-keep:]
         for old in self.checkpoints():
             if old not in stay and old != path:
                 shutil.rmtree(old, ignore_errors=True)
         return path
+
+    def publish(self, checkpoint: Path) -> None:
+        """Make a checkpoint's weights the run's. Raises VaeganError when the disk refuses."""
+        write_bytes(self.weights, (checkpoint / WEIGHTS).read_bytes())
 
     def mend(self) -> None:
         """Remove what a killed process left half-written. Raises VaeganError where a link leads out of the run."""

@@ -1,9 +1,7 @@
 """A resumed run is the same run, to the bit."""
 
 import itertools
-import os
 import shutil
-import signal
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -11,17 +9,8 @@ from hypothesis import strategies as st
 from pieces import COMMON, VAE, interrupted_after, trainer_of
 
 from comparing import assert_same_run
-from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Wrote
+from vaegan.errors import VaeganError
 from vaegan.training.session import train_gan, train_vae
-
-
-def interrupt_at(step, number=signal.SIGINT):
-    def listen(event):
-        if isinstance(event, Wrote) and (event.what, event.step) == ("preview", step):
-            os.kill(os.getpid(), number)
-
-    return listen
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
@@ -97,21 +86,6 @@ def test_a_truncated_newest_checkpoint_costs_only_its_own_steps(prepared, vae_ru
     train(tmp_path / "parts", steps=4, on_event=told.append)
     assert any("step-0000003" in getattr(event, "text", "") for event in told)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-
-
-def test_sigterm_saves_too_and_a_second_signal_ends_at_once(prepared, vae_run, tmp_path):
-    train = trainer_of("vae", prepared, vae_run)
-    with pytest.raises(Interrupted):
-        train(tmp_path / "run", steps=9, on_event=interrupt_at(1, signal.SIGTERM))
-    assert (tmp_path / "run" / "checkpoints" / "step-0000001").is_dir()
-
-    def twice(event):
-        interrupt_at(3)(event)
-        interrupt_at(3)(event)
-
-    with pytest.raises(Interrupted, match="at once"):
-        train(tmp_path / "run", steps=9, on_event=twice)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_another_seed_is_another_run(prepared, vae_run, tmp_path):

@@ -147,6 +147,8 @@ def _agree(job: Job, emit: Emit, world: World) -> Path | None:
             found = str(newest or "")
             if newest is not None and read_weights(newest).config != job.model:
                 raise VaeganError(f"{newest} is of another model than {run.path / 'config.json'} says: add --force")
+            if newest is not None:
+                run.publish(newest)  # a kill may have come between the checkpoint and this
 
     world.lead(look)
     path = world.tell(found)

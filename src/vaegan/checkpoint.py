@@ -70,7 +70,9 @@ def opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise VaeganError(f"{path} is damaged, cut short or no safetensors file ({reason(error)})") from error
+        raise VaeganError(
+            f"{path} is damaged, cut short or no safetensors file ({shown(reason(error), 200)})"
+        ) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -138,16 +140,16 @@ def read_weights(path: Path) -> Weights:
         raise VaeganError(f"{path} is not a model of vaegan: its metadata has no entry {METADATA!r}")
     try:
         said = json.loads(metadata[METADATA])
-        version, kind = whole(said, "format_version"), str(said["kind"])
+        version, kind = whole(said, "format_version"), said["kind"]
         if version > FORMAT_VERSION:
             raise VaeganError(f"format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
         if kind not in KINDS:
-            raise VaeganError(f"kind {kind!r}, expected one of {', '.join(KINDS)}")
+            raise VaeganError(f"kind {shown(kind)!r}, expected one of {', '.join(KINDS)}")
         config = build(ModelConfig, said["config"])
-        by = str(said.get("vaegan", "?"))[:40]
+        by = shown(said.get("vaegan", "?"), 40)
         return Weights(path, kind, config, whole(said, "step"), whole(said, "images"), by)
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise VaeganError(f"{path} cannot be used: its metadata says {reason(error)[:300]}") from error
+        raise VaeganError(f"{path} cannot be used: its metadata says {shown(reason(error), 300)}") from error
 
 
 def adopt(model: nn.Module, path: Path) -> None:

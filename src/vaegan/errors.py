@@ -32,7 +32,8 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def shown(value: object) -> str:
-    """A value of someone's file or command line as part of an error's one line: whole words, at most 80 characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def shown(value: object, length: int = 80) -> str:
+    """A value of someone's file or command line as part of one line: whole words, printable, at most so long."""
+    text = " ".join(str(value)[: 10 * length].split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, reason, shown
 
 TEMPORARY = ".partial-"
 ASIDE = ".replaced-"
@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise VaeganError(f"cannot read {path}: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise VaeganError(f"{path} is damaged: not valid JSON ({reason(error)})") from error
+        raise VaeganError(f"{path} is damaged: not valid JSON ({shown(reason(error), 200)})") from error
     if not isinstance(value, dict):
         raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
     return value

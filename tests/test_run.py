@@ -89,6 +89,16 @@ def test_a_checkpoint_that_reads_back_otherwise_costs_no_older_one(run, monkeypa
     assert run.newest(ignore).name == "step-0000001"
 
 
+def test_weights_are_published_again_where_a_kill_came_between_and_not_touched_otherwise(run):
+    path = save(run, 1)
+    before = run.weights.stat().st_mtime_ns
+    run.publish(path)
+    assert run.weights.stat().st_mtime_ns == before
+    run.weights.write_bytes(b"older")
+    run.publish(path)
+    assert run.weights.read_bytes() == b"weights"
+
+
 def test_checkpoints_of_interruptions_are_extra_and_go_with_the_next(run):
     for step, planned in ((1, True), (2, True), (3, False), (4, False)):
         run.save(step, {"x": torch.zeros(1)}, lambda path: path.write_bytes(b"w"), 2, planned)

@@ -83,10 +83,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Read a file back. Raises VaeganError unless it holds exactly these tensors, bit for bit."""
-    back = load_tensors(path)
-    same = back.keys() == tensors.keys() and all(
-        torch.equal(_bits(back[name]), _bits(tensor)) for name, tensor in tensors.items()
-    )
+    with opened(path) as file:
+        same = set(file.keys()) == tensors.keys() and all(
+            torch.equal(_bits(file.get_tensor(name)), _bits(tensor)) for name, tensor in tensors.items()
+        )
     if not same:
         raise VaeganError(f"{path} reads back other than it was written: the disk is failing")
 

@@ -201,8 +201,10 @@ class Run:
         return path
 
     def publish(self, checkpoint: Path) -> None:
-        """Make a checkpoint's weights the run's. Raises VaeganError when the disk refuses."""
-        write_bytes(self.weights, (checkpoint / WEIGHTS).read_bytes())
+        """Make a checkpoint's weights the run's, unless they are. Raises VaeganError when the disk refuses."""
+        content = (checkpoint / WEIGHTS).read_bytes()
+        if not self.weights.is_file() or self.weights.read_bytes() != content:
+            write_bytes(self.weights, content)
 
     def mend(self) -> None:
         """Remove what a killed process left half-written. Raises VaeganError where a link leads out of the run."""

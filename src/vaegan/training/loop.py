@@ -98,7 +98,10 @@ class Session:
         if start == 0:
             self._preview(0)
         while done < plan.total:
-            done = self._step(done)
+            begun, done = done, self._step(done)
+            if done <= begun:  # the run went back to a checkpoint: what is due there was done
+                meter.start(done)
+                continue
             self._progress(done, meter)
             if done % plan.preview_every == 0 or done == plan.total:
                 self._preview(done)
@@ -133,7 +136,7 @@ class Session:
             )
         retreats, skipped = guard.retreats, guard.skipped
         path = self.world.tell(str(self.run.newest(self.emit, planned=True) or "") if self.world.leads else "")
-        step = self.restore(Path(path)) if path else done
+        step = self.world.together(lambda: self.restore(Path(path))) if path else done
         guard.retreats, guard.skipped = retreats, skipped
         guard.retreat()
         self.trainer.rate_scale = guard.rate_scale

@@ -1,13 +1,14 @@
 import json
-import subprocess
-import sys
+import os
 
 import pytest
 import torch
 
+from vaegan import checkpoint
 from vaegan.errors import VaeganError
 from vaegan.events import Measured, Progress, Warned, ignore
-from vaegan.run import MetricsWriter, Run, newest_run
+from vaegan.files import write_json
+from vaegan.run import MetricsWriter, Run, newest_run, read_checkpoint
 
 
 def save(run, step, keep=3):
@@ -26,7 +27,7 @@ def test_the_newest_few_checkpoints_are_kept(run):
     for step in (1, 2, 3, 10):
         save(run, step, keep=2)
     assert [path.name for path in run.checkpoints()] == ["step-0000003", "step-0000010"]
-    newest = run.newest(ignore)
+    newest = read_checkpoint(run.newest(ignore))
     assert newest.step == 10 and torch.equal(newest.tensors["x"], torch.full((4,), 10.0))
     assert run.weights.read_bytes() == b"weights"
 
@@ -44,7 +45,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(run, spoil, how):
     if spoil == "state.json" and how == "flip":
         path.write_bytes(content.replace(b'"step": 2', b'"step": "x"'))
     told = []
-    assert run.newest(told.append).step == 1
+    assert read_checkpoint(run.newest(told.append)).step == 1
     assert len(told) == 1 and isinstance(told[0], Warned) and "step-0000002" in told[0].text
 
 
@@ -65,28 +66,91 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(run):
     with pytest.raises(VaeganError, match=r"step-0000002: No space left.*step-0000001 is whole") as caught:
         run.save(2, {"x": torch.zeros(1)}, full, 3)
     assert "\n" not in str(caught.value)
-    assert run.newest(ignore).step == 1
+    assert run.newest(ignore).name == "step-0000001"
     assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-0000001"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX matter")
-def test_a_disk_that_is_full_while_saving(prepared, tmp_path):
-    """A true refusal by the system: no file may grow past the limit when the second checkpoint is written."""
-    code = f"""
-import resource, sys
-from vaegan.cli import main
-common = ["train-vae", {str(prepared)!r}, "--run", {str(tmp_path / "run")!r}, "--checkpoint-every", "1"]
-assert main([*common, "--steps", "1", "--preset", "tiny", "--latent-dim", "8", "--batch-size", "8"]) == 0
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-sys.exit(main([*common, "--steps", "2"]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("error: cannot save checkpoint") and "too large" in line
-    assert "step-0000001 is whole: free some room and run the same command again" in line
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000001"]
-    assert Run(tmp_path / "run").newest(ignore).step == 1
+def test_a_checkpoint_that_reads_back_otherwise_costs_no_older_one(run, monkeypatch):
+    """A failing disk: what was written is not what is read. The last whole checkpoint stays, even with --keep 1."""
+    save(run, 1, keep=1)
+    real = checkpoint.save_file
+
+    def failing(tensors, path, metadata):
+        real({name: tensor + 1 for name, tensor in tensors.items()}, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", failing)
+    with pytest.raises(VaeganError, match=r"reads back other than it was written.*step-0000001 is whole"):
+        save(run, 2, keep=1)
+    assert [path.name for path in run.checkpoints()] == ["step-0000001"]
+    monkeypatch.undo()
+    monkeypatch.setattr("vaegan.run.write_json", lambda path, value: write_json(path, value | {"sha256": {}}))
+    with pytest.raises(VaeganError, match=r"step-0000001 is whole"):
+        save(run, 2, keep=1)
+    assert run.newest(ignore).name == "step-0000001"
+
+
+def test_weights_are_published_again_where_a_kill_came_between_and_not_touched_otherwise(run):
+    path = save(run, 1)
+    before = run.weights.stat().st_mtime_ns
+    run.publish(path)
+    assert run.weights.stat().st_mtime_ns == before
+    run.weights.write_bytes(b"older")
+    run.publish(path)
+    assert run.weights.read_bytes() == b"weights"
+
+
+def test_checkpoints_of_interruptions_are_extra_and_go_with_the_next(run):
+    for step, planned in ((1, True), (2, True), (3, False), (4, False)):
+        run.save(step, {"x": torch.zeros(1)}, lambda path: path.write_bytes(b"w"), 2, planned)
+    assert [path.name[-1] for path in run.checkpoints()] == ["1", "2", "4"]
+    assert run.newest(ignore).name[-1] == "4" and run.newest(ignore, planned=True).name[-1] == "2"
+    save(run, 5, keep=2)
+    assert [path.name[-1] for path in run.checkpoints()] == ["2", "5"]
+
+
+def test_checkpoints_are_in_the_order_of_steps_and_other_folders_are_none(run):
+    for step in (9_999_999, 10_000_000):
+        save(run, step)
+    for name in ("step-x", "step-", "step-²"):
+        (run.path / "checkpoints" / name).mkdir()
+    (run.path / "checkpoints" / "step-0000003").write_text("a file")
+    assert [path.name for path in run.checkpoints()] == ["step-9999999", "step-10000000"]
+    run.weights.unlink()
+    assert checkpoint.find_weights(run.path).parent.name == "step-10000000"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+@pytest.mark.parametrize("name", ["checkpoints", "previews", "metrics.jsonl", "model.safetensors"])
+def test_a_link_out_of_the_run_is_neither_written_nor_read_through(run, tmp_path, name):
+    save(run, 1)
+    (outside := tmp_path / "outside").mkdir()
+    place = run.path / name
+    if place.exists():
+        place.rename(outside / name)
+    else:
+        (outside / name).write_text("mine")
+    place.symlink_to(outside / name)
+    with pytest.raises(VaeganError, match=rf"{name} is a link out of .*run, to .*outside.*") as caught:
+        run.mend()
+    assert "\n" not in str(caught.value)
+    if name == "model.safetensors":
+        with pytest.raises(VaeganError, match="is a link out of"):
+            checkpoint.find_weights(run.path)
+    assert (outside / name).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
+def test_a_run_that_is_itself_linked_to_and_links_inside_it_are_fine(run, tmp_path):
+    save(run, 1)
+    run.weights.unlink()
+    run.weights.symlink_to(run.path / "checkpoints" / "step-0000001" / "model.safetensors")
+    (tmp_path / "best").symlink_to(run.path)
+    linked = Run(tmp_path / "best")
+    linked.mend()
+    assert checkpoint.find_weights(tmp_path / "best").read_bytes() == b"weights"
+    (run.path / "previews").symlink_to("previews")
+    with pytest.raises(VaeganError, match="previews"):
+        linked.mend()
 
 
 def test_metrics_after_a_step_are_cut(run):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import build
-from vaegan.errors import VaeganError, reason
-from vaegan.files import write_atomically
+from vaegan.config import build, whole
+from vaegan.errors import VaeganError, reason, shown
+from vaegan.files import inside, write_atomically
 from vaegan.settings import ModelConfig
 from vaegan.version import __version__
 
 FORMAT_VERSION = 1
 KINDS = ("vae", "gan")
 METADATA = "vaegan"
+MAX_HEADER = 2**20
 WEIGHTS = "model.safetensors"
 
 
@@ -55,13 +57,43 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     write_atomically(path, write)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file whose header has a length that can be ours. Raises VaeganError for any other file.
+
+    What a file says is not trusted: nothing is allocated that is not in it, and nothing but tensors and text is read.
+    """
+    try:
+        with path.open("rb") as start:
+            (length,) = struct.unpack("<Q", start.read(8))
+        if length > MAX_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError, struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise VaeganError(
+            f"{path} is damaged, cut short or no safetensors file ({shown(reason(error), 200)})"
+        ) from error
+
+
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read every tensor of a file. Raises VaeganError when it is missing, truncated or no safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, struct.error, ValueError) as error:
-        raise VaeganError(f"{path} is damaged or cut short ({reason(error)})") from error
+    with opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Read a file back. Raises VaeganError unless it holds exactly these tensors, bit for bit."""
+    with opened(path) as file:
+        same = set(file.keys()) == tensors.keys() and all(
+            torch.equal(_bits(file.get_tensor(name)), _bits(tensor)) for name, tensor in tensors.items()
+        )
+    if not same:
+        raise VaeganError(f"{path} reads back other than it was written: the disk is failing")
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 def publish(
@@ -88,37 +120,72 @@ def find_weights(path: Path) -> Path:
         if (path / "set.json").is_file():
             raise VaeganError(f"{path} is a prepared set, not a checkpoint; train on it with: vaegan train-vae {path}")
         if (path / WEIGHTS).is_file():
-            return path / WEIGHTS
-        newest = sorted(path.glob(f"checkpoints/step-*/{WEIGHTS}"))
+            return inside(path / WEIGHTS, path)
+        newest = sorted(path.glob(f"checkpoints/step-*/{WEIGHTS}"), key=lambda found: step_named(found.parent))
         if newest:
-            return newest[-1]
+            return inside(newest[-1], path)
         raise VaeganError(f"{path} holds no {WEIGHTS}: give a run, a checkpoint or a .safetensors file")
     if not path.exists():
         raise VaeganError(f"{path} does not exist: give a run, a checkpoint or a .safetensors file")
     return path
 
 
+def step_named(checkpoint: Path) -> int:
+    """Step of a checkpoint directory's name, -1 where it names none."""
+    digits = checkpoint.name.removeprefix("step-")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
+
+
 def read_weights(path: Path) -> Weights:
     """Read what a weights file says of itself. Raises VaeganError for any file that is not ours or too new."""
     path = find_weights(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise VaeganError(f"{path} is damaged, cut short or no safetensors file ({reason(error)})") from error
+    with opened(path) as file:
+        metadata = file.metadata() or {}
     if METADATA not in metadata:
         raise VaeganError(f"{path} is not a model of vaegan: its metadata has no entry {METADATA!r}")
     try:
         said = json.loads(metadata[METADATA])
-        version, kind = int(said["format_version"]), str(said["kind"])
+        version, kind = whole(said, "format_version"), said["kind"]
         if version > FORMAT_VERSION:
             raise VaeganError(f"format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
         if kind not in KINDS:
-            raise VaeganError(f"kind {kind!r}, expected one of {', '.join(KINDS)}")
+            raise VaeganError(f"kind {shown(kind)!r}, expected one of {', '.join(KINDS)}")
         config = build(ModelConfig, said["config"])
-        return Weights(path, kind, config, int(said["step"]), int(said["images"]), str(said.get("vaegan", "?")))
+        by = shown(said.get("vaegan", "?"), 40)
+        return Weights(path, kind, config, whole(said, "step"), whole(said, "images"), by)
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise VaeganError(f"{path} cannot be used: its metadata says {reason(error)}") from error
+        raise VaeganError(f"{path} cannot be used: its metadata says {shown(reason(error), 300)}") from error
+
+
+def adopt(model: nn.Module, path: Path) -> None:
+    """Give a model that was built on the "meta" device the tensors of a weights file, read as they are.
+
+    Raises VaeganError unless names, shapes and types all fit; until that is known nothing is allocated, so a small file
+    that claims to be a giant model costs nothing.
+    """
+    wanted = model.state_dict()
+    with opened(path) as file:
+        shapes = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        _refuse_misfit(
+            {name: _kind(tensor.dtype, tensor.shape) for name, tensor in wanted.items()},
+            {name: _kind(_DTYPES.get(found.get_dtype()), found.get_shape()) for name, found in shapes.items()},
+            path,
+        )
+        tensors = {name: file.get_tensor(name) for name in wanted}
+    model.load_state_dict(tensors, assign=True)
+
+
+_DTYPES = {"F32": torch.float32, "F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+
+
+def _refuse_misfit(wanted: Mapping[str, str], found: Mapping[str, str], path: Path) -> None:
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        what = f"{missing[0]} is missing" if missing else f"{shown(extra[0])} is not known"
+        raise VaeganError(f"{path} does not fit its own config: tensor {what}")
+    for name, kind in wanted.items():
+        if found[name] != kind:
+            raise VaeganError(f"{path} does not fit its own config: tensor {name} is {found[name]}, expected {kind}")
 
 
 def score_of(path: Path) -> float:
@@ -135,22 +202,18 @@ def score_of(path: Path) -> float:
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put `tensors` into `model`. Raises VaeganError unless names, shapes and types all fit."""
     wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    if missing or extra:
-        what = f"{missing[0]} is missing" if missing else f"{extra[0]} is not known"
-        raise VaeganError(f"{path} does not fit its own config: tensor {what}")
-    for name, place in wanted.items():
-        if tensors[name].shape != place.shape or tensors[name].dtype != place.dtype:
-            raise VaeganError(
-                f"{path} does not fit its own config: tensor {name} is {_kind(tensors[name])}, expected {_kind(place)}"
-            )
+    _refuse_misfit(
+        {name: _kind(tensor.dtype, tensor.shape) for name, tensor in wanted.items()},
+        {name: _kind(tensor.dtype, tensor.shape) for name, tensor in tensors.items()},
+        path,
+    )
     with torch.no_grad():
         for name, place in wanted.items():
             place.copy_(tensors[name])
 
 
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+def _kind(dtype: torch.dtype | None, shape: Iterable[int]) -> str:
+    return f"{str(dtype or 'of another type').removeprefix('torch.')} {list(shape)}"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar
 
-from vaegan.errors import UsageError
+from vaegan.errors import UsageError, shown
 
 S = TypeVar("S")
 
@@ -130,18 +130,18 @@ def check(field: OptionField, value: Any) -> Any:
     try:
         value = _convert(field, value)
     except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"{field.flag} {value}: expected {_expected(field)}") from None
+        raise UsageError(f"{field.flag} {shown(value)}: expected {_expected(field)}") from None
     names = field.option.names()
     if names is not None and value not in names:
-        near = get_close_matches(str(value), names, n=1)
+        near = get_close_matches(shown(value), names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{field.flag} {value}: expected one of {', '.join(names)}{hint}")
+        raise UsageError(f"{field.flag} {shown(value)}: expected one of {', '.join(names)}{hint}")
     if names is None and field.type in (int, float):
         limits = field.option
         low = limits.min is not None and value < limits.min
         low = low or (limits.above is not None and value <= limits.above)
         if low or (limits.max is not None and value > limits.max):
-            raise UsageError(f"{field.flag} {value}: expected {_expected(field)}")
+            raise UsageError(f"{field.flag} {shown(value)}: expected {_expected(field)}")
     return value
 
 
@@ -152,9 +152,9 @@ def build(settings: type[S], *layers: Mapping[str, Any]) -> S:
     for layer in layers:
         for name, value in layer.items():
             if name not in fields:
-                near = get_close_matches(name, fields, n=1)
+                near = get_close_matches(shown(name), fields, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise UsageError(f"unknown option {name!r}{hint}")
+                raise UsageError(f"unknown option {shown(name)!r}{hint}")
             values[name] = check(fields[name], value)
     return settings(**values)
 
@@ -173,6 +173,14 @@ def contradictions(settings: type, saved: Mapping[str, Any], given: Mapping[str,
         for name, value in given.items()
         if fields[name].option.fixed and name in saved and check(fields[name], value) != saved[name]
     ]
+
+
+def whole(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """Return a count, 0 to 10^15, that a file says. Raises ValueError where it is missing or anything else."""
+    value = values.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**15:
+        raise ValueError(f"{name} {shown(value)!r}, expected a whole number")
+    return value
 
 
 def known(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:

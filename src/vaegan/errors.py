@@ -13,8 +13,12 @@ class UsageError(VaeganError):
     exit_code = 2
 
 
+class Abandoned(VaeganError):
+    """Another process of the same training stopped, and this one with it: that one says why."""
+
+
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived and everything worth keeping is saved: exit status 130.
+    """A signal arrived and everything worth keeping is saved: exit status 130.
 
     Not an `Exception`, so that no handler for broken files or full disks swallows it.
     """
@@ -26,3 +30,10 @@ def reason(error: BaseException) -> str:
     """Return the shortest human sentence for an operating-system or library error, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
+
+
+def shown(value: object, length: int = 80) -> str:
+    """A value of someone's file or command line as part of one line: whole words, printable, at most so long."""
+    text = " ".join(str(value)[: 10 * length].split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -78,6 +78,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """The step that would have been number `step` was left out: not all its numbers were finite; `skipped` so far."""
+
+    step: int
+    skipped: int
+
+
+@dataclass(frozen=True)
 class Wrote:
     """A file or directory is whole on the disk; `what` is "preview", "checkpoint", "weights", ..."""
 
@@ -96,7 +104,7 @@ class Finished:
     images: int = 0
 
 
-Event = Note | Warned | Counted | Started | Progress | Measured | Wrote | Finished
+Event = Note | Warned | Counted | Started | Progress | Measured | Skipped | Wrote | Finished
 Emit = Callable[[Event], None]
 
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, reason, shown
 
 TEMPORARY = ".partial-"
 ASIDE = ".replaced-"
+MAX_JSON = 16 * 2**20
 
 
 def _flush(path: Path) -> None:
@@ -70,13 +71,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises VaeganError when it is missing, broken, or not an object."""
+    """Read a JSON object. Raises VaeganError when it is missing, broken, too long to be ours, or not an object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_JSON + 1)
+        if len(content) > MAX_JSON:
+            raise VaeganError(f"{path} is damaged: longer than the {MAX_JSON} bytes that such a file can have")
+        value = json.loads(content.decode("utf-8"))
     except OSError as error:
         raise VaeganError(f"cannot read {path}: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise VaeganError(f"{path} is damaged: not valid JSON ({reason(error)})") from error
+        raise VaeganError(f"{path} is damaged: not valid JSON ({shown(reason(error), 200)})") from error
     if not isinstance(value, dict):
         raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
     return value
@@ -135,6 +140,21 @@ def sweep(directory: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def inside(path: Path, root: Path) -> Path:
+    """Return `path`, which was found under `root`. Raises VaeganError when a link leads out of it.
+
+    A directory may come from a stranger: what it leads to elsewhere is neither read nor written.
+    """
+    try:
+        place = path.resolve()
+        out = not place.is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # a ring of links
+        raise VaeganError(f"cannot follow {path}: {reason(error)}") from error
+    if out:
+        raise VaeganError(f"{path} is a link out of {root}, to {place}: put the file itself there, or name {place}")
+    return path
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import Weights, fill, load_tensors, read_weights
+from vaegan.checkpoint import Weights, adopt, opened, read_weights
 from vaegan.errors import UsageError, VaeganError
 from vaegan.images import to_float, to_uint8
 from vaegan.models.latents import latents_of, walk
@@ -113,13 +113,14 @@ class Model:
 def load(path: Path | str, device: str = "auto") -> Model:
     """Open a run, a checkpoint or a weights file. Raises VaeganError when it is missing, damaged or not ours."""
     weights = read_weights(Path(path))
-    tensors = load_tensors(weights.path)
     place = choose_device(device)
-    has_encoder = any(name.startswith("encoder.") for name in tensors)
-    parts = torch.nn.ModuleDict({"decoder": Decoder(weights.config)})
-    if has_encoder:
-        parts["encoder"] = Encoder(weights.config)
-    fill(parts, tensors, weights.path)
+    with opened(weights.path) as file:
+        has_encoder = any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118
+    with torch.device("meta"):
+        parts = torch.nn.ModuleDict({"decoder": Decoder(weights.config)})
+        if has_encoder:
+            parts["encoder"] = Encoder(weights.config)
+    adopt(parts, weights.path)
     parts.to(place).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     encoder = parts["encoder"] if has_encoder else None
     assert isinstance(parts["decoder"], Decoder) and (encoder is None or isinstance(encoder, Encoder))

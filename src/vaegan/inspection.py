@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import Weights, read_weights
+from vaegan.checkpoint import Weights, read_weights, step_named
 from vaegan.data.store import is_prepared, open_set
-from vaegan.errors import VaeganError
-from vaegan.run import Run
+from vaegan.errors import VaeganError, shown
+from vaegan.run import Run, metrics_of
+
+MAX_NAMES = 100
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -25,16 +26,16 @@ def inspect(path: Path) -> dict[str, Any]:
 
 def _set(path: Path) -> dict[str, Any]:
     prepared = open_set(path)
-    counts = prepared.counts
+    counts, source = prepared.counts, prepared.info.get("source", [])
     return {
         "what": "prepared set",
         "path": str(path),
         "pictures": f"{counts['train']} to train on, {counts['held-out']} held out",
-        "skipped files": counts.get("skipped", 0),
-        "size": f"{prepared.size}x{prepared.size}, {prepared.channels} channels, fit {prepared.info.get('fit')}",
-        "source": ", ".join(map(str, prepared.info.get("source", []))),
-        "fingerprint": prepared.fingerprint[:16],
-        "made by": f"vaegan {prepared.info.get('vaegan')}",
+        "skipped files": skipped if type(skipped := counts.get("skipped", 0)) is int else shown(skipped),
+        "size": f"{prepared.size}x{prepared.size}, {prepared.channels} channels, fit {shown(prepared.info.get('fit'))}",
+        "source": shown(", ".join(map(str, source)) if isinstance(source, list) else source, 300),
+        "fingerprint": shown(prepared.fingerprint[:16]),
+        "made by": f"vaegan {shown(prepared.info.get('vaegan'))}",
     }
 
 
@@ -49,7 +50,7 @@ def _weights(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _model(size: int, channels: int, latent_dim: int, width: int, prior: str) -> str:
+def _model(size: object, channels: object, latent_dim: object, width: object, prior: object) -> str:
     return f"{size}x{size}, {channels} channels, {latent_dim} latents ({prior} prior), width {width}"
 
 
@@ -57,35 +58,31 @@ def _run(run: Run) -> dict[str, Any]:
     config = run.config()
     options, model, plan = config["options"], config["model"], config["plan"]
     saved = run.checkpoints()
-    step = int(saved[-1].name.removeprefix("step-")) if saved else 0
+    step = step_named(saved[-1]) if saved else 0
     total, batch = int(plan.get("total", 0)), int(options.get("batch_size", 0))
     facts: dict[str, Any] = {
         "what": f"{str(config['kind']).upper()} run",
         "path": str(run.path),
         "state": f"{'finished' if step >= total else 'unfinished'}: step {step} of {total}, {step * batch:,} pictures",
-        "model": _model(*(model.get(key) for key in ("size", "channels", "latent_dim", "width", "prior"))),
-        "data": config["data"].get("path"),
-        "started from": (config.get("from_vae") or {}).get("path", "scratch"),
-        "precision": plan.get("precision"),
+        "model": _model(*(shown(model.get(key)) for key in ("size", "channels", "latent_dim", "width", "prior"))),
+        "data": shown(config["data"].get("path"), 300),
+        "started from": shown((config.get("from_vae") or {}).get("path", "scratch"), 300),
+        "precision": shown(plan.get("precision")),
         "checkpoints": ", ".join(path.name for path in saved) or "none",
     }
     if config["kind"] == "vae":
         del facts["started from"]
-    last = _last_metrics(run.path / "metrics.jsonl")
+    last = _last_metrics(run)
     if last:
         facts["last metrics"] = last
-    facts["made by"] = f"vaegan {config.get('vaegan')}"
+    facts["made by"] = f"vaegan {shown(config.get('vaegan'))}"
     return facts
 
 
-def _last_metrics(path: Path) -> str:
+def _last_metrics(run: Run) -> str:
     """The newest value of every metric, on one line."""
-    newest: dict[str, Any] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                newest |= json.loads(line)
-            except ValueError:
-                continue
+    newest: dict[str, float] = {}
+    for line in metrics_of(run):
+        newest |= line
     hidden = ("step", "images", "images_per_second", "seconds")
-    return ", ".join(f"{name} {value:.4g}" for name, value in newest.items() if name not in hidden)
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(newest.items())[:MAX_NAMES] if name not in hidden)

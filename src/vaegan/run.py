@@ -6,20 +6,34 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from vaegan.checkpoint import WEIGHTS, load_tensors, save_tensors
-from vaegan.errors import VaeganError, reason
+from vaegan import lock
+from vaegan.checkpoint import KINDS, WEIGHTS, load_tensors, save_tensors, step_named, verify
+from vaegan.config import whole
+from vaegan.errors import VaeganError, reason, shown
 from vaegan.events import Emit, Event, Measured, Progress, Started, Warned
-from vaegan.files import directory_atomically, read_json, sha256, sweep, write_bytes, write_json
+from vaegan.files import (
+    ASIDE,
+    TEMPORARY,
+    directory_atomically,
+    inside,
+    read_json,
+    sha256,
+    sweep,
+    write_bytes,
+    write_json,
+)
 
 FORMAT_VERSION = 1
+MAX_LINE = 2**16
 BEST = "best.safetensors"
+TRAINING = "training.safetensors"
 OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, "report.html")
 
 
@@ -30,12 +44,50 @@ def step_name(step: int) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint, read: where, at which step, the trainer's tensors, and what else state.json says."""
+    """A whole checkpoint, read: where, at which step, and the tensors that going on needs."""
 
     path: Path
     step: int
     tensors: dict[str, Tensor]
-    state: dict[str, Any]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises VaeganError when it is damaged."""
+    return Checkpoint(path, _check_sums(path), load_tensors(path / TRAINING))
+
+
+def _check_sums(path: Path) -> int:
+    """Return a checkpoint's step. Raises VaeganError unless every file has the checksum that state.json says."""
+    try:
+        state = read_json(inside(path / "state.json", path))
+        sums = state["sha256"]
+        for name in (TRAINING, WEIGHTS):
+            if sha256(inside(path / name, path)) != sums[name]:
+                raise VaeganError(f"{path / name}: its checksum is another")
+        return whole(state, "step")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise VaeganError(f"{path}: {reason(error)}") from error
+
+
+def _is_planned(path: Path) -> bool:
+    """Say whether a checkpoint is one of those that the run would have without any interruption."""
+    try:
+        return read_json(path / "state.json").get("planned", True) is True
+    except VaeganError:
+        return False
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Raise ValueError where a number or a text of config.json is none."""
+    for name in ("total", "checkpoint_every", "preview_every"):
+        whole(config["plan"], name, 1)
+    whole(config["options"], "batch_size", 0)
+    rate = config["plan"].get("rate")
+    if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
+        raise ValueError(f"rate {shown(rate)!r}, expected a number above 0")
+    source = config.get("from_vae")
+    if source is not None and not isinstance(source, dict):
+        raise ValueError("from_vae is no object")
 
 
 class Run:
@@ -61,9 +113,9 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """Read config.json. Raises VaeganError when it is damaged, foreign or of a newer format."""
-        config = read_json(self.path / "config.json")
+        config = read_json(inside(self.path / "config.json", self.path))
         version = config.get("format_version")
-        if not isinstance(version, int) or config.get("kind") not in ("vae", "gan"):
+        if not isinstance(version, int) or version < 1 or config.get("kind") not in KINDS:
             raise VaeganError(f"{self.path / 'config.json'} is damaged: it names no format version and kind")
         if version > FORMAT_VERSION:
             raise VaeganError(
@@ -72,7 +124,20 @@ class Run:
         for part in ("options", "model", "data", "plan"):
             if not isinstance(config.get(part), dict):
                 raise VaeganError(f"{self.path / 'config.json'} is damaged: {part!r} is missing")
+        try:
+            _check_config(config)
+        except ValueError as error:
+            raise VaeganError(f"{self.path / 'config.json'} is damaged: {reason(error)}") from error
         return config
+
+    def refuse_foreign(self, force: bool) -> None:
+        """Raise VaeganError where the directory holds something that is not a run, unless `force`."""
+        if self.path.exists() and not self.path.is_dir():
+            raise VaeganError(f"{self.path} is a file: choose another --run")
+        ours = (lock.NAME, TEMPORARY, ASIDE)
+        foreign = self.path.is_dir() and any(not path.name.startswith(ours) for path in self.path.iterdir())
+        if foreign and not self.exists() and not force:
+            raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
 
     def claim(self, force: bool) -> None:
         """Make the directory ready for a new run.
@@ -80,11 +145,8 @@ class Run:
         Raises VaeganError when it holds something that is not a run. `force` removes an older run's files, and
         only those that a run is made of.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise VaeganError(f"{self.path} is a file: choose another --run")
+        self.refuse_foreign(force)
         sweep(self.path)
-        if self.path.is_dir() and not self.exists() and any(self.path.iterdir()) and not force:
-            raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
         if force:
             for name in OURS:
                 place = self.path / name
@@ -107,50 +169,76 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint directories, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("step-*") if path.is_dir())
+        found = (self.path / "checkpoints").glob("step-*")
+        return sorted((path for path in found if path.is_dir() and step_named(path) >= 0), key=step_named)
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], publish: Callable[[Path], None], keep: int) -> Path:
-        """Write a checkpoint whole, publish its weights, then drop all but the newest `keep`.
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        publish: Callable[[Path], None],
+        keep: int,
+        planned: bool = True,
+    ) -> Path:
+        """Write a checkpoint whole, read it back, publish its weights, then drop all but the newest `keep`.
 
-        tensors: what going on needs; publish: writes the weights that are used, to the path it is given. Raises
-        VaeganError when the disk refuses; every older checkpoint is then still there.
+        tensors: what going on needs; publish: writes the weights that are used, to the path it is given; planned: False
+        for one that only an interruption asks for, which is extra, and dropped at the next. Raises VaeganError when the
+        disk refuses; every older checkpoint is then still there.
         """
         path = self.path / "checkpoints" / step_name(step)
         try:
             with directory_atomically(path) as place:
-                save_tensors(place / "training.safetensors", tensors, {"format": "vaegan-training"})
+                save_tensors(place / TRAINING, tensors, {"format": "vaegan-training"})
+                verify(place / TRAINING, tensors)
                 publish(place / WEIGHTS)
-                sums = {name: sha256(place / name) for name in ("training.safetensors", WEIGHTS)}
-                write_json(place / "state.json", {"step": step, "sha256": sums})
-            write_bytes(self.weights, (path / WEIGHTS).read_bytes())
+                sums = {name: sha256(place / name) for name in (TRAINING, WEIGHTS)}
+                write_json(place / "state.json", {"step": step, "planned": planned, "sha256": sums})
+            _check_sums(path)
+            self.publish(path)
         except VaeganError as error:
-            older = self.checkpoints()
+            older = [old for old in self.checkpoints() if old != path]
             kept = f"{older[-1]} is whole" if older else "there is no older one"
             raise VaeganError(
-                f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room and run the same command again"
+                f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room or make it writable, and run"
+                " the same command again"
             ) from error
-        for old in self.checkpoints()[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        stay = [old for old in self.checkpoints() if _is_planned(old)][-keep:]
+        for old in self.checkpoints():
+            if old not in stay and old != path:
+                shutil.rmtree(old, ignore_errors=True)
         return path
 
-    def newest(self, on_event: Emit) -> Checkpoint | None:
-        """Read the newest checkpoint that is whole; say which damaged ones were passed over."""
+    def publish(self, checkpoint: Path) -> None:
+        """Make a checkpoint's weights the run's, unless they are. Raises VaeganError when the disk refuses."""
+        content = (checkpoint / WEIGHTS).read_bytes()
+        if not self.weights.is_file() or self.weights.read_bytes() != content:
+            write_bytes(self.weights, content)
+
+    def mend(self) -> None:
+        """Remove what a killed process left half-written. Raises VaeganError where a link leads out of the run."""
+        for name in OURS:
+            inside(self.path / name, self.path)
         for folder in (self.path, self.path / "checkpoints", self.path / "previews"):
             sweep(folder)
+
+    def newest(self, on_event: Emit, planned: bool = False) -> Path | None:
+        """Return the newest checkpoint that is whole; say which damaged ones were passed over.
+
+        planned: look at planned ones only. Raises VaeganError where there are some and all are damaged.
+        """
         damaged = []
         for path in reversed(self.checkpoints()):
+            if planned and not _is_planned(path):
+                continue
             try:
-                state = read_json(path / "state.json")
-                for name, expected in dict(state["sha256"]).items():
-                    if sha256(path / Path(name).name) != expected:
-                        raise VaeganError(f"{path / name} is damaged: its checksum is another")
-                found = Checkpoint(path, int(state["step"]), load_tensors(path / "training.safetensors"), state)
-            except (VaeganError, OSError, KeyError, TypeError, ValueError) as error:
-                damaged.append(f"{path} is damaged ({reason(error)})")
+                _check_sums(inside(path, self.path))
+            except VaeganError as error:
+                damaged.append(f"{path} is damaged ({error})")
                 continue
             if damaged:
                 on_event(Warned(f"{'; '.join(damaged)}: going on from {path}"))
-            return found
+            return path
         if damaged:
             raise VaeganError(
                 f"{'; '.join(damaged)}; no whole checkpoint is left: start over with --force or another --run"
@@ -161,8 +249,9 @@ class Run:
         """Drop the lines of metrics.jsonl after `step`, which a resumed run will write again."""
         path = self.path / "metrics.jsonl"
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            write_bytes(path, "".join(line + "\n" for line in kept).encode())
+            with path.open(encoding="utf-8", errors="replace") as file:
+                kept = [line for line in file if line.endswith("\n") and _step_of(line) <= step]
+            write_bytes(path, "".join(kept).encode())
 
 
 def _cause(error: VaeganError) -> str:
@@ -173,24 +262,25 @@ def _step_of(line: str) -> float:
     """Step of a line of metrics.jsonl; a half-written last line counts as infinitely late."""
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
 
 
-def metrics_of(run: Run) -> list[dict[str, Any]]:
-    """Read the lines of metrics.jsonl that are whole, in order."""
-    path, found = run.path / "metrics.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                found.append(value)
-    return found
+def metrics_of(run: Run) -> Iterator[dict[str, float]]:
+    """Yield the numbers of every line of metrics.jsonl, in order; what is broken or no number is passed over."""
+    path = run.path / "metrics.jsonl"
+    if not path.is_file():
+        return
+    with inside(path, run.path).open(encoding="utf-8", errors="replace") as file:
+        while line := file.readline(MAX_LINE):
+            with contextlib.suppress(ValueError, RecursionError, AttributeError, OverflowError):
+                said = json.loads(line).items()
+                yield {shown(name): float(value) for name, value in said if type(value) in (int, float)}
 
 
 def seconds_of(run: Run) -> float:
     """Seconds of training that went into a run so far, interruptions left out."""
-    return max((float(line["seconds"]) for line in metrics_of(run) if "seconds" in line), default=0.0)
+    return max((line["seconds"] for line in metrics_of(run) if "seconds" in line), default=0.0)
 
 
 class MetricsWriter:

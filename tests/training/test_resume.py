@@ -1,72 +1,49 @@
 """A resumed run is the same run, to the bit."""
 
-import json
-import os
+import itertools
 import shutil
-import signal
 
 import pytest
-import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from pieces import COMMON, VAE, interrupted_after, trainer_of
 
-from vaegan.checkpoint import load_tensors
-from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Wrote
+from comparing import assert_same_run
+from vaegan.errors import VaeganError
 from vaegan.training.session import train_gan, train_vae
 
-COMMON = {"batch_size": 8, "log_every": 3, "precision": "fp32", "device": "cpu"}
-VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_any_split_into_interrupted_pieces_is_the_whole_run_to_the_bit(kind, prepared, vae_run, tmp_path):
+    """Every file of the run: weights, optimizers, checkpoints that are kept, previews, metrics, config."""
+    train = trainer_of(kind, prepared, vae_run)
+    length = {"steps": 9, "checkpoint_every": 3, "preview_every": 4, "log_every": 2, "keep": 2}
+    train(tmp_path / "whole", **length)
 
-def interrupt_at(step, number=signal.SIGINT):
-    def listen(event):
-        if isinstance(event, Wrote) and (event.what, event.step) == ("preview", step):
-            os.kill(os.getpid(), number)
+    attempts = itertools.count()
 
-    return listen
+    @settings(max_examples=4, phases=[Phase.generate])
+    @given(stops=st.sets(st.integers(1, 8), min_size=1, max_size=4))
+    def check(stops):
+        parts = tmp_path / str(next(attempts))
+        for stop in sorted(stops):
+            with interrupted_after(stop):
+                train(parts, **length)
+            assert (parts / "checkpoints" / f"step-{stop:07d}").is_dir()
+        train(parts, **length)
+        assert_same_run(tmp_path / "whole", parts)
 
-
-def trainer_of(kind, prepared, vae_run, loss="relativistic"):
-    if kind == "vae":
-        return lambda run, **more: train_vae(prepared, run, **VAE, **more)
-    options = {"from_vae": vae_run, "head_start": 1, "penalty_every": 2, "augment": "color,translation", "loss": loss}
-    return lambda run, **more: train_gan(prepared, run, **COMMON, **options, **more)
-
-
-def metrics(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    clock = ("images_per_second", "seconds")
-    return [{name: value for name, value in line.items() if name not in clock} for line in lines]
-
-
-def assert_same(one, other, step):
-    name = f"checkpoints/step-{step:07d}"
-    mine, theirs = (load_tensors(run / name / "training.safetensors") for run in (one, other))
-    assert mine.keys() == theirs.keys()
-    for tensor in mine:
-        assert torch.equal(mine[tensor], theirs[tensor]), tensor
-    for file in ("model.safetensors", f"{name}/model.safetensors", f"previews/step-{step:07d}.png"):
-        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    check()
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_interrupted_and_resumed_is_uninterrupted_to_the_bit(kind, prepared, vae_run, tmp_path):
+def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run, tmp_path):
     train = trainer_of(kind, prepared, vae_run)
-    train(tmp_path / "whole", steps=4)
-    with pytest.raises(Interrupted, match="step 2; saved"):
-        train(tmp_path / "parts", steps=4, on_event=interrupt_at(2))
-    assert (tmp_path / "parts" / "checkpoints" / "step-0000002").is_dir()
+    often = {"checkpoint_every": 2, "preview_every": 2, "log_every": 1}
+    train(tmp_path / "whole", steps=4, **often)
+    train(tmp_path / "parts", steps=2, **often)
     train(tmp_path / "parts", steps=4)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
-
-
-@pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_two_steps_made_four_are_four_steps_to_the_bit(kind, prepared, vae_run, tmp_path):
-    train = trainer_of(kind, prepared, vae_run)
-    train(tmp_path / "whole", steps=4)
-    train(tmp_path / "parts", steps=2)
-    train(tmp_path / "parts", steps=4)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
@@ -75,7 +52,7 @@ def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
     (vae / "model.safetensors").unlink()
     train_gan(None, tmp_path / "gan", steps=3)
     whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, **COMMON)
-    assert_same(tmp_path / "gan", whole, 3)
+    assert_same_run(tmp_path / "gan", whole)
 
 
 def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prepared, copy, vae_run, tmp_path):
@@ -85,8 +62,7 @@ def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prep
         shutil.rmtree(tmp_path / "gan" / gone)
     train_gan(None, tmp_path / "gan")
     whole = train_gan(prepared, tmp_path / "whole", from_vae=vae, steps=3, **COMMON)
-    assert_same(tmp_path / "gan", whole, 3)
-    assert metrics(tmp_path / "gan") == metrics(whole)
+    assert_same_run(tmp_path / "gan", whole)
     shutil.rmtree(tmp_path / "gan" / "checkpoints")
     (vae / "model.safetensors").unlink()
     with pytest.raises(VaeganError, match="no checkpoint yet and its VAE is gone"):
@@ -109,22 +85,7 @@ def test_a_truncated_newest_checkpoint_costs_only_its_own_steps(prepared, vae_ru
     told = []
     train(tmp_path / "parts", steps=4, on_event=told.append)
     assert any("step-0000003" in getattr(event, "text", "") for event in told)
-    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
-
-
-def test_sigterm_saves_too_and_a_second_signal_ends_at_once(prepared, vae_run, tmp_path):
-    train = trainer_of("vae", prepared, vae_run)
-    with pytest.raises(Interrupted):
-        train(tmp_path / "run", steps=9, on_event=interrupt_at(1, signal.SIGTERM))
-    assert (tmp_path / "run" / "checkpoints" / "step-0000001").is_dir()
-
-    def twice(event):
-        interrupt_at(3)(event)
-        interrupt_at(3)(event)
-
-    with pytest.raises(Interrupted, match="at once"):
-        train(tmp_path / "run", steps=9, on_event=twice)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
@@ -137,4 +98,4 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
 def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):
     one = train_vae(prepared, tmp_path / "one", steps=3, beta=0.5, seed=4, **VAE)
     other = train_vae(prepared, tmp_path / "other", config=one / "config.json")
-    assert_same(one, other, 3)
+    assert_same_run(one, other)

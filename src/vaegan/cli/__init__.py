@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -21,7 +21,7 @@ from vaegan.cli.preprocess import preprocess
 from vaegan.cli.sample import sample
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
-from vaegan.errors import Interrupted, VaeganError, reason
+from vaegan.errors import Abandoned, Interrupted, VaeganError, reason
 from vaegan.version import __version__
 
 COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, evaluate, compare, info)
@@ -60,7 +60,7 @@ def _debugging() -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into Interrupted; training asks for something gentler."""
+    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted; training asks for something gentler."""
 
     def interrupt(number: int, frame: object) -> None:
         raise Interrupted("interrupted")
@@ -68,7 +68,9 @@ def _interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:
@@ -76,8 +78,24 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Let only the first of torchrun's processes speak; errors of the others are told by `_say`, with their number."""
+    if not _rank():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+        yield
+
+
+def _rank() -> int:
+    """Number of this process among those that torchrun started."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+    return int(rank) if rank.isdigit() else 0
+
+
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"[process {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,14 +104,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 an error that the user can mend, 2 usage, 130 interrupted with the state saved.
     """
     try:
-        with _interruptible():
+        with _interruptible(), _one_voice():
             app(args=None if argv is None else list(argv), prog_name="vaegan")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (VaeganError, Interrupted) as error:
         if _debugging():
             raise
-        _say(f"error: {error}" if isinstance(error, VaeganError) else str(error))
+        if not (_rank() and isinstance(error, (Abandoned, Interrupted))):
+            _say(f"error: {error}" if isinstance(error, VaeganError) else str(error))
         return error.exit_code
     except BrokenPipeError:
         return 0

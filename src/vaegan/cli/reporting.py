@@ -10,7 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaegan.events import Counted, Emit, Event, Finished, Measured, Note, Progress, Started, Warned, Wrote, ignore
+from vaegan.events import (
+    Counted,
+    Emit,
+    Event,
+    Finished,
+    Measured,
+    Note,
+    Progress,
+    Skipped,
+    Started,
+    Warned,
+    Wrote,
+    ignore,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +75,8 @@ def describe(event: Event) -> str | None:
             return f"{action}: {length}{speed}"
         case Measured(metrics=metrics):
             return losses({name: value for name, value in metrics.items() if not name.startswith("kid_")})
+        case Skipped(step=step, skipped=skipped):
+            return f"warning: step {step} left out, its gradients are not finite ({skipped} so far)"
         case Wrote(what=what, path=path) if what not in QUIETLY_WRITTEN:
             return f"Wrote {path}"
         case Finished(label=label, seconds=seconds) if seconds:
@@ -124,7 +139,9 @@ class RichReporter:
             return
         line = describe(event)
         if line is not None:
-            style = "yellow" if isinstance(event, Warned) else ("dim" if isinstance(event, Measured) else None)
+            style = (
+                "yellow" if isinstance(event, (Warned, Skipped)) else ("dim" if isinstance(event, Measured) else None)
+            )
             self.console.print(line, style=style, markup=False, highlight=False)
         if isinstance(event, Started):
             self._start(event.label.upper(), event.total, event.step)

@@ -13,9 +13,17 @@ class Batches:
     never on what was read before, so a resumed run sees what the uninterrupted one would have seen.
     """
 
-    def __init__(self, images: Tensor, batch_size: int, seed: int, device: torch.device | None = None) -> None:
-        """Keep `images`, nothing is copied; batches are handed out on `device`."""
+    def __init__(
+        self,
+        images: Tensor,
+        batch_size: int,
+        seed: int,
+        device: torch.device | None = None,
+        share: slice | None = None,
+    ) -> None:
+        """Keep `images`, nothing is copied; batches are handed out on `device`, of each only the rows of `share`."""
         self.device = device or images.device
+        self.share = share or slice(None)
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
@@ -41,5 +49,5 @@ class Batches:
         return torch.cat(parts)
 
     def __getitem__(self, step: int) -> Tensor:
-        """Return the pictures of `step`: uint8 [batch_size, C, S, S], on the device asked for."""
-        return self.images[self.rows(step).to(self.images.device)].to(self.device, non_blocking=True)
+        """Return the pictures of `step`: uint8 [batch_size, C, S, S] (or their share), on the device asked for."""
+        return self.images[self.rows(step)[self.share].to(self.images.device)].to(self.device, non_blocking=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from vaegan.data.shards import Shape, rows_of_shard, shard_name, write_shard
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, reason, shown
 from vaegan.files import read_json, recover, write_json
 
 if TYPE_CHECKING:  # preprocess needs no torch
@@ -78,7 +78,7 @@ def _read_shard(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:
                 raise VaeganError(f"{path} is damaged: pictures of shape {found}, expected {shape}")
             images, split = file.get_tensor("images"), file.get_tensor("split")
     except (OSError, SafetensorError, KeyError) as error:
-        raise VaeganError(f"{path} is damaged ({reason(error)}): prepare the set again") from error
+        raise VaeganError(f"{path} is damaged ({shown(reason(error), 200)}): prepare the set again") from error
     if images.dtype != torch.uint8 or split.dtype != torch.uint8 or split.shape != (len(images),):
         raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the set again")
     return images, split
@@ -99,11 +99,11 @@ def open_set(path: Path) -> PreparedSet:
     info = read_json(path / "set.json")
     version = info.get("format_version")
     if not isinstance(version, int) or version < 1:
-        raise VaeganError(f"{path / 'set.json'} is damaged: format_version {version!r}; prepare the set again")
+        raise VaeganError(f"{path / 'set.json'} is damaged: format_version {shown(version)}; prepare the set again")
     if version > FORMAT_VERSION:
         raise VaeganError(f"{path} has format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
     counts = info.get("counts")
-    whole = all(isinstance(info.get(key), int) for key in ("size", "channels", "shards"))
+    whole = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
     if not whole or not isinstance(counts, dict) or not isinstance(info.get("fingerprint"), str):
         raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the set again")
     if not all(isinstance(counts.get(split), int) for split in SPLITS):

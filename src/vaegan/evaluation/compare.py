@@ -74,15 +74,15 @@ def _curve(name: str, weights: Weights) -> plots.Curve | None:
     run = run_of(weights.path)
     if run is None:
         return None
-    lines = [line for line in metrics_of(run) if "kid" in line and "seconds" in line]
+    lines = [line for line in metrics_of(run) if {"kid", "seconds", "images"} <= line.keys()]
     before = float((run.config().get("from_vae") or {}).get("seconds", 0.0))
     if not lines:
         return None
     return plots.Curve(
         name,
-        [float(line["images"]) for line in lines],
-        [before + float(line["seconds"]) for line in lines],
-        [float(line["kid"]) for line in lines],
+        [line["images"] for line in lines],
+        [before + line["seconds"] for line in lines],
+        [line["kid"] for line in lines],
     )
 
 

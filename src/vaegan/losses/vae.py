@@ -1,5 +1,6 @@
 """Likelihoods p(x|z) and the KL term, each summed over pixels or axes and averaged over pictures, in nats.
 
+A likelihood's third argument is the mean that it takes from the whole batch, where it takes one (see BATCH_MEANS).
 Importing this costs no torch, so that the command line can list the registry.
 """
 
@@ -12,31 +13,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-Likelihood = Callable[["Tensor", "Tensor"], "Tensor"]
+Likelihood = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]
 
 
-def squared(pictures: Tensor, decoded: Tensor) -> Tensor:
+def squared(pictures: Tensor, decoded: Tensor, mean: Tensor | None = None) -> Tensor:
     """Gaussian of variance 1/2 up to a constant: squared error in [-1, 1] summed over C, S, S; float [B]."""
     return (pictures - decoded).square().flatten(1).sum(1)
 
 
-def gaussian(pictures: Tensor, decoded: Tensor) -> Tensor:
+def gaussian(pictures: Tensor, decoded: Tensor, mean: Tensor | None = None) -> Tensor:
     """Gaussian whose one variance is the batch's best (Rybkin et al. 2021, arXiv 2006.13202, eq. 5); float [B].
 
-    Negative log-likelihood D/2 (ln(2 pi v) + error / (D v)) with v the mean squared error of the batch.
+    Negative log-likelihood D/2 (ln(2 pi v) + error / (D v)) with v the mean squared error of the batch. mean: the
+    batch's mean error where `pictures` are only a part of it. That it is held fixed then changes no gradient: v is the
+    minimum, where the derivative by v is zero.
     """
     size = pictures[0].numel()
     errors = (pictures - decoded).square().flatten(1).sum(1)
-    variance = (errors.mean() / size).clamp_min(1e-6)
+    variance = ((errors.mean() if mean is None else mean) / size).clamp_min(1e-6)
     return 0.5 * (size * (math.log(2 * math.pi) + variance.log()) + errors / variance)
 
 
-def laplace(pictures: Tensor, decoded: Tensor) -> Tensor:
+def laplace(pictures: Tensor, decoded: Tensor, mean: Tensor | None = None) -> Tensor:
     """Laplace of scale 1/2 up to a constant: twice the absolute error summed over C, S, S; float [B]."""
     return 2 * (pictures - decoded).abs().flatten(1).sum(1)
 
 
-def bernoulli(pictures: Tensor, decoded: Tensor) -> Tensor:
+def bernoulli(pictures: Tensor, decoded: Tensor, mean: Tensor | None = None) -> Tensor:
     """Cross-entropy of pixels in [0, 1], summed over C, S, S; float [B]."""
     target, chance = (pictures + 1) / 2, ((decoded + 1) / 2).clamp(1e-4, 1 - 1e-4)
     return -(target * chance.log() + (1 - target) * (1 - chance).log()).flatten(1).sum(1)
@@ -48,6 +51,9 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "laplace": laplace,
     "bernoulli": bernoulli,
 }
+
+# what a likelihood takes from the whole batch: the mean over its pictures of this
+BATCH_MEANS: dict[str, Likelihood] = {"gaussian": squared}
 
 
 def kl_per_axis(mean: Tensor, log_var: Tensor) -> Tensor:

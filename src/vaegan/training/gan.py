@@ -21,6 +21,7 @@ from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, seeded
+from vaegan.training.shares import Shares
 from vaegan.training.vae import mirrored
 
 BETAS = (0.0, 0.99)
@@ -34,6 +35,19 @@ class Transfer:
     tensors: int
     numbers: int
     difference: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one step works on, a row each picture of this process.
+
+    real: what the discriminator sees of true pictures, [B, C, S, S]; latents: [B, d]; chances: for the augmentation of
+    generated pictures.
+    """
+
+    real: Tensor
+    latents: Tensor
+    chances: Tensor
 
 
 class PublishedGAN(nn.Module):
@@ -50,13 +64,21 @@ class GANTrainer:
 
     kind = "gan"
 
-    def __init__(self, config: ModelConfig, settings: GANSettings, place: Place, vae: VAE | None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        settings: GANSettings,
+        place: Place,
+        vae: VAE | None,
+        shares: Shares | None = None,
+    ) -> None:
         """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
 
         Its encoder's trunk goes into the discriminator, unless told otherwise: a cold discriminator's first gradients
         spoil what a warm generator knows.
         """
         self.config, self.settings, self.place = config, settings, place
+        self.shares, self.rate_scale = shares or Shares(), 1.0
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
@@ -79,28 +101,68 @@ class GANTrainer:
         return augment(pictures, chances, self.augmentations).contiguous(memory_format=torch.channels_last)
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
-        """Take one step of both networks on uint8 [B, C, S, S]; returns scalars."""
-        random, batch = StepRandom(self.settings.seed, step, self.place.device), len(pictures)
+        """Take one step of both networks on uint8 [B, C, S, S]; returns scalars, none where an update was left out.
+
+        Without micro-batches the generator runs once: its update goes back through the pictures that the discriminator
+        was just taught on.
+        """
+        drawn = self._draw(pictures, step)
+        count, whole = len(pictures), self.shares.whole(len(pictures))
+        head_start = self.encoder is not None and step < self.settings.head_start
+        penalise = self.settings.gamma > 0 and step % self.settings.penalty_every == 0
+        kept: list[Tensor] = []
+
+        def judge(rows: slice, share: float) -> dict[str, Tensor]:
+            kept.clear()
+            keep = self.shares.parts == 1 and not head_start
+            fake = self._fake(drawn, rows, keep)
+            if keep:
+                kept.append(fake)
+            return self._judge(drawn.real[rows], fake.detach(), penalise, share)
+
+        def fool(rows: slice, share: float) -> dict[str, Tensor]:
+            fake = kept.pop() if kept else self._fake(drawn, rows, True)
+            return self._fool(drawn.real[rows], fake, share)
+
+        self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * self.rate_scale
+        metrics = self.shares.update(self.optimizer_d, count, judge)
+        if head_start or not metrics:
+            return metrics
+        self.optimizer_g.param_groups[0]["lr"] = self.settings.lr_g * self.rate_scale
+        self.discriminator.requires_grad_(False)
+        try:
+            fooled = self.shares.update(self.optimizer_g, count, fool)
+        finally:
+            self.discriminator.requires_grad_(True)
+        if not fooled:
+            return {}
+        self.ema.update(self.generator, (step + 1) * whole, whole)
+        return metrics | fooled
+
+    def _draw(self, pictures: Tensor, step: int) -> Drawn:
+        """Turn uint8 [B, C, S, S] into what the discriminator sees of them, and draw what the step needs at random."""
+        random, shares = StepRandom(self.settings.seed, step, self.place.device), self.shares
+        whole = shares.whole(len(pictures))
         real = to_float(pictures)
         if self.settings.mirror:
-            real = mirrored(real, random.uniform("mirror", batch))
-        noise = random.normal("latents", batch, self.config.latent_dim)
-        latents = shape_noise(noise, self.settings.prior)
-        chances = random.uniform("augment", 2 * batch, 4 * len(self.augmentations))
-        head_start = self.encoder is not None and step < self.settings.head_start
-        with torch.set_grad_enabled(not head_start), self.place.autocast():
-            fake = self.generator(latents).float()
-        real, seen = self._seen(real, chances[:batch]), self._seen(fake, chances[batch:])
-        metrics = self._step_discriminator(real, seen.detach(), step)
-        if not head_start:
-            metrics |= self._step_generator(real, seen)
-            self.ema.update(self.generator, (step + 1) * batch, batch)
-        return metrics
+            real = mirrored(real, shares.cut(random.uniform("mirror", whole)))
+        noise = shares.cut(random.normal("latents", whole, self.config.latent_dim))
+        chances = random.uniform("augment", 2 * whole, 4 * len(self.augmentations))
+        real = self._seen(real, shares.cut(chances[:whole]))
+        return Drawn(real, shape_noise(noise, self.settings.prior), shares.cut(chances[whole:]))
 
-    def _step_discriminator(self, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
-        """Update the discriminator; every `penalty_every` steps with R1 and R2, weighted that much more."""
+    def _fake(self, drawn: Drawn, rows: slice, grad: bool) -> Tensor:
+        """What the discriminator sees of generated pictures."""
+        with torch.set_grad_enabled(grad), self.place.autocast():
+            fake = self.generator(drawn.latents[rows]).float()
+        return self._seen(fake, drawn.chances[rows])
+
+    def _judge(self, real: Tensor, fake: Tensor, penalise: bool, share: float) -> dict[str, Tensor]:
+        """Leave the discriminator's gradient of these pictures behind; R1 and R2 count as much more as they are rare.
+
+        real, fake: [B, C, S, S], a pair in each row; share: of the whole batch.
+        """
         settings, batch = self.settings, len(real)
-        penalise = settings.gamma > 0 and step % settings.penalty_every == 0
         both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
         both.requires_grad_(penalise)
         with self.place.autocast():
@@ -113,26 +175,20 @@ class GANTrainer:
             r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
             loss = loss + settings.penalty_every * settings.gamma / 2 * (r1 + r2)
             metrics |= {"r1": r1.detach(), "r2": r2.detach()}
-        self.optimizer_d.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer_d.step()
+        (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics
 
-    def _step_generator(self, real: Tensor, seen: Tensor) -> dict[str, Tensor]:
-        """Update the generator through the updated discriminator; `seen` still hangs on the generator's graph."""
-        self.discriminator.requires_grad_(False)
+    def _fool(self, real: Tensor, fake: Tensor, share: float) -> dict[str, Tensor]:
+        """Leave the generator's gradient behind, through the updated discriminator; `fake` hangs on its graph."""
         with self.place.autocast():
-            on_fake = self.discriminator(seen)
+            on_fake = self.discriminator(fake)
             if self.loss.paired:
                 with torch.no_grad():
                     on_real = self.discriminator(real)
             else:
                 on_real = on_fake
         loss = self.loss.generator(on_real, on_fake)
-        self.optimizer_g.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer_g.step()
-        self.discriminator.requires_grad_(True)
+        (loss * share).backward()  # type: ignore[no-untyped-call]
         return {"loss_g": loss.detach()}
 
     def measure(self) -> dict[str, float]:

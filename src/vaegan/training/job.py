@@ -15,6 +15,7 @@ from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
 from vaegan.run import Run
 from vaegan.settings import PRESETS, GANSettings, ModelConfig, VAESettings
+from vaegan.training.distributed import World
 from vaegan.training.machine import Place, choose_place
 
 Settings = VAESettings | GANSettings
@@ -56,10 +57,13 @@ class Job:
         return self.wish.run
 
 
-def decide(wish: Wish, emit: Emit) -> Job:
-    """Begin a new run, or resume the one that is there. Raises VaeganError for all that contradicts itself."""
+def decide(wish: Wish, emit: Emit, world: World) -> Job:
+    """Begin a new run, or resume the one that is there. Raises VaeganError for all that contradicts itself.
+
+    Every process decides by itself, from the same files.
+    """
     build(wish.settings_class, wish.given)  # a bad value is told before anything else
-    return _resume(wish) if wish.run.exists() and not wish.force else _begin(wish, emit)
+    return _resume(wish, world) if wish.run.exists() and not wish.force else _begin(wish, emit, world)
 
 
 def _base(path: Path | None, kind: str) -> dict[str, Any]:
@@ -72,11 +76,12 @@ def _base(path: Path | None, kind: str) -> dict[str, Any]:
     return {name: value for name, value in saved["options"].items() if value is not None}
 
 
-def _begin(wish: Wish, emit: Emit) -> Job:
+def _begin(wish: Wish, emit: Emit, world: World) -> Job:
+    wish.run.refuse_foreign(wish.force)
     settings: Settings = build(wish.settings_class, _base(wish.config, wish.kind), wish.given)
     vae = _read_vae(wish.from_vae) if wish.from_vae is not None else None
     data = _find_data(wish.data, vae, emit)
-    place = choose_place(settings.device, settings.precision)
+    place = choose_place(world.device(settings.device), settings.precision)
     if vae is not None:
         settings, model = _follow(settings, vae, data)
     else:
@@ -139,7 +144,7 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _resume(wish: Wish) -> Job:
+def _resume(wish: Wish, world: World) -> Job:
     run, saved, settings_class = wish.run, wish.run.config(), wish.settings_class
     if saved["kind"] != wish.kind:
         raise VaeganError(
@@ -170,7 +175,8 @@ def _resume(wish: Wish) -> Job:
     precision = settings.precision
     if precision == "auto":  # what was found best where the run began: another precision is another run
         precision = str(saved["plan"].get("precision", precision))
-    return Job(wish, settings, model, data, choose_place(settings.device, precision), saved)
+    place = choose_place(world.device(settings.device), precision)
+    return Job(wish, settings, model, data, place, saved)
 
 
 def vae_of_resumed(job: Job) -> Weights | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vaegan.data.batches import Batches
 from vaegan.errors import UsageError
 from vaegan.settings import PRESETS, VAESettings
+from vaegan.training.distributed import World
 from vaegan.training.job import Job
 from vaegan.training.loop import Plan, Trainer
 from vaegan.training.watch import spacing
@@ -28,17 +29,17 @@ class Speed:
     aside: float
 
 
-def measure_speed(trainer: Trainer, batches: Batches, seconds: float) -> Speed:
+def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: World) -> Speed:
     """Time typical steps for about `seconds`, and a preview; the trainer is left as it was."""
     before = {name: tensor.clone() for name, tensor in trainer.stateful().items()}
     laps: list[float] = []
     step, began = TYPICAL_STEP, time.perf_counter()
-    while len(laps) < 2 or time.perf_counter() - began < seconds:
+    while len(laps) < 2 or not world.any(time.perf_counter() - began >= seconds):
         lap = time.perf_counter()
         for _ in range(CYCLE):  # a whole cycle of lazy penalties
             metrics = trainer.step(batches[step], step)
             step += 1
-        float(next(iter(metrics.values())))  # wait for the device
+        sum(float(value) for value in metrics.values())  # wait for the device
         laps.append((time.perf_counter() - lap) / CYCLE)
     trainer.restore(before, Path("the state before timing"))
     trainer.preview()  # the first one pays for imports
@@ -83,8 +84,10 @@ def _of_resumed(job: Job) -> int:
     return int(plan["total"])
 
 
-def fix(job: Job, trainer: Trainer, batches: Batches, began: float) -> tuple[Plan, float | None]:
+def fix(job: Job, trainer: Trainer, batches: Batches, began: float, world: World) -> tuple[Plan, float | None]:
     """Fix a run's plan, and its speed in pictures per second (None where it is too short to measure).
+
+    The leader's clock decides for all processes.
 
     began: time.perf_counter() when the command began; what has passed since counts towards its minutes.
     """
@@ -92,11 +95,12 @@ def fix(job: Job, trainer: Trainer, batches: Batches, began: float) -> tuple[Pla
     total, rate = asked(job), saved.get("rate")
     if total is None or (rate is None and total >= FEW_STEPS):
         minutes = settings.minutes or 1.0
-        speed = measure_speed(trainer, batches, min(6.0, minutes * 60 / 20))
+        speed = measure_speed(trainer, batches, min(6.0, minutes * 60 / 20), world)
         if total is None:
             left = minutes * 60 - (time.perf_counter() - began) - speed.aside
             total = max(1, int(left / speed.step))
         rate = settings.batch_size * total / (total * speed.step + speed.aside)
+    total, rate = world.tell([total, rate])
     tenth = max(1, math.ceil(total / PREVIEWS))
     checkpoint_every = settings.checkpoint_every or int(saved.get("checkpoint_every", tenth))
     preview_every = settings.preview_every or int(saved.get("preview_every", checkpoint_every))

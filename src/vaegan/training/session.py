@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from dataclasses import asdict, replace
@@ -10,24 +11,29 @@ from typing import Any
 
 import torch
 
-from vaegan.checkpoint import Weights, fill, load_tensors
+from vaegan.checkpoint import Weights, adopt, read_weights, step_named
 from vaegan.config import only_one
 from vaegan.data.batches import Batches
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Event, Finished, Note, Started, ignore
 from vaegan.files import sha256
+from vaegan.lock import locked
 from vaegan.models.vae import VAE
 from vaegan.run import MetricsWriter, Run, run_of, seconds_of
 from vaegan.settings import VAESettings
+from vaegan.training.distributed import World, joined
 from vaegan.training.gan import GANTrainer
+from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
-from vaegan.training.loop import Plan, Session, Stop, Tally, Trainer
+from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.shares import Shares
 from vaegan.training.vae import VAETrainer
 from vaegan.training.watch import Watch
 from vaegan.version import __version__
 
 MEMORY_SHARE_ON_GPU = 0.5
+NO_PLAN = Plan(0, 1, 1, 1, 1, 0)  # until the speed is measured
 
 
 def train_vae(
@@ -79,9 +85,16 @@ def _train(
     given = {name: value for name, value in options.items() if value is not None}
     only_one(given, ("steps", "images", "minutes"))
     wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force)
-    stop = Stop()
-    with stop.on_signals():
-        _execute(decide(wish, on_event), on_event, stop, began)
+    with joined() as world:
+        stop = Stop(patient=world.size > 1)
+        emit = on_event if world.leads else ignore
+        with stop.on_signals():
+            job = world.together(lambda: decide(wish, emit, world))
+            precision = world.tell(job.place.precision)  # it may have been measured: the leader's clock decides
+            job = replace(job, place=replace(job.place, precision=precision))
+            with contextlib.ExitStack() as stack:
+                world.lead(lambda: stack.enter_context(locked(wish.run.path, emit)))
+                _execute(job, emit, stop, began, world)
     return wish.run.path
 
 
@@ -89,32 +102,58 @@ def _path(path: Path | str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _execute(job: Job, on_event: Emit, stop: Stop, began: float) -> None:
-    run, tally = job.run, Tally()
+def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -> None:
+    run = job.run
     writer = MetricsWriter(run)
 
     def emit(event: Event) -> None:
-        writer(event)
-        on_event(event)
+        if world.leads:
+            writer(event)
+            on_event(event)
 
-    checkpoint = run.newest(emit) if job.saved is not None else None
-    start = checkpoint.step if checkpoint is not None else 0
-    if checkpoint is not None and _is_finished(job, start, emit):
+    checkpoint = _agree(job, emit, world)
+    if checkpoint is not None and world.together(lambda: _is_finished(job, step_named(checkpoint), emit)):
         return
     if checkpoint is None and job.saved is not None:
-        job = replace(job, from_vae=vae_of_resumed(job))
-    trainer, batches, watch = _assemble(job, emit)
-    if checkpoint is not None:
-        trainer.restore(checkpoint.tensors, checkpoint.path)
-        tally.restore(checkpoint.tensors, job.place.device)
-        watch.remember(run.best)
+        begun = job
+        job = world.together(lambda: replace(begun, from_vae=vae_of_resumed(begun)))
+    shares = Shares(world, job.settings.batch_size, emit)
+    trainer, batches, watch = world.together(lambda: _assemble(job, shares, emit))
+    session = Session(trainer, batches, run, NO_PLAN, emit, world, watch)
+    start = 0 if checkpoint is None else world.together(lambda: session.restore(checkpoint))
     if job.saved is None:
-        run.claim(job.wish.force)
-    plan, rate = fix(job, trainer, batches, began)
-    run.cut_metrics(start if checkpoint is not None else -1)
-    run.write_config(_config(job, plan, rate))
-    emit(Started(trainer.kind, start, plan.total, batches.batch_size, rate))
-    Session(trainer, batches, run, plan, emit, tally, watch).go(start, stop)
+        world.lead(lambda: run.claim(job.wish.force))
+    session.plan, rate = fix(job, trainer, batches, began, world)
+
+    def note() -> None:
+        run.cut_metrics(start if checkpoint is not None else -1)
+        run.write_config(_config(job, session.plan, rate))
+
+    world.lead(note)
+    emit(Started(trainer.kind, start, session.plan.total, batches.batch_size, rate))
+    session.go(start, stop)
+
+
+def _agree(job: Job, emit: Emit, world: World) -> Path | None:
+    """The checkpoint that every process goes on from, if any. Raises VaeganError where the run changed meanwhile."""
+    run, found = job.run, ""
+
+    def look() -> None:
+        nonlocal found
+        if job.saved is None and run.exists() and not job.wish.force:
+            raise VaeganError(f"another process has just begun {run.path}: run the same command again to go on with it")
+        if job.saved is not None:
+            run.mend()
+            newest = run.newest(emit)
+            found = str(newest or "")
+            if newest is not None and read_weights(newest).config != job.model:
+                raise VaeganError(f"{newest} is of another model than {run.path / 'config.json'} says: add --force")
+            if newest is not None:
+                run.publish(newest)  # a kill may have come between the checkpoint and this
+
+    world.lead(look)
+    path = world.tell(found)
+    return Path(path) if path else None
 
 
 def _is_finished(job: Job, start: int, emit: Emit) -> bool:
@@ -135,8 +174,11 @@ def _is_finished(job: Job, start: int, emit: Emit) -> bool:
     return True
 
 
-def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches, Watch]:
+def _assemble(job: Job, shares: Shares, emit: Emit) -> tuple[Trainer, Batches, Watch]:
     """Load the set, build the trainer, and report a transfer from a VAE."""
+    batch, world = job.settings.batch_size, shares.world
+    if batch < world.size:
+        raise UsageError(f"--batch-size {batch}: {world.size} processes need a picture each, at least {world.size}")
     train, held_out = job.data.load()
     if not len(train):
         raise VaeganError(f"{job.data.path} holds no pictures to train on: prepare it with a smaller --held-out")
@@ -144,11 +186,12 @@ def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches, Watch]:
     if device.type == "cuda" and train.numel() < torch.cuda.mem_get_info(device)[0] * MEMORY_SHARE_ON_GPU:
         train = train.to(device)
     held_out = held_out.to(device)
-    batches = Batches(train, job.settings.batch_size, job.settings.seed, device)
+    batches = Batches(train, batch, job.settings.seed, device, world.rows(batch))
     watch = Watch(train, held_out, device)
     if isinstance(job.settings, VAESettings):
-        return VAETrainer(job.model, job.settings, job.place, train, held_out), batches, watch
-    trainer = GANTrainer(job.model, job.settings, job.place, _load_vae(job.from_vae) if job.from_vae else None)
+        return VAETrainer(job.model, job.settings, job.place, train, held_out, shares), batches, watch
+    vae = _load_vae(job.from_vae) if job.from_vae else None
+    trainer = GANTrainer(job.model, job.settings, job.place, vae, shares)
     moved = trainer.transfer
     if moved is not None and job.from_vae is not None:
         emit(
@@ -162,8 +205,9 @@ def _assemble(job: Job, emit: Emit) -> tuple[Trainer, Batches, Watch]:
 
 
 def _load_vae(weights: Weights) -> VAE:
-    vae = VAE(weights.config)
-    fill(vae, load_tensors(weights.path), weights.path)
+    with torch.device("meta"):
+        vae = VAE(weights.config)
+    adopt(vae, weights.path)
     return vae.eval()
 
 

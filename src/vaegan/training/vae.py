@@ -10,16 +10,17 @@ from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
 from vaegan.images import grid, to_float, to_uint8
-from vaegan.losses.vae import LIKELIHOODS, kl_per_axis
+from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
 from vaegan.metrics.pictures import psnr
 from vaegan.models.folding import fold
 from vaegan.models.latents import latents_of
-from vaegan.models.vae import VAE
+from vaegan.models.vae import VAE, Posterior
 from vaegan.settings import ModelConfig, VAESettings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
+from vaegan.training.shares import Shares
 
 FOLD_PICTURES = 2048
 VALIDATION_PICTURES = 512
@@ -41,10 +42,18 @@ class VAETrainer:
     kind = "vae"
 
     def __init__(
-        self, config: ModelConfig, settings: VAESettings, place: Place, train: Tensor, held_out: Tensor
+        self,
+        config: ModelConfig,
+        settings: VAESettings,
+        place: Place,
+        train: Tensor,
+        held_out: Tensor,
+        shares: Shares | None = None,
     ) -> None:
         """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
         self.config, self.settings, self.place = config, settings, place
+        self.shares, self.rate_scale = shares or Shares(), 1.0
+        self._mean: Tensor | None = None
         with seeded(settings.seed, "vae"):
             self.vae = VAE(config)
         place.put(self.vae)
@@ -59,26 +68,49 @@ class VAETrainer:
         self._folded: VAE | None = None
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
-        """Take one step on uint8 [B, C, S, S]; returns scalars in nats per picture."""
-        random = StepRandom(self.settings.seed, step, self.place.device)
-        batch, settings = len(pictures), self.settings
+        """Take one step on uint8 [B, C, S, S]; returns scalars in nats per picture, none where it was left out."""
+        settings, shares, count = self.settings, self.shares, len(pictures)
+        whole, random = shares.whole(count), StepRandom(settings.seed, step, self.place.device)
+        images = (step + 1) * whole
         real = to_float(pictures)
         if settings.mirror:
-            real = mirrored(real, random.uniform("mirror", batch))
+            real = mirrored(real, shares.cut(random.uniform("mirror", whole)))
         real = real.to(memory_format=torch.channels_last)
+        noise = shares.cut(random.normal("noise", whole, self.config.latent_dim))
+        beta = settings.beta * risen(images, settings.kl_warmup)
+
+        def work(rows: slice, share: float) -> dict[str, Tensor]:
+            reconstruction, kl = self._losses(real[rows], noise[rows], self._batch_mean(real, noise, share))
+            ((reconstruction + beta * kl) * share).backward()  # type: ignore[no-untyped-call]
+            return {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+        self._mean = None
+        self.optimizer.param_groups[0]["lr"] = settings.lr * self.rate_scale * risen(images, settings.lr_warmup)
+        metrics = shares.update(self.optimizer, count, work)
+        if metrics:
+            self.ema.update(self.vae, images, whole)
+            self._folded = None
+        return metrics
+
+    def _decode(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
         with self.place.autocast():
-            decoded, posterior = self.vae(real, random.normal("noise", batch, self.config.latent_dim))
-        reconstruction = self.likelihood(real, decoded.float()).mean()
+            decoded, posterior = self.vae(real, noise)
+        return decoded.float(), posterior
+
+    def _losses(self, real: Tensor, noise: Tensor, mean: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Reconstruction and KL of some pictures, their means."""
+        decoded, posterior = self._decode(real, noise)
         kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1).mean()
-        images = (step + 1) * batch
-        self.optimizer.param_groups[0]["lr"] = settings.lr * risen(images, settings.lr_warmup)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = reconstruction + settings.beta * risen(images, settings.kl_warmup) * kl
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.ema.update(self.vae, images, batch)
-        self._folded = None
-        return {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+        return self.likelihood(real, decoded, mean).mean(), kl
+
+    def _batch_mean(self, real: Tensor, noise: Tensor, share: float) -> Tensor | None:
+        """What the likelihood takes from the whole batch, where a part of it is worked on: worked out once a step."""
+        of = BATCH_MEANS.get(self.settings.likelihood)
+        if of is not None and share < 1 and self._mean is None:
+            self._mean = self.shares.mean(
+                len(real), lambda rows: of(real[rows], self._decode(real[rows], noise[rows])[0], None)
+            )
+        return self._mean
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
@@ -93,7 +125,7 @@ class VAETrainer:
                 decoded = self.ema.model.decoder(posterior.mean)
             kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1)
             sums = {
-                "reconstruction": self.likelihood(real, decoded.float()),
+                "reconstruction": self.likelihood(real, decoded.float(), None),
                 "kl": kl,
                 "psnr": psnr(real, decoded.float()),
             }

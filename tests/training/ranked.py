@@ -1,0 +1,99 @@
+"""What test_distributed.py starts with torchrun: several runs by several processes, in one start of Python."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from vaegan.cli import main
+from vaegan.errors import Abandoned, Interrupted, VaeganError
+from vaegan.events import Skipped
+from vaegan.losses import vae as losses
+from vaegan.training.distributed import joined
+from vaegan.training.gan import GANTrainer
+from vaegan.training.session import train_gan, train_vae
+
+COMMON = {"batch_size": 32, "precision": "fp32", "device": "cpu", "log_every": 5}
+VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0}
+GAN = {**COMMON, "head_start": 2, "penalty_every": 2, "augment": "color,translation,cutout", "seed": 3}
+
+
+def collectives(world):
+    """What the world says to this rank."""
+    tensors = [torch.full((2, 3), world.rank + 1.0), torch.tensor(10.0 * world.rank)]
+    world.sum(tensors)
+    told = world.tell({"from": world.rank, "words": "Zoë"})
+    wishes = [world.any(False), world.any(world.rank == 1)]
+    rows = world.rows(7)
+    failures = []
+    for failing in (0, 1):
+
+        def fail(failing=failing):
+            if world.rank == failing:
+                raise VaeganError("the reason")
+
+        try:
+            world.together(fail)
+        except VaeganError as error:
+            failures.append([isinstance(error, Abandoned), str(error)])
+    return {
+        "sums": [tensors[0].tolist(), float(tensors[1])],
+        "told": told,
+        "wishes": wishes,
+        "rows": [rows.start, rows.stop],
+        "failures": failures,
+    }
+
+
+def interrupted(world, data, vae, run):
+    """Let the second process alone be told to stop at its sixth step; return where this one stopped."""
+    step = GANTrainer.step
+
+    def stopping(self, pictures, number):
+        if world.rank == 1 and number == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)  # as torchrun passes on what the terminal has already sent
+        return step(self, pictures, number)
+
+    GANTrainer.step = stopping
+    try:
+        train_gan(data, run, from_vae=vae, steps=20, **GAN)
+    except Interrupted as error:
+        return str(error)
+    finally:
+        GANTrainer.step = step
+
+
+def skipping(world, data, run):
+    """Let one process's loss alone be infinite in one step; every process must leave that step out."""
+    told, calls, squared = [], [], losses.LIKELIHOODS["squared"]
+
+    def spoiled(pictures, decoded, mean=None):
+        calls.append(1)
+        scale = float("inf") if world.rank == 1 and len(calls) == 2 else 1.0
+        return squared(pictures, decoded) * scale
+
+    losses.LIKELIHOODS["squared"] = spoiled
+    train_vae(data, run, steps=4, on_event=told.append, preview_every=4, **VAE)
+    losses.LIKELIHOODS["squared"] = squared
+    return [event.step for event in told if isinstance(event, Skipped)]
+
+
+def everything(data, vae, out):
+    with joined() as world:
+        said = collectives(world)
+        train_vae(data, out / "vae", steps=20, **VAE)
+        train_vae(data, out / "gaussian", steps=5, likelihood="gaussian", **VAE)
+        train_gan(data, out / "gan", from_vae=out / "vae", steps=20, **GAN)
+        said["interrupted"] = interrupted(world, data, out / "vae", out / "parts")
+        said["skipped"] = skipping(world, data, out / "skipped")
+        said["misuse"] = main(["train-vae", str(data), "--run", str(vae), "--beta", "7"])
+        said["status"] = main(["train-vae", str(data), "--run", str(vae)])
+        (out / f"rank-{world.rank}.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    everything(*map(Path, sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""Several processes do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ranked import GAN, VAE
+
+from vaegan.checkpoint import load_tensors, under
+from vaegan.errors import UsageError
+from vaegan.training.distributed import World, joined
+from vaegan.training.session import train_gan, train_vae
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun are tested where they are common")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ranked(prepared, vae_run, tmp_path_factory):
+    """Where two processes have left their runs, and what torchrun said."""
+    out = tmp_path_factory.mktemp("ranked")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(ROOT / "tests/training/ranked.py"), str(prepared), str(vae_run), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+@pytest.fixture(scope="module")
+def said(ranked):
+    return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def distance(one, other, step):
+    """Largest relative distance of a network's weights between two runs.
+
+    Not the largest of single weights: where a gradient is nothing but rounding, Adam makes a whole step of its sign.
+    """
+    name = f"checkpoints/step-{step:07d}/training.safetensors"
+    mine, theirs = load_tensors(one / name), load_tensors(other / name)
+    assert mine.keys() == theirs.keys()
+    networks = {name.partition(".")[0] for name in mine} & {"vae", "ema", "generator", "discriminator"}
+    assert len(networks) >= 2
+    distances = []
+    for network in networks:
+        ours, wanted = (
+            torch.cat([tensor.flatten() for tensor in under(file, network).values()]) for file in (mine, theirs)
+        )
+        distances.append(float((ours - wanted).norm() / wanted.norm()))
+    return max(distances)
+
+
+def metrics(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def assert_follows(ranked, single, step):
+    assert distance(ranked, single, step) < 1e-4
+    mine, theirs = metrics(ranked), metrics(single)
+    assert [line.keys() for line in mine] == [line.keys() for line in theirs]
+    for one, other in zip(mine, theirs, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+
+
+def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):
+    assert_follows(ranked[0] / "vae", train_vae(prepared, tmp_path / "vae", steps=20, **VAE), 20)
+
+
+def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared, tmp_path):
+    single = train_vae(prepared, tmp_path / "vae", steps=5, likelihood="gaussian", **VAE)
+    assert_follows(ranked[0] / "gaussian", single, 5)
+
+
+def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_included(ranked, prepared, tmp_path):
+    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", steps=20, **GAN)
+    assert any("r1" in line for line in metrics(whole))
+    assert_follows(ranked[0] / "gan", whole, 20)
+    # a signal to one of the two stopped both at one step; one process goes on to the same end
+    parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=20)
+    assert distance(parts, whole, 20) < 1e-4
+    assert [line["step"] for line in metrics(parts)] == [line["step"] for line in metrics(whole)]
+
+
+def test_every_rank_stops_at_the_same_step(said):
+    assert [rank["interrupted"] for rank in said] == [
+        "interrupted at step 6; saved. Run the same command again to go on"
+    ] * 2
+
+
+def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(ranked, said):
+    assert [rank["skipped"] for rank in said] == [[2], []]  # events are the first process's
+    assert metrics(ranked[0] / "skipped")[-2]["skipped"] == 1
+
+
+def test_ranks_exchange_numbers_words_and_failures(said):
+    for rank, other in ((0, 1), (1, 0)):
+        assert said[rank]["sums"] == [[[3.0] * 3] * 2, 10.0]
+        assert said[rank]["told"] == {"from": 0, "words": "Zoë"}
+        assert said[rank]["wishes"] == [False, True]
+        assert said[rank]["failures"][rank] == [False, "the reason"]
+        assert said[rank]["failures"][other] == [True, f"process {other} of this training stopped"]
+    assert [rank["rows"] for rank in said] == [[0, 3], [3, 7]]
+
+
+def test_one_process_speaks_for_all(ranked, said, vae_run):
+    assert [(rank["misuse"], rank["status"]) for rank in said] == [(2, 0), (1, 0)]
+    done = ranked[1]
+    assert done.stdout == f"{vae_run}\n"
+    assert done.stderr.count("--beta 7.0 contradicts") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_devices_of_several_processes():
+    world = World(rank=1, size=4, local_rank=1)
+    assert World().device("cuda:1") == "cuda:1" and world.device("cpu") == "cpu"
+    assert world.device("cuda") == "cuda:1"
+    with pytest.raises(UsageError, match="--device cuda:0: 4 processes need a device each"):
+        world.device("cuda:0")
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as world:
+        assert world == World(0, 1, 0) and world.leads
+        tensor = torch.ones(2)
+        world.sum([tensor])
+        assert torch.equal(tensor, torch.ones(2)) and world.tell(3) == 3 and world.any(True)

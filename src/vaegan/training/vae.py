@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
-from vaegan.metrics.pictures import psnr
 from vaegan.models.folding import fold
 from vaegan.models.latents import latents_of
 from vaegan.models.vae import VAE, Posterior
 from vaegan.settings import ModelConfig, VAESettings
+from vaegan.training.diagnosis import latents, quality, warnings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
+from vaegan.training.measuring import measure_vae, per_dimension
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
 from vaegan.training.shares import Shares
@@ -90,7 +92,7 @@ class VAETrainer:
         if metrics:
             self.ema.update(self.vae, images, whole)
             self._folded = None
-        return metrics
+        return metrics | per_dimension(metrics, real[0].numel())
 
     def _decode(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
         with self.place.autocast():
@@ -112,26 +114,17 @@ class VAETrainer:
             )
         return self._mean
 
-    @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Losses in nats per picture and PSNR in dB on held-out pictures, with the averaged weights."""
-        if not len(self.held_out):
-            return {}
-        totals: dict[str, float] = {}
-        for start in range(0, len(self.held_out), 128):
-            real = to_float(self.held_out[start : start + 128]).to(memory_format=torch.channels_last)
-            with self.place.autocast():
-                posterior = self.ema.model.encoder(real)
-                decoded = self.ema.model.decoder(posterior.mean)
-            kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1)
-            sums = {
-                "reconstruction": self.likelihood(real, decoded.float(), None),
-                "kl": kl,
-                "psnr": psnr(real, decoded.float()),
-            }
-            for name, values in sums.items():
-                totals[name] = totals.get(name, 0.0) + float(values.mean()) * len(real)
-        return {f"held_out_{name}": value / len(self.held_out) for name, value in totals.items()}
+        """Numbers of the averaged weights on held-out and on training pictures, as `measure_vae` names them."""
+        settings, train = self.settings, self.fold_pictures[:VALIDATION_PICTURES].to(self.place.device)
+        return measure_vae(self.ema.model, self.held_out, train, settings.likelihood, self.place, settings.seed)
+
+    def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
+        """What the newest numbers say of the VAE, and what is wrong with it, in words."""
+        latent_dim = self.config.latent_dim
+        said = {"Held-out pictures": quality(numbers), "Latents": latents(numbers, latent_dim)}
+        notes: list[Event] = [Note(f"{name}: {text}") for name, text in said.items() if text]
+        return notes + [Warned(text) for text in warnings(numbers, self.settings.beta, latent_dim, images)]
 
     def model(self) -> VAE:
         """Return what is published: the averaged weights, the aggregated posterior folded in."""

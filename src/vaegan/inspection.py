@@ -96,10 +96,12 @@ def _said(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:MAX_NAMES] if name not in hidden)
 
 
-def _diagnosis(numbers: dict[str, float], options: dict[str, Any], model: dict[str, Any], images: int) -> dict[str, str]:
+def _diagnosis(
+    numbers: dict[str, float], options: dict[str, Any], model: dict[str, Any], images: int
+) -> dict[str, str]:
     """How good a VAE's latent space is, and what is wrong with it; empty where nothing was measured."""
     beta, latent_dim = options.get("beta"), model.get("latent_dim")
-    if type(beta) not in (int, float) or type(latent_dim) is not int:
+    if not isinstance(beta, (int, float)) or not isinstance(latent_dim, int):
         return {}
     said = {
         "held-out pictures": quality(numbers),

@@ -25,10 +25,10 @@ def latents(numbers: Numbers, latent_dim: int) -> str:
             f"; before folding, means up to {numbers['posterior_mean_largest']:.2g} and variances"
             f" {numbers['posterior_variance_smallest']:.2g} to {numbers['posterior_variance_largest']:.2g}"
         )
-    axes = ", ".join(f"{numbers.get(f'kl_axis_{name}', 0.0):.2g}" for name in ("smallest", "median", "largest"))
-    return (
-        f"{numbers['active_units']:.0f} of {latent_dim} active{kl} (per axis {axes}: smallest, median, largest){moments}"
-    )
+    names = ("smallest", "median", "largest")
+    axes = ", ".join(f"{numbers.get(f'kl_axis_{name}', 0.0):.2g}" for name in names)
+    active = f"{numbers['active_units']:.0f} of {latent_dim} active"
+    return f"{active}{kl} (per axis {axes}: {', '.join(names)}){moments}"
 
 
 def quality(numbers: Numbers) -> str:
@@ -56,8 +56,8 @@ def _collapse(numbers: Numbers, beta: float, latent_dim: int, images: int) -> st
     longer = ", and train longer" if images < SHORT else ""
     cure = f"lower --beta (it is {beta:g})" if beta > 0 else "train longer"
     return (
-        f"posterior collapse: {active:.0f} of {latent_dim} latents are used{says}, so that all pictures decode to nearly"
-        f" the same: {cure}{longer if beta > 0 else ''}"
+        f"posterior collapse: {active:.0f} of {latent_dim} latents are used{says}, so that all pictures decode to"
+        f" nearly the same: {cure}{longer if beta > 0 else ''}"
     )
 
 

@@ -71,6 +71,7 @@ class Seen:
             self.values.setdefault(name, []).append(value.float().cpu())
 
     def __getitem__(self, name: str) -> Tensor:
+        """The values of a name, a row each picture."""
         return torch.cat(self.values[name])
 
     def mean(self, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def risen(images: int, warmup: int) -> float:
     return min(1.0, images / warmup) if warmup else 1.0
 
 
+def fallen(images: int, after: int) -> float:
+    """What the learning rate is multiplied by: 1, and past `after` pictures 1 / sqrt(images / after); 0 for never.
+
+    Karras et al. 2024 (arXiv 2312.02696, eq. 67). It does not depend on a run's length, so that a run can go on.
+    """
+    return math.sqrt(after / images) if after and images > after else 1.0
+
+
 class VAETrainer:
     """Maximises the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3)."""
 
@@ -56,6 +65,7 @@ class VAETrainer:
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale = shares or Shares(), 1.0
         self._mean: Tensor | None = None
+        self._costly: Tensor | None = None
         with seeded(settings.seed, "vae"):
             self.vae = VAE(config)
         place.put(self.vae)
@@ -82,13 +92,16 @@ class VAETrainer:
         beta = settings.beta * risen(images, settings.kl_warmup)
 
         def work(rows: slice, share: float) -> dict[str, Tensor]:
-            reconstruction, kl = self._losses(real[rows], noise[rows], self._batch_mean(real, noise, share))
-            ((reconstruction + beta * kl) * share).backward()  # type: ignore[no-untyped-call]
+            reconstruction, axes = self._losses(real[rows], noise[rows], self._batch_mean(real, noise, share))
+            kl = axes.sum(1).mean()
+            paid = (axes.mean(0) * self._costly_axes(real, axes, share)).sum() if settings.free_bits else kl
+            ((reconstruction + beta * paid) * share).backward()  # type: ignore[no-untyped-call]
             return {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
-        self._mean = None
-        self.optimizer.param_groups[0]["lr"] = settings.lr * self.rate_scale * risen(images, settings.lr_warmup)
-        metrics = shares.update(self.optimizer, count, work)
+        self._mean = self._costly = None
+        rate = settings.lr * self.rate_scale * risen(images, settings.lr_warmup)
+        self.optimizer.param_groups[0]["lr"] = rate * fallen(images, settings.lr_decay)
+        metrics = shares.update(self.optimizer, count, work, settings.clip)
         if metrics:
             self.ema.update(self.vae, images, whole)
             self._folded = None
@@ -100,10 +113,26 @@ class VAETrainer:
         return decoded.float(), posterior
 
     def _losses(self, real: Tensor, noise: Tensor, mean: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Reconstruction and KL of some pictures, their means."""
+        """Reconstruction of some pictures, their mean, and KL of each per axis, [B, d]."""
         decoded, posterior = self._decode(real, noise)
-        kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1).mean()
-        return self.likelihood(real, decoded, mean).mean(), kl
+        return self.likelihood(real, decoded, mean).mean(), kl_per_axis(posterior.mean, posterior.log_var)
+
+    def _costly_axes(self, real: Tensor, axes: Tensor, share: float) -> Tensor:
+        """Which axes the KL term counts, bool [d]: by the mean over the whole batch, worked out once a step.
+
+        Those that are free cost a constant (1606.04934, eq. 15), which has no gradient. axes: KL of a part, [B, d].
+        """
+        if self._costly is None:
+            mean = (
+                self.shares.mean(len(real), lambda rows: self._kl(real[rows])) if share < 1 else axes.detach().mean(0)
+            )
+            self._costly = mean > self.settings.free_bits * math.log(2)
+        return self._costly
+
+    def _kl(self, real: Tensor) -> Tensor:
+        with self.place.autocast():
+            posterior = self.vae.encoder(real)
+        return kl_per_axis(posterior.mean, posterior.log_var)
 
     def _batch_mean(self, real: Tensor, noise: Tensor, share: float) -> Tensor | None:
         """What the likelihood takes from the whole batch, where a part of it is worked on: worked out once a step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 WINDOW = 11
 DEVIATION = 1.5
@@ -24,14 +24,13 @@ def ssim(pictures: Tensor, decoded: Tensor) -> Tensor:
     least.
     """
     both = (torch.cat([pictures, decoded]).float() + 1) / 2  # its luminance term is of values from 0 on
-    count, side = len(pictures), both.shape[-1]
-    both = both.reshape(-1, 1, side, side)  # every channel by itself
-    line = torch.exp(-(torch.arange(WINDOW) - WINDOW // 2).float().square() / (2 * DEVIATION**2))
-    line = (line / line.sum()).to(both)
+    inner = both.shape[-1] - WINDOW + 1
+    offset = torch.arange(both.shape[-1]) - torch.arange(inner)[:, None] - WINDOW // 2
+    band = torch.exp(-offset.float().square() / (2 * DEVIATION**2)) * (offset.abs() <= WINDOW // 2)
+    band = (band / band.sum(1, keepdim=True)).to(both)  # a window a row: far faster than a convolution on a CPU
 
     def smooth(values: Tensor) -> Tensor:
-        across = nn.functional.conv2d(values, line.view(1, 1, 1, -1))
-        return nn.functional.conv2d(across, line.view(1, 1, -1, 1))
+        return band @ values @ band.T
 
     mean, square = smooth(both), smooth(both.square())
     (one, other), (square_one, square_other) = mean.chunk(2), square.chunk(2)
@@ -40,4 +39,4 @@ def ssim(pictures: Tensor, decoded: Tensor) -> Tensor:
     light = (2 * one * other + c1) / (one.square() + other.square() + c1)
     variances = square_one - one.square() + square_other - other.square()
     shape = (2 * (product - one * other) + c2) / (variances + c2)
-    return (light * shape).reshape(count, -1).mean(1)
+    return (light * shape).flatten(1).mean(1)

@@ -20,6 +20,7 @@ FLOORS = {
     "training": 4,
     "generation": 5,
     **dict.fromkeys(("output", "inspection", "evaluation"), 6),
+    "reconstruction": 6.5,
     "demo": 7,
     "cli": 8,
     **dict.fromkeys(("__init__", "__main__"), 9),

@@ -208,6 +208,21 @@ class SampleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReconstructSettings:
+    """Options of reconstruct, and of info --outliers."""
+
+    n: int = option(64, "At most so many pictures.", min=1, max=8192, count=True)
+    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """Options of decode."""
+
+    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InterpolateSettings:
     """Options of interpolate."""
 

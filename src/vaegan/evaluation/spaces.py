@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vaegan.checkpoint import METADATA, fill, load_tensors, save_tensors
+from vaegan.checkpoint import METADATA, fill, load_tensors, opened, save_tensors
 from vaegan.data.store import FEATURES, PreparedSet
 from vaegan.errors import VaeganError
 from vaegan.events import Counted, Emit, Note, Warned
@@ -31,9 +30,9 @@ def _mark(data: PreparedSet) -> str:
 def _kept(path: Path) -> str:
     """The mark of the network at `path`, empty where there is none."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             return str((file.metadata() or {}).get(METADATA, ""))
-    except (OSError, SafetensorError, ValueError):
+    except VaeganError:
         return ""
 
 

@@ -71,11 +71,15 @@ def assert_follows(ranked, single, step):
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
-        loose = {name for name in one if name.startswith("kid")}  # of pictures rounded to 256 values
-        assert {name: one[name] for name in loose} == pytest.approx({name: other[name] for name in loose}, rel=0.01)
-        assert {name: value for name, value in one.items() if name not in loose} == pytest.approx(
-            {name: value for name, value in other.items() if name not in loose}, rel=1e-4, abs=1e-5
-        )
+        for name, value in one.items():
+            assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
+
+
+def looseness(name):
+    """Losses follow closely; what a few pictures say of weights that differ by 1e-4, less so."""
+    if name.startswith("kid"):
+        return 0.01  # of pictures rounded to 256 values
+    return 1e-3 if name.startswith("held_out") else 1e-4
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):

@@ -17,7 +17,7 @@ from vaegan.metrics.features import LEVELS, RandomFeatures, Whitening, concatena
 from vaegan.metrics.learned import LearnedFeatures, learn_features
 
 BATCH = 128
-RECIPE = "1"
+RECIPE = "2"
 
 Extract = Callable[[Tensor], Tensor]
 

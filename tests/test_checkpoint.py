@@ -1,11 +1,12 @@
 import json
+import sys
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vaegan.checkpoint import fill, find_weights, flatten, load_tensors, publish, read_weights, under
+from vaegan.checkpoint import fill, find_weights, flatten, load_tensors, publish, read_weights, save_tensors, under
 from vaegan.errors import VaeganError
 from vaegan.generation import load
 from vaegan.models.vae import VAE
@@ -116,3 +117,10 @@ def test_trees_of_tensors_are_named_by_path(tmp_path):
     assert under(flat, "x") == {"y": a}
     save_file(flat, tmp_path / "t.safetensors")
     assert torch.equal(load_tensors(tmp_path / "t.safetensors")["xy"], b)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permission bits are a POSIX matter")
+def test_files_have_the_permissions_that_the_user_wants(tmp_path):
+    (tmp_path / "plain").touch()
+    save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(2)}, {})
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

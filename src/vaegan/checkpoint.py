@@ -50,7 +50,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     def write(place: Path) -> None:
         dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
+            place.touch()
+            mode = place.stat().st_mode  # safetensors writes for the owner alone, whatever the user's mask says
             save_file(dense, place, metadata=dict(metadata))
+            place.chmod(mode)
         except SafetensorError as error:
             raise OSError(reason(error)) from error
 
@@ -194,9 +197,9 @@ def score_of(path: Path) -> float:
     Raises VaeganError when they are missing or damaged.
     """
     read_weights(path)
-    with safe_open(path, framework="pt") as file:
+    with opened(path) as file:
         value = json.loads((file.metadata() or {})[METADATA]).get("kid")
-    return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else math.inf
+    return value if isinstance(value, float) and math.isfinite(value) else math.inf
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -81,6 +81,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError where a number or a text of config.json is none."""
     for name in ("total", "checkpoint_every", "preview_every"):
         whole(config["plan"], name, 1)
+    whole(config["plan"], "evaluate_every", 0)
     whole(config["options"], "batch_size", 0)
     rate = config["plan"].get("rate")
     if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
@@ -88,6 +89,8 @@ def _check_config(config: Mapping[str, Any]) -> None:
     source = config.get("from_vae")
     if source is not None and not isinstance(source, dict):
         raise ValueError("from_vae is no object")
+    if source and not isinstance(source.get("seconds", 0.0), (int, float)):
+        raise ValueError(f"from_vae seconds {shown(source['seconds'])!r}, expected a number")
 
 
 class Run:

@@ -149,34 +149,37 @@ def full_disk(data, out):
 
 
 def read_only(data, out):
-    """The directory is made read-only while the run goes on; as root by a user to whom that means something."""
-    shutil.copytree(data, out / "set")
-    for path in [out, out / "set", *(out / "set").iterdir()]:
-        path.chmod(0o777)
+    """The directory is made read-only while the run goes on; root becomes a user to whom that means something.
+
+    It does so as late as that, since such a user may not be able to read what is still to be imported.
+    """
     run, text = out / "parts", out / "said"
 
     def closing(event):
         if isinstance(event, Wrote) and (event.what, event.step) == ("checkpoint", 2):
-            (run / "checkpoints").chmod(0o555)
-            run.chmod(0o555)
+            for path in run.rglob("*"):
+                path.chmod(0o777 if path.is_dir() else 0o666)
+            for path in (run / "checkpoints", run):
+                path.chmod(0o555)
+            if os.geteuid() == 0:
+                os.setegid(NOBODY)
+                os.seteuid(NOBODY)
 
     def work():
-        if os.geteuid() == 0:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+        out.chmod(0o777)
         try:
-            train(out / "set", None, run, steps=4, on_event=closing)
+            train(data, None, run, steps=4, on_event=closing)
         except Exception as error:
             text.write_text(str(error))
             return 3
         return 0
 
     status = end_of(live(work))
-    (run / "checkpoints").chmod(0o755)
-    run.chmod(0o755)
+    for path in [run, *run.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
-    well(lambda: train(out / "set", None, run, steps=4))
-    well(lambda: train(out / "set", None, out / "whole", steps=4))
+    well(lambda: train(data, None, run, steps=4))
+    well(lambda: train(data, None, out / "whole", steps=4))
     assert_same_run(out / "whole", run)
     return {"status": status, "line": text.read_text(), "left": left}
 

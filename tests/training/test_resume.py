@@ -39,7 +39,7 @@ def test_any_split_into_interrupted_pieces_is_the_whole_run_to_the_bit(kind, pre
 @pytest.mark.parametrize("kind", ["vae", "gan"])
 def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run, tmp_path):
     train = trainer_of(kind, prepared, vae_run)
-    often = {"checkpoint_every": 2, "preview_every": 2, "log_every": 1}
+    often = {"checkpoint_every": 2, "preview_every": 2, "evaluate_every": 2, "log_every": 1}
     train(tmp_path / "whole", steps=4, **often)
     train(tmp_path / "parts", steps=2, **often)
     train(tmp_path / "parts", steps=4)
@@ -57,10 +57,10 @@ def test_free_bits_clipping_and_decay_do_not_depend_on_the_runs_length(prepared,
 
 def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
     vae = copy(vae_run)
-    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, **COMMON)
+    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, evaluate_every=1, **COMMON)
     (vae / "model.safetensors").unlink()
     train_gan(None, tmp_path / "gan", steps=3)
-    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, **COMMON)
+    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, evaluate_every=1, **COMMON)
     assert_same_run(tmp_path / "gan", whole)
 
 

@@ -49,7 +49,7 @@ def check_inception(weights: str) -> None:
 
 @contextlib.contextmanager
 def _careful() -> Iterator[None]:
-    """No hanging without a network, and no code from a stranger's weights: the library unpickles what it is given."""
+    """No hanging without a network, and no code from a stranger's weights, which the library by itself would run."""
     before, trusting = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY)
     socket.setdefaulttimeout(SECONDS)
     os.environ[WEIGHTS_ONLY] = "1"

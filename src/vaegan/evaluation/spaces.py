@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vaegan.checkpoint import METADATA, fill, load_tensors, save_tensors
+from vaegan.checkpoint import METADATA, fill, load_tensors, opened, save_tensors
 from vaegan.data.store import FEATURES, PreparedSet
 from vaegan.errors import VaeganError
 from vaegan.events import Counted, Emit, Note, Warned
@@ -18,7 +17,7 @@ from vaegan.metrics.features import LEVELS, RandomFeatures, Whitening, concatena
 from vaegan.metrics.learned import LearnedFeatures, learn_features
 
 BATCH = 128
-RECIPE = "1"
+RECIPE = "2"
 
 Extract = Callable[[Tensor], Tensor]
 
@@ -31,9 +30,9 @@ def _mark(data: PreparedSet) -> str:
 def _kept(path: Path) -> str:
     """The mark of the network at `path`, empty where there is none."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             return str((file.metadata() or {}).get(METADATA, ""))
-    except (OSError, SafetensorError, ValueError):
+    except VaeganError:
         return ""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 DIM = 128
 WIDTHS = (16, 32, 64, 128)
 SIDE = 64
-VIEWS = 50_000
+VIEWS = 36_000
 BATCH = 128
 TEMPERATURE = 0.2
 RATE = 2e-3

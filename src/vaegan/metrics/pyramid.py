@@ -10,7 +10,7 @@ from torch import Tensor
 
 PATCH = 7
 LEVELS = 3
-PATCHES = 32_768
+PATCHES = 16_384
 DIRECTIONS = 128
 UNIT = 1000.0
 

@@ -11,7 +11,7 @@ SOURCE = Path(vaegan.__file__).parent
 FLOORS = {
     **dict.fromkeys(("version", "errors", "events"), 0.0),
     **dict.fromkeys(("config", "files", "lock"), 0.1),
-    "report": 0.2,
+    **dict.fromkeys(("report", "charts"), 0.2),
     "settings": 0.2,
     "images": 1,
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),

@@ -74,6 +74,9 @@ def _run(run: Run) -> dict[str, Any]:
     }
     if config["kind"] == "vae":
         del facts["started from"]
+    probed = config.get("probed")
+    if isinstance(probed, dict):
+        facts["latent size"] = shown(probed.get("why"), 300)
     newest = _newest_metrics(run)
     if config["kind"] == "vae":
         facts |= _diagnosis(newest, options, model, step * batch)

@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(("config", "files", "lock"), 0.1),
     **dict.fromkeys(("report", "charts"), 0.2),
     "settings": 0.2,
-    "images": 1,
+    **dict.fromkeys(("images", "pyramid"), 1),
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),
     "checkpoint": 3,
     "run": 3.1,

@@ -62,7 +62,7 @@ def curve(points: Sequence[Point], title: str, across: str, up: str) -> str:
     parts += [
         f'<text x="{LEFT}" y="24">{html.escape(title)}</text>',
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{html.escape(across)}</text>',
-        f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{html.escape(up)}</text>',
+        f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{html.escape(up)}</text>',
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">'

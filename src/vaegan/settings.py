@@ -156,6 +156,10 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
+    anchor: float = option(
+        1.0, "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.", min=0
+    )
+    anchored: float = option(0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1)
     head_start: int = option(
         200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
     )

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vaegan.losses.gan import LOSSES, gradient_penalty
+from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 
 REAL, FAKE = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 1.0])
 
@@ -69,3 +69,18 @@ def test_penalty_is_the_squared_norm_of_the_gradient():
     torch.testing.assert_close(penalty, expected)
     penalty.sum().backward()
     torch.testing.assert_close(pictures.grad, 2 * pictures.detach() * weights.square())
+
+
+def test_feature_distance_is_relative_and_leaves_the_finest_level_out():
+    torch.manual_seed(0)
+    wanted = [torch.randn(4, 3, 8, 8), torch.randn(4, 6, 4, 4), torch.randn(4, 9, 2, 2)]
+    assert feature_distance(wanted, wanted).tolist() == [0] * 4
+    nothing = [torch.zeros_like(level) for level in wanted]
+    torch.testing.assert_close(feature_distance(nothing, wanted), torch.ones(4))
+    grain = [wanted[0] + 1, *wanted[1:]]
+    assert feature_distance(grain, wanted).tolist() == [0] * 4
+    twice = [wanted[0], wanted[1] * 2, wanted[2]]
+    torch.testing.assert_close(feature_distance(twice, wanted), torch.full((4,), 0.5))
+    scaled = [level * 7 for level in twice], [level * 7 for level in wanted]
+    torch.testing.assert_close(feature_distance(*scaled), torch.full((4,), 0.5))
+    assert feature_distance(wanted[:1], nothing[:1]).isfinite().all()

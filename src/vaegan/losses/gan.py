@@ -65,6 +65,23 @@ LOSSES = {
 }
 
 
+def feature_distance(levels: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """How far pictures are from those that they shall show, by a discriminator's features of both; float [B].
+
+    levels, wanted: float [B, F, S, S] each, the finest first, which is left out: it sees edges and grain, and a decoded
+    picture need not have the very grain of its original. Squared distance by the wanted features' squared length, the
+    mean over the levels (after Larsen et al. 2016, arXiv 1512.09300, eq. 7, who take one level, unscaled).
+    """
+    from torch import stack
+
+    pairs = list(zip(levels, wanted, strict=True))[1:] or [(levels[0], wanted[0])]
+    distances = []
+    for mine, theirs in pairs:
+        mine, theirs = mine.float().flatten(1), theirs.float().flatten(1)
+        distances.append((mine - theirs).square().sum(1) / theirs.square().sum(1).clamp_min(1e-6))
+    return stack(distances).mean(0)
+
+
 def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
     """Squared norm of d logit / d picture, float [B]: R1 on real, R2 on generated ones (1801.04406, eq. 9).
 

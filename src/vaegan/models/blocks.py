@@ -70,7 +70,12 @@ class Trunk(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Apply every halving with a leaky ReLU."""
-        x = pictures
+        return self.levels(pictures)[-1]
+
+    def levels(self, pictures: Tensor) -> list[Tensor]:
+        """Features at every side: [B, F, S / 2, S / 2], ..., [B, F, 4, 4]."""
+        levels, x = [], pictures
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), SLOPE)
-        return x
+            levels.append(x)
+        return levels

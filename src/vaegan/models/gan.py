@@ -23,5 +23,10 @@ class Discriminator(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Judge every picture by itself."""
-        logits: Tensor = self.head(self.trunk(pictures).flatten(1)).float().squeeze(1)
-        return logits
+        return self.look(pictures)[0]
+
+    def look(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits, and the trunk's features at every side that they come from."""
+        levels = self.trunk.levels(pictures)
+        logits: Tensor = self.head(levels[-1].flatten(1)).float().squeeze(1)
+        return logits, levels

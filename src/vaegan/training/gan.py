@@ -13,7 +13,8 @@ from vaegan.checkpoint import fill, flatten, publish, under
 from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.augment import augment, policy
-from vaegan.losses.gan import LOSSES, gradient_penalty
+from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
+from vaegan.metrics.pictures import psnr
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.latents import latents_of, shape_noise
 from vaegan.models.vae import VAE, Encoder
@@ -27,6 +28,7 @@ from vaegan.training.vae import mirrored
 
 BETAS = (0.0, 0.99)
 PREVIEW = 64
+HELD_OUT = 256
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,26 @@ class Transfer:
 class Drawn:
     """What one step works on, a row each picture of this process.
 
-    real: what the discriminator sees of true pictures, [B, C, S, S]; latents: [B, d]; chances: for the augmentation of
-    generated pictures.
+    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; latents: [B, d]; chances: for the
+    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own.
     """
 
+    clean: Tensor
     real: Tensor
     latents: Tensor
     chances: Tensor
+    anchored: Tensor
+
+    def part(self, rows: slice) -> Drawn:
+        """Those of `rows`."""
+        inside = (self.anchored >= rows.start) & (self.anchored < rows.stop)
+        return Drawn(
+            self.clean[rows],
+            self.real[rows],
+            self.latents[rows],
+            self.chances[rows],
+            self.anchored[inside] - rows.start,
+        )
 
 
 class PublishedGAN(nn.Module):
@@ -72,14 +87,18 @@ class GANTrainer:
         place: Place,
         vae: VAE | None,
         shares: Shares | None = None,
+        held_out: Tensor | None = None,
     ) -> None:
         """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
+
+        held_out: uint8 [N, C, S, S], to tell how far the generator drifts from the encoder.
 
         Its encoder's trunk goes into the discriminator, unless told otherwise: a cold discriminator's first gradients
         spoil what a warm generator knows.
         """
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale = shares or Shares(), 1.0
+        self.held_out = torch.empty(0) if held_out is None else held_out[:HELD_OUT]
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
@@ -96,6 +115,10 @@ class GANTrainer:
         self.ema = EMA(self.generator, settings.ema_halflife)
         self.optimizer_g = adam(self.generator, settings.lr_g, BETAS)
         self.optimizer_d = adam(self.discriminator, settings.lr_d, BETAS)
+
+    @property
+    def _anchors(self) -> bool:
+        return self.encoder is not None and self.settings.anchor > 0 and self.settings.anchored > 0
 
     def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
         """What the discriminator sees of pictures: augmented as the policy says."""
@@ -115,15 +138,15 @@ class GANTrainer:
 
         def judge(rows: slice, share: float) -> dict[str, Tensor]:
             kept.clear()
-            keep = self.shares.parts == 1 and not head_start
-            fake = self._fake(drawn, rows, keep)
+            keep, part = self.shares.parts == 1 and not head_start, drawn.part(rows)
+            fake = self._fake(part, keep)
             if keep:
                 kept.append(fake)
-            return self._judge(drawn.real[rows], fake.detach(), penalise, share)
+            return self._judge(part.real, fake.detach(), penalise, share)
 
         def fool(rows: slice, share: float) -> dict[str, Tensor]:
-            fake = kept.pop() if kept else self._fake(drawn, rows, True)
-            return self._fool(drawn.real[rows], fake, share)
+            part = drawn.part(rows)
+            return self._fool(part, kept.pop() if kept else self._fake(part, True), share)
 
         self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * self.rate_scale
         metrics = self.shares.update(self.optimizer_d, count, judge)
@@ -144,19 +167,33 @@ class GANTrainer:
         """Turn uint8 [B, C, S, S] into what the discriminator sees of them, and draw what the step needs at random."""
         random, shares = StepRandom(self.settings.seed, step, self.place.device), self.shares
         whole = shares.whole(len(pictures))
-        real = to_float(pictures)
+        clean = to_float(pictures)
         if self.settings.mirror:
-            real = mirrored(real, shares.cut(random.uniform("mirror", whole)))
+            clean = mirrored(clean, shares.cut(random.uniform("mirror", whole)))
         noise = shares.cut(random.normal("latents", whole, self.config.latent_dim))
         chances = random.uniform("augment", 2 * whole, 4 * len(self.augmentations))
-        real = self._seen(real, shares.cut(chances[:whole]))
-        return Drawn(real, shape_noise(noise, self.settings.prior), shares.cut(chances[whole:]))
+        of_real, of_fake = shares.cut(chances[:whole]), shares.cut(chances[whole:])
+        anchored = shares.cut(spread(self.settings.anchored if self._anchors else 0.0, whole)).nonzero().flatten()
+        if len(anchored):
+            of_fake = of_fake.index_copy(0, anchored.to(of_fake.device), of_real[anchored.to(of_real.device)])
+        real = self._seen(clean, of_real)
+        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored)
 
-    def _fake(self, drawn: Drawn, rows: slice, grad: bool) -> Tensor:
+    def _latents(self, part: Drawn) -> Tensor:
+        """The latents drawn, but for anchored rows: a sample of the true picture's posterior."""
+        if self.encoder is None or not len(part.anchored):
+            return part.latents
+        rows = part.anchored.to(part.latents.device)
+        with torch.no_grad(), self.place.autocast():
+            posterior = self.encoder(part.clean[rows].contiguous(memory_format=torch.channels_last))
+        return part.latents.index_copy(0, rows, posterior.sample(part.latents[rows]))
+
+    def _fake(self, part: Drawn, grad: bool) -> Tensor:
         """What the discriminator sees of generated pictures."""
+        latents = self._latents(part)
         with torch.set_grad_enabled(grad), self.place.autocast():
-            fake = self.generator(drawn.latents[rows]).float()
-        return self._seen(fake, drawn.chances[rows])
+            fake = self.generator(latents).float()
+        return self._seen(fake, part.chances)
 
     def _judge(self, real: Tensor, fake: Tensor, penalise: bool, share: float) -> dict[str, Tensor]:
         """Leave the discriminator's gradient of these pictures behind; R1 and R2 count as much more as they are rare.
@@ -179,22 +216,38 @@ class GANTrainer:
         (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics
 
-    def _fool(self, real: Tensor, fake: Tensor, share: float) -> dict[str, Tensor]:
+    def _fool(self, part: Drawn, fake: Tensor, share: float) -> dict[str, Tensor]:
         """Leave the generator's gradient behind, through the updated discriminator; `fake` hangs on its graph."""
         with self.place.autocast():
-            on_fake = self.discriminator(fake)
-            if self.loss.paired:
+            on_fake, levels = self.discriminator.look(fake)
+            on_real, wanted = on_fake, levels
+            if self.loss.paired or self._anchors:
                 with torch.no_grad():
-                    on_real = self.discriminator(real)
-            else:
-                on_real = on_fake
+                    on_real, wanted = self.discriminator.look(part.real)
         loss = self.loss.generator(on_real, on_fake)
+        metrics = {"loss_g": loss.detach()}
+        if self._anchors:
+            rows = part.anchored.to(fake.device)
+            distance = feature_distance([level[rows] for level in levels], [level[rows] for level in wanted])
+            drift = distance.sum() / len(fake)
+            loss = loss + self.settings.anchor * drift
+            metrics["anchor"] = drift.detach() / self.settings.anchored
         (loss * share).backward()  # type: ignore[no-untyped-call]
-        return {"loss_g": loss.detach()}
+        return metrics
 
+    @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Measure nothing beside the steps."""
-        return {}
+        """How well the encoder still fits: PSNR in dB of what the averaged generator makes of encoded held-out faces.
+
+        Nothing where there is no encoder or no held-out picture.
+        """
+        if self.encoder is None or not len(self.held_out):
+            return {}
+        errors = []
+        for part in torch.split(self.held_out, PREVIEW):
+            real = to_float(part).contiguous(memory_format=torch.channels_last)
+            errors.append(psnr(real, self.ema.model(self.encoder(real).mean)))
+        return {"held_out_psnr": float(torch.cat(errors).mean())}
 
     def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
         """Nothing: samples are judged by `vaegan evaluate`."""
@@ -245,6 +298,12 @@ class GANTrainer:
     def publish(self, path: Path, step: int, kid: float | None = None) -> None:
         """Write the published weights to `path`, with what they scored."""
         publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)
+
+
+def spread(share: float, count: int) -> Tensor:
+    """Booleans [count], on the CPU, of which `share` are true, evenly spread: any stretch has its part of them."""
+    edges = (torch.arange(count + 1) * share + 1e-9).floor()
+    return edges[1:] > edges[:-1]
 
 
 @torch.no_grad()

@@ -199,7 +199,7 @@ def _assemble(job: Job, shares: Shares, emit: Emit) -> tuple[Trainer, Batches, W
     if isinstance(job.settings, VAESettings):
         return VAETrainer(job.model, job.settings, job.place, train, held_out, shares), batches, watch
     vae = _load_vae(job.from_vae) if job.from_vae else None
-    trainer = GANTrainer(job.model, job.settings, job.place, vae, shares)
+    trainer = GANTrainer(job.model, job.settings, job.place, vae, shares, held_out)
     moved = trainer.transfer
     if moved is not None and job.from_vae is not None:
         emit(

@@ -86,6 +86,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Alarmed:
+    """What was measured warns of something: which alarm it is, and in words what is wrong and what to do."""
+
+    step: int
+    images: int
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Skipped:
     """The step that would have been number `step` was left out: not all its numbers were finite; `skipped` so far."""
 
@@ -112,7 +122,7 @@ class Finished:
     images: int = 0
 
 
-Event = Note | Warned | Counted | Tabled | Started | Progress | Measured | Skipped | Wrote | Finished
+Event = Note | Warned | Counted | Tabled | Started | Progress | Measured | Alarmed | Skipped | Wrote | Finished
 Emit = Callable[[Event], None]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from vaegan.checkpoint import Weights, read_weights, step_named
 from vaegan.data.store import is_prepared, open_set
 from vaegan.errors import VaeganError, shown
-from vaegan.run import Run, metrics_of
+from vaegan.run import Run, alarms_of, metrics_of
 from vaegan.training.diagnosis import latents, quality, warnings
 
 MAX_NAMES = 100
@@ -80,6 +80,9 @@ def _run(run: Run) -> dict[str, Any]:
     newest = _newest_metrics(run)
     if config["kind"] == "vae":
         facts |= _diagnosis(newest, options, model, step * batch)
+    if alarms := alarms_of(run):
+        images, words = alarms[-1]
+        facts["alarms"] = f"{len(alarms)}, the newest after {images:,} pictures: {words}"
     if newest:
         facts["last metrics"] = _said(newest)
     facts["made by"] = f"vaegan {shown(config.get('vaegan'))}"

@@ -17,7 +17,7 @@ from vaegan import lock
 from vaegan.checkpoint import KINDS, WEIGHTS, load_tensors, save_tensors, step_named, verify
 from vaegan.config import whole
 from vaegan.errors import VaeganError, reason, shown
-from vaegan.events import Emit, Event, Measured, Progress, Started, Warned
+from vaegan.events import Alarmed, Emit, Event, Measured, Progress, Started, Warned
 from vaegan.files import (
     ASIDE,
     TEMPORARY,
@@ -32,6 +32,7 @@ from vaegan.files import (
 
 FORMAT_VERSION = 1
 MAX_LINE = 2**16
+ALARM, WORDS = "alarm", "words"
 BEST = "best.safetensors"
 TRAINING = "training.safetensors"
 LATENT_SIZES = "latent-sizes.svg"
@@ -270,16 +271,34 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def metrics_of(run: Run) -> Iterator[dict[str, float]]:
-    """Yield the numbers of every line of metrics.jsonl, in order; what is broken or no number is passed over."""
+def _said(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield every whole line of metrics.jsonl, in order."""
     path = run.path / "metrics.jsonl"
     if not path.is_file():
         return
     with inside(path, run.path).open(encoding="utf-8", errors="replace") as file:
         while line := file.readline(MAX_LINE):
-            with contextlib.suppress(ValueError, RecursionError, AttributeError, OverflowError):
-                said = json.loads(line).items()
-                yield {shown(name): float(value) for name, value in said if type(value) in (int, float)}
+            with contextlib.suppress(ValueError, RecursionError):
+                said = json.loads(line)
+                if isinstance(said, dict):
+                    yield said
+
+
+def metrics_of(run: Run) -> Iterator[dict[str, float]]:
+    """Yield the numbers of every line of metrics.jsonl, in order; what is broken or no number is passed over."""
+    for said in _said(run):
+        with contextlib.suppress(OverflowError):
+            yield {shown(name): float(value) for name, value in said.items() if type(value) in (int, float)}
+
+
+def alarms_of(run: Run) -> list[tuple[int, str]]:
+    """Every alarm of a run: after how many pictures it began, and its words."""
+    found = []
+    for said in _said(run):
+        images, words = said.get("images"), said.get(WORDS)
+        if ALARM in said and type(images) is int and isinstance(words, str):
+            found.append((images, shown(words, 1000)))
+    return found
 
 
 def seconds_of(run: Run) -> float:
@@ -301,12 +320,16 @@ class MetricsWriter:
             self.before, self.began = seconds_of(self.run), time.perf_counter()
         if isinstance(event, Progress) and event.metrics:
             line = {"step": event.step, "images": event.images, "images_per_second": round(event.rate, 1)}
-        elif isinstance(event, Measured):
+        elif isinstance(event, (Measured, Alarmed)):
             line = {"step": event.step, "images": event.images}
         else:
             return
         line["seconds"] = round(self.before + time.perf_counter() - self.began, 1)
-        values = {name: float(f"{value:.6g}") for name, value in event.metrics.items()}
+        values: dict[str, float | str]
+        if isinstance(event, Alarmed):
+            values = {ALARM: event.name, WORDS: event.text}
+        else:
+            values = {name: float(f"{value:.6g}") for name, value in event.metrics.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, **values}) + "\n")

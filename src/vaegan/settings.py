@@ -157,7 +157,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(
-        1.0, "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.", min=0
+        4.0, "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.", min=0
     )
     anchored: float = option(0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1)
     head_start: int = option(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaegan.events import (
+    Alarmed,
     Counted,
     Emit,
     Event,
@@ -72,6 +73,8 @@ def describe(event: Event) -> str | None:
             return text
         case Warned(text=text):
             return f"warning: {text}"
+        case Alarmed(step=step, text=text):
+            return f"warning: at step {step}, {text}"
         case Started(label=label, step=step, total=total, batch_size=batch, rate=rate):
             name = label.upper()
             action = f"Going on with the {name} at step {step}" if step else f"Training the {name}"
@@ -149,7 +152,9 @@ class RichReporter:
         line = describe(event)
         if line is not None:
             style = (
-                "yellow" if isinstance(event, (Warned, Skipped)) else ("dim" if isinstance(event, Measured) else None)
+                "yellow"
+                if isinstance(event, (Warned, Alarmed, Skipped))
+                else ("dim" if isinstance(event, Measured) else None)
             )
             self.console.print(line, style=style, markup=False, highlight=False)
         if isinstance(event, Started):

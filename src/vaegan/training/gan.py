@@ -28,7 +28,9 @@ from vaegan.training.vae import mirrored
 
 BETAS = (0.0, 0.99)
 PREVIEW = 64
-HELD_OUT = 256
+CERTAIN = 0.5
+"""Mean logits that differ by less say too little to compare a third with."""
+LOOKED_AT = 256
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,18 @@ class GANTrainer:
         place: Place,
         vae: VAE | None,
         shares: Shares | None = None,
-        held_out: Tensor | None = None,
+        seen: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
 
-        held_out: uint8 [N, C, S, S], to tell how far the generator drifts from the encoder.
+        seen: training and held-out pictures, uint8 [N, C, S, S], that `measure` looks at some of.
 
         Its encoder's trunk goes into the discriminator, unless told otherwise: a cold discriminator's first gradients
         spoil what a warm generator knows.
         """
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale = shares or Shares(), 1.0
-        self.held_out = torch.empty(0) if held_out is None else held_out[:HELD_OUT]
+        self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
@@ -237,17 +239,28 @@ class GANTrainer:
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """How well the encoder still fits: PSNR in dB of what the averaged generator makes of encoded held-out faces.
+        """Measure what the discriminator knows by heart, and how well the encoder still fits; held-out pictures needed.
 
-        Nothing where there is no encoder or no held-out picture.
+        overfitting: how far towards generated faces the discriminator puts held-out ones, from 0 (as training faces) to
+        1 (Karras et al. 2020, arXiv 2006.06676, eq. 1). held_out_psnr, where there is an encoder: PSNR in dB of what
+        the averaged generator makes of encoded held-out faces.
         """
-        if self.encoder is None or not len(self.held_out):
+        if not len(self.held_out):
             return {}
-        errors = []
-        for part in torch.split(self.held_out, PREVIEW):
-            real = to_float(part).contiguous(memory_format=torch.channels_last)
-            errors.append(psnr(real, self.ema.model(self.encoder(real).mean)))
-        return {"held_out_psnr": float(torch.cat(errors).mean())}
+        latents = latents_of(range(LOOKED_AT), self.config.latent_dim, self.settings.prior).to(self.place.device)
+        fake = torch.cat([self.generator(part) for part in torch.split(latents, PREVIEW)])
+        held_out = to_float(self.held_out)
+        train, unseen, made = (self._mean_logit(part) for part in (to_float(self.train), held_out, fake))
+        found = {"overfitting": (train - unseen) / (train - made)} if train - made > CERTAIN else {}
+        if self.encoder is not None:
+            errors = []
+            for real in torch.split(held_out.contiguous(memory_format=torch.channels_last), PREVIEW):
+                errors.append(psnr(real, self.ema.model(self.encoder(real).mean)))
+            found["held_out_psnr"] = float(torch.cat(errors).mean())
+        return found
+
+    def _mean_logit(self, pictures: Tensor) -> float:
+        return float(torch.cat([self.discriminator(part) for part in torch.split(pictures, PREVIEW)]).mean())
 
     def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
         """Nothing: samples are judged by `vaegan evaluate`."""

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from vaegan.data.batches import Batches
 from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Emit, Event, Finished, Measured, Progress, Skipped, Warned, Wrote
+from vaegan.events import Alarmed, Emit, Event, Finished, Measured, Progress, Skipped, Warned, Wrote
 from vaegan.images import save_png
-from vaegan.run import Run, read_checkpoint
+from vaegan.run import Run, metrics_of, read_checkpoint
+from vaegan.training.alarms import Alarms
 from vaegan.training.distributed import World
 from vaegan.training.guard import IN_A_ROW, RETREATS, Guard
 from vaegan.training.interruption import Stop
@@ -88,6 +89,7 @@ class Session:
     watch: Watch
     tally: Tally = field(default_factory=Tally)
     guard: Guard = field(default_factory=Guard)
+    alarms: Alarms = field(default_factory=Alarms)
     numbers: dict[str, float] = field(default_factory=dict)
 
     def restore(self, path: Path) -> int:
@@ -158,6 +160,7 @@ class Session:
         self.trainer.rate_scale = guard.rate_scale
         if path:
             self.world.lead(lambda: self.run.cut_metrics(step))
+            self.remember()
         back = f"back to step {step}" if path else "going on from here, as there is no checkpoint yet,"
         self.emit(
             Warned(
@@ -179,6 +182,7 @@ class Session:
             metrics["skipped"] = float(self.guard.skipped)
         rate = meter.rate(done)
         self.emit(Progress(done, self.plan.total, done * self.batches.batch_size, rate, metrics))
+        self._hear(done, metrics)
 
     def _preview(self, done: int) -> None:
         self.world.lead(lambda: self._write_preview(done))
@@ -192,6 +196,21 @@ class Session:
         self.numbers = numbers
         if numbers:
             self.emit(Measured(done, done * self.batches.batch_size, numbers))
+            self._hear(done, numbers)
+
+    def _hear(self, done: int, numbers: Mapping[str, float]) -> None:
+        """Sound the alarms that these numbers begin; a VAE's are said at its end."""
+        if self.trainer.kind == "gan" and numbers and self.world.leads:
+            images = done * self.batches.batch_size
+            for name, text in self.alarms.hear(images, numbers).items():
+                self.emit(Alarmed(done, images, name, text))
+
+    def remember(self) -> None:
+        """Take from metrics.jsonl what the alarms have heard up to here."""
+        self.alarms = Alarms()
+        if self.world.leads:
+            for line in metrics_of(self.run):
+                self.alarms.hear(int(line.get("images", 0)), line)
 
     def _evaluate(self, done: int) -> None:
         """Look at samples; keep the weights that score best."""
@@ -201,6 +220,7 @@ class Session:
     def _look(self, done: int) -> None:
         numbers = self.watch.look(self.trainer.samples(self.watch.pictures))
         self.emit(Measured(done, done * self.batches.batch_size, numbers))
+        self._hear(done, numbers)
         if done and self.watch.improves(numbers["kid"]):
             self.trainer.publish(self.run.best, done, numbers["kid"])
             self.emit(Wrote("best", self.run.best, done))

@@ -138,6 +138,7 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
             draw(job.probed, job.model.latent_dim, run)
 
     world.lead(note)
+    session.remember()
     emit(Started(trainer.kind, start, session.plan.total, batches.batch_size, rate))
     session.go(start, stop)
 
@@ -199,7 +200,7 @@ def _assemble(job: Job, shares: Shares, emit: Emit) -> tuple[Trainer, Batches, W
     if isinstance(job.settings, VAESettings):
         return VAETrainer(job.model, job.settings, job.place, train, held_out, shares), batches, watch
     vae = _load_vae(job.from_vae) if job.from_vae else None
-    trainer = GANTrainer(job.model, job.settings, job.place, vae, shares, held_out)
+    trainer = GANTrainer(job.model, job.settings, job.place, vae, shares, (train, held_out))
     moved = trainer.transfer
     if moved is not None and job.from_vae is not None:
         emit(

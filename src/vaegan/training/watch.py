@@ -13,7 +13,9 @@ from vaegan.checkpoint import score_of
 from vaegan.errors import VaeganError
 from vaegan.images import to_float
 from vaegan.metrics.distances import kid
+from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.features import LEVELS, RandomFeatures, Whitening, concatenated
+from vaegan.metrics.neighbours import duplicates, manifold, radii
 
 PICTURES = 512
 FITTED = 1024
@@ -21,6 +23,8 @@ FEW = 8
 BATCH = 64
 SPACING = 16_000
 LOOKS = 50
+NEARLY = 0.5
+"""Of the usual distance of a held-out picture to the next: samples closer than that repeat each other."""
 
 
 def spacing(total: int, batch_size: int, preview_every: int, folds: bool) -> int:
@@ -56,7 +60,12 @@ class Watch:
 
     @torch.no_grad()
     def look(self, samples: Tensor) -> dict[str, float]:
-        """Measure uint8 [N, C, S, S]: KID (1801.01401) as the mean of the three scales, its error, and each scale."""
+        """Measure uint8 [N, C, S, S], N >= 8, in features of three scales.
+
+        kid: the mean over the scales (1801.01401), its error, and each scale; coverage: share of the held-out pictures
+        that have a sample near (2002.09797, eq. 4), likewise; diversity: effective rank of the samples beside that of
+        the held-out pictures; repeated: share of the samples that are nearly another one, by the coarse scale.
+        """
         train, held_out = self.sources
         if self._real is None:
             self._whitening = {name: Whitening(values) for name, values in self._features(train).items()}
@@ -67,7 +76,19 @@ class Watch:
             found[f"kid_{level}"], error = kid(self._real[level], fake[level])
             errors.append(error)
         mean = sum(found.values()) / len(LEVELS)
-        return {"kid": mean, "kid_error": sum(errors) / len(errors), **found}
+        return {"kid": mean, "kid_error": sum(errors) / len(errors), **found, **self._variety(fake)}
+
+    def _variety(self, fake: dict[str, Tensor]) -> dict[str, float]:
+        assert self._real is not None
+        real, coarse = self._real, LEVELS[-1]
+        covered = [manifold(real[level], fake[level]).coverage for level in LEVELS]
+        ranks = [effective_rank(fake[level]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS]
+        near = float(radii(real[coarse], 1).median()) * NEARLY
+        return {
+            "coverage": sum(covered) / len(covered),
+            "diversity": sum(ranks) / len(ranks),
+            "repeated": min(1.0, 2 * duplicates(fake[coarse], near) / len(fake[coarse])),
+        }
 
     def _white(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._whitening[name](values) for name, values in features.items()}

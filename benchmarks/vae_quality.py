@@ -107,7 +107,7 @@ def unfolded(run: Run, config: ModelConfig) -> VAE:
 
 def ratios(judge: Judge, model: Model, seed: int) -> Numbers:
     """FD(prior samples, held-out) / FD(reconstructions of posterior samples, held-out) by space, and both."""
-    reference, found = judge.reference, {}
+    reference = judge.reference
     lots = reference.lot(model.sample(judge.n, seed)), reference.lot(model.reconstruct(reference.floor.pictures, seed))
     distances = [
         {space: frechet(reference.held_out.features[space], lot.features[space]) for space in reference.spaces.names}

@@ -29,6 +29,13 @@ PRESETS = {
 }
 
 
+PURPOSES: dict[str, dict[str, str | float]] = {
+    "gan": {"likelihood": "squared", "beta": 1.0},
+    "reconstruction": {"likelihood": "gaussian", "beta": 1.0},
+}
+"""What a VAE is for, and the options that differ: a smooth decoder is the better start of a GAN."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What decides every tensor's shape: saved inside each published weights file.
@@ -132,7 +139,17 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
         word="auto",
         shown="the preset's",
     )
-    likelihood: str = option("squared", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
+    purpose: str = option(
+        "gan",
+        "A GAN's start, or faithful pictures: sets --likelihood and --beta where they are left out.",
+        choices=tuple(PURPOSES),
+    )
+    likelihood: str = option(
+        "squared",
+        "What the decoder's output means.",
+        choices="vaegan.losses.vae:LIKELIHOODS",
+        shown="squared; for reconstruction gaussian",
+    )
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
     free_bits: float = option(0.0, "Bits a latent axis may tell of a picture at no cost.", min=0, max=64)

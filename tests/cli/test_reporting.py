@@ -5,13 +5,14 @@ import pytest
 from rich.console import Console
 
 from vaegan.cli.reporting import PlainReporter, RichReporter, describe, duration
-from vaegan.events import Counted, Finished, Measured, Note, Progress, Started, Warned, Wrote
+from vaegan.events import Counted, Finished, Measured, Note, Progress, Started, Tabled, Warned, Wrote
 
 STORY = [
     Note("Using data/faces"),
     Counted("Preparing", 3, 9, "files"),
     Counted("Preparing", 9, 9, "files"),
     Warned("2 files skipped"),
+    Tabled(("latents", "PSNR", ""), [("8", "13.2", ""), ("16", "14.1", "<- taken")]),
     Started("vae", 0, 100, 32, 64.0),
     Progress(50, 100, 1600, 64.0, {"kl": 12.5}),
     Measured(50, 1600, {"held_out_psnr": 21.0}),
@@ -31,6 +32,7 @@ def test_plain_lines_tell_the_story(capsys):
     for words in (
         "Preparing: 9/9 files",
         "warning: 2 files skipped",
+        "latents  PSNR\n8        13.2\n16       14.1  <- taken\n",
         "Training the VAE: 100 steps, 3,200 pictures, about 50 seconds (64 pictures/s)",
         "step 100/100  64 pictures/s, 0 seconds left  kl 10",
         "held out psnr 21",
@@ -48,7 +50,7 @@ def test_the_terminal_shows_speed_time_left_and_losses():
         reporter(event)
     reporter.close()
     shown = screen.getvalue()
-    for words in ("Preparing", "64 pictures/s", "kl 10", "VAE", "warning: 2 files skipped", "100/100"):
+    for words in ("Preparing", "64 pictures/s", "kl 10", "VAE", "<- taken", "warning: 2 files skipped", "100/100"):
         assert words in shown
 
 

@@ -1,6 +1,7 @@
 """A resumed run is the same run, to the bit."""
 
 import itertools
+import json
 import shutil
 
 import pytest
@@ -102,6 +103,28 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
     runs = [train(tmp_path / str(seed), steps=2, seed=seed) for seed in (0, 0, 1)]
     weights = [(run / "model.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1] != weights[2]
+
+
+def options_of(run):
+    return json.loads((run / "config.json").read_text())["options"]
+
+
+def test_a_purpose_sets_what_is_left_out(prepared, tmp_path):
+    few = {**VAE, "steps": 2, "evaluate_every": 0}
+    gan = train_vae(prepared, tmp_path / "gan", **few)
+    faithful = train_vae(prepared, tmp_path / "faithful", purpose="reconstruction", **few)
+    said = [options_of(run) for run in (gan, faithful)]
+    assert [(one["purpose"], one["likelihood"]) for one in said] == [("gan", "squared"), ("reconstruction", "gaussian")]
+    own = train_vae(prepared, tmp_path / "own", purpose="reconstruction", likelihood="laplace", **few)
+    assert options_of(own)["likelihood"] == "laplace"
+    train_vae(prepared, faithful, steps=3, purpose="reconstruction")
+    assert options_of(faithful)["likelihood"] == "gaussian"
+    with pytest.raises(VaeganError, match=r"--purpose gan contradicts .* started with --purpose reconstruction"):
+        train_vae(prepared, faithful, purpose="gan")
+    again = train_vae(prepared, tmp_path / "again", config=gan / "config.json", purpose="reconstruction")
+    assert options_of(again)["likelihood"] == "gaussian"
+    as_it_was = train_vae(prepared, tmp_path / "as", config=faithful / "config.json")
+    assert options_of(as_it_was)["likelihood"] == "gaussian"
 
 
 def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):

@@ -14,7 +14,7 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
 from vaegan.run import Run
-from vaegan.settings import PRESETS, GANSettings, ModelConfig, VAESettings
+from vaegan.settings import PRESETS, PURPOSES, GANSettings, ModelConfig, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.machine import Place, choose_place
 
@@ -83,7 +83,8 @@ def _base(path: Path | None, kind: str) -> dict[str, Any]:
 
 def _begin(wish: Wish, emit: Emit, world: World) -> Job:
     wish.run.refuse_foreign(wish.force)
-    settings: Settings = build(wish.settings_class, _base(wish.config, wish.kind), wish.given)
+    purpose = PURPOSES.get(str(wish.given.get("purpose")), {})
+    settings: Settings = build(wish.settings_class, _base(wish.config, wish.kind), purpose, wish.given)
     vae = _read_vae(wish.from_vae) if wish.from_vae is not None else None
     data = _find_data(wish.data, vae, emit)
     place = choose_place(world.device(settings.device), settings.precision)

@@ -1,0 +1,56 @@
+"""Parameters and training speed of every preset, VAE and GAN: the numbers in the README's table of sizes.
+
+python -m benchmarks.presets [--size 64] [--seconds 20] [--presets tiny small ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+
+import torch
+
+from vaegan.data.batches import Batches
+from vaegan.settings import PRESETS, GANSettings, ModelConfig, VAESettings
+from vaegan.training.distributed import World
+from vaegan.training.gan import GANTrainer
+from vaegan.training.length import measure_speed
+from vaegan.training.machine import choose_place
+from vaegan.training.vae import VAETrainer
+
+PICTURES = 4096
+
+
+def millions(model: torch.nn.Module) -> str:
+    """Parameters of a network."""
+    return f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f} M"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of timing, per network")
+    parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS))
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    place = choose_place(options.device, "auto")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {place.device}, {place.precision}")
+    pictures = torch.randint(0, 256, (PICTURES, 3, options.size, options.size), dtype=torch.uint8)
+    print(f"{'':8s}{'VAE':>10s}{'pictures/s':>12s}{'G':>10s}{'D':>10s}{'pictures/s':>12s}")
+    for preset in options.presets:
+        row = PRESETS[preset]
+        config = ModelConfig(options.size, 3, row.latent_dim, row.width)
+        vae = VAETrainer(config, VAESettings(), place, pictures, pictures[:8])
+        gan = GANTrainer(config, GANSettings(head_start=0), place)
+        speeds = []
+        for trainer in (vae, gan):
+            batch = trainer.settings.batch_size
+            batches = Batches(pictures, batch, 0, place.device)
+            speeds.append(f"{batch / measure_speed(trainer, batches, options.seconds, World()).step:.0f}")
+        networks = [millions(model) for model in (vae.vae, gan.generator, gan.discriminator)]
+        print(f"{preset:8s}{networks[0]:>10s}{speeds[0]:>12s}{networks[1]:>10s}{networks[2]:>10s}{speeds[1]:>12s}")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ FLOORS = {
     "run": 3.1,
     "training": 4,
     "generation": 5,
-    **dict.fromkeys(("output", "inspection", "evaluation"), 6),
+    **dict.fromkeys(("output", "inspection", "evaluation", "export"), 6),
     "inversion": 5.5,
     "reconstruction": 6.5,
     "walking": 6.6,

@@ -19,6 +19,7 @@ FLOORS = {
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),
     "checkpoint": 3,
     "run": 3.1,
+    "timelapse": 3.2,
     "training": 4,
     "generation": 5,
     **dict.fromkeys(("output", "inspection", "evaluation", "export"), 6),

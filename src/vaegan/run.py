@@ -170,6 +170,11 @@ class Run:
         """Where the preview of `step` goes."""
         return self.path / "previews" / f"{step_name(step)}.png"
 
+    def previews(self) -> dict[Path, int]:
+        """Previews and their steps, oldest first."""
+        steps = {path: step_named(path.with_suffix("")) for path in (self.path / "previews").glob("step-*.png")}
+        return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
+
     def checkpoints(self) -> list[Path]:
         """Checkpoint directories, oldest first."""
         found = (self.path / "checkpoints").glob("step-*")

@@ -232,13 +232,24 @@ class AnimationSettings:
         choices=("gif", "webp", "mp4"),
         shown="as --out ends, else gif",
     )
-    fps: float = option(16.0, "Frames per second of the animation; a GIF shows 50 at most.", min=1, max=120)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelapseSettings(AnimationSettings):
+    """Options of timelapse."""
+
+    fps: float | None = option(None, "Previews per second.", min=0.5, max=60, shown="what plays for 6 seconds, 1 to 16")
+    frames: int = option(240, "At most so many previews, evenly chosen.", min=2, max=10_000)
+    hold: float = option(2.0, "Seconds that the last preview stays.", min=0, max=60)
+    captions: bool = option(True, "Write the step above every preview.")
+    scale: int = option(1, "Enlargement, a whole number.", min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateSettings(AnimationSettings):
     """Options of interpolate."""
 
+    fps: float = option(16.0, "Frames per second of the animation; a GIF shows 50 at most.", min=1, max=120)
     frames: int = option(32, "Pictures from one face to the next.", min=2, max=10_000)
     path: str | None = option(
         None,

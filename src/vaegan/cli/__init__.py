@@ -23,6 +23,7 @@ from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
 from vaegan.cli.reconstruct import reconstruct
 from vaegan.cli.sample import sample
+from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
 from vaegan.errors import Abandoned, Interrupted, VaeganError, reason
@@ -30,7 +31,7 @@ from vaegan.version import __version__
 
 COMMANDS = (
     *(demo, preprocess, train_vae, train_gan, sample, interpolate, reconstruct, encode, decode),
-    *(evaluate, compare, export, info),
+    *(evaluate, compare, export, timelapse, info),
 )
 
 app = typer.Typer(

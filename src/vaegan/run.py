@@ -34,7 +34,8 @@ FORMAT_VERSION = 1
 MAX_LINE = 2**16
 BEST = "best.safetensors"
 TRAINING = "training.safetensors"
-OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, "report.html")
+TENSORBOARD = "tensorboard"
+OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, "report.html", TENSORBOARD)
 
 
 def step_name(step: int) -> str:

@@ -77,7 +77,7 @@ class Length:
 
 @dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """How often to look and to save."""
+    """How often to look and to save, and where else to log."""
 
     checkpoint_every: int | None = option(
         None, "Steps between checkpoints.", min=1, count=True, fixed=False, shown="a tenth of the run"
@@ -95,6 +95,9 @@ class Cadence:
     )
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", min=1, fixed=False)
     keep: int = option(3, "Newest checkpoints to keep.", min=1, fixed=False)
+    tensorboard: bool = option(
+        False, "Also log to RUN/tensorboard, for TensorBoard; needs vaegan[tensorboard].", fixed=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

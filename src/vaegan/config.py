@@ -26,7 +26,8 @@ class Option:
 
     `choices` is a tuple of names, or "module:NAME", a registry read when it is needed; `fixed` options decide
     what a run is and cannot change when it is resumed; `count` options also take "300k" and "1.5M"; `shown`
-    is what help says of a default that is worked out later.
+    is what help says of a default that is worked out later; `word` is one that may stand for a number, which whoever
+    takes it replaces before the options are built.
     """
 
     help: str
@@ -37,6 +38,7 @@ class Option:
     fixed: bool = True
     count: bool = False
     shown: str | None = None
+    word: str | None = None
 
     def names(self) -> tuple[str, ...] | None:
         """Return the allowed names, or None where any value of the type will do."""
@@ -103,7 +105,11 @@ def _expected(field: OptionField) -> str:
         limits.append(f"above {field.option.above:g}")
     if field.option.max is not None:
         limits.append(f"at most {field.option.max:g}")
-    return words + (f", {' and '.join(limits)}" if limits else "")
+    return (
+        words
+        + (f", {' and '.join(limits)}" if limits else "")
+        + (f", or {field.option.word}" if field.option.word else "")
+    )
 
 
 def _convert(field: OptionField, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,14 @@ class Counted:
     unit: str = "pictures"
     rate: float = 0.0
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """Numbers that are read beside each other: a head, and rows of as many cells."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Finished:
     images: int = 0
 
 
-Event = Note | Warned | Counted | Started | Progress | Measured | Skipped | Wrote | Finished
+Event = Note | Warned | Counted | Tabled | Started | Progress | Measured | Skipped | Wrote | Finished
 Emit = Callable[[Event], None]
 
 

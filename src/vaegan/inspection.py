@@ -12,6 +12,7 @@ from vaegan.run import Run, metrics_of
 from vaegan.training.diagnosis import latents, quality, warnings
 
 MAX_NAMES = 100
+MAX_BETA = 1e12
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -73,6 +74,9 @@ def _run(run: Run) -> dict[str, Any]:
     }
     if config["kind"] == "vae":
         del facts["started from"]
+    probed = config.get("probed")
+    if isinstance(probed, dict):
+        facts["latent size"] = shown(probed.get("why"), 300)
     newest = _newest_metrics(run)
     if config["kind"] == "vae":
         facts |= _diagnosis(newest, options, model, step * batch)
@@ -101,7 +105,7 @@ def _diagnosis(
 ) -> dict[str, str]:
     """How good a VAE's latent space is, and what is wrong with it; empty where nothing was measured."""
     beta, latent_dim = options.get("beta"), model.get("latent_dim")
-    if not isinstance(beta, (int, float)) or not isinstance(latent_dim, int):
+    if not isinstance(beta, (int, float)) or not isinstance(latent_dim, int) or not 0 <= beta <= MAX_BETA:
         return {}
     said = {
         "held-out pictures": quality(numbers),

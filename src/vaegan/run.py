@@ -35,7 +35,11 @@ MAX_LINE = 2**16
 BEST = "best.safetensors"
 TRAINING = "training.safetensors"
 TENSORBOARD = "tensorboard"
-OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, "report.html", TENSORBOARD)
+LATENT_SIZES = "latent-sizes.svg"
+OURS = (
+    *("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST),
+    *(LATENT_SIZES, "report.html", TENSORBOARD),
+)
 
 
 def step_name(step: int) -> str:

@@ -126,6 +126,15 @@ class Training:
 class VAESettings(Machine, Cadence, Length, Network, Training):
     """Options of train-vae."""
 
+    latent_dim: int | None = option(
+        None,
+        "Length of the latent vector; auto tries several on a tenth of the run.",
+        min=1,
+        max=4096,
+        count=True,
+        word="auto",
+        shown="the preset's",
+    )
     likelihood: str = option("squared", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
-from vaegan.losses.vae import LIKELIHOODS, bernoulli, gaussian, kl_per_axis, laplace, squared
+from vaegan.losses.vae import LIKELIHOODS, _pyramid_errors, bernoulli, gaussian, kl_per_axis, laplace, pyramid, squared
 
 REAL = torch.tensor([[[[1.0, -1.0]]], [[[0.5, 0.0]]]])
 MADE = torch.tensor([[[[0.0, -0.5]]], [[[0.5, 0.25]]]])
@@ -35,6 +35,18 @@ def test_gaussian_is_the_normal_of_the_best_variance():
     for other in (0.7, 1.4):
         worse = -Normal(MADE, math.sqrt(best) * other).log_prob(REAL).flatten(1).sum(1)
         assert worse.mean() > gaussian(REAL, MADE).mean()
+
+
+def test_pyramid_is_a_density_of_the_best_scale():
+    """Of pictures whose differences are all k times as large, -log p is D log k more, as of any density."""
+    generator = torch.Generator().manual_seed(0)
+    real, difference = (torch.rand(6, 1, 32, 32, generator=generator) - 0.5 for _ in range(2))
+    near, far = (pyramid(real, real + size * difference).mean() for size in (0.1, 0.4))
+    assert float(far - near) == pytest.approx(1024 * math.log(4), rel=1e-5)
+    mean = _pyramid_errors(real, real + difference).mean()
+    assert pyramid(real, real + difference, mean).mean() == pyramid(real, real + difference).mean()
+    for other in (0.7, 1.4):
+        assert pyramid(real, real + difference, mean * other).mean() > pyramid(real, real + difference).mean()
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from vaegan.metrics.pyramid import _up, laplacian_pyramid, pyramid_distances, sliced_wasserstein
+from vaegan.metrics.pyramid import LEVELS, pyramid_distances, sliced_wasserstein
+from vaegan.pyramid import laplacian_pyramid, up
 
 
 def pictures(n=64, seed=0, size=32):
@@ -14,13 +15,13 @@ def pictures(n=64, seed=0, size=32):
 
 def test_the_levels_add_up_to_the_picture():
     original = pictures(2)
-    fine, middle, coarse = laplacian_pyramid(original)
+    fine, middle, coarse = laplacian_pyramid(original, LEVELS)
     assert [level.shape[-1] for level in (fine, middle, coarse)] == [32, 16, 8]
-    torch.testing.assert_close(fine + _up(middle + _up(coarse)), original)
+    torch.testing.assert_close(fine + up(middle + up(coarse)), original)
 
 
 def test_a_flat_picture_has_no_details():
-    fine, middle, coarse = laplacian_pyramid(torch.full((1, 3, 32, 32), 0.5))
+    fine, middle, coarse = laplacian_pyramid(torch.full((1, 3, 32, 32), 0.5), LEVELS)
     assert fine.abs().max() < 1e-6 and middle.abs().max() < 1e-6
     torch.testing.assert_close(coarse, torch.full((1, 3, 8, 8), 0.5))
 

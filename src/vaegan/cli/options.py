@@ -52,6 +52,8 @@ def _parameter(field: OptionField) -> inspect.Parameter:
         names = [field.flag]
     allowed = field.option.names()
     metavar = "|".join(allowed) if allowed else ("COUNT" if field.option.count else None)
+    if field.option.word:
+        metavar = f"COUNT|{field.option.word}"
     declared = typer.Option(
         *names,
         help=field.option.help,

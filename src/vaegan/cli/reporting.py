@@ -21,6 +21,7 @@ from vaegan.events import (
     Progress,
     Skipped,
     Started,
+    Tabled,
     Warned,
     Wrote,
     ignore,
@@ -99,6 +100,8 @@ class PlainReporter:
         """Print to stderr."""
         line = describe(event)
         now = time.monotonic()
+        if isinstance(event, Tabled):
+            line = "\n".join(aligned(event.head, event.rows))
         if isinstance(event, Counted) and (event.done == event.total or now - self.told > PLAIN_SECONDS):
             line, self.told = counted(event), now
         elif isinstance(event, Progress) and event.metrics and (event.ended or now - self.told > PLAIN_SECONDS):
@@ -141,6 +144,8 @@ class RichReporter:
         if isinstance(event, Progress):
             self._move(event.step, f"{event.rate:.0f} pictures/s", losses(event.metrics) if event.metrics else None)
             return
+        if isinstance(event, Tabled):
+            self._table(event)
         line = describe(event)
         if line is not None:
             style = (
@@ -151,6 +156,16 @@ class RichReporter:
             self._start(event.label.upper(), event.total, event.step)
         if isinstance(event, Finished):
             self.close()
+
+    def _table(self, event: Tabled) -> None:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for name in event.head:
+            table.add_column(name, justify="right" if name else "left")
+        for row in event.rows:
+            table.add_row(*row)
+        self.console.print(table, markup=False, highlight=False)
 
     def _start(self, label: str, total: int, done: int) -> None:
         self.close()
@@ -188,12 +203,18 @@ def reporting(quiet: bool) -> Iterator[Emit]:
         yield PlainReporter()
 
 
-def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout: names to the left, numbers to the right."""
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table: names to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for name, *cells in (head, *rows):
         numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-        print("  ".join([f"{name:<{widths[0]}}", *numbers]).rstrip())
+        yield "  ".join([f"{name:<{widths[0]}}", *numbers]).rstrip()
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout."""
+    for line in aligned(head, rows):
+        print(line)
 
 
 def results(paths: Mapping[str, Path | str], as_json: bool, **more: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vaegan.pyramid import laplacian_pyramid
 
 PATCH = 7
 LEVELS = 3
@@ -28,28 +29,6 @@ class LevelDistance:
     sliced: float
     mean: float
     deviation: float
-
-
-def _blur(pictures: Tensor) -> Tensor:
-    row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    kernel = (row[:, None] * row).expand(pictures.shape[1], 1, 5, 5).to(pictures)
-    return F.conv2d(F.pad(pictures, (2, 2, 2, 2), mode="reflect"), kernel, groups=pictures.shape[1])
-
-
-def _up(pictures: Tensor) -> Tensor:
-    spread = pictures.new_zeros(*pictures.shape[:2], 2 * pictures.shape[2], 2 * pictures.shape[3])
-    spread[:, :, ::2, ::2] = pictures
-    return _blur(spread) * 4
-
-
-def laplacian_pyramid(pictures: Tensor, levels: int = LEVELS) -> list[Tensor]:
-    """Float [N, C, S, S] -> details at S, S/2, ... and what is left at the coarsest; their sum gives the pictures."""
-    pyramid = []
-    for _ in range(levels - 1):
-        smaller = _blur(pictures)[:, :, ::2, ::2]
-        pyramid.append(pictures - _up(smaller))
-        pictures = smaller
-    return [*pyramid, pictures]
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, directions: int = DIRECTIONS, seed: int = 0) -> float:
@@ -92,7 +71,7 @@ def pyramid_distances(
     published measure takes 128 patches of each of 16,384 pictures, this one `patches` of each set.
     """
     found = []
-    for a, b in zip(laplacian_pyramid(real), laplacian_pyramid(fake), strict=True):
+    for a, b in zip(laplacian_pyramid(real, LEVELS), laplacian_pyramid(fake, LEVELS), strict=True):
         channels, side = a.shape[1], a.shape[-1]
         from_a, from_b = _patches(a, seed, patches), _patches(b, seed + 1, patches)
         sliced = sliced_wasserstein(_normalised(from_a, channels), _normalised(from_b, channels), directions, seed)

@@ -23,7 +23,10 @@ Settings = VAESettings | GANSettings
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for: options that were given, and paths. `kind` is "vae" or "gan"."""
+    """What the user asked for: options that were given, and paths. `kind` is "vae" or "gan".
+
+    probe: whether the length of the latents is to be found by trying several.
+    """
 
     kind: str
     run: Run
@@ -32,6 +35,7 @@ class Wish:
     from_vae: Path | None
     config: Path | None
     force: bool
+    probe: bool = False
 
     @property
     def settings_class(self) -> type[VAESettings] | type[GANSettings]:
@@ -41,7 +45,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything decided. `saved` is the config.json of a run that is resumed."""
+    """Everything decided. `saved` is the config.json of a run that is resumed; `probed` what was found by trying."""
 
     wish: Wish
     settings: Settings
@@ -50,6 +54,7 @@ class Job:
     place: Place
     saved: Mapping[str, Any] | None
     from_vae: Weights | None = None
+    probed: Mapping[str, Any] | None = None
 
     @property
     def run(self) -> Run:
@@ -87,7 +92,7 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
     else:
         preset = settings.preset or ("base" if place.device.type == "cuda" else "small")
         row = PRESETS[preset]
-        latent_dim = settings.latent_dim or row.latent_dim
+        latent_dim = row.latent_dim if wish.probe else settings.latent_dim or row.latent_dim
         settings = replace(settings, preset=preset, latent_dim=latent_dim)
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
@@ -163,6 +168,11 @@ def _resume(wish: Wish, world: World) -> Job:
         raise UsageError(
             f"{flag} {asked[name]} contradicts {run.path}, which was started with {flag}"
             f" {getattr(was, name)}: leave it out to go on, or choose another --run"
+        )
+    if wish.probe and not saved.get("probed"):
+        raise UsageError(
+            f"--latent-dim auto contradicts {run.path}, which was started with --latent-dim {model.latent_dim}: leave"
+            " it out to go on, or choose another --run"
         )
     _refuse_other_vae(wish, saved)
     data = open_set(wish.data or Path(str(saved["data"].get("path", ""))))

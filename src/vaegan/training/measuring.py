@@ -106,6 +106,7 @@ def measure_vae(
     variances = moments.covariance.diagonal()
     return found | {
         "train_psnr": known.mean("psnr"),
+        "train_kl": float(axes.sum()),
         "active_units": float(active_units(known["means"])),
         "kl_axis_smallest": float(axes.min()),
         "kl_axis_median": float(axes.median()),

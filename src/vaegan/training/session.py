@@ -27,6 +27,7 @@ from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.probing import draw, try_latents
 from vaegan.training.shares import Shares
 from vaegan.training.tensorboard import logging_too
 from vaegan.training.vae import VAETrainer
@@ -84,8 +85,11 @@ def _train(
 ) -> Path:
     began = time.perf_counter()
     given = {name: value for name, value in options.items() if value is not None}
+    probe = kind == "vae" and given.get("latent_dim") == "auto"
+    if probe:
+        del given["latent_dim"]
     only_one(given, ("steps", "images", "minutes"))
-    wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force)
+    wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force, probe)
     with joined() as world:
         stop = Stop(patient=world.size > 1)
         emit = on_event if world.leads else ignore
@@ -119,6 +123,8 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
     if checkpoint is None and job.saved is not None:
         begun = job
         job = world.together(lambda: replace(begun, from_vae=vae_of_resumed(begun)))
+    if job.wish.probe and job.saved is None:
+        job = try_latents(job, emit, stop, Shares(world, job.settings.batch_size, emit))
     shares = Shares(world, job.settings.batch_size, emit)
     trainer, batches, watch = world.together(lambda: _assemble(job, shares, emit))
     session = Session(trainer, batches, run, NO_PLAN, emit, world, watch)
@@ -130,6 +136,8 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
     def note() -> None:
         run.cut_metrics(start if checkpoint is not None else -1)
         run.write_config(_config(job, session.plan, rate))
+        if job.probed:
+            draw(job.probed, job.model.latent_dim, run)
 
     world.lead(note)
     emit(Started(trainer.kind, start, session.plan.total, batches.batch_size, rate))
@@ -230,6 +238,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
         "options": asdict(job.settings),
         "data": data,
         "from_vae": source,
+        "probed": job.probed or (job.saved or {}).get("probed"),
         "plan": {
             "total": plan.total,
             "checkpoint_every": plan.checkpoint_every,

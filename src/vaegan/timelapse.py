@@ -116,7 +116,6 @@ def write_timelapse(run: Run, settings: TimelapseSettings, out: Path, force: boo
     place = base.with_name(base.name + ending)
     if place.is_dir():
         raise VaeganError(f"--out {place} is a directory: name a file")
-    refuse_foreign([place], force)
     batch = int(run.config()["options"].get("batch_size", 0))
     previews, steps = _usable(run, emit), run.previews()
     chosen = [previews[place] for place in evenly(len(previews), settings.frames)]
@@ -128,6 +127,7 @@ def write_timelapse(run: Run, settings: TimelapseSettings, out: Path, force: boo
     width, height = _whole(chosen[-1], run)
     band = BAND if settings.captions else 0
     check_animation(place, len(sheets), width * settings.scale, (height + band) * settings.scale, fps)
+    refuse_foreign([place], force)
     save_animation(sheets, place, fps, f"{len(chosen)} previews of {run.path}")
     emit(Wrote("timelapse", place))
     return place, len(chosen)

@@ -30,10 +30,12 @@ def comment_of(path: Path) -> str:
     """The comment that a video file carries; empty where it has none, is no video, or PyAV is not there."""
     try:
         import av
-
+    except ImportError:
+        return ""
+    try:
         with av.open(str(path)) as container:
             return str(container.metadata.get("comment", ""))
-    except (ImportError, OSError, ValueError):  # PyAV's errors are kinds of both
+    except (av.error.FFmpegError, OSError, ValueError):
         return ""
 
 

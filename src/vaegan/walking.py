@@ -126,9 +126,9 @@ def check_walk(model: Model, keys: int, settings: InterpolateSettings, out: Path
         raise UsageError(f"{count} frames of {config.size}x{config.size} pixels are too many: lower --frames")
     for path in (strip, animation):
         refuse_directory(path)
-    refuse_foreign([strip, animation], force)
     side, shown = config.size * settings.scale, 2 * count if settings.back and not settings.loop else count
     check_animation(animation, shown, side, side, settings.fps)
+    refuse_foreign([strip, animation], force)
     return Walk(strip, animation)
 
 

@@ -74,7 +74,7 @@ class _Log:
 
         place = inside(self.run.path / TENSORBOARD, self.run.path)
         try:
-            self.writer = SummaryWriter(str(place), purge_step=step + 1 if step else None)
+            self.writer = SummaryWriter(str(place), purge_step=step + 1 if step else 0)
         except OSError as error:
             raise VaeganError(f"cannot write {place}: {reason(error)}") from error
         self.step = step

@@ -35,8 +35,12 @@ MAX_LINE = 2**16
 ALARM, WORDS = "alarm", "words"
 BEST = "best.safetensors"
 TRAINING = "training.safetensors"
+TENSORBOARD = "tensorboard"
 LATENT_SIZES = "latent-sizes.svg"
-OURS = ("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST, LATENT_SIZES, "report.html")
+OURS = (
+    *("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST),
+    *(LATENT_SIZES, "report.html", TENSORBOARD),
+)
 
 
 def step_name(step: int) -> str:
@@ -171,6 +175,11 @@ class Run:
     def preview(self, step: int) -> Path:
         """Where the preview of `step` goes."""
         return self.path / "previews" / f"{step_name(step)}.png"
+
+    def previews(self) -> dict[Path, int]:
+        """Previews and their steps, oldest first."""
+        steps = {path: step_named(path.with_suffix("")) for path in (self.path / "previews").glob("step-*.png")}
+        return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint directories, oldest first."""

@@ -84,7 +84,7 @@ class Length:
 
 @dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """How often to look and to save."""
+    """How often to look and to save, and where else to log."""
 
     checkpoint_every: int | None = option(
         None, "Steps between checkpoints.", min=1, count=True, fixed=False, shown="a tenth of the run"
@@ -102,6 +102,9 @@ class Cadence:
     )
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", min=1, fixed=False)
     keep: int = option(3, "Newest checkpoints to keep.", min=1, fixed=False)
+    tensorboard: bool = option(
+        False, "Also log to RUN/tensorboard, for TensorBoard; needs vaegan[tensorboard].", fixed=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,14 +256,60 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateSettings:
+class AnimationSettings:
+    """Options of whatever writes an animation."""
+
+    format: str | None = option(
+        None,
+        "The animation's format; mp4 needs vaegan[video].",
+        choices=("gif", "webp", "mp4"),
+        shown="as --out ends, else gif",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelapseSettings(AnimationSettings):
+    """Options of timelapse."""
+
+    fps: float | None = option(None, "Previews per second.", min=0.5, max=60, shown="what plays for 6 seconds, 1 to 16")
+    frames: int = option(240, "At most so many previews, evenly chosen.", min=2, max=10_000)
+    hold: float = option(2.0, "Seconds that the last preview stays.", min=0, max=60)
+    captions: bool = option(True, "Write the step above every preview.")
+    scale: int = option(1, "Enlargement, a whole number.", min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateSettings(AnimationSettings):
     """Options of interpolate."""
 
-    frames: int = option(32, "Pictures from one seed to the next.", min=2, max=10_000)
-    method: str = option("spherical", "Path between two latents.", choices=("spherical", "linear"))
-    fps: float = option(16.0, "Frames per second of the animation.", min=1, max=50)
+    fps: float = option(16.0, "Frames per second of the animation; a GIF shows 50 at most.", min=1, max=120)
+    frames: int = option(32, "Pictures from one face to the next.", min=2, max=10_000)
+    path: str | None = option(
+        None,
+        "Path between two latents: great arc or straight line.",
+        choices=("slerp", "lerp"),
+        shown="slerp; lerp where the prior is uniform",
+    )
+    method: str | None = option(None, "The same by longer names.", choices=("spherical", "linear"), shown="-")
+    easing: str = option(
+        "linear", "Keep one speed (linear), or slow down at every face (smooth).", choices=("linear", "smooth")
+    )
+    loop: bool = option(False, "Walk on from the last face to the first.")
+    back: bool = option(True, "Without --loop: play the way back too, so that the animation does not jump.")
     scale: int = option(4, "Enlargement of the animation, a whole number.", min=1, max=16)
-    truncation: float = option(1.0, "Below 1 pulls latents to the average face.", min=0, max=2)
+    truncation: float = option(1.0, "With seeds: below 1 pulls latents to the average face.", min=0, max=2)
+    optimize: int = option(
+        0,
+        "With pictures: steps that move each latent to where it decodes closest to its picture.",
+        min=0,
+        max=100_000,
+        count=True,
+    )
+
+    @property
+    def chosen_path(self) -> str | None:
+        """What --path or --method says: slerp, lerp, or nothing."""
+        return self.path or {"spherical": "slerp", "linear": "lerp"}.get(self.method or "")
 
 
 @dataclass(frozen=True, kw_only=True)

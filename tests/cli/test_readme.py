@@ -24,7 +24,7 @@ def test_every_option_in_the_readme_exists():
 
     flags = {"--help", "--version"}
     for command in COMMANDS:
-        for parameter in inspect.signature(command).parameters.values():
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
             for declared in getattr(parameter.annotation, "__metadata__", ()):
                 names = [declared.default, *(declared.param_decls or ())] if hasattr(declared, "param_decls") else []
                 flags |= {part for name in names if isinstance(name, str) for part in name.split("/")}

@@ -29,6 +29,7 @@ from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session, Trainer
 from vaegan.training.probing import draw, try_latents
 from vaegan.training.shares import Shares
+from vaegan.training.tensorboard import logging_too
 from vaegan.training.vae import VAETrainer
 from vaegan.training.watch import Watch
 from vaegan.version import __version__
@@ -98,6 +99,7 @@ def _train(
             job = replace(job, place=replace(job.place, precision=precision))
             with contextlib.ExitStack() as stack:
                 world.lead(lambda: stack.enter_context(locked(wish.run.path, emit)))
+                emit = stack.enter_context(logging_too(emit, wish.run, job.settings.tensorboard))
                 _execute(job, emit, stop, began, world)
     return wish.run.path
 

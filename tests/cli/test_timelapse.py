@@ -1,0 +1,121 @@
+"""vaegan timelapse: a training's previews as an animation."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_pipeline import failing, run
+
+from vaegan.images import from_pil, save_png
+from vaegan.run import Run
+from vaegan.timelapse import BAND, evenly
+
+
+def shown(path):
+    """Frames of an animation, uint8 [N, 3, H, W]."""
+    with Image.open(path) as picture:
+        frames = []
+        for place in range(picture.n_frames):
+            picture.seek(place)
+            frames.append(from_pil(picture.convert("RGB")))
+    return torch.stack(frames)
+
+
+@pytest.fixture
+def many(copy, vae_run):
+    """A run with twelve previews of growing brightness, 10 steps apart."""
+    place = Run(copy(vae_run))
+    for path in place.previews():
+        path.unlink()
+    for step in range(0, 120, 10):
+        save_png(torch.full((3, 24, 40), step * 2, dtype=torch.uint8), place.preview(step))
+    return place
+
+
+def test_a_training_as_it_went(capsys, here, vae_run):
+    previews = Run(vae_run).previews()
+    assert list(previews.values()) == sorted(previews.values()) and len(previews) >= 2
+    status, out, err = run(capsys, "timelapse", vae_run)
+    assert (status, out) == (0, "samples/vae-timelapse.gif\n") and "Wrote samples/vae-timelapse.gif" in err
+    frames = shown("samples/vae-timelapse.gif")
+    first, last = (from_pil(Image.open(path)).float() for path in (min(previews), max(previews)))
+    assert frames.shape == (len(previews), 3, first.shape[1] + BAND, first.shape[2])
+    for frame, picture, other in ((frames[0], first, last), (frames[-1], last, first)):  # but for 256 colours
+        assert 3 * (frame[:, BAND:] - picture).abs().mean() < (frame[:, BAND:] - other).abs().mean()
+    assert (frames[0, :, :BAND] != frames[-1, :, :BAND]).any(), "captions name the steps"
+    assert run(capsys, "timelapse", vae_run, "-q")[0] == 0, "what is ours may be replaced"
+
+
+def test_by_default_the_newest_run(capsys, here, vae_run):
+    Path("runs").mkdir()
+    Path("runs/vae").symlink_to(vae_run)
+    status, out, err = run(capsys, "timelapse", "--format", "webp")
+    assert (status, out) == (0, "samples/vae-timelapse.webp\n") and "Using runs/vae" in err
+
+
+def test_few_frames_are_chosen_evenly_and_the_last_is_held(capsys, here, many):
+    command = ["timelapse", many.path, "--no-captions", "--scale", "2", "--frames", "4", "--fps", "4", "--hold", "1"]
+    status, out, _ = run(capsys, *command, "-o", "few.webp", "--json")
+    assert status == 0 and json.loads(out) == {"timelapse": "few.webp", "previews": 4}
+    with Image.open("few.webp") as picture:
+        times = []
+        for place in range(picture.n_frames):
+            picture.seek(place)
+            picture.load()
+            times.append(picture.info["duration"])
+        assert picture.size == (80, 48) and sum(times) == 2000
+    levels = shown("few.webp").float().mean((1, 2, 3)).tolist()
+    assert levels[:4] == pytest.approx([0, 80, 140, 220], abs=3) and set(map(round, levels[3:])) == {round(levels[3])}
+
+
+def test_an_mp4_of_any_size(capsys, here, many):
+    av = pytest.importorskip("av")
+    for path in many.previews():
+        with Image.open(path) as picture:
+            odd = picture.resize((41, 25))
+        odd.save(path)
+    assert run(capsys, "timelapse", many.path, "--format", "mp4", "-o", "a", "-q")[:2] == (0, "a.mp4\n")
+    with av.open("a.mp4") as container:
+        frames = [frame.to_image() for frame in container.decode(container.streams.video[0])]
+    assert len(frames) == 12 + 2 * 2 and frames[0].size == (42, 46)
+
+
+def test_evenly():
+    assert evenly(3, 5) == [0, 1, 2]
+    assert evenly(12, 4) == [0, 4, 7, 11]
+    for count in (2, 7, 100):
+        for wanted in range(2, 20):
+            places = evenly(count, wanted)
+            assert places[0] == 0 and places[-1] == count - 1 and places == sorted(set(places))
+
+
+def test_what_is_damaged_is_told_and_left_out(capsys, here, many):
+    previews = list(many.previews())
+    previews[3].write_bytes(previews[3].read_bytes()[:60])
+    previews[4].write_bytes(b"no picture")
+    save_png(torch.zeros(3, 8, 8, dtype=torch.uint8), previews[5])
+    (previews[0].parent / "step-x.png").write_bytes(b"not of this run")
+    status, out, err = run(capsys, "timelapse", many.path, "--json")
+    assert status == 0 and json.loads(out)["previews"] == 9
+    for place, words in ((3, "is damaged"), (4, "is damaged"), (5, "is of another size than the last")):
+        assert f"warning: {previews[place]} {words}" in err
+
+
+def test_bad_input(capsys, here, many, prepared):
+    assert "is no run of vaegan" in failing(capsys, "timelapse", prepared)
+    assert "no trained run under runs/" in failing(capsys, "timelapse")
+    assert "--frames 1: expected a whole number, at least 2" in failing(
+        capsys, "timelapse", many.path, "--frames", "1", status=2
+    )
+    Path("mine.gif").write_bytes(b"another's")
+    assert "mine.gif exists and was not made by vaegan" in failing(capsys, "timelapse", many.path, "-o", "mine.gif")
+    assert "expected a name that ends in" in failing(capsys, "timelapse", many.path, "-o", "a.mov", status=2)
+    Path("a.gif").mkdir()
+    assert "is a directory" in failing(capsys, "timelapse", many.path, "-o", "a")
+    for path in list(many.previews())[1:]:
+        path.unlink()
+    line = failing(capsys, "timelapse", many.path)
+    assert "has 1 preview, a timelapse needs two or more: train on (--preview-every" in line
+    assert Path("mine.gif").read_bytes() == b"another's"

@@ -1,0 +1,101 @@
+"""What TensorBoard is told is what metrics.jsonl says, through interruptions too."""
+
+import json
+import sys
+
+import pytest
+import torch
+from pieces import interrupted_after, trainer_of
+
+from comparing import assert_same_run
+from vaegan.errors import VaeganError
+from vaegan.run import Run
+from vaegan.training.session import train_vae
+
+OFTEN = {"steps": 4, "checkpoint_every": 2, "preview_every": 2, "log_every": 1, "evaluate_every": 2}
+
+
+def logged(run):
+    """All that TensorBoard shows of a run: {tag: {step: value}}, and the steps of its pictures."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    scalars = {tag: {one.step: one.value for one in events.Scalars(tag)} for tag in tags["scalars"]}
+    return scalars, [one.step for one in events.Images("preview")]
+
+
+def measured(run):
+    """The same of metrics.jsonl, without speeds."""
+    found = {}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        said = json.loads(line)
+        group = "training" if "images_per_second" in said else "measured"
+        for name, value in said.items():
+            if name not in ("step", "images", "seconds", "images_per_second"):
+                found.setdefault(f"{group}/{name}", {})[said["step"]] = value
+    return found
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_it_shows_what_metrics_say_and_an_interrupted_run_goes_on(kind, prepared, vae_run, tmp_path):
+    pytest.importorskip("tensorboard")
+    train = trainer_of(kind, prepared, vae_run)
+    with interrupted_after(3):
+        train(tmp_path / "run", tensorboard=True, **OFTEN)
+    train(tmp_path / "run")  # the wish is remembered
+    scalars, pictures = logged(tmp_path / "run")
+    speeds = scalars.pop("training/images_per_second")
+    assert sorted(speeds) == [1, 2, 3, 4] and pictures == [0, 2, 4]
+    expected = measured(tmp_path / "run")
+    assert scalars.keys() == expected.keys() and "measured/kid" in scalars
+    for tag, values in expected.items():
+        assert scalars[tag] == pytest.approx(values, rel=1e-4), tag
+
+
+def test_what_a_kill_took_back_is_hidden(prepared, vae_run, tmp_path):
+    """A run that lost the steps after its checkpoint shows each step once, as it was taken in the end."""
+    pytest.importorskip("tensorboard")
+    train = trainer_of("vae", prepared, vae_run)
+    train(tmp_path / "run", tensorboard=True, **{**OFTEN, "keep": 2})
+    (newest,) = [path for path in Run(tmp_path / "run").checkpoints() if path.name == "step-0000004"]
+    (newest / "state.json").unlink()
+    train(tmp_path / "run")
+    scalars, pictures = logged(tmp_path / "run")
+    assert list(scalars["training/kl"]) == [1, 2, 3, 4] and pictures == [0, 2, 4]
+
+
+def test_the_run_itself_is_the_same_with_and_without(prepared, vae_run, tmp_path):
+    pytest.importorskip("tensorboard")
+    train = trainer_of("vae", prepared, vae_run)
+    train(tmp_path / "with", tensorboard=True, **OFTEN)
+    train(tmp_path / "without", **OFTEN)
+    assert not (tmp_path / "without" / "tensorboard").exists()
+    events = list((tmp_path / "with" / "tensorboard").iterdir())
+    assert events
+    for path in events:
+        path.unlink()
+    config = json.loads((tmp_path / "with" / "config.json").read_text())
+    assert config["options"].pop("tensorboard") is True
+    for name in ("with", "without"):
+        said = json.loads((tmp_path / name / "config.json").read_text())
+        said["options"].pop("tensorboard")
+        (tmp_path / name / "config.json").write_text(json.dumps(said))
+    assert_same_run(tmp_path / "with", tmp_path / "without")
+
+
+def test_starting_over_starts_its_log_over(prepared, vae_run, tmp_path):
+    pytest.importorskip("tensorboard")
+    train = trainer_of("vae", prepared, vae_run)
+    train(tmp_path / "run", tensorboard=True, **OFTEN)
+    train(tmp_path / "run", tensorboard=True, force=True, **{**OFTEN, "steps": 1})
+    scalars, pictures = logged(tmp_path / "run")
+    assert list(scalars["training/kl"]) == [1] and pictures == [0, 1]
+
+
+def test_without_the_extra_it_is_named_and_nothing_begins(prepared, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
+    with pytest.raises(VaeganError, match=r"--tensorboard needs the extra.*pip install 'vaegan\[tensorboard\]'"):
+        train_vae(prepared, tmp_path / "run", steps=1, preset="tiny", batch_size=8, tensorboard=True)
+    assert not list((tmp_path / "run").glob("*.*")) or not (tmp_path / "run" / "config.json").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vaegan
+from vaegan.training.alarms import RULES
 
 SOURCE = Path(vaegan.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
@@ -36,7 +37,7 @@ def alarms():
     found = {}
     for path in [*sorted((SOURCE / "training").glob("*.py")), SOURCE / "evaluation" / "evaluate.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Return) and path.name == "diagnosis.py":
+            if isinstance(node, ast.Return) and path.name in ("diagnosis.py", "alarms.py"):
                 text = told(node.value)
             elif isinstance(node, ast.Call) and node.args:
                 name = ast.unparse(node.func)
@@ -61,6 +62,7 @@ def test_every_alarm_is_in_the_table(alarm):
 
 def test_the_alarms_are_found():
     text = " ".join(alarms())
+    assert sum(name.startswith("alarms.py") for name in alarms()) == len(RULES)
     for word in ("posterior collapse", "overfitting", "memorised", "low coverage", "steps in a row", "do not fit"):
         assert word in text
 

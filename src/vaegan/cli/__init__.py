@@ -18,13 +18,14 @@ from vaegan.cli.evaluate import evaluate
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
+from vaegan.cli.report import report
 from vaegan.cli.sample import sample
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
 from vaegan.errors import Abandoned, Interrupted, VaeganError, reason
 from vaegan.version import __version__
 
-COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, evaluate, compare, info)
+COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, evaluate, compare, report, info)
 
 app = typer.Typer(
     name="vaegan",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from vaegan.errors import UsageError
+from vaegan.device import choose_device
 
 CLEARLY = 1.1
 
@@ -32,24 +35,6 @@ class Place:
         """Move a model there, in channels_last: faster convolutions on CPUs and tensor cores alike."""
         moved: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return moved
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:1 or mps into a device that is there. Raises UsageError otherwise."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:1 or mps") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
-        raise UsageError(f"--device {name}: this machine has none that PyTorch can use; try --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -89,3 +74,24 @@ def choose_place(device: str, precision: str) -> Place:
         native = has_bf16(chosen)
         precision = "bf16" if native and (chosen.type != "cpu" or bf16_is_faster()) else "fp32"
     return Place(chosen, precision)
+
+
+def machine_of(place: Place) -> dict[str, str | int]:
+    """What a run is trained on, for people to read: system, processor, cores and device."""
+    device = place.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "device": name,
+    }
+
+
+def _processor() -> str:
+    """Name of the processor, where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

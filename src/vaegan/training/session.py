@@ -19,6 +19,7 @@ from vaegan.events import Emit, Event, Finished, Note, Started, ignore
 from vaegan.files import sha256
 from vaegan.lock import locked
 from vaegan.models.vae import VAE
+from vaegan.report.story import ReportWriter
 from vaegan.run import MetricsWriter, Run, run_of, seconds_of
 from vaegan.settings import VAESettings
 from vaegan.training.distributed import World, joined
@@ -27,6 +28,7 @@ from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.machine import machine_of
 from vaegan.training.shares import Shares
 from vaegan.training.vae import VAETrainer
 from vaegan.training.watch import Watch
@@ -104,11 +106,12 @@ def _path(path: Path | str | None) -> Path | None:
 
 def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -> None:
     run = job.run
-    writer = MetricsWriter(run)
+    writer, reporter = MetricsWriter(run), ReportWriter(run, str(job.place.device), on_event)
 
     def emit(event: Event) -> None:
         if world.leads:
             writer(event)
+            reporter(event)
             on_event(event)
 
     checkpoint = _agree(job, emit, world)
@@ -224,6 +227,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
         "kind": job.wish.kind,
         "vaegan": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "machine": machine_of(job.place),
         "model": asdict(job.model),
         "options": asdict(job.settings),
         "data": data,

@@ -54,12 +54,9 @@ def _glance(run: Run, config: dict[str, Any], newest: dict[str, float], step: in
 
 
 def _settings(config: dict[str, Any]) -> str:
-    versions = config.get("versions")
-    made = {
-        **(versions if isinstance(versions, dict) else {}),
-        "vaegan": config.get("vaegan"),
-        "precision": config["plan"].get("precision"),
-    }
+    found = config.get("versions")
+    versions = dict(found) if isinstance(found, dict) else {}
+    made = {**versions, "vaegan": config.get("vaegan"), "precision": config["plan"].get("precision")}
     by = ", ".join(f"{shown(name)} {shown(value)}" for name, value in made.items())
     places = "".join(f"<p class=soft>{label}: <span {page.VARIES}>{text}</span></p>" for label, text in _places(config))
     return (

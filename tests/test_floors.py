@@ -19,6 +19,7 @@ FLOORS = {
     "report": 3.2,
     "training": 4,
     **dict.fromkeys(("output", "inspection", "evaluation"), 6),
+    "reconstruction": 6.5,
     "demo": 7,
     "cli": 8,
     **dict.fromkeys(("__init__", "__main__"), 9),

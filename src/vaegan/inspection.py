@@ -9,8 +9,10 @@ from vaegan.checkpoint import Weights, read_weights, step_named
 from vaegan.data.store import is_prepared, open_set
 from vaegan.errors import VaeganError, shown
 from vaegan.run import Run, metrics_of
+from vaegan.training.diagnosis import latents, quality, warnings
 
 MAX_NAMES = 100
+MAX_BETA = 1e12
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -72,17 +74,39 @@ def _run(run: Run) -> dict[str, Any]:
     }
     if config["kind"] == "vae":
         del facts["started from"]
-    last = _last_metrics(run)
-    if last:
-        facts["last metrics"] = last
+    newest = _newest_metrics(run)
+    if config["kind"] == "vae":
+        facts |= _diagnosis(newest, options, model, step * batch)
+    if newest:
+        facts["last metrics"] = _said(newest)
     facts["made by"] = f"vaegan {shown(config.get('vaegan'))}"
     return facts
 
 
-def _last_metrics(run: Run) -> str:
-    """The newest value of every metric, on one line."""
+def _newest_metrics(run: Run) -> dict[str, float]:
+    """The newest value of every metric."""
     newest: dict[str, float] = {}
     for line in metrics_of(run):
         newest |= line
+    return newest
+
+
+def _said(metrics: dict[str, float]) -> str:
+    """Metrics on one line."""
     hidden = ("step", "images", "images_per_second", "seconds")
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(newest.items())[:MAX_NAMES] if name not in hidden)
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:MAX_NAMES] if name not in hidden)
+
+
+def _diagnosis(
+    numbers: dict[str, float], options: dict[str, Any], model: dict[str, Any], images: int
+) -> dict[str, str]:
+    """How good a VAE's latent space is, and what is wrong with it; empty where nothing was measured."""
+    beta, latent_dim = options.get("beta"), model.get("latent_dim")
+    if not isinstance(beta, (int, float)) or not isinstance(latent_dim, int) or not 0 <= beta <= MAX_BETA:
+        return {}
+    said = {
+        "held-out pictures": quality(numbers),
+        "latents": latents(numbers, latent_dim),
+        "warnings": "; ".join(warnings(numbers, float(beta), latent_dim, images)),
+    }
+    return {name: text for name, text in said.items() if text}

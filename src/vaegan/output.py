@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Counted, Emit, Wrote
@@ -18,7 +19,8 @@ MAX_FRAMES = 10_000
 STRIP = 10
 
 
-def _note(model: Model, what: str) -> str:
+def note_of(model: Model, what: str) -> str:
+    """What a picture file says of its making."""
     weights = model.weights
     return f"{what} of {weights.path}, {weights.kind} at step {weights.step}"
 
@@ -28,42 +30,67 @@ def _refuse_directory(path: Path) -> None:
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / 'samples.png'}")
 
 
-def write_sheet(
-    model: Model, seeds: Sequence[int], settings: SampleSettings, path: Path, force: bool, emit: Emit
-) -> None:
-    """Write one PNG sheet of the seeds' pictures. Raises VaeganError when `path` holds something of others."""
-    if len(seeds) > MAX_SHEET:
-        raise UsageError(f"{len(seeds)} pictures do not fit one sheet (at most {MAX_SHEET}): add --separate")
+def check_sheet(path: Path, count: int, force: bool) -> None:
+    """Raise VaeganError unless a sheet of `count` pictures may be written to `path`."""
+    if count > MAX_SHEET:
+        raise UsageError(f"{count} pictures do not fit one sheet (at most {MAX_SHEET}): add --separate")
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a sheet is a .png file; add --separate for a folder of pictures")
     _refuse_directory(path)
     refuse_foreign([path], force)
-    parts = []
-    for part in model.batches(seeds, settings.truncation):
-        parts.append(part)
-        emit(Counted("Drawing", sum(map(len, parts)), len(seeds)))
-    save_png(enlarge(grid(torch.cat(parts)), settings.scale), path, _note(model, f"seeds {seeds[0]} to {seeds[-1]}"))
+
+
+def draw_sheet(parts: Iterable[Tensor], count: int, scale: int, path: Path, note: str, emit: Emit) -> None:
+    """Write one PNG sheet of `count` pictures, uint8 [N, C, S, S] at a time; see `check_sheet`."""
+    drawn: list[Tensor] = []
+    for part in parts:
+        drawn.append(part)
+        emit(Counted("Drawing", sum(map(len, drawn)), count))
+    save_png(enlarge(grid(torch.cat(drawn)), scale), path, note)
     emit(Wrote("samples", path))
 
 
-def write_separate(
-    model: Model, seeds: Sequence[int], settings: SampleSettings, folder: Path, force: bool, emit: Emit
-) -> None:
-    """Write seed-0000007.png and so on into `folder`, which is empty, new, or holds samples of ours."""
+def check_folder(folder: Path, force: bool) -> None:
+    """Raise VaeganError unless `folder` is new, empty, or holds pictures of ours only."""
     if folder.exists() and not folder.is_dir():
         raise VaeganError(f"--out {folder} is a file: with --separate name a folder")
     if folder.is_dir() and not force:
         foreign = next((path for path in sorted(folder.iterdir()) if not is_ours(path)), None)
         if foreign is not None:
             raise VaeganError(f"{foreign} was not made by vaegan: choose another --out, or add --force")
+
+
+def draw_separate(
+    parts: Iterable[Tensor], names: Sequence[str], scale: int, folder: Path, note: str, emit: Emit
+) -> None:
+    """Write each picture to NAME.png in `folder`; `note` is followed by its name. See `check_folder`."""
     done = 0
-    for part in model.batches(seeds, settings.truncation):
+    for part in parts:
         for picture in part:
-            path = folder / f"seed-{seeds[done]:07d}.png"
-            save_png(enlarge(picture, settings.scale), path, _note(model, f"seed {seeds[done]}"), durable=False)
+            path = folder / f"{names[done]}.png"
+            save_png(enlarge(picture, scale), path, f"{note}, {names[done]}", durable=False)
             done += 1
-        emit(Counted("Drawing", done, len(seeds)))
+        emit(Counted("Drawing", done, len(names)))
     emit(Wrote("samples", folder))
+
+
+def write_sheet(
+    model: Model, seeds: Sequence[int], settings: SampleSettings, path: Path, force: bool, emit: Emit
+) -> None:
+    """Write one PNG sheet of the seeds' pictures. Raises VaeganError when `path` holds something of others."""
+    check_sheet(path, len(seeds), force)
+    note = note_of(model, f"seeds {seeds[0]} to {seeds[-1]}")
+    draw_sheet(model.batches(seeds, settings.truncation), len(seeds), settings.scale, path, note, emit)
+
+
+def write_separate(
+    model: Model, seeds: Sequence[int], settings: SampleSettings, folder: Path, force: bool, emit: Emit
+) -> None:
+    """Write seed-0000007.png and so on into `folder`, which is empty, new, or holds samples of ours."""
+    check_folder(folder, force)
+    names = [f"seed-{seed:07d}" for seed in seeds]
+    parts = model.batches(seeds, settings.truncation)
+    draw_separate(parts, names, settings.scale, folder, note_of(model, "a sample"), emit)
 
 
 def write_walk(
@@ -82,7 +109,7 @@ def write_walk(
     shown = min(STRIP, settings.frames)
     columns = torch.linspace(0, settings.frames - 1, shown).round().long()
     rows = [frames[leg * (settings.frames - 1) + columns] for leg in range(legs)]
-    note = _note(model, f"walk from seed {seeds[0]} to {seeds[-1]}")
+    note = note_of(model, f"walk from seed {seeds[0]} to {seeds[-1]}")
     save_png(grid(torch.cat(rows), columns=shown), strip, note)
     emit(Wrote("strip", strip))
     there_and_back = torch.cat([frames, frames.flip(0)[1:-1]])

@@ -126,7 +126,12 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
     likelihood: str = option("squared", "What the decoder's output means.", choices="vaegan.losses.vae:LIKELIHOODS")
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
+    free_bits: float = option(0.0, "Bits a latent axis may tell of a picture at no cost.", min=0, max=64)
     lr: float = option(2e-3, "Adam's learning rate.", above=0, max=1)
+    lr_decay: int = option(
+        0, "Pictures after which the learning rate falls as one over their root; 0 never.", min=0, count=True
+    )
+    clip: float = option(0.0, "Largest norm of the gradient, longer ones are shortened to it; 0 for none.", min=0)
     lr_warmup: int = option(5_000, "Pictures over which the learning rate rises to its value.", min=0, count=True)
 
 
@@ -199,6 +204,21 @@ class SampleSettings:
     truncation: float = option(
         1.0, "Below 1 pulls latents to the average face: less varied, more typical.", min=0, max=2
     )
+    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructSettings:
+    """Options of reconstruct, and of info --outliers."""
+
+    n: int = option(64, "At most so many pictures.", min=1, max=8192, count=True)
+    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """Options of decode."""
+
     scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
 
 

@@ -1,10 +1,11 @@
 from itertools import pairwise
 
+import pytest
 import torch
 
 from vaegan.models.folding import aggregated_moments, fold
 from vaegan.models.vae import VAE
-from vaegan.settings import ModelConfig
+from vaegan.settings import SIZES, ModelConfig
 
 
 def crooked_vae(latent_dim=6):
@@ -36,6 +37,27 @@ def test_folding_changes_no_reconstruction():
     with torch.no_grad():
         before, after = vae.reconstruct(PICTURES), fold(vae, PICTURES).reconstruct(PICTURES)
     assert (before - after).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_folding_changes_no_reconstruction_at_any_size(size, channels):
+    """In the scale of a trained decoder, whose pictures use the whole range of tanh."""
+    torch.manual_seed(size + channels)
+    vae = VAE(ModelConfig(size, channels, 12, 8)).eval()
+    with torch.no_grad():
+        vae.encoder.mean.weight.mul_(torch.logspace(-1.5, 0.5, 12)[:, None])  # variances over four decades
+        vae.encoder.mean.bias.copy_(torch.linspace(-3, 3, 12))
+        vae.encoder.log_var.bias.copy_(torch.linspace(-6, 0.5, 12))
+        vae.decoder.first.weight.mul_(3)
+    pictures = torch.rand(40, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    folded = fold(vae, pictures)
+    with torch.no_grad():
+        before, after = vae.reconstruct(pictures), folded.reconstruct(pictures)
+    assert before.std() > 0.1, "a flat picture proves nothing"
+    assert (before - after).abs().max() < 1e-4
+    posterior = folded.encoder(pictures)
+    torch.testing.assert_close(posterior.mean.mean(0), torch.zeros(12), atol=2e-3, rtol=0)
 
 
 def test_after_folding_the_aggregated_posterior_is_standard():

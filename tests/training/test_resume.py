@@ -46,6 +46,15 @@ def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run,
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_free_bits_clipping_and_decay_do_not_depend_on_the_runs_length(prepared, tmp_path):
+    often = {"checkpoint_every": 2, "preview_every": 2, "log_every": 1, "evaluate_every": 0}
+    options = {**VAE, **often, "free_bits": 0.1, "clip": 100.0, "lr_decay": 16, "lr_warmup": 8}
+    train_vae(prepared, tmp_path / "whole", steps=4, **options)
+    train_vae(prepared, tmp_path / "parts", steps=2, **options)
+    train_vae(prepared, tmp_path / "parts", steps=4)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
     vae = copy(vae_run)
     train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, evaluate_every=1, **COMMON)

@@ -15,7 +15,7 @@ from vaegan.training import gan, vae
 from vaegan.training.distributed import World
 from vaegan.training.machine import Place
 from vaegan.training.rng import seeded
-from vaegan.training.shares import Shares, all_finite
+from vaegan.training.shares import Shares, all_finite, shorten
 
 CPU = Place(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)
@@ -73,6 +73,26 @@ def assert_parts_change_nothing(make, pictures, parts):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_a_vaes_step_does_not_depend_on_the_parts(double, pictures, likelihood, parts):
     assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, likelihood=likelihood), pictures, parts)
+
+
+@pytest.mark.parametrize("options", [{"free_bits": 0.15}, {"clip": 50.0}])
+def test_free_bits_and_clipping_are_of_the_whole_batch(double, pictures, options):
+    plain = vae_trainer(pictures, 1, kl_warmup=0)
+    assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, kl_warmup=0, **options), pictures, 5)
+    other = vae_trainer(pictures, 1, kl_warmup=0, **options)
+    for trainer in (plain, other):
+        for step in range(3):
+            trainer.step(pictures[step : step + 12], step)
+    mine, theirs = weights(plain), weights(other)
+    assert any(not torch.equal(mine[name], theirs[name]) for name in mine), "the option does nothing"
+
+
+def test_clipping_shortens_all_gradients_together():
+    gradients = [torch.tensor([3.0, 0.0]), torch.tensor([[4.0]])]
+    shorten(gradients, 10.0)
+    assert [gradient.tolist() for gradient in gradients] == [[3.0, 0.0], [[4.0]]]
+    shorten(gradients, 1.0)
+    torch.testing.assert_close(torch.cat([gradient.flatten() for gradient in gradients]), torch.tensor([0.6, 0, 0.8]))
 
 
 @pytest.mark.parametrize("parts", [2, 5, 12])

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import Place
 from vaegan.training.rng import StepRandom, derive
 from vaegan.training.session import train_gan, train_vae
-from vaegan.training.vae import VAETrainer
+from vaegan.training.vae import VAETrainer, fallen
 
 CPU = Place(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)
@@ -54,6 +56,31 @@ def test_a_huge_beta_collapses_the_posterior(pictures):
     for step in range(60):
         kl = trainer.step(pictures[0][:16], step)["kl"]
     assert kl < 1.0
+
+
+def test_free_bits_keep_axes_that_a_large_beta_would_empty(pictures):
+    """With --free-bits the KL of an axis may stay at its allowance; the allowance costs no gradient."""
+    kl = {}
+    for free in (0.0, 0.5):
+        trainer = vae_trainer(pictures, beta=1000.0, free_bits=free, lr=3e-3, lr_warmup=0, kl_warmup=0)
+        for step in range(60):
+            kl[free] = float(trainer.step(pictures[0][:16], step)["kl"])
+    allowance = 8 * 0.5 * math.log(2)
+    assert 2 * kl[0.0] < 0.4 * allowance < kl[0.5] < 1.5 * allowance
+
+
+def test_free_axes_are_those_of_the_batch_and_have_no_gradient(pictures):
+    trainer = vae_trainer(pictures, free_bits=64.0, kl_warmup=0, beta=1e6)
+    plain = vae_trainer(pictures, beta=0.0)
+    for one in (trainer, plain):
+        one.step(pictures[0][:16], 0)
+    for mine, theirs in zip(trainer.vae.parameters(), plain.vae.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_the_learning_rate_falls_by_pictures_not_by_the_runs_length():
+    assert [fallen(images, 100) for images in (1, 100, 400, 10_000)] == [1, 1, 0.5, 0.1]
+    assert fallen(10**9, 0) == 1
 
 
 def test_mirror_is_a_flag(pictures):

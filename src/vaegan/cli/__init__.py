@@ -13,11 +13,14 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.compare import compare
+from vaegan.cli.decode import decode
 from vaegan.cli.demo import demo
+from vaegan.cli.encode import encode
 from vaegan.cli.evaluate import evaluate
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
+from vaegan.cli.reconstruct import reconstruct
 from vaegan.cli.report import report
 from vaegan.cli.sample import sample
 from vaegan.cli.train_gan import train_gan
@@ -25,7 +28,10 @@ from vaegan.cli.train_vae import train_vae
 from vaegan.errors import Abandoned, Interrupted, VaeganError, reason
 from vaegan.version import __version__
 
-COMMANDS = (demo, preprocess, train_vae, train_gan, sample, interpolate, evaluate, compare, report, info)
+COMMANDS = (
+    *(demo, preprocess, train_vae, train_gan, sample, interpolate, reconstruct, encode, decode),
+    *(evaluate, compare, report, info),
+)
 
 app = typer.Typer(
     name="vaegan",

@@ -31,6 +31,10 @@ Checkpoint = Annotated[
         show_default="newest GAN run under runs/, else VAE run",
     ),
 ]
+Model = Annotated[Path, typer.Argument(metavar="CKPT", help="A run, a checkpoint in it, or a .safetensors file.")]
+Pictures = Annotated[
+    list[Path], typer.Argument(metavar="PICTURES...", help="Pictures, folders of them, zips, or a prepared set.")
+]
 Data = Annotated[
     Path | None,
     typer.Argument(metavar="[DATA]", help="A prepared set.", show_default="newest under data/"),

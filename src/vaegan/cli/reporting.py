@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 QUIETLY_WRITTEN = ("preview", "checkpoint", "best")
+KEPT_QUIET = re.compile(r"kid_|kl_axis_|posterior_|.*_per_dim$")
+"""Metrics that are for metrics.jsonl and for the end, too many for a line that a person follows."""
 
 
 def duration(seconds: float) -> str:
@@ -43,7 +46,8 @@ def duration(seconds: float) -> str:
 
 def losses(metrics: Mapping[str, float]) -> str:
     """Metrics on one line."""
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
+    shown = {name.replace("_", " "): value for name, value in metrics.items() if not KEPT_QUIET.match(name)}
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
 def speed(event: Counted) -> str:
@@ -74,7 +78,7 @@ def describe(event: Event) -> str | None:
             speed = f", about {duration((total - step) * batch / rate)} ({rate:.0f} pictures/s)" if rate else ""
             return f"{action}: {length}{speed}"
         case Measured(metrics=metrics):
-            return losses({name: value for name, value in metrics.items() if not name.startswith("kid_")})
+            return losses(metrics)
         case Skipped(step=step, skipped=skipped):
             return f"warning: step {step} left out, its gradients are not finite ({skipped} so far)"
         case Wrote(what=what, path=path) if what not in QUIETLY_WRITTEN:

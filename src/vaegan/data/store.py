@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # preprocess needs no torch
 
 FORMAT_VERSION = 1
 SHARD_ROWS = 8192
+MAX_LINE = 2**16
 TRAIN, HELD_OUT = 0, 1
 SPLITS = ("train", "held-out")
 FEATURES = "features.safetensors"
@@ -66,6 +68,33 @@ class PreparedSet:
         if sum(map(len, train)) != self.counts["train"] or sum(map(len, held_out)) != self.counts["held-out"]:
             raise VaeganError(f"{self.path} is damaged: its shards do not hold what set.json says; prepare it again")
         return torch.cat(train), torch.cat(held_out)
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Where each picture came from, (train, held-out), as `load` orders them: the manifest's path.
+
+        A picture that the manifest does not tell is named after its place, such as "train 12".
+        """
+        found = tuple([f"{split} {place}" for place in range(self.counts[split])] for split in SPLITS)
+        told = sorted(_manifest_rows(self.path / "manifest.jsonl"))
+        for names, split in zip(found, SPLITS, strict=True):
+            paths = [path for _, path, side in told if side == split]
+            if len(paths) == len(names):
+                names[:] = paths
+        return found[0], found[1]
+
+
+def _manifest_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(row, path, split) of each picture that the manifest tells; what cannot be read is passed over."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while line := file.readline(MAX_LINE):
+            with contextlib.suppress(ValueError, RecursionError, AttributeError):
+                said = json.loads(line)
+                row, name, split = said.get("row"), said.get("path"), said.get("split")
+                if type(row) is int and isinstance(name, str) and isinstance(split, str):
+                    frame = said.get("frame")
+                    yield row, shown(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
 
 
 def _read_shard(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:

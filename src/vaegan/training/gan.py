@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.augment import augment, policy
 from vaegan.losses.gan import LOSSES, gradient_penalty
@@ -194,6 +195,10 @@ class GANTrainer:
     def measure(self) -> dict[str, float]:
         """Measure nothing beside the steps."""
         return {}
+
+    def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
+        """Nothing: samples are judged by `vaegan evaluate`."""
+        return []
 
     def model(self) -> PublishedGAN:
         """Return what is published: the averaged generator, and the encoder that it came with."""

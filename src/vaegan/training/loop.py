@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaegan.data.batches import Batches
 from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Emit, Finished, Measured, Progress, Skipped, Warned, Wrote
+from vaegan.events import Emit, Event, Finished, Measured, Progress, Skipped, Warned, Wrote
 from vaegan.images import save_png
 from vaegan.run import Run, read_checkpoint
 from vaegan.training.distributed import World
@@ -40,6 +40,9 @@ class Trainer(Protocol):
 
     def measure(self) -> dict[str, float]:
         """Return numbers worked out beside the steps."""
+
+    def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
+        """Say in words what the newest of those numbers mean at the end, after `images` pictures."""
 
     def preview(self) -> Tensor:
         """Return a picture sheet, uint8 [C, H, W]."""
@@ -85,6 +88,7 @@ class Session:
     watch: Watch
     tally: Tally = field(default_factory=Tally)
     guard: Guard = field(default_factory=Guard)
+    numbers: dict[str, float] = field(default_factory=dict)
 
     def restore(self, path: Path) -> int:
         """Take all from the checkpoint at `path` and return its step. Raises VaeganError when it does not fit."""
@@ -124,6 +128,8 @@ class Session:
             if planned or done % plan.preview_every == 0:
                 meter.start(done)
         images = plan.total * self.batches.batch_size
+        for event in self.trainer.conclusion(self.numbers, images):
+            self.emit(event)
         self.emit(Finished(self.trainer.kind, time.perf_counter() - began, plan.total, images))
 
     def _step(self, step: int) -> int:
@@ -185,6 +191,7 @@ class Session:
         self.emit(Wrote("preview", path, done))
         # an average that has overflowed is no reason to stop, and JSON has no word for it
         numbers = {name: value for name, value in self.trainer.measure().items() if math.isfinite(value)}
+        self.numbers = numbers
         if numbers:
             self.emit(Measured(done, done * self.batches.batch_size, numbers))
 

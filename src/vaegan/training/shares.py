@@ -87,14 +87,16 @@ class Shares:
         return sums
 
     def mean(self, count: int, of: Callable[[slice], Tensor]) -> Tensor:
-        """Return the mean over the whole batch of what `of(rows)`, float [rows], says of every picture; no gradient."""
+        """Return the mean over the whole batch of what `of(rows)`, float [rows, ...], says of pictures; no gradient."""
         with torch.no_grad():
-            mean = self.accumulate(count, lambda rows, share: {"mean": of(rows).mean()})["mean"]
+            mean = self.accumulate(count, lambda rows, share: {"mean": of(rows).mean(0)})["mean"]
         self.world.sum([mean])
         return mean
 
-    def update(self, optimizer: torch.optim.Optimizer, count: int, work: Work) -> dict[str, Tensor]:
+    def update(self, optimizer: torch.optim.Optimizer, count: int, work: Work, clip: float = 0.0) -> dict[str, Tensor]:
         """Take one optimizer step on the whole batch; returns the batch's scalars.
+
+        clip: largest norm of the whole gradient (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1); 0 for none.
 
         Where a gradient or a scalar is not finite, nothing moves and the result is empty, on every rank alike.
         """
@@ -110,8 +112,16 @@ class Shares:
         self.world.sum(numbers)
         if not all_finite(numbers):
             return {}
+        if clip:
+            shorten(gradients, clip)
         optimizer.step()
         return sums
+
+
+def shorten(gradients: list[Tensor], norm: float) -> None:
+    """Scale finite gradients, together, to the length `norm` where they are longer."""
+    length = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, norm / length.clamp_min(norm))
 
 
 def all_finite(tensors: list[Tensor]) -> bool:

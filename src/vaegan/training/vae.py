@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,15 +10,17 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
-from vaegan.metrics.pictures import psnr
 from vaegan.models.folding import fold
 from vaegan.models.latents import latents_of
 from vaegan.models.vae import VAE, Posterior
 from vaegan.settings import ModelConfig, VAESettings
+from vaegan.training.diagnosis import latents, quality, warnings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
+from vaegan.training.measuring import measure_vae, per_dimension
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
 from vaegan.training.shares import Shares
@@ -34,6 +37,14 @@ def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
 def risen(images: int, warmup: int) -> float:
     """How far a linear rise over `warmup` pictures has come after `images`: 0 to 1."""
     return min(1.0, images / warmup) if warmup else 1.0
+
+
+def fallen(images: int, after: int) -> float:
+    """What the learning rate is multiplied by: 1, and past `after` pictures 1 / sqrt(images / after); 0 for never.
+
+    Karras et al. 2024 (arXiv 2312.02696, eq. 67). It does not depend on a run's length, so that a run can go on.
+    """
+    return math.sqrt(after / images) if after and images > after else 1.0
 
 
 class VAETrainer:
@@ -54,6 +65,7 @@ class VAETrainer:
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale = shares or Shares(), 1.0
         self._mean: Tensor | None = None
+        self._costly: Tensor | None = None
         with seeded(settings.seed, "vae"):
             self.vae = VAE(config)
         place.put(self.vae)
@@ -80,17 +92,20 @@ class VAETrainer:
         beta = settings.beta * risen(images, settings.kl_warmup)
 
         def work(rows: slice, share: float) -> dict[str, Tensor]:
-            reconstruction, kl = self._losses(real[rows], noise[rows], self._batch_mean(real, noise, share))
-            ((reconstruction + beta * kl) * share).backward()  # type: ignore[no-untyped-call]
+            reconstruction, axes = self._losses(real[rows], noise[rows], self._batch_mean(real, noise, share))
+            kl = axes.sum(1).mean()
+            paid = (axes.mean(0) * self._costly_axes(real, axes, share)).sum() if settings.free_bits else kl
+            ((reconstruction + beta * paid) * share).backward()  # type: ignore[no-untyped-call]
             return {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
-        self._mean = None
-        self.optimizer.param_groups[0]["lr"] = settings.lr * self.rate_scale * risen(images, settings.lr_warmup)
-        metrics = shares.update(self.optimizer, count, work)
+        self._mean = self._costly = None
+        rate = settings.lr * self.rate_scale * risen(images, settings.lr_warmup)
+        self.optimizer.param_groups[0]["lr"] = rate * fallen(images, settings.lr_decay)
+        metrics = shares.update(self.optimizer, count, work, settings.clip)
         if metrics:
             self.ema.update(self.vae, images, whole)
             self._folded = None
-        return metrics
+        return metrics | per_dimension(metrics, real[0].numel())
 
     def _decode(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
         with self.place.autocast():
@@ -98,10 +113,26 @@ class VAETrainer:
         return decoded.float(), posterior
 
     def _losses(self, real: Tensor, noise: Tensor, mean: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Reconstruction and KL of some pictures, their means."""
+        """Reconstruction of some pictures, their mean, and KL of each per axis, [B, d]."""
         decoded, posterior = self._decode(real, noise)
-        kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1).mean()
-        return self.likelihood(real, decoded, mean).mean(), kl
+        return self.likelihood(real, decoded, mean).mean(), kl_per_axis(posterior.mean, posterior.log_var)
+
+    def _costly_axes(self, real: Tensor, axes: Tensor, share: float) -> Tensor:
+        """Which axes the KL term counts, bool [d]: by the mean over the whole batch, worked out once a step.
+
+        Those that are free cost a constant (1606.04934, eq. 15), which has no gradient. axes: KL of a part, [B, d].
+        """
+        if self._costly is None:
+            mean = (
+                self.shares.mean(len(real), lambda rows: self._kl(real[rows])) if share < 1 else axes.detach().mean(0)
+            )
+            self._costly = mean > self.settings.free_bits * math.log(2)
+        return self._costly
+
+    def _kl(self, real: Tensor) -> Tensor:
+        with self.place.autocast():
+            posterior = self.vae.encoder(real)
+        return kl_per_axis(posterior.mean, posterior.log_var)
 
     def _batch_mean(self, real: Tensor, noise: Tensor, share: float) -> Tensor | None:
         """What the likelihood takes from the whole batch, where a part of it is worked on: worked out once a step."""
@@ -112,26 +143,17 @@ class VAETrainer:
             )
         return self._mean
 
-    @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Losses in nats per picture and PSNR in dB on held-out pictures, with the averaged weights."""
-        if not len(self.held_out):
-            return {}
-        totals: dict[str, float] = {}
-        for start in range(0, len(self.held_out), 128):
-            real = to_float(self.held_out[start : start + 128]).to(memory_format=torch.channels_last)
-            with self.place.autocast():
-                posterior = self.ema.model.encoder(real)
-                decoded = self.ema.model.decoder(posterior.mean)
-            kl = kl_per_axis(posterior.mean, posterior.log_var).sum(1)
-            sums = {
-                "reconstruction": self.likelihood(real, decoded.float(), None),
-                "kl": kl,
-                "psnr": psnr(real, decoded.float()),
-            }
-            for name, values in sums.items():
-                totals[name] = totals.get(name, 0.0) + float(values.mean()) * len(real)
-        return {f"held_out_{name}": value / len(self.held_out) for name, value in totals.items()}
+        """Numbers of the averaged weights on held-out and on training pictures, as `measure_vae` names them."""
+        settings, train = self.settings, self.fold_pictures[:VALIDATION_PICTURES].to(self.place.device)
+        return measure_vae(self.ema.model, self.held_out, train, settings.likelihood, self.place, settings.seed)
+
+    def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
+        """What the newest numbers say of the VAE, and what is wrong with it, in words."""
+        latent_dim = self.config.latent_dim
+        said = {"Held-out pictures": quality(numbers), "Latents": latents(numbers, latent_dim)}
+        notes: list[Event] = [Note(f"{name}: {text}") for name, text in said.items() if text]
+        return notes + [Warned(text) for text in warnings(numbers, self.settings.beta, latent_dim, images)]
 
     def model(self) -> VAE:
         """Return what is published: the averaged weights, the aggregated posterior folded in."""

@@ -1,0 +1,182 @@
+"""Pictures to latents and back, as files: pairs side by side, latents as safetensors, and a set's outliers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaegan.checkpoint import METADATA, load_tensors, opened, save_tensors
+from vaegan.data.loose import read_pictures, settings_like
+from vaegan.data.store import PreparedSet, open_set
+from vaegan.errors import VaeganError
+from vaegan.evaluation.evaluate import data_of
+from vaegan.events import Counted, Emit, Warned, Wrote
+from vaegan.files import sha256
+from vaegan.generation import BATCH, Model
+from vaegan.images import enlarge, grid, save_png, to_float
+from vaegan.metrics.pictures import psnr, ssim
+from vaegan.output import note_of
+from vaegan.run import run_of
+from vaegan.settings import PrepareSettings
+
+LATENTS, NAMES = "latents", "names"
+OURS = '{"latents_of"'
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures and their reconstructions, uint8 [N, C, S, S] each; PSNR in dB and SSIM, float [N], and their names."""
+
+    names: list[str]
+    pictures: Tensor
+    decoded: Tensor
+    psnr: Tensor
+    ssim: Tensor
+
+    def take(self, rows: Tensor) -> Pairs:
+        """Those of `rows`, int64 [n], in that order."""
+        names = [self.names[row] for row in rows.tolist()]
+        return Pairs(names, self.pictures[rows], self.decoded[rows], self.psnr[rows], self.ssim[rows])
+
+    def rows(self) -> list[dict[str, str | float]]:
+        """Name and errors of every picture, as JSON can say it."""
+        errors = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
+        return [{"picture": name, "psnr": round(a, 3), "ssim": round(b, 4)} for name, a, b in errors]
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """The same, as cells to read."""
+        return [(str(row["picture"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.rows()]
+
+
+def _like(model: Model) -> PrepareSettings:
+    """How pictures become what the model takes: as those of its set did, where that is still there."""
+    run, prepared = run_of(model.weights.path), None
+    if run is not None:
+        path = Path(str(run.config()["data"].get("path", "")))
+        try:
+            prepared = open_set(path)
+        except VaeganError:
+            prepared = None
+    return settings_like(model.weights.config.size, model.weights.config.channels, prepared)
+
+
+def _pairs(model: Model, names: list[str], pictures: Tensor) -> Pairs:
+    decoded = model.reconstruct(pictures)
+    real, made = to_float(pictures), to_float(decoded)
+    return Pairs(names, pictures, decoded, psnr(real, made), ssim(real, made))
+
+
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    tensors = [(part.pictures, part.decoded, part.psnr, part.ssim) for part in parts]
+    return Pairs([name for part in parts for name in part.names], *(torch.cat(rows) for rows in zip(*tensors)))  # noqa: B905
+
+
+def reconstruct(model: Model, sources: Sequence[Path], n: int, emit: Emit) -> Pairs:
+    """Reconstruct the first `n` pictures of files, folders or prepared sets.
+
+    Raises VaeganError where the model has no encoder, or no source is a picture.
+    """
+    parts: list[Pairs] = []
+    done = 0
+    for names, pictures in read_pictures(sources, _like(model), emit):
+        parts.append(_pairs(model, names[: n - done], pictures[: n - done]))
+        done += len(parts[-1].names)
+        if done >= n:
+            break
+    return _joined(parts)
+
+
+def outliers(model: Model, data: Path | None, n: int, emit: Emit) -> tuple[PreparedSet, Pairs]:
+    """The `n` pictures of a set, seen in training or not, that are reconstructed worst, the worst first.
+
+    data: a prepared set (the one that the model was trained on). Raises VaeganError as `reconstruct` does.
+    """
+    prepared = data_of(model.weights, data, emit)
+    splits = [
+        (f"{path} ({split})", picture)
+        for pictures, names, split in zip(prepared.load(), prepared.names(), ("train", "held-out"), strict=True)
+        for path, picture in zip(names, pictures, strict=True)
+    ]
+    kept: Pairs | None = None
+    for start in range(0, len(splits), BATCH):
+        names, pictures = zip(*splits[start : start + BATCH], strict=True)
+        found = _pairs(model, list(names), torch.stack(pictures))
+        both = found if kept is None else _joined([kept, found])
+        kept = both.take(both.psnr.argsort(stable=True)[:n])
+        emit(Counted("Reconstructing", min(start + BATCH, len(splits)), len(splits)))
+    if kept is None:
+        raise VaeganError(f"{prepared.path} holds no pictures")
+    return prepared, kept
+
+
+def write_pairs(model: Model, pairs: Pairs, scale: int, path: Path, emit: Emit) -> None:
+    """Write a sheet: every picture with its reconstruction to the right of it. See `vaegan.output.check_sheet`."""
+    sheet = torch.stack([pairs.pictures, pairs.decoded], 1).flatten(0, 1)
+    columns = 2 * math.ceil(math.sqrt(len(pairs.names) / 2))
+    save_png(enlarge(grid(sheet, columns), scale), path, note_of(model, "pictures and reconstructions"))
+    emit(Wrote("reconstructions", path))
+
+
+def check_latents(path: Path, force: bool) -> None:
+    """Raise VaeganError where `path` is no place for latents: a folder, or a file that is no latents of ours."""
+    if path.is_dir() or path.suffix != ".safetensors":
+        raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
+    if path.exists() and not force and not _is_latents(path):
+        raise VaeganError(f"{path} exists and holds no latents of vaegan: choose another --out, or add --force")
+
+
+def _is_latents(path: Path) -> bool:
+    try:
+        with opened(path) as file:
+            return str((file.metadata() or {}).get(METADATA, "")).startswith(OURS)
+    except VaeganError:
+        return False
+
+
+def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int:
+    """Write the posterior means of pictures to `path`: "latents" float32 [N, d] and "names"; returns N.
+
+    "names" is uint8: a JSON list of N texts in UTF-8. Raises VaeganError as `reconstruct` does.
+    """
+    names: list[str] = []
+    latents: list[Tensor] = []
+    for part, pictures in read_pictures(sources, _like(model), emit):
+        latents.append(model.encode(pictures))
+        names += part
+    text = torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)
+    said = {"latents_of": sha256(model.weights.path), "kind": model.weights.kind, "step": model.weights.step}
+    save_tensors(path, {LATENTS: torch.cat(latents), NAMES: text}, {METADATA: json.dumps(said)})
+    emit(Wrote("latents", path))
+    return len(names)
+
+
+def read_latents(path: Path, model: Model, emit: Emit) -> Tensor:
+    """Read float32 [N, d] from the tensor "latents" of a safetensors file, ours or not.
+
+    Latents of other weights are told. Raises VaeganError for anything that the model cannot decode.
+    """
+    if not path.is_file():
+        raise VaeganError(f"{path} does not exist: make it with vaegan encode, or give a .safetensors file")
+    with opened(path) as file:
+        metadata = file.metadata() or {}
+    tensors, wanted = load_tensors(path), model.latent_dim
+    latents = tensors.get(LATENTS)
+    if latents is None:
+        raise VaeganError(f"{path} holds no tensor {LATENTS!r}: make it with vaegan encode")
+    if latents.dim() != 2 or latents.shape[1] != wanted or not latents.is_floating_point() or not len(latents):
+        raise VaeganError(
+            f"{path} holds latents of shape {list(latents.shape)} and type {latents.dtype}: {model.weights.path}"
+            f" decodes floats of shape [N, {wanted}]"
+        )
+    if not latents.isfinite().all():
+        raise VaeganError(f"{path} holds latents that are not finite")
+    said = metadata.get(METADATA, "")
+    if said.startswith(OURS) and sha256(model.weights.path) not in said:
+        emit(Warned(f"{path} was encoded by other weights than {model.weights.path}: the faces will be others"))
+    return latents.float()

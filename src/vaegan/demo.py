@@ -13,10 +13,11 @@ from vaegan.data.store import is_prepared
 from vaegan.errors import VaeganError
 from vaegan.events import Counted, Emit, Note
 from vaegan.generation import load
-from vaegan.output import write_sheet, write_walk
+from vaegan.output import write_sheet
 from vaegan.run import Run
 from vaegan.settings import DemoSettings, InterpolateSettings, SampleSettings
 from vaegan.training.session import train_gan, train_vae
+from vaegan.walking import check_walk, keys_of_seeds, write_walk
 
 VAE_SHARE = 0.2
 RESERVE_SECONDS = 12.0
@@ -83,5 +84,7 @@ def _show(place: Path, vae: Path, gan: Path, device: str, force: bool, emit: Emi
     samples, blurred = place / "samples.png", place / "vae-samples.png"
     write_sheet(model, range(64), SampleSettings(), samples, force, emit)
     write_sheet(before, range(64), SampleSettings(), blurred, force, emit)
-    strip, animation = write_walk(model, range(4), InterpolateSettings(), place / "walk", force, emit)
-    return {"samples": samples, "VAE samples": blurred, "strip": strip, "animation": animation}
+    settings, keys = InterpolateSettings(), keys_of_seeds(model, range(4), 1.0)
+    files = check_walk(model, len(keys.latents), settings, place / "walk", force)
+    write_walk(model, keys, settings, files, emit)
+    return {"samples": samples, "VAE samples": blurred, "strip": files.strip, "animation": files.animation}

@@ -12,7 +12,7 @@ from vaegan.checkpoint import Weights, adopt, opened, read_weights
 from vaegan.device import choose_device
 from vaegan.errors import UsageError, VaeganError
 from vaegan.images import to_float, to_uint8
-from vaegan.models.latents import latents_of, walk
+from vaegan.models.latents import default_path, latents_of, walk
 from vaegan.models.vae import Decoder, Encoder
 
 BATCH = 64
@@ -104,10 +104,20 @@ class Model:
         return torch.cat(list(self.batches(range(seed, seed + n), truncation)))
 
     def interpolate(
-        self, seeds: Sequence[int], frames: int = 32, method: str = "spherical", truncation: float = 1.0
+        self,
+        seeds: Sequence[int],
+        frames: int = 32,
+        path: str | None = None,
+        truncation: float = 1.0,
+        easing: str = "linear",
+        loop: bool = False,
     ) -> Tensor:
-        """Pictures on the path from seed to seed, `frames` for each leg, ends included."""
-        return self.decode(walk(self.latents(seeds, truncation), frames, method))
+        """Pictures on the path from seed to seed, `frames` for each leg, ends included; see `models.latents.walk`.
+
+        path: "slerp" or "lerp", by itself what suits the prior.
+        """
+        path = path or default_path(self.weights.config.prior)
+        return self.decode(walk(self.latents(seeds, truncation), frames, path, easing, loop))
 
 
 def load(path: Path | str, device: str = "auto") -> Model:

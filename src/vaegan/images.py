@@ -12,11 +12,13 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from vaegan.errors import VaeganError
 from vaegan.files import write_bytes
+from vaegan.video import comment_of
 
 if TYPE_CHECKING:  # preprocess writes pictures without the weight of torch
     from torch import Tensor
 
 SIGNATURE = "vaegan"
+EXIF_SOFTWARE = 0x0131
 
 
 def to_float(pictures: Tensor) -> Tensor:
@@ -78,28 +80,14 @@ def save_png(picture: Tensor, path: Path, note: str = "", durable: bool = True) 
     write_bytes(path, png_bytes(to_pil(picture), note), durable)
 
 
-def save_gif(frames: Tensor, path: Path, fps: float, note: str = "") -> None:
-    """Write uint8 [N, C, H, W] as an endless animated GIF, atomically; GIF times are hundredths of a second."""
-    pictures = [to_pil(frame).quantize(256) if frame.shape[0] == 3 else to_pil(frame) for frame in frames]
-    buffer = io.BytesIO()
-    pictures[0].save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=max(20, round(100 / fps) * 10),
-        loop=0,
-        comment=f"{SIGNATURE}: {note}".encode(),
-    )
-    write_bytes(path, buffer.getvalue())
-
-
 def is_ours(path: Path) -> bool:
-    """Say whether a picture file was made by this tool (and may be replaced by it)."""
+    """Say whether a picture file or video was made by this tool (and may be replaced by it)."""
+    if path.suffix.lower() == ".mp4":
+        return comment_of(path).startswith(SIGNATURE)
     try:
         with Image.open(path) as picture:
-            comment = picture.info.get("comment", b"")
-            return picture.info.get("Software") == SIGNATURE or comment.startswith(SIGNATURE.encode())
+            comment, software = picture.info.get("comment", b""), picture.getexif().get(EXIF_SOFTWARE)
+            return SIGNATURE in (picture.info.get("Software"), software) or comment.startswith(SIGNATURE.encode())
     except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError):
         return False
 

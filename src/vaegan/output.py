@@ -1,4 +1,4 @@
-"""Sampled pictures and walks as files: sheets, single pictures, strips and animations."""
+"""Sampled pictures as files: sheets and single pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from torch import Tensor
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Counted, Emit, Wrote
 from vaegan.generation import Model
-from vaegan.images import enlarge, grid, is_ours, refuse_foreign, save_gif, save_png
-from vaegan.settings import InterpolateSettings, SampleSettings
+from vaegan.images import enlarge, grid, is_ours, refuse_foreign, save_png
+from vaegan.settings import SampleSettings
 
 MAX_SHEET = 16_384
-MAX_FRAMES = 10_000
-STRIP = 10
 
 
 def note_of(model: Model, what: str) -> str:
@@ -25,7 +23,8 @@ def note_of(model: Model, what: str) -> str:
     return f"{what} of {weights.path}, {weights.kind} at step {weights.step}"
 
 
-def _refuse_directory(path: Path) -> None:
+def refuse_directory(path: Path) -> None:
+    """Raise VaeganError where a file is to be written over a directory."""
     if path.is_dir():
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / 'samples.png'}")
 
@@ -36,7 +35,7 @@ def check_sheet(path: Path, count: int, force: bool) -> None:
         raise UsageError(f"{count} pictures do not fit one sheet (at most {MAX_SHEET}): add --separate")
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a sheet is a .png file; add --separate for a folder of pictures")
-    _refuse_directory(path)
+    refuse_directory(path)
     refuse_foreign([path], force)
 
 
@@ -91,28 +90,3 @@ def write_separate(
     names = [f"seed-{seed:07d}" for seed in seeds]
     parts = model.batches(seeds, settings.truncation)
     draw_separate(parts, names, settings.scale, folder, note_of(model, "a sample"), emit)
-
-
-def write_walk(
-    model: Model, seeds: Sequence[int], settings: InterpolateSettings, place: Path, force: bool, emit: Emit
-) -> tuple[Path, Path]:
-    """Write the walk as a strip, one row a leg, and as an animation there and back; returns both paths."""
-    base = place.with_suffix("") if place.suffix.lower() in (".png", ".gif") else place
-    strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + ".gif")
-    legs = len(seeds) - 1
-    if legs * settings.frames > MAX_FRAMES:
-        raise UsageError(f"{legs * settings.frames} frames are too many (at most {MAX_FRAMES}): lower --frames")
-    for path in (strip, animation):
-        _refuse_directory(path)
-    refuse_foreign([strip, animation], force)
-    frames = model.interpolate(seeds, settings.frames, settings.method, settings.truncation)
-    shown = min(STRIP, settings.frames)
-    columns = torch.linspace(0, settings.frames - 1, shown).round().long()
-    rows = [frames[leg * (settings.frames - 1) + columns] for leg in range(legs)]
-    note = note_of(model, f"walk from seed {seeds[0]} to {seeds[-1]}")
-    save_png(grid(torch.cat(rows), columns=shown), strip, note)
-    emit(Wrote("strip", strip))
-    there_and_back = torch.cat([frames, frames.flip(0)[1:-1]])
-    save_gif(enlarge(there_and_back, settings.scale), animation, settings.fps, note)
-    emit(Wrote("animation", animation))
-    return strip, animation

@@ -54,7 +54,7 @@ class Pairs:
         return [(str(row["picture"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.rows()]
 
 
-def _like(model: Model) -> PrepareSettings:
+def squared_as_its_set(model: Model) -> PrepareSettings:
     """How pictures become what the model takes: as those of its set did, where that is still there."""
     run, prepared = run_of(model.weights.path), None
     if run is not None:
@@ -84,7 +84,7 @@ def reconstruct(model: Model, sources: Sequence[Path], n: int, emit: Emit) -> Pa
     """
     parts: list[Pairs] = []
     done = 0
-    for names, pictures in read_pictures(sources, _like(model), emit):
+    for names, pictures in read_pictures(sources, squared_as_its_set(model), emit):
         parts.append(_pairs(model, names[: n - done], pictures[: n - done]))
         done += len(parts[-1].names)
         if done >= n:
@@ -146,7 +146,7 @@ def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int
     """
     names: list[str] = []
     latents: list[Tensor] = []
-    for part, pictures in read_pictures(sources, _like(model), emit):
+    for part, pictures in read_pictures(sources, squared_as_its_set(model), emit):
         latents.append(model.encode(pictures))
         names += part
     text = torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)

@@ -223,14 +223,49 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateSettings:
+class AnimationSettings:
+    """Options of whatever writes an animation."""
+
+    format: str | None = option(
+        None,
+        "The animation's format; mp4 needs vaegan[video].",
+        choices=("gif", "webp", "mp4"),
+        shown="as --out ends, else gif",
+    )
+    fps: float = option(16.0, "Frames per second of the animation; a GIF shows 50 at most.", min=1, max=120)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateSettings(AnimationSettings):
     """Options of interpolate."""
 
-    frames: int = option(32, "Pictures from one seed to the next.", min=2, max=10_000)
-    method: str = option("spherical", "Path between two latents.", choices=("spherical", "linear"))
-    fps: float = option(16.0, "Frames per second of the animation.", min=1, max=50)
+    frames: int = option(32, "Pictures from one face to the next.", min=2, max=10_000)
+    path: str | None = option(
+        None,
+        "Path between two latents: great arc or straight line.",
+        choices=("slerp", "lerp"),
+        shown="slerp; lerp where the prior is uniform",
+    )
+    method: str | None = option(None, "The same by longer names.", choices=("spherical", "linear"), shown="-")
+    easing: str = option(
+        "linear", "Keep one speed (linear), or slow down at every face (smooth).", choices=("linear", "smooth")
+    )
+    loop: bool = option(False, "Walk on from the last face to the first.")
+    back: bool = option(True, "Without --loop: play the way back too, so that the animation does not jump.")
     scale: int = option(4, "Enlargement of the animation, a whole number.", min=1, max=16)
-    truncation: float = option(1.0, "Below 1 pulls latents to the average face.", min=0, max=2)
+    truncation: float = option(1.0, "With seeds: below 1 pulls latents to the average face.", min=0, max=2)
+    optimize: int = option(
+        0,
+        "With pictures: steps that move each latent to where it decodes closest to its picture.",
+        min=0,
+        max=100_000,
+        count=True,
+    )
+
+    @property
+    def chosen_path(self) -> str | None:
+        """What --path or --method says: slerp, lerp, or nothing."""
+        return self.path or {"spherical": "slerp", "linear": "lerp"}.get(self.method or "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.errors import UsageError
-from vaegan.models.latents import latents_of, linear, spherical, walk
+from vaegan.models.latents import default_path, latents_of, linear, spherical, walk
 
 
 def test_a_seed_is_the_same_latent_in_any_company():
@@ -25,12 +25,29 @@ def test_both_priors_have_mean_0_and_variance_1(prior):
         assert drawn.abs().max() <= math.sqrt(3)
 
 
-@given(st.integers(2, 12), st.sampled_from(["spherical", "linear"]))
-def test_paths_begin_and_end_where_they_should(frames, method):
+@given(st.integers(2, 12), st.sampled_from(["slerp", "lerp"]), st.sampled_from(["linear", "smooth"]), st.booleans())
+def test_every_key_is_on_the_path_to_the_bit(frames, path, easing, loop):
     keys = latents_of([1, 2, 3], 8)
-    path = walk(keys, frames, method)
-    assert len(path) == 2 * (frames - 1) + 1
-    torch.testing.assert_close(path[[0, frames - 1, -1]], keys, atol=1e-5, rtol=1e-5)
+    found = walk(keys, frames, path, easing, loop)
+    legs = 3 if loop else 2
+    assert len(found) == legs * (frames - 1) + 1
+    expected = torch.cat([keys, keys[:1]]) if loop else keys
+    assert torch.equal(found[:: frames - 1], expected)
+
+
+def test_easing_slows_down_at_both_ends():
+    keys = torch.tensor([[0.0], [1.0]])
+    even, eased = (walk(keys, 9, "lerp", easing).squeeze(1).diff() for easing in ("linear", "smooth"))
+    torch.testing.assert_close(even, torch.full((8,), 1 / 8))
+    assert eased[0] < eased[1] < eased[3] and eased.sum() == pytest.approx(1)
+    torch.testing.assert_close(eased, eased.flip(0))
+
+
+def test_the_default_path_keeps_uniform_latents_in_their_cube():
+    keys = latents_of(range(40), 8, "uniform")
+    assert default_path("normal") == "slerp"
+    assert walk(keys, 5, default_path("uniform")).abs().max() <= math.sqrt(3)
+    assert walk(keys, 5, "slerp").abs().max() > math.sqrt(3)
 
 
 def test_the_arc_keeps_the_length_that_the_straight_line_loses():
@@ -49,5 +66,7 @@ def test_degenerate_arcs_stay_finite(other):
 
 
 def test_unknown_paths_are_refused():
-    with pytest.raises(UsageError, match=r"--method zigzag.*spherical, linear"):
+    with pytest.raises(UsageError, match=r"--path zigzag.*slerp, lerp"):
         walk(torch.zeros(2, 3), 4, "zigzag")
+    with pytest.raises(UsageError, match=r"--easing bouncy.*linear, smooth"):
+        walk(torch.zeros(2, 3), 4, easing="bouncy")

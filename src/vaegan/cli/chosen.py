@@ -48,17 +48,17 @@ def label(weights: Path) -> str:
     return parent.resolve().name if weights.name == "model.safetensors" else weights.stem
 
 
-def seeds(text: str) -> list[int]:
-    """Read "0-63" or "3,17,20-25". Raises UsageError."""
+def seeds(text: str, flag: str = "--seeds") -> list[int]:
+    """Read "0-63" or "3,17,20-25", which `flag` said. Raises UsageError."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
             start, end = int(first), int(last if dash else first)
         except ValueError:
-            raise UsageError(f"--seeds {text}: expected numbers and ranges such as 0-63 or 3,17,20-25") from None
+            raise UsageError(f"{flag} {text}: expected numbers and ranges such as 0-63 or 3,17,20-25") from None
         if end < start or end - start >= MAX_SEEDS or end >= 2**31:
-            raise UsageError(f"--seeds {text}: {part.strip()} is no range of at most {MAX_SEEDS:,} seeds under 2^31")
+            raise UsageError(f"{flag} {text}: {part.strip()} is no range of at most {MAX_SEEDS:,} numbers under 2^31")
         found += range(start, end + 1)
     return found
 

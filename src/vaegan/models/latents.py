@@ -55,15 +55,38 @@ def spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     return path
 
 
-PATHS = {"spherical": spherical, "linear": linear}
+PATHS = {"slerp": spherical, "lerp": linear}
 
 
-def walk(keys: Tensor, frames: int, method: str, loop: bool = False) -> Tensor:
-    """Path through `keys` [k, d]: `frames` latents from each key to the next, the last key included; [n, d]."""
-    if method not in PATHS:
-        raise UsageError(f"--method {method}: expected one of {', '.join(PATHS)}")
+def smooth(weights: Tensor) -> Tensor:
+    """3 t^2 - 2 t^3: from 0 to 1, slow at both ends."""
+    return weights * weights * (3 - 2 * weights)
+
+
+EASINGS = {"linear": lambda weights: weights, "smooth": smooth}
+
+
+def walk(keys: Tensor, frames: int, path: str = "slerp", easing: str = "linear", loop: bool = False) -> Tensor:
+    """Path through `keys` [k, d]: `frames` latents from each key to the next, the last key included; [n, d].
+
+    Every key is on the path as it is, to the bit. loop: go on from the last key to the first.
+    """
+    if path not in PATHS:
+        raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
+    if easing not in EASINGS:
+        raise UsageError(f"--easing {easing}: expected one of {', '.join(EASINGS)}")
     if loop:
         keys = torch.cat([keys, keys[:1]])
-    weights = torch.linspace(0, 1, frames)
-    legs = [PATHS[method](a, b, weights) for a, b in itertools.pairwise(keys)]
-    return torch.cat([leg if index == 0 else leg[1:] for index, leg in enumerate(legs)])
+    between = EASINGS[easing](torch.linspace(0, 1, frames))[1:-1]
+    legs = [torch.cat([a[None], PATHS[path](a, b, between)]) for a, b in itertools.pairwise(keys)]
+    return torch.cat([*legs, keys[-1:]])
+
+
+def default_path(prior: str) -> str:
+    """The path that stays among latents that a decoder was trained on.
+
+    Normal latents lie near a sphere, and the great arc with it; so do encoded pictures, on a sphere of their own, as
+    the posterior is folded to be N(0, I): the arc goes over from the one's radius to the other's, where the straight
+    line's middle would be 0.7 times as long. Uniform latents fill a cube: the line stays inside, the arc need not.
+    """
+    return "lerp" if prior == "uniform" else "slerp"

@@ -24,7 +24,7 @@ FLOORS = {
     "inversion": 5.5,
     "reconstruction": 6.5,
     "walking": 6.6,
-    "demo": 7,
+    **dict.fromkeys(("demo", "explore"), 7),
     "cli": 8,
     **dict.fromkeys(("__init__", "__main__"), 9),
 }

@@ -17,6 +17,7 @@ from vaegan.cli.decode import decode
 from vaegan.cli.demo import demo
 from vaegan.cli.encode import encode
 from vaegan.cli.evaluate import evaluate
+from vaegan.cli.explore import explore
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
@@ -30,7 +31,7 @@ from vaegan.version import __version__
 
 COMMANDS = (
     *(demo, preprocess, train_vae, train_gan, sample, interpolate, reconstruct, encode, decode),
-    *(evaluate, compare, report, info),
+    *(evaluate, compare, report, explore, info),
 )
 
 app = typer.Typer(

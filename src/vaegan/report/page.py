@@ -11,6 +11,8 @@ from vaegan.files import write_bytes
 
 HERE = Path(__file__).parent
 GENERATOR = '<meta name="generator" content="vaegan">'
+TOKENS = (HERE / "tokens.css").read_text(encoding="utf-8")
+"""Colours, light and dark, that all pages share."""
 VARIES = "data-varies"
 """Marks what the clock and the place decide: all else of two equal runs' pages is equal."""
 
@@ -102,7 +104,7 @@ def write_page(path: Path, title: str, sections: Iterable[str]) -> None:
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{GENERATOR}<title>{name}</title><style>{style}</style></head>"
+        f"{GENERATOR}<title>{name}</title><style>{TOKENS}{style}</style></head>"
         f"<body><h1 {VARIES}>{name}</h1>{''.join(sections)}<script>{script}</script></body></html>\n"
     )
     write_bytes(path, page.encode())

@@ -278,7 +278,6 @@ async function upload(file) {
   const steps = $("fit").checked ? 100 : 0;
   const found = await (await ask(`encode?steps=${steps}`, { method: "POST", body: file })).json();
   $("picture").src = found.picture;
-  $("close").textContent = "Your picture";
   $("yours").hidden = false;
   take(found.latent);
   say(`${file.name || "Your picture"}: the face comes within ${found.psnr} dB of it.`);

@@ -92,9 +92,9 @@ def test_a_gan_from_scratch_and_a_set_that_is_gone(prepared, tmp_path, capsys):
 def test_brief_at_checkpoints_whole_at_the_end(prepared, tmp_path, monkeypatch):
     whole, write = [], story.write_report
 
-    def brief(run, place, model, previews):
+    def brief(run, place, model, *more):
         whole.append(model is not None)
-        write(run, place, None, previews)
+        write(run, place, None, *more)
 
     monkeypatch.setattr(story, "write_report", brief)
     run = tmp_path / "vae"
@@ -183,6 +183,14 @@ def test_what_varies_is_marked(gan_run):
     page = (gan_run / "report.html").read_text()
     varying = " ".join(re.findall(r"data-varies>([^<]*)<", page))
     assert "GAN gan" in varying and str(gan_run.parent) not in page.replace(varying, "")
+
+
+def test_a_collapsed_vae_is_diagnosed(vae_run, copy, capsys):
+    run = copy(vae_run)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 4, "images": 32, "active_units": 0, "held_out_kl": 0.1}) + "\n")
+    assert main(["report", str(run), "-q"]) == 0
+    assert re.search(r'<div class="warning"[^>]*>posterior collapse: 0 of 8 latents', read(run)[0])
 
 
 def test_words_about_steps_left_out_and_better_days():

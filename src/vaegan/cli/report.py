@@ -30,8 +30,9 @@ def report(
         path = checkpoint(run, emit)
         from vaegan.report.story import check_place
         from vaegan.report.story import report as write
+        from vaegan.training.diagnosis import of_run
 
         if out is not None:
             check_place(out, force)
-        place = write(path, out, device=device)
+        place = write(path, out, device=device, diagnose=of_run)
     results({"report": place}, json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ from vaegan.report.curves import curves, read_lines
 from vaegan.run import Run, metrics_of, seconds_of
 
 NAME = "report.html"
+Diagnose = Callable[[Mapping[str, Any], Mapping[str, float]], list[str]]
+"""Warnings in words from a run's config.json and the newest value of every metric."""
 AXES_SAID = (
     "One latent is moved, all others stay at the average face. A VAE's axes are sorted by how much of the picture they"
     " move; a GAN that started from it begins with the same axes."
 )
+
+
+def no_diagnosis(config: Mapping[str, Any], newest: Mapping[str, float]) -> list[str]:
+    """Nothing to warn of."""
+    return []
 
 
 def _measures(run: Run) -> tuple[str, list[str], dict[str, float]]:
@@ -105,10 +112,17 @@ def _seen(model: Model | None, frames: list[tuple[str, bytes]]) -> str:
     return page.columns(parts)
 
 
-def write_report(run: Run, place: Path, model: Model | None, previews: pictures.Previews | None = None) -> None:
+def write_report(
+    run: Run,
+    place: Path,
+    model: Model | None,
+    previews: pictures.Previews | None = None,
+    diagnose: Diagnose = no_diagnosis,
+) -> None:
     """Write a run's page to `place`; without a model only what costs little: words, curves, previews.
 
-    Raises VaeganError where the run is damaged or the disk refuses.
+    diagnose: what else the numbers should make a user look at. Raises VaeganError where the run is damaged or the disk
+    refuses.
     """
     config = run.config()
     saved = run.checkpoints()
@@ -116,7 +130,7 @@ def write_report(run: Run, place: Path, model: Model | None, previews: pictures.
     charts, warned, newest = _measures(run)
     frames = (previews or pictures.Previews(run)).frames(config["options"].get("batch_size") or 0)
     sections = [page.paragraph(words.summary(config)), _glance(run, config, newest, step)]
-    sections += [page.warning(text) for text in warned]
+    sections += [page.warning(text) for text in (*warned, *diagnose(config, newest))]
     sections.append(_seen(model, frames))
     if charts:
         sections += [page.heading("Curves"), charts]
@@ -137,7 +151,9 @@ def check_place(out: Path, force: bool) -> None:
         raise VaeganError(f"{out} exists and was not made by vaegan: choose another --out, or add --force")
 
 
-def report(run: Path | str, out: Path | str | None = None, *, device: str = "auto") -> Path:
+def report(
+    run: Path | str, out: Path | str | None = None, *, device: str = "auto", diagnose: Diagnose = no_diagnosis
+) -> Path:
     """Write the page of a run, whole, and return its path: report.html in the run unless `out` names another.
 
     Raises VaeganError where `run` is no run, is damaged, or has no weights yet.
@@ -146,7 +162,7 @@ def report(run: Path | str, out: Path | str | None = None, *, device: str = "aut
     if not place.exists():
         raise VaeganError(f"{run} is not a run: name one that vaegan train-vae or train-gan made, such as runs/gan")
     path = inside(place.path / NAME, place.path) if out is None else Path(out)
-    write_report(place, path, load(place.path, device))
+    write_report(place, path, load(place.path, device), diagnose=diagnose)
     return path
 
 
@@ -156,9 +172,9 @@ class ReportWriter:
     A page that cannot be written is told, once, and costs nothing else.
     """
 
-    def __init__(self, run: Run, device: str, emit: Emit) -> None:
-        """Write to `run`; what goes wrong is told to `emit`."""
-        self.run, self.device, self.emit = run, device, emit
+    def __init__(self, run: Run, device: str, emit: Emit, diagnose: Diagnose = no_diagnosis) -> None:
+        """Write to `run`; what goes wrong is told to `emit`; diagnose: see `write_report`."""
+        self.run, self.device, self.emit, self.diagnose = run, device, emit, diagnose
         self.previews, self.told = pictures.Previews(run), False
 
     def __call__(self, event: Event) -> None:
@@ -168,7 +184,8 @@ class ReportWriter:
             return
         try:
             model = load(self.run.path, self.device) if ended else None
-            write_report(self.run, inside(self.run.path / NAME, self.run.path), model, self.previews)
+            place = inside(self.run.path / NAME, self.run.path)
+            write_report(self.run, place, model, self.previews, self.diagnose)
         except Exception as error:  # a page about the training is never worth the training
             if not self.told:
                 self.told = True

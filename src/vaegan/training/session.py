@@ -22,6 +22,7 @@ from vaegan.models.vae import VAE
 from vaegan.report.story import ReportWriter
 from vaegan.run import MetricsWriter, Run, run_of, seconds_of
 from vaegan.settings import VAESettings
+from vaegan.training.diagnosis import of_run
 from vaegan.training.distributed import World, joined
 from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
@@ -106,7 +107,7 @@ def _path(path: Path | str | None) -> Path | None:
 
 def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -> None:
     run = job.run
-    writer, reporter = MetricsWriter(run), ReportWriter(run, str(job.place.device), on_event)
+    writer, reporter = MetricsWriter(run), ReportWriter(run, str(job.place.device), on_event, of_run)
 
     def emit(event: Event) -> None:
         if world.leads:

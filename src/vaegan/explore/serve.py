@@ -70,5 +70,4 @@ def serve(app: object, found: socket.socket) -> None:
         server_header=False,
         date_header=False,
     )
-    with found:
-        uvicorn.Server(config).run(sockets=[found])
+    uvicorn.Server(config).run(sockets=[found])

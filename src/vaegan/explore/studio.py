@@ -168,7 +168,10 @@ class Studio:
             raise UsageError(f"expected 1 to {most} latents of {length} numbers")
         if not all(type(number) in (int, float) for row in rows for number in row):
             raise UsageError("expected latents of numbers")
-        return tamed(torch.tensor(rows, dtype=torch.float64).float())
+        try:
+            return tamed(torch.tensor([[float(number) for number in row] for row in rows]))
+        except OverflowError:
+            raise UsageError("expected latents of numbers that a computer can hold") from None
 
 
 class _Listed:

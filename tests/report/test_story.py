@@ -128,7 +128,12 @@ def test_nothing_that_a_run_says_is_html(gan_run, tmp_path):
     config["from_vae"] |= {"path": evil, "step": evil}
     (run / "config.json").write_text(json.dumps(config))
     with (run / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 5, "images": 40, evil: 1.0, "huge": 1e300, "low": -1e300}) + "\nnot json\n")
+        file.write(
+            json.dumps(
+                {"step": 5, "images": 40, evil: 1.0, "huge": 1e300, "seconds": float("inf"), "kid": float("nan")}
+            )
+            + "\nnot json\n"
+        )
     assert main(["report", str(run), "-q"]) == 0
     page = (run / "report.html").read_text()
     assert evil not in page and "<img src=x" not in page and "&lt;script&gt;" in page

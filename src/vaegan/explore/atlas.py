@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.data.store import PreparedSet, open_set
 from vaegan.errors import VaeganError
 from vaegan.events import Counted, Emit
 from vaegan.generation import BATCH, Model
 from vaegan.images import grid, to_pil
-from vaegan.run import run_of
+from vaegan.report.pictures import set_of
 
 FACES = 1500
 SAMPLED = 512
@@ -49,34 +47,14 @@ def _sprite(pictures: Tensor) -> tuple[bytes, int]:
     return buffer.getvalue(), tile
 
 
-def set_of(model: Model) -> tuple[PreparedSet | None, str]:
-    """The set that a model was trained on, or None and the reason why it is not known."""
-    run = run_of(model.weights.path)
-    if run is None:
-        return None, f"{model.weights.path} is in no run that names its set"
-    try:
-        found = open_set(Path(str(run.config()["data"].get("path", ""))))
-    except VaeganError as error:
-        return None, str(error)
-    config = model.weights.config
-    if (found.size, found.channels) != (config.size, config.channels):
-        return None, f"{found.path} holds pictures of another size"
-    return found, ""
-
-
 def make_atlas(model: Model, emit: Emit) -> Atlas:
     """Put training faces on the map by the encoder; without one, or without the set, samples by their seeds."""
-    prepared, why = set_of(model)
     if model.encoder is None:
         return _sampled(model, "this GAN was trained from scratch and has no encoder")
-    if prepared is None:
-        return _sampled(model, why)
     try:
-        train, _ = prepared.load()
+        train, _ = set_of(model)
     except VaeganError as error:
         return _sampled(model, str(error))
-    if not len(train):
-        return _sampled(model, f"{prepared.path} holds no training pictures")
     count = min(FACES, len(train))
     pictures = train[torch.arange(count) * len(train) // count]
     latents = []

@@ -10,6 +10,8 @@ from vaegan.report.charts import Line, chart
 from vaegan.report.page import details
 
 MAX_OTHERS = 40
+LARGEST = 1e100
+"""What is larger, or no number, is not drawn."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def read_lines(metrics: Iterable[Mapping[str, float]]) -> dict[str, Line]:
     for numbers in metrics:
         images = numbers.get("images", math.nan)
         for name, value in numbers.items():
-            if name not in HIDDEN and math.isfinite(value) and math.isfinite(images) and images >= 0:
+            if name not in HIDDEN and abs(value) < LARGEST and 0 <= images < LARGEST:
                 xs, ys = found.setdefault(name, ([], []))
                 xs.append(images)
                 ys.append(value)

@@ -27,6 +27,11 @@ def paragraph(text: str, soft: bool = False) -> str:
     return f"<p{' class=soft' if soft else ''}>{html.escape(text)}</p>"
 
 
+def varying(label: str, text: str) -> str:
+    """A soft paragraph whose `text` is decided by the clock or the place."""
+    return f"<p class=soft>{html.escape(label)}<span {VARIES}>{html.escape(text)}</span></p>"
+
+
 def warning(text: str) -> str:
     """Something to look at."""
     return f'<div class="warning" role="note">{html.escape(text)}</div>'

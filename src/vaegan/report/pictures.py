@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from vaegan.checkpoint import step_named
-from vaegan.data.store import PreparedSet
+from vaegan.data.store import open_set
 from vaegan.errors import VaeganError
 from vaegan.files import inside
 from vaegan.generation import Model
 from vaegan.images import grid, png_bytes, to_float, to_pil
 from vaegan.report import page
-from vaegan.run import Run
+from vaegan.run import Run, run_of
 
 PREVIEWS = 16
 SIDE = 640
@@ -181,7 +181,15 @@ def neighbours(model: Model, train: Tensor) -> str:
     return page.paragraph(said, soft=True) + f'<div class="two">{"".join(figures)}</div>'
 
 
-def training_pictures(prepared: PreparedSet) -> tuple[Tensor, Tensor]:
-    """Pictures to look for neighbours among, and pictures to reconstruct: held out where there are some."""
-    train, held_out = prepared.load()
-    return train, held_out if len(held_out) else train
+def set_of(model: Model) -> tuple[Tensor, Tensor]:
+    """Pictures that a model was trained on, uint8 [N, C, S, S], N at least 1, and those held out from it.
+
+    Raises VaeganError, with the reason, where they are not known, gone, damaged or of another shape.
+    """
+    run, config = run_of(model.weights.path), model.weights.config
+    if run is None:
+        raise VaeganError(f"{model.weights.path} is in no run that names its set")
+    found = open_set(Path(str(run.config()["data"].get("path", ""))))
+    if (found.size, found.channels) != (config.size, config.channels) or not found.counts["train"]:
+        raise VaeganError(f"{found.path} holds other pictures than this model was trained on")
+    return found.load()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vaegan.checkpoint import step_named
-from vaegan.data.store import PreparedSet, open_set
 from vaegan.errors import VaeganError, reason, shown
 from vaegan.events import Emit, Event, Finished, Warned, Wrote
 from vaegan.files import inside
@@ -65,25 +63,15 @@ def _settings(config: dict[str, Any]) -> str:
     versions = dict(found) if isinstance(found, dict) else {}
     made = {**versions, "vaegan": config.get("vaegan"), "precision": config["plan"].get("precision")}
     by = ", ".join(f"{shown(name)} {shown(value)}" for name, value in made.items())
-    places = "".join(f"<p class=soft>{label}: <span {page.VARIES}>{text}</span></p>" for label, text in _places(config))
-    return (
-        page.heading("Settings")
-        + page.words(words.settings_rows(config))
-        + places
-        + page.paragraph(f"Made with {by}.", soft=True)
-    )
+    places = "".join(page.varying(f"{label}: ", text) for label, text in words.places(config))
+    rows = page.words(words.settings_rows(config))
+    return page.heading("Settings") + rows + places + page.paragraph(f"Made with {by}.", soft=True)
 
 
-def _places(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for label, text in words.places(config):
-        yield html.escape(label), html.escape(text)
-
-
-def _of_set(model: Model, config: dict[str, Any]) -> Iterator[str]:
+def _of_set(model: Model) -> Iterator[str]:
     """Reconstructions and neighbours, or why there are none."""
     try:
-        prepared: PreparedSet = open_set(Path(str(config["data"].get("path", ""))))
-        train, held_out = pictures.training_pictures(prepared)
+        train, held_out = pictures.set_of(model)
     except VaeganError as error:
         yield page.heading("Reconstructions and nearest neighbours")
         yield page.paragraph(f"Not shown: {error}.", soft=True)
@@ -92,10 +80,10 @@ def _of_set(model: Model, config: dict[str, Any]) -> Iterator[str]:
     if model.encoder is None:
         yield page.paragraph("None: this GAN was trained from scratch and has no encoder.", soft=True)
     else:
-        said = "Held-out pictures" if held_out is not train else "Training pictures (none are held out)"
+        said = "Held-out pictures" if len(held_out) else "Training pictures (none are held out)"
         drift = "" if model.weights.kind == "vae" else " by its VAE's encoder, which the generator drifts away from"
         yield page.paragraph(f"{said}, encoded{drift} and decoded again.", soft=True)
-        yield pictures.reconstructions(model, held_out)
+        yield pictures.reconstructions(model, held_out if len(held_out) else train)
     yield page.heading("Nearest neighbours")
     yield pictures.neighbours(model, train)
 
@@ -135,7 +123,7 @@ def write_report(
     if charts:
         sections += [page.heading("Curves"), charts]
     if model is not None:
-        sections += [_axes(model), *_of_set(model, config)]
+        sections += [_axes(model), *_of_set(model)]
     else:
         more = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
         sections.append(page.paragraph(more, soft=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from vaegan.config import options_of
@@ -19,6 +18,8 @@ WORSE = 1.5
 
 def spent(seconds: float) -> str:
     """A duration: 45 s, 12 min, 3 h 20 min."""
+    if not 0 <= seconds < 1e12:
+        return "?"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -48,11 +49,6 @@ def places(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     if config.get("from_vae"):
         rows.append(("VAE", shown(config["from_vae"].get("path"), 300)))
     return rows
-
-
-def name_of(path: object) -> str:
-    """The last part of a path that a config names."""
-    return shown(PurePath(str(path)).name or path)
 
 
 def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:

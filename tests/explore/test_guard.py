@@ -8,6 +8,7 @@ from vaegan.explore.server import make_app
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
+LIVE = f"ws://127.0.0.1:{PORT}/live"
 
 
 @pytest.fixture
@@ -43,12 +44,12 @@ def test_everyone_else_is_refused(bare, headers):
     for path in ("/", "/explore.js", "/api/about", "/api/map.latents", "/nowhere"):
         assert bare.get(path, headers=headers).status_code == 403
     assert bare.post("/api/png", headers=headers, json={}).status_code == 403
-    with pytest.raises(WebSocketDisconnect), bare.websocket_connect("/live", headers={"origin": HOME} | headers):
+    with pytest.raises(WebSocketDisconnect), bare.websocket_connect(LIVE, headers={"origin": HOME} | headers):
         pass
 
 
 def test_a_socket_without_an_origin_is_refused(bare):
-    with pytest.raises(WebSocketDisconnect), bare.websocket_connect("/live", headers={"host": f"127.0.0.1:{PORT}"}):
+    with pytest.raises(WebSocketDisconnect), bare.websocket_connect(LIVE, headers={"host": f"127.0.0.1:{PORT}"}):
         pass
 
 

@@ -24,6 +24,7 @@ from vaegan.images import to_pil
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
+LIVE = f"ws://127.0.0.1:{PORT}/live"
 
 
 def png(picture):
@@ -74,7 +75,7 @@ def test_a_seed_is_the_seed_of_sample(client, gan_run):
 
 def test_faces_and_strips_over_the_socket(client, studio):
     latent = [0.5, -1.0, 0, 0, 0, 0, 0, 2.0]
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, latent, number=5))
         for decoder, model in enumerate(studio.models.values()):
             answer = socket.receive_bytes()
@@ -98,7 +99,7 @@ def test_only_the_newest_face_counts(client, studio, monkeypatch):
         return draw(*given)
 
     monkeypatch.setattr(type(studio), "draw", slowly)
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         for number in range(1, 101):
             socket.send_bytes(message(FACE, [number / 100.0] * 8, number=number))
         socket.send_text("all of them are read when this is answered")
@@ -109,7 +110,7 @@ def test_only_the_newest_face_counts(client, studio, monkeypatch):
 
 
 def test_numbers_that_are_none_are_tamed(client):
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, [float("nan"), float("inf"), -float("inf"), 1e30, 0.0, 0, 0, 0]))
         assert len(socket.receive_bytes()) == HEAD.size + 32 * 32 * 4
     assert tamed(torch.tensor([float("nan"), float("inf"), 3.0])).tolist() == [0, 20, 3]
@@ -128,7 +129,7 @@ def test_numbers_that_are_none_are_tamed(client):
     ],
 )
 def test_garbage_on_the_socket_is_answered(client, content):
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(content)
         assert "error" in json.loads(socket.receive_text())
         socket.send_text("hello")
@@ -138,12 +139,12 @@ def test_garbage_on_the_socket_is_answered(client, content):
 
 
 def test_nothing_but_garbage_ends_the_socket_and_only_that(client):
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         for _ in range(COMPLAINTS):
             socket.send_text("{}")
             socket.receive_text()
         assert socket.receive()["type"] == "websocket.close"
-    with client.websocket_connect("/live") as socket:
+    with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, [0.0] * 8))
         assert socket.receive_bytes()
 

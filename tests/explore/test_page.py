@@ -97,13 +97,13 @@ def test_keys_move_the_point_and_take_a_face(page):
     before = float(page.locator("#axis-0").input_value())
     changes(page, "face-1", lambda: page.keyboard.press("Shift+ArrowRight"))
     assert float(page.locator("#axis-0").input_value()) == pytest.approx(before + 0.5, abs=0.06)
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('Axis 1 at')")
+    page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Axis 1 at')")
 
 
 def test_sliders_seeds_and_truncation(page):
     page.fill("#seed", "7")
     changes(page, "face-0", lambda: page.keyboard.press("Enter"))
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('Seed 7')")
+    page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Seed 7')")
     page.focus("#axis-2")
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
     page.wait_for_function(

@@ -1,8 +1,10 @@
 """All files of a run as values that are equal where the runs are, but for times and paths."""
 
 import json
+import re
 
 TIMES = {"images_per_second", "rate", "path", "seconds"}
+VARIES = re.compile(r"(?<=data-varies>)[^<]*|(?<=<title>)[^<]*")
 
 
 def untimed(value):
@@ -23,6 +25,8 @@ def contents(run):
             found[name] = untimed(json.loads(path.read_text()))
         elif path.suffix == ".jsonl":
             found[name] = [untimed(json.loads(line)) for line in path.read_text().splitlines()]
+        elif path.suffix == ".html":
+            found[name] = VARIES.sub("", path.read_text())
         else:
             found[name] = path.read_bytes()
     return found

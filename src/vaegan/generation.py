@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import Weights, adopt, opened, read_weights
+from vaegan.device import choose_device
 from vaegan.errors import UsageError, VaeganError
 from vaegan.images import to_float, to_uint8
 from vaegan.models.latents import default_path, latents_of, walk
 from vaegan.models.vae import Decoder, Encoder
-from vaegan.training.machine import choose_device
 
 BATCH = 64
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
-from vaegan.checkpoint import METADATA, load_tensors, opened, save_tensors
+from vaegan.checkpoint import METADATA, load_tensors, opened
 from vaegan.data.loose import read_pictures, settings_like
 from vaegan.data.store import PreparedSet, open_set
 from vaegan.errors import VaeganError
 from vaegan.evaluation.evaluate import data_of
 from vaegan.events import Counted, Emit, Warned, Wrote
-from vaegan.files import sha256
+from vaegan.files import sha256, write_bytes
 from vaegan.generation import BATCH, Model
 from vaegan.images import enlarge, grid, save_png, to_float
 from vaegan.metrics.pictures import psnr, ssim
@@ -139,6 +140,13 @@ def _is_latents(path: Path) -> bool:
         return False
 
 
+def pack(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
+    """A safetensors file of latents [N, d] of `model` and their N names: see `encode`."""
+    text = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
+    said = {"latents_of": sha256(model.weights.path), "kind": model.weights.kind, "step": model.weights.step}
+    return save({LATENTS: latents.contiguous(), NAMES: text}, {METADATA: json.dumps(said)})
+
+
 def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int:
     """Write the posterior means of pictures to `path`: "latents" float32 [N, d] and "names"; returns N.
 
@@ -149,9 +157,7 @@ def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int
     for part, pictures in read_pictures(sources, squared_as_its_set(model), emit):
         latents.append(model.encode(pictures))
         names += part
-    text = torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)
-    said = {"latents_of": sha256(model.weights.path), "kind": model.weights.kind, "step": model.weights.step}
-    save_tensors(path, {LATENTS: torch.cat(latents), NAMES: text}, {METADATA: json.dumps(said)})
+    write_bytes(path, pack(model, names, torch.cat(latents)))
     emit(Wrote("latents", path))
     return len(names)
 

@@ -327,6 +327,14 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExploreSettings:
+    """Options of explore."""
+
+    port: int | None = option(None, "Port on this machine.", min=1, max=65535, shown="8765, or the next free one")
+    browser: bool = option(True, "Open the page in a browser.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoSettings:
     """Options of demo."""
 

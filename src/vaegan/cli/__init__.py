@@ -17,11 +17,13 @@ from vaegan.cli.decode import decode
 from vaegan.cli.demo import demo
 from vaegan.cli.encode import encode
 from vaegan.cli.evaluate import evaluate
+from vaegan.cli.explore import explore
 from vaegan.cli.export import export
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
 from vaegan.cli.reconstruct import reconstruct
+from vaegan.cli.report import report
 from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
@@ -31,7 +33,7 @@ from vaegan.version import __version__
 
 COMMANDS = (
     *(demo, preprocess, train_vae, train_gan, sample, interpolate, reconstruct, encode, decode),
-    *(evaluate, compare, export, timelapse, info),
+    *(evaluate, compare, report, explore, export, timelapse, info),
 )
 
 app = typer.Typer(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaegan import report
 from vaegan.errors import VaeganError
 from vaegan.evaluation import plots
 from vaegan.evaluation.evaluate import REAL, Evaluation
@@ -16,6 +15,7 @@ from vaegan.evaluation.reference import Numbers
 from vaegan.events import Emit, Note, Wrote
 from vaegan.files import directory_atomically, write_bytes, write_json
 from vaegan.images import enlarge, grid, png_bytes, to_pil
+from vaegan.report import page
 
 NUMBERS = "evaluation.json"
 EXPLAINED = (
@@ -65,17 +65,17 @@ def write_files(
     if not charts:
         emit(Note(plots.HINT))
     head = ("measure", "better", *columns)
-    sections = [report.paragraph(EXPLAINED, soft=True), *(report.warning(text) for text in warnings)]
-    sections += [report.picture(png, text) for png, text in charts.values()]
-    sections.append(report.table(head, rows(columns)))
+    sections = [page.paragraph(EXPLAINED, soft=True), *(page.warning(text) for text in warnings)]
+    sections += [page.picture(png, text) for png, text in charts.values()]
+    sections.append(page.table(head, rows(columns)))
     for png, text in pictures.values():
-        sections += [report.heading(text), report.picture(png, text, pixels=True)]
-    sections += [report.heading("What was compared"), report.facts(facts)]
+        sections += [page.heading(text), page.picture(png, text, pixels=True)]
+    sections += [page.heading("What was compared"), page.facts(facts)]
     with directory_atomically(place) as folder:
         write_json(folder / NUMBERS, {**facts, "warnings": warnings, "columns": plain(columns)})
         for name, (png, _) in {**pictures, **charts}.items():
             write_bytes(folder / name, png)
-        report.write_page(folder / "report.html", title, sections)
+        page.write_page(folder / "report.html", title, sections)
     for name in (*charts, "report.html"):
         emit(Wrote("evaluation", place / name))
 

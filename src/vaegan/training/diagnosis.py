@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 FEW_NATS = 3.0
 """A posterior that says less of a picture cannot tell twenty of them apart."""
@@ -46,6 +47,14 @@ def quality(numbers: Numbers) -> str:
 def warnings(numbers: Numbers, beta: float, latent_dim: int, images: int) -> list[str]:
     """What is wrong with a VAE whose newest `numbers` these are, after `images` pictures, and which flag mends it."""
     return [text for text in (_collapse(numbers, beta, latent_dim, images), _overfitting(numbers)) if text]
+
+
+def of_run(config: Mapping[str, Any], numbers: Numbers) -> list[str]:
+    """The warnings of a VAE run whose config.json and newest `numbers` these are; none for a GAN."""
+    beta, latent_dim = config["options"].get("beta"), config["model"].get("latent_dim")
+    if config["kind"] != "vae" or not isinstance(beta, (int, float)) or not isinstance(latent_dim, int):
+        return []
+    return warnings(numbers, float(beta), latent_dim, int(numbers.get("images", 0)))
 
 
 def _collapse(numbers: Numbers, beta: float, latent_dim: int, images: int) -> str:

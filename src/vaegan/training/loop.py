@@ -180,6 +180,8 @@ class Session:
         metrics = self.tally.take() if log else {}
         if log and self.guard.skipped:
             metrics["skipped"] = float(self.guard.skipped)
+        if log and self.guard.retreats:
+            metrics["retreats"] = float(self.guard.retreats)
         rate = meter.rate(done)
         self.emit(Progress(done, self.plan.total, done * self.batches.batch_size, rate, metrics))
         self._hear(done, metrics)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import os
+import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from vaegan.errors import UsageError
+from vaegan.device import choose_device
 
 CLEARLY = 1.1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = (2**31 - 1, 2**25)
 
 
 @dataclass(frozen=True)
@@ -35,42 +35,6 @@ class Place:
         """Move a model there, in channels_last: faster convolutions on CPUs and tensor cores alike."""
         moved: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return moved
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what tensors give back, instead of fetching zeroed pages for every large one anew.
-
-    Only glibc knows how (mallopt(3)); elsewhere nothing happens.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            any(mallopt(option, size) for size in KEPT_BYTES)  # some versions refuse more than 32 MiB
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:1 or mps into a device that is there. Raises UsageError otherwise."""
-    device = _device(name)
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:1 or mps") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
-        raise UsageError(f"--device {name}: this machine has none that PyTorch can use; try --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -110,3 +74,24 @@ def choose_place(device: str, precision: str) -> Place:
         native = has_bf16(chosen)
         precision = "bf16" if native and (chosen.type != "cpu" or bf16_is_faster()) else "fp32"
     return Place(chosen, precision)
+
+
+def machine_of(place: Place) -> dict[str, str | int]:
+    """What a run is trained on, for people to read: system, processor, cores and device."""
+    device = place.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "device": name,
+    }
+
+
+def _processor() -> str:
+    """Name of the processor, where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -19,14 +19,17 @@ from vaegan.events import Emit, Event, Finished, Note, Started, ignore
 from vaegan.files import sha256
 from vaegan.lock import locked
 from vaegan.models.vae import VAE
+from vaegan.report.story import ReportWriter
 from vaegan.run import MetricsWriter, Run, run_of, seconds_of
 from vaegan.settings import VAESettings
+from vaegan.training.diagnosis import of_run
 from vaegan.training.distributed import World, joined
 from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.machine import machine_of
 from vaegan.training.probing import draw, try_latents
 from vaegan.training.shares import Shares
 from vaegan.training.tensorboard import logging_too
@@ -110,11 +113,12 @@ def _path(path: Path | str | None) -> Path | None:
 
 def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -> None:
     run = job.run
-    writer = MetricsWriter(run)
+    writer, reporter = MetricsWriter(run), ReportWriter(run, str(job.place.device), on_event, of_run)
 
     def emit(event: Event) -> None:
         if world.leads:
             writer(event)
+            reporter(event)
             on_event(event)
 
     checkpoint = _agree(job, emit, world)
@@ -235,6 +239,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
         "kind": job.wish.kind,
         "vaegan": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "machine": machine_of(job.place),
         "model": asdict(job.model),
         "options": asdict(job.settings),
         "data": data,

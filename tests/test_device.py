@@ -1,11 +1,11 @@
-"""Where training computes."""
+"""Where things are computed."""
 
 import ctypes
 
 import pytest
 
+from vaegan.device import choose_device, keep_freed_memory
 from vaegan.errors import UsageError
-from vaegan.training.machine import choose_device, keep_freed_memory
 
 
 @pytest.mark.parametrize("most", [2**40, 2**25, 0])

@@ -1,0 +1,44 @@
+"""vaegan explore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaegan.cli.chosen import checkpoint, label
+from vaegan.cli.options import Best, Checkpoint, Device, Json, Quiet, takes
+from vaegan.cli.reporting import reporting, results
+from vaegan.config import build
+from vaegan.events import Note
+from vaegan.settings import ExploreSettings
+
+
+@takes(ExploreSettings)
+def explore(
+    ckpt: Checkpoint = None,
+    best: Best = False,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    *,
+    options: dict[str, Any],
+) -> None:
+    """Open the latent space in a browser: a map of the faces, a slider for each leading axis, your own pictures."""
+    settings = build(ExploreSettings, options)
+    with reporting(quiet) as emit:
+        from vaegan.explore.serve import check_extra, listen, open_browser, serve
+
+        check_extra()
+        path = checkpoint(ckpt, emit, best)
+        from vaegan.checkpoint import read_weights
+        from vaegan.explore.server import make_app
+        from vaegan.explore.studio import open_studio
+
+        with listen(settings.port) as found:
+            studio = open_studio(path, label(read_weights(path).path), device, emit)
+            host, port = found.getsockname()
+            url = f"http://{host}:{port}/"
+            results({"page": url}, json)
+            emit(Note("Ctrl-C ends it"))
+            if settings.browser:
+                open_browser(url)
+            serve(make_app(studio, port), found)

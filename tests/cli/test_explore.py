@@ -1,0 +1,99 @@
+"""vaegan explore, from the command line: the port, the extra, and an end by a signal."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from vaegan.cli import main
+from vaegan.explore import serve
+
+EXTRA = all(__import__("importlib.util").util.find_spec(name) for name in serve.EXTRA)
+needs_extra = pytest.mark.skipif(not EXTRA, reason="needs vaegan[explore]")
+
+
+def test_without_the_extra_it_says_how_to_get_it(vae_run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["explore", str(vae_run), "--no-browser"]) == 1
+    said = capsys.readouterr().err
+    assert "pip install 'vaegan[explore]'" in said and said.count("\n") == 1
+
+
+@needs_extra
+def test_a_port_in_use_is_told_and_passed_over_when_none_was_named(vae_run, capsys, monkeypatch):
+    with serve.listen(None) as taken:
+        port = taken.getsockname()[1]
+        assert taken.getsockname()[0] == "127.0.0.1"
+        assert main(["explore", str(vae_run), "--no-browser", "--port", str(port)]) == 1
+        assert f"--port {port} cannot be used" in capsys.readouterr().err
+        with serve.listen(None) as other:
+            assert other.getsockname()[1] != port
+        monkeypatch.setattr(serve, "PORT", port)
+        monkeypatch.setattr(serve, "TRIES", 1)
+        assert main(["explore", str(vae_run), "--no-browser"]) == 1
+        assert "choose one with --port" in capsys.readouterr().err
+
+
+@needs_extra
+def test_what_is_wrong_is_told_before_anything_is_served(here, capsys):
+    assert main(["explore", "--no-browser"]) == 1
+    assert "no trained run under runs/" in capsys.readouterr().err
+    assert main(["explore", "--port", "70000"]) == 2
+    assert main(["explore", "nowhere", "--no-browser"]) == 1
+
+
+@needs_extra
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_it_serves_and_ends_on_ctrl_c(vae_run):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "vaegan",
+        "explore",
+        str(vae_run),
+        "--no-browser",
+        "--port",
+        str(port),
+        "--json",
+        "-q",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            url = json.loads(server.stdout.readline())["page"]
+            assert url == f"http://127.0.0.1:{port}/"
+            assert b"<main>" in urllib.request.urlopen(url, timeout=60).read()
+            asked = urllib.request.Request(url, headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(asked, timeout=60)
+            assert refused.value.code == 403
+            server.send_signal(signal.SIGINT)
+            _, said = server.communicate(timeout=60)
+        finally:
+            server.kill()
+    assert server.returncode == 130 and "Traceback" not in said
+
+
+def test_a_browser_is_opened_only_where_there_is_a_display(monkeypatch):
+    opened = []
+    monkeypatch.setattr(serve.webbrowser, "open", opened.append)
+    monkeypatch.setattr(
+        serve.threading, "Thread", lambda target, args, daemon: type("T", (), {"start": lambda _: target(*args)})()
+    )
+    monkeypatch.setattr(serve.sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if os.name == "posix":
+        serve.open_browser("page")
+        assert opened == []
+    monkeypatch.setenv("DISPLAY", ":0")
+    serve.open_browser("page")
+    assert opened == ["page"]

@@ -1,0 +1,27 @@
+"""A studio of tiny runs and a client of its server. Skipped where the extra `explore` is not installed."""
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("websockets")
+pytest.importorskip("httpx")
+
+from starlette.testclient import TestClient
+
+from vaegan.events import ignore
+from vaegan.explore.server import make_app
+from vaegan.explore.studio import open_studio
+
+PORT = 8765
+HOME = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(scope="session")
+def studio(gan_run):
+    return open_studio(gan_run, "gan", "cpu", ignore)
+
+
+@pytest.fixture
+def client(studio):
+    return TestClient(make_app(studio, PORT), base_url=HOME, headers={"origin": HOME})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranked import GAN, VAE
+from ranked import ANCHORED, GAN, VAE
 
 from vaegan.checkpoint import load_tensors, under
 from vaegan.errors import UsageError
@@ -72,6 +72,9 @@ def assert_follows(ranked, single, step):
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
         for name, value in one.items():
+            if isinstance(value, str):  # an alarm: its name and its words
+                assert value.split()[:3] == other[name].split()[:3]
+                continue
             assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
 
 
@@ -99,6 +102,12 @@ def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_include
     parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=20)
     assert distance(parts, whole, 20) < 1e-3  # rounding of two kinds: with two processes, then with one
     assert [line["step"] for line in metrics(parts)] == [line["step"] for line in metrics(whole)]
+
+
+def test_anchored_faces_are_shared_among_the_ranks(ranked, prepared, tmp_path):
+    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **ANCHORED)
+    assert any("anchor" in line for line in metrics(whole))
+    assert_follows(ranked[0] / "anchored", whole, 4)
 
 
 def test_every_rank_stops_at_the_same_step(said):

@@ -75,5 +75,6 @@ def curves(lines: Mapping[str, Line]) -> str:
             renamed = [Line(label, line.images, line.values) for label, line in found]
             shown.append(chart(panel.title, panel.note, renamed))
     charts = f'<div class="charts">{"".join(shown)}</div>' if shown else ""
-    others = [chart(name.replace("_", " "), "as in metrics.jsonl", [line]) for name, line in left.items()][:MAX_OTHERS]
+    named = sorted(left.items())  # the order in which a resumed run first says them may be another
+    others = [chart(name.replace("_", " "), "as in metrics.jsonl", [line]) for name, line in named][:MAX_OTHERS]
     return charts + (details("More numbers", f'<div class="charts">{"".join(others)}</div>') if others else "")

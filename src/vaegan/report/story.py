@@ -16,6 +16,7 @@ from vaegan.report.curves import curves, read_lines
 from vaegan.run import Run, alarms_of, metrics_of, seconds_of
 
 NAME = "report.html"
+BRIEF = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
 ALARMS = 8
 Diagnose = Callable[[Mapping[str, Any], Mapping[str, float]], list[str]]
 """Warnings in words from a run's config.json and the newest value of every metric."""
@@ -127,8 +128,7 @@ def write_report(
     if model is not None:
         sections += [_axes(model), *_of_set(model)]
     else:
-        more = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
-        sections.append(page.paragraph(more, soft=True))
+        sections.append(page.paragraph(BRIEF, soft=True))
     sections.append(_settings(config))
     page.write_page(place, f"{'VAE' if config['kind'] == 'vae' else 'GAN'} {run.path.resolve().name}", sections)
 
@@ -167,9 +167,16 @@ class ReportWriter:
         self.run, self.device, self.emit, self.diagnose = run, device, emit, diagnose
         self.previews, self.told = pictures.Previews(run), False
 
+    def _is_brief(self) -> bool:
+        """Say whether the page of the run is none yet, or one that was written before its end."""
+        try:
+            return BRIEF in (self.run.path / NAME).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return True
+
     def __call__(self, event: Event) -> None:
-        """Write after a checkpoint and at the end."""
-        ended = isinstance(event, Finished) and event.seconds > 0
+        """Write after a checkpoint and at the end; of a run that had ended, only where it was killed before that."""
+        ended = isinstance(event, Finished) and (event.seconds > 0 or self._is_brief())
         if not (ended or (isinstance(event, Wrote) and event.what == "checkpoint")):
             return
         try:

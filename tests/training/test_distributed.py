@@ -79,10 +79,10 @@ def assert_follows(ranked, single, step):
 
 
 def looseness(name):
-    """Losses follow closely; what a few pictures say of weights that differ by 1e-4, less so."""
+    """Losses follow closely; what a few pictures, or one axis, say of weights that differ by 1e-4, less so."""
     if name.startswith("kid"):
         return 0.01  # of pictures rounded to 256 values
-    return 1e-3 if name.startswith("held_out") else 1e-4
+    return 1e-3 if name.startswith(("held_out", "posterior")) else 1e-4
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):

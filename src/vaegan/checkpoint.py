@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import build, whole
+from vaegan.config import build, former, whole
 from vaegan.errors import VaeganError, reason, shown
 from vaegan.files import inside, write_atomically
 from vaegan.settings import ModelConfig
@@ -153,7 +153,7 @@ def read_weights(path: Path) -> Weights:
             raise VaeganError(f"format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
         if kind not in KINDS:
             raise VaeganError(f"kind {shown(kind)!r}, expected one of {', '.join(KINDS)}")
-        config = build(ModelConfig, said["config"])
+        config = build(ModelConfig, former(ModelConfig), said["config"])
         by = shown(said.get("vaegan", "?"), 40)
         return Weights(path, kind, config, whole(said, "step"), whole(said, "images"), by)
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -22,8 +22,8 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset(16, 32, 150_000, 400_000, "for a first look and slow laptops"),
-    "small": Preset(32, 64, 250_000, 500_000, "for a laptop without a GPU"),
+    "tiny": Preset(16, 64, 150_000, 400_000, "for a first look and slow laptops"),
+    "small": Preset(32, 128, 250_000, 500_000, "for a laptop without a GPU"),
     "base": Preset(64, 128, 1_000_000, 5_000_000, "for one GPU"),
     "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
 }
@@ -44,7 +44,8 @@ class ModelConfig:
     """What decides every tensor's shape: saved inside each published weights file.
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
-    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both).
+    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both); upsampling: how
+    the decoder's last doublings enlarge.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
@@ -52,6 +53,9 @@ class ModelConfig:
     latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
     width: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    upsampling: str = option(
+        "bilinear", "How the decoder's last layers enlarge.", choices=("bilinear", "nearest"), formerly="nearest"
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built for."""

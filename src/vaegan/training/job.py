@@ -163,7 +163,7 @@ def _resume(wish: Wish, world: World) -> Job:
     try:
         options = known(settings_class, saved["options"])
         was: Settings = build(settings_class, options)
-        model = build(ModelConfig, saved["model"])
+        model = build(ModelConfig, former(ModelConfig), saved["model"])
     except UsageError as error:
         raise VaeganError(f"{run.path / 'config.json'} is damaged: {error}") from error
     asked = {**_base(wish.config, wish.kind, wish.settings_class), **wish.given}

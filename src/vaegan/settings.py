@@ -179,7 +179,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     """Options of train-gan."""
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
-    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma: float = option(0.3, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
     optimizer: str = option("adam", "Of both networks.", choices=OPTIMIZERS, formerly="adam")
     lr_g: float = option(4e-4, "Learning rate of the generator.", above=0, max=1)
@@ -188,7 +188,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(
-        4.0,
+        16.0,
         "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.",
         min=0,
         formerly=0.0,

@@ -183,6 +183,12 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     head_start: int = option(
         200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
     )
+    on_collapse: str = option(
+        "rollback",
+        "When samples show mode collapse: stop, go back to the best checkpoint with gentler settings, or ignore.",
+        choices=("stop", "rollback", "ignore"),
+        fixed=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

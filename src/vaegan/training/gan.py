@@ -99,7 +99,7 @@ class GANTrainer:
         spoil what a warm generator knows.
         """
         self.config, self.settings, self.place = config, settings, place
-        self.shares, self.rate_scale = shares or Shares(), 1.0
+        self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         with seeded(settings.seed, "gan"):
@@ -213,7 +213,7 @@ class GANTrainer:
         if penalise:
             penalty = gradient_penalty(logits, both)
             r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
-            loss = loss + settings.penalty_every * settings.gamma / 2 * (r1 + r2)
+            loss = loss + settings.penalty_every * self.penalty_scale * settings.gamma / 2 * (r1 + r2)
             metrics |= {"r1": r1.detach(), "r2": r2.detach()}
         (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics

@@ -63,7 +63,7 @@ class VAETrainer:
     ) -> None:
         """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
         self.config, self.settings, self.place = config, settings, place
-        self.shares, self.rate_scale = shares or Shares(), 1.0
+        self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self._mean: Tensor | None = None
         self._costly: Tensor | None = None
         with seeded(settings.seed, "vae"):

@@ -134,9 +134,9 @@ def find_weights(path: Path) -> Path:
     return path
 
 
-def step_named(checkpoint: Path) -> int:
-    """Step of a checkpoint directory's name, -1 where it names none."""
-    digits = checkpoint.name.removeprefix("step-")
+def step_named(checkpoint: Path, kind: str = "step") -> int:
+    """Step of a checkpoint directory's name, which `kind` and a hyphen begin; -1 where it names none."""
+    digits = checkpoint.name.removeprefix(f"{kind}-")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
 
 

@@ -44,6 +44,8 @@ ALARM, WORDS, RETREATS = "alarm", "words", "retreats"
 WENT_BACK = "went_back"
 BEST = "best.safetensors"
 TENSORBOARD = "tensorboard"
+STEP, DRIFT = "step", "drift"
+"""What a preview's name begins with: samples of the same latents, or the VAE's decoder beside the GAN's generator."""
 LATENT_SIZES = "latent-sizes.svg"
 OURS = (
     *("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST),
@@ -145,13 +147,14 @@ class Run:
         """Write config.json with its format version first."""
         write_json(self.path / "config.json", {"format_version": FORMAT_VERSION, **config})
 
-    def preview(self, step: int) -> Path:
-        """Where the preview of `step` goes."""
-        return self.path / "previews" / f"{step_name(step)}.png"
+    def preview(self, step: int, kind: str = STEP) -> Path:
+        """Where the preview of `step` goes; kind: STEP or DRIFT."""
+        return self.path / "previews" / f"{kind}-{step:07d}.png"
 
-    def previews(self) -> dict[Path, int]:
+    def previews(self, kind: str = STEP) -> dict[Path, int]:
         """Previews and their steps, oldest first."""
-        steps = {path: step_named(path.with_suffix("")) for path in (self.path / "previews").glob("step-*.png")}
+        found = (self.path / "previews").glob(f"{kind}-*.png")
+        steps = {path: step_named(path.with_suffix(""), kind) for path in found}
         return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
 
     def checkpoints(self) -> list[Path]:
@@ -225,7 +228,7 @@ class Run:
         for old in reversed(self.checkpoints()):
             if step_named(old) > step:
                 shutil.rmtree(old, ignore_errors=True)
-        for path, drawn in self.previews().items():
+        for path, drawn in (self.previews(STEP) | self.previews(DRIFT)).items():
             if drawn > step:
                 path.unlink(missing_ok=True)
         self.cut_metrics(step, times)

@@ -76,7 +76,7 @@ def test_gentler_is_half_the_rates_and_twice_the_penalty(prepared, vae_run, tmp_
         return done
 
     with collapsing(6, 0.5), mock.patch.object(Session, "_step", spy):
-        trainer_of("gan", prepared, vae_run, lr_g=4e-4, lr_d=6e-4)(tmp_path / "run", **PLAN)
+        trainer_of("gan", prepared, vae_run)(tmp_path / "run", lr_g=4e-4, lr_d=6e-4, **PLAN)
     assert [number for number, *_ in seen] == [*range(6), *range(2, 9)]
     assert {entry[1:] for entry in seen[1:6]} == {(4e-4, 6e-4, 1.0)}
     assert {entry[1:] for entry in seen[6:]} == {(2e-4, 3e-4, 2.0)}

@@ -19,6 +19,7 @@ from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.latents import latents_of, shape_noise
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings, ModelConfig
+from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
@@ -108,10 +109,12 @@ class GANTrainer:
         place.put(self.discriminator)
         self.encoder: Encoder | None = None
         self.transfer: Transfer | None = None
+        self.origin: Drift | None = None
         if vae is not None:
             self.encoder = vae.encoder.eval().requires_grad_(False)
             place.put(self.encoder)
             self.transfer = transfer(vae, self.generator)
+            self.origin = Drift.begin(self.generator, self.encoder, self.held_out, config)
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
@@ -243,15 +246,17 @@ class GANTrainer:
 
         overfitting: how far towards generated faces the discriminator puts held-out ones, from 0 (as training faces) to
         1 (Karras et al. 2020, arXiv 2006.06676, eq. 1). held_out_psnr, where there is an encoder: PSNR in dB of what
-        the averaged generator makes of encoded held-out faces.
+        the averaged generator makes of encoded held-out faces. drift, which needs none: see `Drift.distance`.
         """
+        found = {} if self.origin is None else {"drift": self.origin.distance(self.ema.model)}
         if not len(self.held_out):
-            return {}
+            return found
         latents = latents_of(range(LOOKED_AT), self.config.latent_dim, self.settings.prior).to(self.place.device)
         fake = torch.cat([self.generator(part) for part in torch.split(latents, PREVIEW)])
         held_out = to_float(self.held_out)
         train, unseen, made = (self._mean_logit(part) for part in (to_float(self.train), held_out, fake))
-        found = {"overfitting": (train - unseen) / (train - made)} if train - made > CERTAIN else {}
+        if train - made > CERTAIN:
+            found["overfitting"] = (train - unseen) / (train - made)
         if self.encoder is not None:
             errors = []
             for real in torch.split(held_out.contiguous(memory_format=torch.channels_last), PREVIEW):
@@ -276,6 +281,10 @@ class GANTrainer:
         latents = latents_of(range(PREVIEW), self.config.latent_dim, self.settings.prior)
         return grid(to_uint8(self.ema.model(latents.to(self.place.device))).cpu(), columns=8)
 
+    def drift(self) -> Tensor | None:
+        """Sheet, uint8 [C, H, W], of the VAE's decoder beside the averaged generator; None for a run from scratch."""
+        return None if self.origin is None else self.origin.sheet(self.ema.model, self.held_out)
+
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Pictures uint8 [count, C, S, S] of the averaged generator, of seeds 0 to count - 1."""
@@ -291,6 +300,7 @@ class GANTrainer:
                 "discriminator": self.discriminator.state_dict(),
                 "ema": self.ema.model.state_dict(),
                 "encoder": encoder,
+                "origin": {} if self.origin is None else self.origin.stateful(),
                 "optimizer_g": optimizer_tensors(self.optimizer_g, self.generator),
                 "optimizer_d": optimizer_tensors(self.optimizer_d, self.discriminator),
             }
@@ -305,6 +315,7 @@ class GANTrainer:
         if encoder:
             self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
             fill(self.encoder, encoder, path)
+        self.origin = Drift.restored(under(tensors, "origin"), self.place.device)
         restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))
         restore_optimizer(self.optimizer_d, self.discriminator, under(tensors, "optimizer_d"))
 

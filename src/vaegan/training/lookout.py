@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vaegan.events import Alarmed, Emit, Measured, Wrote
 from vaegan.images import save_png
-from vaegan.run import Run, metrics_of, written
+from vaegan.run import DRIFT, Run, metrics_of, written
 from vaegan.training.alarms import Alarms
 from vaegan.training.trainer import Trainer
 from vaegan.training.watch import Watch
@@ -31,6 +31,9 @@ class Lookout:
         path = self.run.preview(done)
         save_png(self.trainer.preview(), path, f"{self.trainer.kind} preview at step {done}")
         self.emit(Wrote("preview", path, done))
+        drift = self.trainer.drift()
+        if drift is not None:
+            save_png(drift, self.run.preview(done, DRIFT), f"VAE's decoder and GAN's generator at step {done}")
         # an average that has overflowed is no reason to stop, and JSON has no word for it
         self.numbers = {name: value for name, value in self.trainer.measure().items() if math.isfinite(value)}
         self._say(done, self.numbers)

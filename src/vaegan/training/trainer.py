@@ -33,6 +33,9 @@ class Trainer(Protocol):
     def preview(self) -> Tensor:
         """Return a picture sheet, uint8 [C, H, W]."""
 
+    def drift(self) -> Tensor | None:
+        """Return a sheet of what it started from beside what it draws now, uint8 [C, H, W]; None without a start."""
+
     def samples(self, count: int) -> Tensor:
         """Return pictures uint8 [count, C, S, S] of the averaged weights, of the same latents every time."""
 

@@ -174,6 +174,9 @@ class VAETrainer:
         rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
         return grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
 
+    def drift(self) -> None:
+        """Nothing: a VAE starts from no other."""
+
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Pictures uint8 [count, C, S, S] decoded from the prior by what is published, of seeds 0 to count - 1."""

@@ -15,8 +15,9 @@ from vaegan.training.ema import EMA
 from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import Place
 from vaegan.training.rng import StepRandom, derive
+from vaegan.training.schedules import fallen
 from vaegan.training.session import train_gan, train_vae
-from vaegan.training.vae import VAETrainer, fallen
+from vaegan.training.vae import VAETrainer
 
 CPU = Place(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
-from vaegan.losses.augment import augment, policy
+from vaegan.losses.augment import COLUMNS, augment, policy
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.metrics.pictures import psnr
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.latents import latents_of, shape_noise
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings, ModelConfig
+from vaegan.training.adaptive import EVERY, NAMES, Adaptive
 from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, seeded
+from vaegan.training.schedules import annealed, fallen
 from vaegan.training.shares import Shares
 from vaegan.training.vae import mirrored
 
@@ -48,7 +51,8 @@ class Drawn:
     """What one step works on, a row each picture of this process.
 
     clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; latents: [B, d]; chances: for the
-    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own.
+    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own;
+    unseen: held-out pictures as the discriminator sees them, in the steps that adapt the augmentation, else no rows.
     """
 
     clean: Tensor
@@ -56,6 +60,7 @@ class Drawn:
     latents: Tensor
     chances: Tensor
     anchored: Tensor
+    unseen: Tensor
 
     def part(self, rows: slice) -> Drawn:
         """Those of `rows`."""
@@ -66,6 +71,7 @@ class Drawn:
             self.latents[rows],
             self.chances[rows],
             self.anchored[inside] - rows.start,
+            self.unseen[rows],
         )
 
 
@@ -103,6 +109,9 @@ class GANTrainer:
         self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
+        self.adaptive = None if settings.augment_target is None else Adaptive(settings.augment_target)
+        if self.adaptive is not None and not len(self.held_out):
+            raise VaeganError("--augment-target needs held-out pictures: prepare the set with --held-out 0.1, or so")
         with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
         place.put(self.generator)
@@ -127,7 +136,14 @@ class GANTrainer:
 
     def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
         """What the discriminator sees of pictures: augmented as the policy says."""
-        return augment(pictures, chances, self.augmentations).contiguous(memory_format=torch.channels_last)
+        share = 1.0 if self.adaptive is None else self.adaptive.share
+        return augment(pictures, chances, self.augmentations, share).contiguous(memory_format=torch.channels_last)
+
+    def _unseen(self, random: StepRandom, step: int, whole: int) -> Tensor:
+        """Held-out pictures as the discriminator sees them, as many as training ones: the next that are in turn."""
+        rows = (torch.arange(whole) + step // EVERY * whole) % len(self.held_out)
+        chances = random.uniform("augment held-out", whole, COLUMNS * len(self.augmentations))
+        return self._seen(to_float(self.held_out[self.shares.cut(rows)]), self.shares.cut(chances))
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
         """Take one step of both networks on uint8 [B, C, S, S]; returns scalars, none where an update was left out.
@@ -138,7 +154,9 @@ class GANTrainer:
         drawn = self._draw(pictures, step)
         count, whole = len(pictures), self.shares.whole(len(pictures))
         head_start = self.encoder is not None and step < self.settings.head_start
-        penalise = self.settings.gamma > 0 and step % self.settings.penalty_every == 0
+        images = (step + 1) * whole
+        gamma = self._gamma(images) if step % self.settings.penalty_every == 0 else 0.0
+        rate_scale = self.rate_scale * fallen(images, self.settings.lr_decay)
         kept: list[Tensor] = []
 
         def judge(rows: slice, share: float) -> dict[str, Tensor]:
@@ -147,26 +165,32 @@ class GANTrainer:
             fake = self._fake(part, keep)
             if keep:
                 kept.append(fake)
-            return self._judge(part.real, fake.detach(), penalise, share)
+            return self._judge(part, fake.detach(), gamma, share)
 
         def fool(rows: slice, share: float) -> dict[str, Tensor]:
             part = drawn.part(rows)
             return self._fool(part, kept.pop() if kept else self._fake(part, True), share)
 
-        self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * self.rate_scale
+        self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * rate_scale
         metrics = self.shares.update(self.optimizer_d, count, judge)
-        if head_start or not metrics:
-            return metrics
-        self.optimizer_g.param_groups[0]["lr"] = self.settings.lr_g * self.rate_scale
-        self.discriminator.requires_grad_(False)
-        try:
-            fooled = self.shares.update(self.optimizer_g, count, fool)
-        finally:
-            self.discriminator.requires_grad_(True)
-        if not fooled:
-            return {}
-        self.ema.update(self.generator, (step + 1) * whole, whole)
-        return metrics | fooled
+        if metrics and not head_start:
+            self.optimizer_g.param_groups[0]["lr"] = self.settings.lr_g * rate_scale
+            self.discriminator.requires_grad_(False)
+            try:
+                fooled = self.shares.update(self.optimizer_g, count, fool)
+            finally:
+                self.discriminator.requires_grad_(True)
+            if not fooled:
+                return {}
+            self.ema.update(self.generator, images, whole)
+            metrics |= fooled
+        return self.adaptive.hear(metrics, whole) if metrics and self.adaptive is not None else metrics
+
+    def _gamma(self, images: int) -> float:
+        """What the gradient penalties weigh after so many pictures."""
+        settings = self.settings
+        end = settings.gamma if settings.gamma_end is None else settings.gamma_end
+        return self.penalty_scale * annealed(images, settings.gamma_over, settings.gamma, end)
 
     def _draw(self, pictures: Tensor, step: int) -> Drawn:
         """Turn uint8 [B, C, S, S] into what the discriminator sees of them, and draw what the step needs at random."""
@@ -176,13 +200,16 @@ class GANTrainer:
         if self.settings.mirror:
             clean = mirrored(clean, shares.cut(random.uniform("mirror", whole)))
         noise = shares.cut(random.normal("latents", whole, self.config.latent_dim))
-        chances = random.uniform("augment", 2 * whole, 4 * len(self.augmentations))
+        columns = COLUMNS if self.adaptive is not None else COLUMNS - 1
+        chances = random.uniform("augment", 2 * whole, columns * len(self.augmentations))
         of_real, of_fake = shares.cut(chances[:whole]), shares.cut(chances[whole:])
         anchored = shares.cut(spread(self.settings.anchored if self._anchors else 0.0, whole)).nonzero().flatten()
         if len(anchored):
             of_fake = of_fake.index_copy(0, anchored.to(of_fake.device), of_real[anchored.to(of_real.device)])
         real = self._seen(clean, of_real)
-        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored)
+        adapts = self.adaptive is not None and self.adaptive.due(step)
+        unseen = self._unseen(random, step, whole) if adapts else clean[:0]
+        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored, unseen)
 
     def _latents(self, part: Drawn) -> Tensor:
         """The latents drawn, but for anchored rows: a sample of the true picture's posterior."""
@@ -200,13 +227,13 @@ class GANTrainer:
             fake = self.generator(latents).float()
         return self._seen(fake, part.chances)
 
-    def _judge(self, real: Tensor, fake: Tensor, penalise: bool, share: float) -> dict[str, Tensor]:
+    def _judge(self, part: Drawn, fake: Tensor, gamma: float, share: float) -> dict[str, Tensor]:
         """Leave the discriminator's gradient of these pictures behind; R1 and R2 count as much more as they are rare.
 
-        real, fake: [B, C, S, S], a pair in each row; share: of the whole batch.
+        fake: [B, C, S, S], each beside the true picture of its row; gamma: 0 for no penalties; share: of the batch.
         """
-        settings, batch = self.settings, len(real)
-        both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
+        batch, penalise = len(fake), gamma > 0
+        both = torch.cat([part.real, fake]).contiguous(memory_format=torch.channels_last)
         both.requires_grad_(penalise)
         with self.place.autocast():
             logits = self.discriminator(both)
@@ -216,8 +243,12 @@ class GANTrainer:
         if penalise:
             penalty = gradient_penalty(logits, both)
             r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
-            loss = loss + settings.penalty_every * self.penalty_scale * settings.gamma / 2 * (r1 + r2)
+            loss = loss + self.settings.penalty_every * gamma / 2 * (r1 + r2)
             metrics |= {"r1": r1.detach(), "r2": r2.detach()}
+        if len(part.unseen):
+            with torch.no_grad(), self.place.autocast():
+                unseen = self.discriminator(part.unseen)
+            metrics |= dict(zip(NAMES, (on_real.detach().mean(), unseen.mean()), strict=True))
         (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics
 
@@ -301,6 +332,7 @@ class GANTrainer:
                 "ema": self.ema.model.state_dict(),
                 "encoder": encoder,
                 "origin": {} if self.origin is None else self.origin.stateful(),
+                "adaptive": {} if self.adaptive is None else self.adaptive.stateful(),
                 "optimizer_g": optimizer_tensors(self.optimizer_g, self.generator),
                 "optimizer_d": optimizer_tensors(self.optimizer_d, self.discriminator),
             }
@@ -316,6 +348,8 @@ class GANTrainer:
             self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
             fill(self.encoder, encoder, path)
         self.origin = Drift.restored(under(tensors, "origin"), self.place.device)
+        if self.adaptive is not None:
+            self.adaptive.restore(under(tensors, "adaptive"))
         restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))
         restore_optimizer(self.optimizer_d, self.discriminator, under(tensors, "optimizer_d"))
 

@@ -23,6 +23,7 @@ from vaegan.training.machine import Place
 from vaegan.training.measuring import measure_vae, per_dimension
 from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
+from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
 
 FOLD_PICTURES = 2048
@@ -32,19 +33,6 @@ VALIDATION_PICTURES = 512
 def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
     """Mirror the pictures [B, C, S, S] whose chance [B] is under one half."""
     return torch.where((chances < 0.5)[:, None, None, None], pictures.flip(-1), pictures)
-
-
-def risen(images: int, warmup: int) -> float:
-    """How far a linear rise over `warmup` pictures has come after `images`: 0 to 1."""
-    return min(1.0, images / warmup) if warmup else 1.0
-
-
-def fallen(images: int, after: int) -> float:
-    """What the learning rate is multiplied by: 1, and past `after` pictures 1 / sqrt(images / after); 0 for never.
-
-    Karras et al. 2024 (arXiv 2312.02696, eq. 67). It does not depend on a run's length, so that a run can go on.
-    """
-    return math.sqrt(after / images) if after and images > after else 1.0
 
 
 class VAETrainer:

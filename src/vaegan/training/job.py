@@ -119,9 +119,12 @@ def _follow(settings: Settings, vae: Weights, data: PreparedSet) -> tuple[Settin
     """Take the network's shape from the VAE, and refuse what contradicts it."""
     config = vae.config
     if (data.size, data.channels) != (config.size, config.channels):
+        grey = " --grayscale" if config.channels == 1 else ""
+        grey = ", without --grayscale" if data.channels < config.channels else grey
         raise VaeganError(
             f"{data.path} holds {data.size}x{data.size} pictures of {data.channels} channels, but {vae.path} was"
-            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size {config.size}"
+            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size"
+            f" {config.size}{grey}, or give --from-vae a VAE that was trained on such pictures"
         )
     if settings.latent_dim not in (None, config.latent_dim):
         raise UsageError(

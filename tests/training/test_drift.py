@@ -75,7 +75,8 @@ def test_it_lasts_through_a_resume_without_the_vae(prepared, vae_run, vae, tmp_p
     run = Run(tmp_path / "run")
     assert list(run.previews(DRIFT).values()) == [0, 2, 4] == list(run.previews().values())
     kept = under(load_tensors(run.checkpoints()[-1] / "training.safetensors"), "origin")
-    assert torch.equal(kept["pictures"], to_uint8(vae.decoder(kept["latents"]).detach()))
+    decoded = to_uint8(vae.decoder(kept["latents"]).detach())
+    assert (kept["pictures"].int() - decoded.int()).abs().max() <= 1  # of another memory layout
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     said = [line["drift"] for line in lines if "drift" in line]
     assert said[0] == 0 and said[1] > 0 and len(said) == 3

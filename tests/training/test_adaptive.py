@@ -96,11 +96,10 @@ def test_parts_of_a_batch_adapt_as_the_whole(share, prepared):
         trainer = GANTrainer(config, settings, Place(torch.device("cpu"), "fp32"), None, shares, seen)
         trainer.adaptive.share, shares.parts = share, parts
         metrics = trainer.step(seen[0][:8], EVERY)
-        found.append(
-            (trainer.adaptive.gap, trainer.adaptive.margin, float(metrics["loss_d"]), float(metrics["loss_g"]))
-        )
+        adaptive, losses = trainer.adaptive, [float(metrics[name]) for name in ("loss_d", "loss_g")]
+        assert adaptive.weight == 1 and (adaptive.share != share or share == 0)
+        found.append((adaptive.gap, adaptive.margin, *losses))
     assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5) and found[0][0] != 0
-    assert trainer.adaptive.weight == 1 and trainer.adaptive.share != share or share == 0
 
 
 def test_it_needs_augmentations_and_held_out_faces(prepared, drawn, here, capsys):

@@ -48,7 +48,7 @@ def test_it_goes_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(pr
         assert (first.step, first.images, first.times, second.times) == (2, 16, 1, 2)
         assert first.text == (
             "mode collapse at step 6 (forgetting): back to step 2 with half the learning rates and twice the gamma"
-            " (1 of 2 times)"
+            " (1 of 2 times); 4 steps are taken again"
         )
         assert describe(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
         for stop in (1, 4, 7, 8):

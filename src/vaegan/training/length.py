@@ -47,6 +47,7 @@ def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: Wor
     trainer.restore(before, Path("the state before timing"))
     aside = time.perf_counter()
     trainer.preview()
+    trainer.drift()
     trainer.measure()
     aside = time.perf_counter() - aside
     return Speed(sum(laps[1:]) / len(laps[1:]), PREVIEWS * aside)

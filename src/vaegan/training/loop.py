@@ -192,10 +192,7 @@ class Session:
         found = f"mode collapse at step {done} ({', '.join(alarms)})"
         if self.plan.on_collapse == "stop":
             self._save(done, self._plans(done))
-            raise VaeganError(
-                f"{found}: stopped and saved, as --on-collapse stop says. Sample what scored best with --best, begin"
-                " another run with a higher --gamma or a lower --lr-g, or run the same command again to go on"
-            )
+            self.world.lead(partial(_stop, found))
         if self.guard.tired:
             text = (
                 f"mode collapse again ({', '.join(alarms)}): going back {COLLAPSES} times with gentler settings did not"
@@ -219,13 +216,15 @@ class Session:
         new counts, a resumed run comes to the same point again, since `Run.cut_metrics` drops what it would then say
         twice; from then on, what came after the checkpoint is only in the way.
         """
-        counts, best = replace(self.guard), (self.watch.best, self.watch.best_step)
-        path = self.world.tell(str(find() or "") if self.world.leads else "")
+        counts, best, found = replace(self.guard), (self.watch.best, self.watch.best_step), list[str]()
+        self.world.lead(lambda: found.append(str(find() or "")))
+        path = self.world.tell(found)[0]
         step = self.world.together(lambda: self.restore(Path(path))) if path else done
         self.guard, (self.watch.best, self.watch.best_step) = counts, best
         self._soften()
         back = f"back to step {step}" if path else "going on from here, as there is no checkpoint yet,"
-        self.emit(Retreated(step, self._images(step), counts.went_back, f"{why}: {back} with {how}"))
+        again = f"; {done - step} steps are taken again" if path else ""
+        self.emit(Retreated(step, self._images(step), counts.went_back, f"{why}: {back} with {how}{again}"))
         if path:
             self._save(step, self.run.plans(Path(path)))
             self.world.lead(lambda: self.run.rewind(step, counts.went_back))
@@ -235,6 +234,14 @@ class Session:
     def _soften(self) -> None:
         """Train as gently as the guard's counts say."""
         self.trainer.rate_scale, self.trainer.penalty_scale = self.guard.rate_scale, self.guard.penalty_scale
+
+
+def _stop(found: str) -> None:
+    """Raise VaeganError: the user wants a run to end that collapsed, as `found` says."""
+    raise VaeganError(
+        f"{found}: stopped and saved, as --on-collapse stop says. Sample what scored best with --best, begin another"
+        " run with a higher --gamma or a lower --lr-g, or run the same command again to go on"
+    )
 
 
 class Meter:

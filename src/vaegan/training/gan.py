@@ -165,7 +165,7 @@ class GANTrainer:
             fake = self._fake(part, keep)
             if keep:
                 kept.append(fake)
-            return self._judge(part, fake.detach(), gamma, share)
+            return self._judge(part.real, fake.detach(), gamma, share, part.unseen)
 
         def fool(rows: slice, share: float) -> dict[str, Tensor]:
             part = drawn.part(rows)
@@ -227,13 +227,16 @@ class GANTrainer:
             fake = self.generator(latents).float()
         return self._seen(fake, part.chances)
 
-    def _judge(self, part: Drawn, fake: Tensor, gamma: float, share: float) -> dict[str, Tensor]:
+    def _judge(
+        self, real: Tensor, fake: Tensor, gamma: float, share: float, unseen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Leave the discriminator's gradient of these pictures behind; R1 and R2 count as much more as they are rare.
 
-        fake: [B, C, S, S], each beside the true picture of its row; gamma: 0 for no penalties; share: of the batch.
+        real, fake: [B, C, S, S], a pair in each row; gamma: 0 for no penalties; share: of the whole batch; unseen:
+        held-out pictures, to say what it makes of them, if any.
         """
-        batch, penalise = len(fake), gamma > 0
-        both = torch.cat([part.real, fake]).contiguous(memory_format=torch.channels_last)
+        batch, penalise = len(real), gamma > 0
+        both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
         both.requires_grad_(penalise)
         with self.place.autocast():
             logits = self.discriminator(both)
@@ -245,10 +248,10 @@ class GANTrainer:
             r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
             loss = loss + self.settings.penalty_every * gamma / 2 * (r1 + r2)
             metrics |= {"r1": r1.detach(), "r2": r2.detach()}
-        if len(part.unseen):
+        if unseen is not None and len(unseen):
             with torch.no_grad(), self.place.autocast():
-                unseen = self.discriminator(part.unseen)
-            metrics |= dict(zip(NAMES, (on_real.detach().mean(), unseen.mean()), strict=True))
+                on_unseen = self.discriminator(unseen)
+            metrics |= dict(zip(NAMES, (on_real.detach().mean(), on_unseen.mean()), strict=True))
         (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics
 

@@ -9,6 +9,7 @@ from pieces import interrupted_after, trainer_of
 from PIL import Image
 
 from vaegan.checkpoint import adopt, find_weights, load_tensors, read_weights, under
+from vaegan.errors import VaeganError
 from vaegan.images import to_uint8
 from vaegan.models.vae import VAE
 from vaegan.run import DRIFT, Run
@@ -84,6 +85,18 @@ def test_it_lasts_through_a_resume_without_the_vae(prepared, vae_run, vae, tmp_p
         assert sheet.size == (8 * (SIZE + 2) + 2, 7 * (SIZE + 2) + 2)
     page = (run.path / "report.html").read_text()
     assert "What it started from" in page and page.count('class="player"') == 2
+
+
+def test_what_is_no_set_of_its_pictures_is_refused(vae):
+    origin = Drift.begin(vae.decoder, vae.encoder, faces(8), vae.config)
+    good, cpu = origin.stateful(), torch.device("cpu")
+    again = Drift.restored(good, vae.config, cpu)
+    assert torch.equal(again.pictures, origin.pictures) and again.pictures is not origin.pictures
+    assert Drift.restored({}, vae.config, cpu) is None
+    for name, value in (("pictures", origin.pictures.float()), ("latents", origin.latents[:3]), ("pictures", None)):
+        bad = {key: tensor for key, tensor in (good | {name: value}).items() if tensor is not None}
+        with pytest.raises(VaeganError, match="no set of its pictures"):
+            Drift.restored(bad, vae.config, cpu)
 
 
 def test_a_run_from_scratch_has_none(prepared, tmp_path):

@@ -63,5 +63,6 @@ class Adaptive:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `stateful` gave; all is 0 where there is nothing."""
-        state = tensors["state"].tolist() if "state" in tensors else [0.0] * 4
+        found = tensors.get("state")
+        state = [0.0] * 4 if found is None or found.shape != (4,) else found.tolist()
         self.share, self.gap, self.margin, self.weight = state

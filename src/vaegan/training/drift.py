@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.errors import VaeganError
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.models.gan import Generator
 from vaegan.models.latents import latents_of
@@ -76,8 +77,16 @@ class Drift:
         return {"latents": self.latents, "pictures": self.pictures}
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Drift | None:
-        """Put back what `stateful` gave; None for a run from scratch, or an older version's."""
+    def restored(cls, tensors: Mapping[str, Tensor], config: ModelConfig, device: torch.device) -> Drift | None:
+        """Put back what `stateful` gave; None for a run from scratch, or an older version's.
+
+        Raises VaeganError where the tensors are no such pictures.
+        """
         if not tensors:
             return None
-        return cls(*(tensors[name].to(device, copy=True) for name in ("latents", "pictures")))
+        latents, pictures = (tensors.get(name, torch.empty(0)) for name in ("latents", "pictures"))
+        count, side = len(latents), config.size
+        fits = latents.shape == (count, config.latent_dim) and pictures.shape == (count, config.channels, side, side)
+        if count not in (DRAWN, DRAWN + ROW) or not fits or pictures.dtype != torch.uint8:
+            raise VaeganError("what is kept of the VAE's decoder is no set of its pictures")
+        return cls(latents.to(device, copy=True), pictures.to(device, copy=True))

@@ -350,7 +350,7 @@ class GANTrainer:
         if encoder:
             self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
             fill(self.encoder, encoder, path)
-        self.origin = Drift.restored(under(tensors, "origin"), self.place.device)
+        self.origin = Drift.restored(under(tensors, "origin"), self.config, self.place.device)
         if self.adaptive is not None:
             self.adaptive.restore(under(tensors, "adaptive"))
         restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))

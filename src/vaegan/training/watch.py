@@ -110,9 +110,9 @@ class Watch:
     def restore(self, tensors: Mapping[str, Tensor], weights: Path) -> None:
         """Put back what `stateful` gave; of an older version's run, the score that its best `weights` say, if any."""
         self.best, self.best_step = math.inf, NEVER
-        if NAME in tensors:
-            best, step = tensors[NAME].tolist()
-            self.best, self.best_step = best, int(step)
+        found = tensors.get(NAME)
+        if found is not None and found.shape == (2,):
+            self.best, self.best_step = float(found[0]), int(found[1])
             return
         with contextlib.suppress(VaeganError):
             self.best = score_of(weights)

@@ -27,7 +27,7 @@ class Option:
     `choices` is a tuple of names, or "module:NAME", a registry read when it is needed; `fixed` options decide
     what a run is and cannot change when it is resumed; `count` options also take "300k" and "1.5M"; `shown`
     is what help says of a default that is worked out later; `word` is one that may stand for a number, which whoever
-    takes it replaces before the options are built.
+    takes it replaces before the options are built; `formerly` is what runs had that do not tell of it.
     """
 
     help: str
@@ -39,6 +39,7 @@ class Option:
     count: bool = False
     shown: str | None = None
     word: str | None = None
+    formerly: str | float | None = None
 
     def names(self) -> tuple[str, ...] | None:
         """Return the allowed names, or None where any value of the type will do."""
@@ -189,10 +190,16 @@ def whole(values: Mapping[str, Any], name: str, default: int | None = None) -> i
     return value
 
 
+def former(settings: type) -> dict[str, Any]:
+    """Return what runs had, of the options of `settings` that did not exist in every version."""
+    fields = options_of(settings).items()
+    return {name: field.option.formerly for name, field in fields if field.option.formerly is not None}
+
+
 def known(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a file's values those that are options of `settings`."""
+    """Keep of a file's values those that are options of `settings`; what did not exist yet is as it was then."""
     fields = options_of(settings)
-    return {name: value for name, value in values.items() if name in fields}
+    return former(settings) | {name: value for name, value in values.items() if name in fields}
 
 
 def only_one(values: Mapping[str, Any], names: Iterable[str]) -> None:

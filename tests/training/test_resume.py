@@ -88,8 +88,9 @@ def test_a_config_file_that_contradicts_the_run_is_refused(prepared, tmp_path):
 
 def test_a_truncated_newest_checkpoint_costs_only_its_own_steps(prepared, vae_run, tmp_path):
     train = trainer_of("vae", prepared, vae_run)
-    train(tmp_path / "whole", steps=4, checkpoint_every=1)
-    train(tmp_path / "parts", steps=3, checkpoint_every=1)
+    often = {"checkpoint_every": 1, "evaluate_every": 1}
+    train(tmp_path / "whole", steps=4, **often)
+    train(tmp_path / "parts", steps=3, **often)
     path = tmp_path / "parts" / "checkpoints" / "step-0000003" / "training.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     told = []

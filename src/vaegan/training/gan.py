@@ -24,13 +24,13 @@ from vaegan.training.adaptive import EVERY, NAMES, Adaptive
 from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
-from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
+from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, seeded
 from vaegan.training.schedules import annealed, fallen
 from vaegan.training.shares import Shares
 from vaegan.training.vae import mirrored
 
-BETAS = (0.0, 0.99)
+BETAS, MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW = 64
 CERTAIN = 0.5
 """Mean logits that differ by less say too little to compare a third with."""
@@ -127,8 +127,8 @@ class GANTrainer:
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
-        self.optimizer_g = adam(self.generator, settings.lr_g, BETAS)
-        self.optimizer_d = adam(self.discriminator, settings.lr_d, BETAS)
+        self.optimizer_g = optimizer_for(settings.optimizer, self.generator, settings.lr_g, BETAS, MOMENTUM)
+        self.optimizer_d = optimizer_for(settings.optimizer, self.discriminator, settings.lr_d, BETAS, MOMENTUM)
 
     @property
     def _anchors(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.checkpoint import Weights, read_weights
-from vaegan.config import build, contradictions, known, options_of
+from vaegan.config import build, contradictions, former, known, options_of
 from vaegan.data.store import PreparedSet, newest_set, open_set
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Note
@@ -73,20 +73,23 @@ def decide(wish: Wish, emit: Emit, world: World) -> Job:
     return _resume(wish, world) if wish.run.exists() and not wish.force else _begin(wish, emit, world)
 
 
-def _base(path: Path | None, kind: str) -> dict[str, Any]:
+def _base(path: Path | None, kind: str, settings_class: type) -> dict[str, Any]:
     """Options of the run whose config.json `path` is."""
     if path is None:
         return {}
     saved = read_json(path)
     if saved.get("kind") != kind or not isinstance(saved.get("options"), dict):
         raise VaeganError(f"--config {path}: expected the config.json of a {kind} run")
-    return {name: value for name, value in saved["options"].items() if value is not None}
+    told = {name: value for name, value in saved["options"].items() if value is not None}
+    return former(settings_class) | told
 
 
 def _begin(wish: Wish, emit: Emit, world: World) -> Job:
     wish.run.refuse_foreign(wish.force)
     purpose = PURPOSES.get(str(wish.given.get("purpose")), {})
-    settings: Settings = build(wish.settings_class, _base(wish.config, wish.kind), purpose, wish.given)
+    settings: Settings = build(
+        wish.settings_class, _base(wish.config, wish.kind, wish.settings_class), purpose, wish.given
+    )
     vae = _read_vae(wish.from_vae) if wish.from_vae is not None else None
     data = _find_data(wish.data, vae, emit)
     place = choose_place(world.device(settings.device), settings.precision)
@@ -173,7 +176,7 @@ def _resume(wish: Wish, world: World) -> Job:
         model = build(ModelConfig, saved["model"])
     except UsageError as error:
         raise VaeganError(f"{run.path / 'config.json'} is damaged: {error}") from error
-    asked = {**_base(wish.config, wish.kind), **wish.given}
+    asked = {**_base(wish.config, wish.kind, wish.settings_class), **wish.given}
     for name in contradictions(settings_class, options, asked):
         flag = options_of(settings_class)[name].flag
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Adam, and its state as named tensors: no pickle, and every name and shape checked on the way back."""
+"""Adam and Muon, and their state as named tensors: no pickle, and every name and shape checked on the way back."""
 
 from __future__ import annotations
 
@@ -9,22 +9,111 @@ from torch import Tensor, nn
 
 from vaegan.errors import VaeganError
 
-SLOTS = ("step", "exp_avg", "exp_avg_sq")
+ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+MUON_SLOTS = ("momentum",)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+LIKE_ADAM = 0.2
+"""Root mean square of Adam's usual update, in units of its rate (Liu et al. 2025, arXiv 2502.16982, eq. 4)."""
 
 
-def adam(model: nn.Module, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Return a fused Adam (Kingma & Ba 2015) over the model's parameters where the device has one."""
-    device = next(model.parameters()).device.type
-    return torch.optim.Adam(model.parameters(), lr=lr, betas=betas, eps=1e-8, fused=device in ("cpu", "cuda"))
+def optimizer_for(
+    name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float
+) -> torch.optim.Optimizer:
+    """Return the optimizer of that name for a model; betas are Adam's, the momentum Muon's."""
+    if name == "muon":
+        return Muon(model, lr, betas, momentum)
+    return adam(list(model.parameters()), lr, betas)
+
+
+def adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    """Return an Adam (Kingma & Ba 2015), fused where the device has one."""
+    return torch.optim.Adam(
+        parameters, lr=lr, betas=betas, eps=1e-8, fused=parameters[0].device.type in ("cpu", "cuda")
+    )
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Nearly U V^T of a float matrix U S V^T [m, n]: all of its singular values come to lie in 0.7 to 1.2.
+
+    Newton-Schulz with the quintic of Jordan et al. 2024 ("Muon: an optimizer for hidden layers"). Where one side is
+    at least twice as long, the steps are taken on the Gram matrix of the short one, which is the same polynomial of
+    the same singular values and for a convolution's weights a third of the work.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalised(matrix.T).mT
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrix / matrix.norm().clamp_min(1e-20)
+    side, long = x.shape
+    identity = torch.eye(side, dtype=x.dtype, device=x.device)
+    if long < 2 * side:
+        for _ in range(NEWTON_SCHULZ_STEPS):
+            gram = x @ x.T
+            x = (a * identity + b * gram + c * gram @ gram) @ x
+        return x
+    gram, product = x @ x.T, identity
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        step = a * identity + b * gram + c * gram @ gram
+        product = step @ product
+        gram = step @ gram @ step
+        gram = (gram + gram.T) / 2  # rounding may not make it lopsided
+    x = product @ x
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose every update is orthogonalised (Jordan et al. 2024): for weights that are matrices.
+
+    A plain gradient's update is large along few directions and tiny along the others; an orthogonal one moves all of
+    them alike. Scaled to the size of Adam's (Liu et al. 2025, arXiv 2502.16982, eq. 4), it takes Adam's rates. A
+    convolution's weight [m, n, k, k] is the matrix [m, n k k]; biases and single rows go with Adam.
+    """
+
+    def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
+        """betas: of Adam, for the rest; momentum: 0 to under 1, of the matrices, looking ahead as Nesterov's."""
+        parameters = list(model.parameters())
+        self.matrices = [parameter for parameter in parameters if is_matrix(parameter)]
+        super().__init__(parameters, {"lr": lr})
+        self.rest = adam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
+        self.rest.state = self.state
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient, at the rate of the one group."""
+        rate = self.param_groups[0]["lr"]
+        self.rest.param_groups[0]["lr"] = rate
+        self.rest.step()
+        for parameter in self.matrices:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(gradient)
+            velocity = state["momentum"].lerp_(gradient, 1 - self.momentum)
+            ahead = gradient.lerp(velocity, self.momentum).flatten(1)
+            update = orthogonalised(ahead).reshape(parameter.shape)
+            parameter.add_(update, alpha=-rate * LIKE_ADAM * max(ahead.shape) ** 0.5)
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Say whether Muon takes a parameter as a matrix of more than one row."""
+    return parameter.dim() > 1 and len(parameter) > 1
+
+
+def slots(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[str, ...]:
+    """Names of the tensors that an optimizer keeps of a parameter."""
+    return MUON_SLOTS if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_SLOTS
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Name an Adam's state by the model's parameters: {"exp_avg.first.weight": ...}; empty before its first step."""
+    """Name an optimizer's state by the model's parameters: {"exp_avg.first.bias": ...}; empty before its first step."""
     return {
         f"{slot}.{name}": optimizer.state[parameter][slot]
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
-        for slot in SLOTS
+        for slot in slots(optimizer, parameter)
     }
 
 
@@ -33,16 +122,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
     optimizer.state.clear()
     if not tensors:
         return
+    fused = bool((optimizer.rest if isinstance(optimizer, Muon) else optimizer).defaults.get("fused"))
     for name, parameter in model.named_parameters():
-        slots = {}
-        for slot in SLOTS:
+        found = {}
+        for slot in slots(optimizer, parameter):
             tensor = tensors.get(f"{slot}.{name}")
             wanted = torch.Size([]) if slot == "step" else parameter.shape
             if tensor is None or tensor.shape != wanted or tensor.dtype != torch.float32:
                 raise VaeganError(f"the optimizer's {slot} of {name} is missing or does not fit")
-            fused = bool(optimizer.defaults.get("fused"))
-            place = torch.device("cpu") if slot == "step" and not fused else parameter.device
-            slots[slot] = tensor.to(place, copy=True)
-            if slot != "step" and parameter.dim() == 4:
-                slots[slot] = slots[slot].to(memory_format=torch.channels_last)
-        optimizer.state[parameter] = slots
+            if slot == "step":
+                found[slot] = tensor.to(parameter.device if fused else "cpu", copy=True)
+            else:  # laid out as the parameter: fused kernels go through the memory of both
+                found[slot] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        optimizer.state[parameter] = found

@@ -21,11 +21,12 @@ from vaegan.training.diagnosis import latents, quality, warnings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.measuring import measure_vae, per_dimension
-from vaegan.training.optim import adam, optimizer_tensors, restore_optimizer
+from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
 from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
 
+BETAS, MOMENTUM = (0.9, 0.99), 0.95
 FOLD_PICTURES = 2048
 VALIDATION_PICTURES = 512
 
@@ -58,7 +59,7 @@ class VAETrainer:
             self.vae = VAE(config)
         place.put(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
-        self.optimizer = adam(self.vae, settings.lr, (0.9, 0.99))
+        self.optimizer = optimizer_for(settings.optimizer, self.vae, settings.lr, BETAS, MOMENTUM)
         self.likelihood = LIKELIHOODS[settings.likelihood]
         generator = torch.Generator().manual_seed(derive(settings.seed, "subset"))
         wanted = max(FOLD_PICTURES, 16 * config.latent_dim)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from vaegan.errors import VaeganError
+from vaegan.training.optim import (
+    LIKE_ADAM,
+    Muon,
+    is_matrix,
+    optimizer_for,
+    optimizer_tensors,
+    orthogonalised,
+    restore_optimizer,
+)
+
+BETAS = (0.9, 0.99)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.LeakyReLU(), nn.Flatten(), nn.Linear(8 * 16, 6), nn.Linear(6, 1))
+
+
+def train(model, optimizer, steps, first=0):
+    for step in range(first, first + steps):
+        pictures = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad(set_to_none=True)
+        loss = (model(pictures) - pictures.mean((1, 2, 3))[:, None]).square().mean()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 24), columns=st.integers(1, 96), seed=st.integers(0, 99), size=st.sampled_from([1e-6, 1, 1e6])
+)
+def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_their_sizes(rows, columns, seed, size):
+    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size
+    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
+    levelled = left.T @ orthogonalised(matrix) @ right.T
+    known = sizes > 0.05 * sizes.norm()  # five steps bring a share of 1/20 up
+    assert levelled.diagonal()[known].min() > 0.6 and levelled.diagonal().max() < 1.25
+    assert (levelled - levelled.diagonal().diag()).abs().max() < 1e-2
+
+
+def test_nothing_is_orthogonalised_to_nothing():
+    assert orthogonalised(torch.zeros(3, 9)).equal(torch.zeros(3, 9))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.95])
+def test_muon_learns_and_its_matrices_move_by_the_rate(momentum):
+    model = network()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = Muon(model, 1e-2, BETAS, momentum)
+    start = train(model, optimizer, 1)
+    for parameter, was in zip(model.parameters(), before, strict=True):
+        moved = parameter.detach() - was
+        if is_matrix(parameter):
+            sides = moved.flatten(1).shape
+            singular = torch.linalg.svdvals(moved.flatten(1)) / (1e-2 * LIKE_ADAM * max(sides) ** 0.5)
+            assert 0.5 < singular.max() < 1.25
+        else:
+            assert moved.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
+    assert train(model, optimizer, 60, first=1) < 0.2 * start
+
+
+@pytest.mark.parametrize("name", ["muon", "adam"])
+def test_training_goes_on_to_the_bit_from_named_tensors(name):
+    whole, part = network(), network()
+    optimizer = optimizer_for(name, whole, 1e-2, BETAS, 0.95)
+    train(whole, optimizer, 6)
+    train(part, before := optimizer_for(name, part, 1e-2, BETAS, 0.95), 3)
+    tensors = {key: value.clone() for key, value in optimizer_tensors(before, part).items()}
+    after = optimizer_for(name, part, 1e-2, BETAS, 0.95)
+    restore_optimizer(after, part, tensors)
+    train(part, after, 3, first=3)
+    for mine, wanted in zip(part.parameters(), whole.parameters(), strict=True):
+        assert mine.equal(wanted)
+
+
+@pytest.mark.parametrize(("name", "lost"), [("muon", "momentum.3.weight"), ("adam", "exp_avg.3.weight")])
+def test_a_state_that_does_not_fit_is_refused(name, lost):
+    model = network()
+    optimizer = optimizer_for(name, model, 1e-2, BETAS, 0.95)
+    train(model, optimizer, 1)
+    tensors = optimizer_tensors(optimizer, model)
+    with pytest.raises(VaeganError, match=r"3\.weight is missing or does not fit"):
+        restore_optimizer(optimizer, model, {key: value for key, value in tensors.items() if key != lost})
+    other = "adam" if name == "muon" else "muon"
+    with pytest.raises(VaeganError, match="is missing or does not fit"):
+        restore_optimizer(optimizer_for(other, model, 1e-2, BETAS, 0.95), model, tensors)

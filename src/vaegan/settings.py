@@ -180,11 +180,23 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
     gamma: float = option(0.3, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma_end: float | None = option(None, "What gamma becomes over --gamma-over pictures.", min=0, shown="as --gamma")
+    gamma_over: int = option(200_000, "Pictures over which gamma goes to --gamma-end, by a cosine.", min=1, count=True)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
     optimizer: str = option("adam", "Of both networks.", choices=OPTIMIZERS, formerly="adam")
     lr_g: float = option(4e-4, "Learning rate of the generator.", above=0, max=1)
     lr_d: float = option(5e-4, "Learning rate of the discriminator.", above=0, max=1)
+    lr_decay: int = option(
+        0, "Pictures after which both learning rates fall as one over their root; 0 never.", min=0, count=True
+    )
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
+    augment_target: float | None = option(
+        None,
+        "Augment only as often as keeps the discriminator's overfitting on held-out faces, 0 to 1, here: try 0.3.",
+        above=0,
+        max=1,
+        shown="augment always",
+    )
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(
@@ -196,6 +208,13 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     anchored: float = option(0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1)
     head_start: int = option(
         200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
+    )
+    on_collapse: str = option(
+        "rollback",
+        "When samples show mode collapse: stop, go back to the best checkpoint with gentler settings, or ignore.",
+        choices=("stop", "rollback", "ignore"),
+        fixed=False,
+        formerly="ignore",
     )
 
 

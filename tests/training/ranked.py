@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from pieces import collapsing
 
 from vaegan.cli import main
 from vaegan.errors import Abandoned, Interrupted, VaeganError
@@ -21,6 +22,7 @@ VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0}
 GAN = {**COMMON, "head_start": 2, "penalty_every": 2, "augment": "color,translation,cutout", "seed": 3}
 GAN |= {"anchored": 0.0}  # with anchors a rounding of the encoder's becomes a whole step of Adam's within 20 steps
 ANCHORED = {**GAN, "anchored": 0.5, "steps": 4}
+COLLAPSED = {**ANCHORED, "steps": 5, "evaluate_every": 1, "log_every": 1}
 
 
 def collectives(world):
@@ -91,6 +93,8 @@ def everything(data, vae, out):
         train_vae(data, out / "gaussian", steps=5, likelihood="gaussian", **VAE)
         train_gan(data, out / "gan", from_vae=out / "vae", steps=20, **GAN)
         train_gan(data, out / "anchored", from_vae=out / "vae", **ANCHORED)
+        with collapsing(4, 0.5):
+            train_gan(data, out / "collapsed", from_vae=out / "vae", **COLLAPSED)
         said["interrupted"] = interrupted(world, data, out / "vae", out / "parts")
         said["skipped"] = skipping(world, data, out / "skipped")
         said["misuse"] = main(["train-vae", str(data), "--run", str(vae), "--beta", "7"])

@@ -13,6 +13,7 @@ from vaegan.data.store import PreparedSet, newest_set, open_set
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
+from vaegan.losses.augment import policy
 from vaegan.run import Run
 from vaegan.settings import PRESETS, PURPOSES, GANSettings, ModelConfig, VAESettings
 from vaegan.training.distributed import World
@@ -68,6 +69,7 @@ def decide(wish: Wish, emit: Emit, world: World) -> Job:
     Every process decides by itself, from the same files.
     """
     build(wish.settings_class, wish.given)  # a bad value is told before anything else
+    policy(str(wish.given.get("augment", "none")))
     return _resume(wish, world) if wish.run.exists() and not wish.force else _begin(wish, emit, world)
 
 
@@ -101,6 +103,11 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
         model = replace(model, prior=settings.prior)
+        if settings.augment_target is not None and not policy(settings.augment):
+            raise UsageError(
+                f"--augment-target {settings.augment_target:g} adapts augmentations, and there are none: add --augment"
+                " color,translation"
+            )
     return Job(wish, settings, model, data, place, None, vae)
 
 
@@ -115,9 +122,12 @@ def _follow(settings: Settings, vae: Weights, data: PreparedSet) -> tuple[Settin
     """Take the network's shape from the VAE, and refuse what contradicts it."""
     config = vae.config
     if (data.size, data.channels) != (config.size, config.channels):
+        grey = " --grayscale" if config.channels == 1 else ""
+        grey = ", without --grayscale" if data.channels < config.channels else grey
         raise VaeganError(
             f"{data.path} holds {data.size}x{data.size} pictures of {data.channels} channels, but {vae.path} was"
-            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size {config.size}"
+            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size"
+            f" {config.size}{grey}, or give --from-vae a VAE that was trained on such pictures"
         )
     if settings.latent_dim not in (None, config.latent_dim):
         raise UsageError(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from vaegan.data.batches import Batches
 from vaegan.errors import UsageError
-from vaegan.settings import PRESETS, VAESettings
+from vaegan.settings import PRESETS, GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.job import Job
-from vaegan.training.loop import Plan, Trainer
+from vaegan.training.loop import Plan
+from vaegan.training.trainer import Trainer
 from vaegan.training.watch import spacing
 
 TYPICAL_STEP = 2**20
@@ -46,6 +47,7 @@ def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: Wor
     trainer.restore(before, Path("the state before timing"))
     aside = time.perf_counter()
     trainer.preview()
+    trainer.drift()
     trainer.measure()
     aside = time.perf_counter() - aside
     return Speed(sum(laps[1:]) / len(laps[1:]), PREVIEWS * aside)
@@ -109,5 +111,6 @@ def fix(job: Job, trainer: Trainer, batches: Batches, began: float, world: World
         folds = isinstance(settings, VAESettings)
         default = spacing(total, settings.batch_size, preview_every, folds)
         evaluate_every = int(saved.get("evaluate_every", default))
-    plan = Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep, evaluate_every)
+    on_collapse = settings.on_collapse if isinstance(settings, GANSettings) else "ignore"
+    plan = Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep, evaluate_every, on_collapse)
     return plan, rate

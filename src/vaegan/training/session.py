@@ -28,11 +28,12 @@ from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
-from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.loop import Plan, Session
 from vaegan.training.machine import machine_of
 from vaegan.training.probing import draw, try_latents
 from vaegan.training.shares import Shares
 from vaegan.training.tensorboard import logging_too
+from vaegan.training.trainer import Trainer
 from vaegan.training.vae import VAETrainer
 from vaegan.training.watch import Watch
 from vaegan.version import __version__
@@ -138,7 +139,7 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
     session.plan, rate = fix(job, trainer, batches, began, world)
 
     def note() -> None:
-        run.cut_metrics(start if checkpoint is not None else -1)
+        run.cut_metrics(start if checkpoint is not None else -1, session.guard.went_back)
         run.write_config(_config(job, session.plan, rate))
         if job.probed:
             draw(job.probed, job.model.latent_dim, run)

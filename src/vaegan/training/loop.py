@@ -21,6 +21,7 @@ from vaegan.training.alarms import Alarms
 from vaegan.training.distributed import World
 from vaegan.training.guard import IN_A_ROW, RETREATS, Guard
 from vaegan.training.interruption import Stop
+from vaegan.training.shares import Shares
 from vaegan.training.tally import Tally
 from vaegan.training.watch import Watch
 
@@ -32,6 +33,7 @@ class Trainer(Protocol):
 
     kind: str
     rate_scale: float  # what the learning rates are multiplied by
+    shares: Shares
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
         """Take step number `step` (from 0) on uint8 [B, C, S, S] and return scalars worth logging.

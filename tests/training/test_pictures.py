@@ -1,8 +1,8 @@
 """Where a set is kept changes where its bytes lie, and nothing else."""
 
 import pytest
-from training.pieces import interrupted_after, trainer_of
 
+from training.pieces import interrupted_after, trainer_of
 from vaegan.cli import main
 from vaegan.data.mapped import MappedPictures
 from vaegan.data.store import open_set

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training.pieces import VAE
 
+from training.pieces import VAE
 from vaegan.cli import main
 from vaegan.data.store import open_set
 from vaegan.errors import UsageError

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from vaegan.data.batches import Batches
+from vaegan.data.mapped import Pictures
 from vaegan.data.store import open_set
 from vaegan.images import to_float
 from vaegan.models.vae import VAE
@@ -60,6 +61,16 @@ def train_gan(
     vae = VAE(config) if from_vae else None
     trainer = GANTrainer(config, settings, place, vae, None, (train, held_out))
     return _unit(trainer, Batches(train, batch, 0, place.device), CYCLE if gamma else 1)
+
+
+def train_from(data: str, batch: int, width: int, latent_dim: int, cache: str, **_: object) -> Callable[[], int]:
+    """The GAN's steps without penalties, its set in memory or on disk."""
+    prepared = open_set(Path(data))
+    train: Pictures = prepared.mapped()[0] if cache == "mapped" else prepared.load()[0]
+    config = ModelConfig(prepared.size, prepared.channels, latent_dim, width)
+    place = choose_place("auto", "auto")
+    trainer = GANTrainer(config, GANSettings(batch_size=batch, loss="non-saturating", gamma=0), place, None)
+    return _unit(trainer, Batches(train, batch, 0, place.device), 1)
 
 
 def feed(data: str, batch: int, **_: object) -> Callable[[], int]:

@@ -96,10 +96,20 @@ def in_turn(found: Found, pairs: int, reference: Turn | None, ours: Turn) -> Fou
     return found
 
 
-def workers(bench: Bench, reference: str, ours: str, options: dict[str, Any], roofline: bool = False) -> Found:
-    """Two processes that take turns at units of work; with `roofline`, the machine's peak is a third in every round."""
-    names = [reference, ours, *(["ours.peak"] if roofline else [])]
-    sides = [Worker(name, {} if name == "ours.peak" else options) for name in names]
+def workers(
+    bench: Bench,
+    reference: str,
+    ours: str,
+    options: dict[str, Any],
+    roofline: bool = False,
+    differing: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
+) -> Found:
+    """Two processes that take turns at units of work; with `roofline`, the machine's peak is a third in every round.
+
+    differing: options of the one and of the other.
+    """
+    sides = [Worker(reference, options | differing[0]), Worker(ours, options | differing[1])]
+    sides += [Worker("ours.peak", {})] if roofline else []
     found, seconds = Found("pictures/s"), bench.effort.seconds
     try:
         theirs, mine = sides[:2]
@@ -121,7 +131,8 @@ def commands(
     bench: Bench, unit: str, pictures: int, reference: Callable[[], list[str]] | None, ours: Callable[[], list[str]]
 ) -> Found:
     """Whole commands in turn, each with its start; the arguments are made anew for every turn."""
-    run_command(ours(), pictures)  # fill the file cache
+    if not bench.effort.quick:
+        run_command(ours(), pictures)  # fill the file cache
     return in_turn(
         Found(unit),
         bench.effort.pairs,

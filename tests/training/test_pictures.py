@@ -1,5 +1,7 @@
 """Where a set is kept changes where its bytes lie, and nothing else."""
 
+import signal
+
 import pytest
 
 from training.pieces import interrupted_after, trainer_of
@@ -14,7 +16,7 @@ from vaegan.training.loop import Session
 def test_a_run_ends_in_the_same_bytes_though_it_changed_its_cache(prepared, vae_run, tmp_path, monkeypatch):
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "memory", steps=4, cache="memory")
-    with interrupted_after(2):
+    with interrupted_after(2, signal.SIGTERM):
         train(tmp_path / "mapped", steps=4, cache="mapped")
     seen, go = [], Session.go
 

@@ -74,7 +74,7 @@ class MappedPictures:
         """Read rows (int64 [B], or a slice): uint8 [B, C, S, S]."""
         of, rows = self._shard[which], self._row[which].long()
         found = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
-        parts = [(self.shards[shard], (of == shard).nonzero().flatten()) for shard in of.unique().tolist()]
+        parts = [(self.shards[shard], (of == shard).nonzero().flatten()) for shard in sorted(set(of.tolist()))]
         if not isinstance(which, slice):  # a stretch is read ahead without being told
             for shard, places in parts:
                 shard.expect(rows[places].tolist())

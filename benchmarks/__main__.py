@@ -86,7 +86,7 @@ def main() -> None:
     """Measure, print each row when it is there, and write the file."""
     said = asked()
     rows, effort, machine, began = chosen(said.rows), effort_of(said), describe(), time.perf_counter()
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
     print(f"{effort.pairs} pairs in turn, medians; {'quick: ratios are rough' if effort.quick else 'full'}", flush=True)
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
     told: dict[str, Any] = {}

@@ -124,13 +124,22 @@ class Machine:
         "bf16 autocast where the processor has it, or plain fp32.",
         choices=("auto", "bf16", "fp32"),
     )
+    cache: str = option(
+        "auto",
+        "Hold the set in memory, or read each batch from the set's files (mapped); the steps are the same.",
+        choices=("auto", "memory", "mapped"),
+        fixed=False,
+        shown="mapped where the set takes over 40 % of the memory",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What both trainers share."""
 
-    batch_size: int = option(32, "Pictures per step.", min=1, max=65536)
+    batch_size: int = option(
+        32, "Pictures per step; auto tries several on a GPU.", min=1, max=65536, count=True, word="auto", shown="32"
+    )
     ema_halflife: int = option(5_000, "Half-life of the averaged weights, in pictures.", min=0, count=True)
     mirror: bool = option(True, "Mirror half of the training pictures.")
     seed: int = option(0, "Seed of everything random in the run.", min=0, max=2**31 - 1)

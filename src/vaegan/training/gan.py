@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.data.mapped import Pictures
 from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
@@ -96,7 +97,7 @@ class GANTrainer:
         place: Place,
         vae: VAE | None,
         shares: Shares | None = None,
-        seen: tuple[Tensor, Tensor] | None = None,
+        seen: tuple[Pictures, Tensor] | None = None,
     ) -> None:
         """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
 

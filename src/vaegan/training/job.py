@@ -26,7 +26,7 @@ Settings = VAESettings | GANSettings
 class Wish:
     """What the user asked for: options that were given, and paths. `kind` is "vae" or "gan".
 
-    probe: whether the length of the latents is to be found by trying several.
+    probe: whether the length of the latents is to be found by trying several; tune: whether the batch size is.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Wish:
     config: Path | None
     force: bool
     probe: bool = False
+    tune: bool = False
 
     @property
     def settings_class(self) -> type[VAESettings] | type[GANSettings]:
@@ -46,7 +47,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything decided. `saved` is the config.json of a run that is resumed; `probed` what was found by trying."""
+    """Everything decided. `saved` is the config.json of a run that is resumed.
+
+    probed, tuned: what was found by trying latent lengths and batch sizes.
+    """
 
     wish: Wish
     settings: Settings
@@ -56,6 +60,7 @@ class Job:
     saved: Mapping[str, Any] | None
     from_vae: Weights | None = None
     probed: Mapping[str, Any] | None = None
+    tuned: Mapping[str, Any] | None = None
 
     @property
     def run(self) -> Run:

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from vaegan.events import Event
+from vaegan.training.shares import Shares
 
 
 class Trainer(Protocol):
@@ -16,6 +17,7 @@ class Trainer(Protocol):
 
     kind: str
     rate_scale: float  # what the learning rates are multiplied by
+    shares: Shares
     penalty_scale: float  # what the weight of gradient penalties is multiplied by, where there are any
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.data.mapped import Pictures
 from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
@@ -46,7 +47,7 @@ class VAETrainer:
         config: ModelConfig,
         settings: VAESettings,
         place: Place,
-        train: Tensor,
+        train: Pictures,
         held_out: Tensor,
         shares: Shares | None = None,
     ) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import score_of
+from vaegan.data.mapped import Pictures
 from vaegan.errors import VaeganError
 from vaegan.images import to_float
 from vaegan.metrics.distances import kid
@@ -42,7 +43,7 @@ def spacing(total: int, batch_size: int, preview_every: int, folds: bool) -> int
 class Watch:
     """KID of a fixed set of samples against held-out pictures, in random features at three scales; and its best."""
 
-    def __init__(self, train: Tensor, held_out: Tensor, device: torch.device) -> None:
+    def __init__(self, train: Pictures, held_out: Tensor, device: torch.device) -> None:
         """train, held_out: uint8 [N, C, S, S]; without at least 8 held-out pictures nothing is ever measured."""
         self.best, self.best_step = math.inf, NEVER
         self.device, self.sources = device, (train[:FITTED], held_out[:PICTURES])

@@ -30,7 +30,7 @@ PRESETS = {
 
 
 PURPOSES: dict[str, dict[str, str | float]] = {
-    "gan": {"likelihood": "squared", "beta": 1.0},
+    "gan": {"likelihood": "squared", "beta": 4.0},
     "reconstruction": {"likelihood": "gaussian", "beta": 1.0},
 }
 """What a VAE is for, and the options that differ: a smooth decoder is the better start of a GAN."""
@@ -169,7 +169,7 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
         choices="vaegan.losses.vae:LIKELIHOODS",
         shown="squared; for reconstruction gaussian",
     )
-    beta: float = option(1.0, "Weight of the KL term.", min=0)
+    beta: float = option(4.0, "Weight of the KL term.", min=0, shown="4; for reconstruction 1")
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
     free_bits: float = option(0.0, "Bits a latent axis may tell of a picture at no cost.", min=0, max=64)
     optimizer: str = option(

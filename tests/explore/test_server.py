@@ -47,7 +47,7 @@ def close_to(content, pictures):
 def test_the_page_and_its_parts(client):
     page = client.get("/")
     assert page.status_code == 200 and "<main>" in page.text and page.headers["content-type"].startswith("text/html")
-    for path in ("/explore.css", "/tokens.css", "/explore.js", "/map.js"):
+    for path in ("/explore.css", "/tokens.css", "/explore.js", "/latents.js", "/live.js", "/map.js"):
         part = client.get(path)
         assert part.status_code == 200 and "://" not in part.text.replace("ws://${location.host}", "")
     assert "://" not in page.text
@@ -77,10 +77,10 @@ def test_faces_and_strips_over_the_socket(client, studio):
     latent = [0.5, -1.0, 0, 0, 0, 0, 0, 2.0]
     with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, latent, number=5))
-        for decoder, model in enumerate(studio.models.values()):
-            answer = socket.receive_bytes()
-            assert HEAD.unpack_from(answer) == (FACE, decoder, 1, 5)
-            assert close_to(answer[HEAD.size :], model.decode(torch.tensor([latent])))
+        answer = socket.receive_bytes()
+        assert HEAD.unpack_from(answer) == (FACE, 0, 2, 5)
+        both = torch.cat([model.decode(torch.tensor([latent])) for model in studio.models.values()])
+        assert close_to(answer[HEAD.size :], both)
         socket.send_bytes(message(STRIPS, latent, decoder=1, number=6))
         for axis in range(8):
             answer = socket.receive_bytes()
@@ -105,14 +105,14 @@ def test_only_the_newest_face_counts(client, studio, monkeypatch):
         socket.send_text("all of them are read when this is answered")
         assert "error" in json.loads(socket.receive_text())
         busy.set()
-        seen = [HEAD.unpack_from(socket.receive_bytes())[3] for _ in range(4)]
-        assert seen[0] == seen[1] and seen[2:] == [100, 100]
+        seen = [HEAD.unpack_from(socket.receive_bytes())[3] for _ in range(2)]
+        assert seen[0] <= 100 and seen[1] == 100
 
 
 def test_numbers_that_are_none_are_tamed(client):
     with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, [float("nan"), float("inf"), -float("inf"), 1e30, 0.0, 0, 0, 0]))
-        assert len(socket.receive_bytes()) == HEAD.size + 32 * 32 * 4
+        assert len(socket.receive_bytes()) == HEAD.size + 2 * 32 * 32 * 4
     assert tamed(torch.tensor([float("nan"), float("inf"), 3.0])).tolist() == [0, 20, 3]
 
 

@@ -23,7 +23,7 @@ from vaegan.explore.studio import Studio, tamed
 from vaegan.report.page import TOKENS
 
 HERE = Path(__file__).parent / "page"
-FILES = {"/": "index.html", "/explore.css": "explore.css", "/explore.js": "explore.js", "/map.js": "map.js"}
+FILES = {"/": "index.html"} | {f"/{name}": name for name in ("explore.css", "explore.js", "latents.js", "live.js", "map.js")}
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 MAX_UPLOAD = 32 * 2**20
 MAX_JSON = 8 * 2**20

@@ -87,7 +87,7 @@ class Studio:
             "notes": self.notes,
         }
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def draw(self, latents: Tensor, decoder: int = 0) -> Tensor:
         """Latents float [n, d] -> pictures uint8 [n, C, S, S], as few rows as there are: quick, to be looked at.
 
@@ -190,6 +190,11 @@ class _Listed:
 def tamed(latents: Tensor) -> Tensor:
     """Latents as finite numbers that a decoder was made for."""
     return latents.nan_to_num(0.0, LIMIT, -LIMIT).clamp(-LIMIT, LIMIT)
+
+
+def leave_cores() -> None:
+    """Draw on half of the cores: the browser needs the others, and threads that wait for a core hold up all."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
 
 
 def open_studio(path: Path, name: str, device: str, emit: Emit) -> Studio:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from PIL import Image
@@ -83,7 +84,7 @@ def test_dragging_moves_the_face_and_the_sliders(page):
         page.mouse.up()
 
     changes(page, "face-0", drag)
-    page.wait_for_function("[0, 1].every((axis) => document.getElementById(`axis-${axis}`).value > 0.1)")
+    page.wait_for_function("() => [0, 1].every((axis) => document.getElementById(`axis-${axis}`).value > 0.1)")
     before = page.locator("#value-0").inner_text()
     page.mouse.wheel(0, -400)
     page.mouse.move(*middle)
@@ -95,7 +96,7 @@ def test_keys_move_the_point_and_take_a_face(page):
     page.keyboard.press("Enter")
     before = float(page.locator("#axis-0").input_value())
     changes(page, "face-1", lambda: page.keyboard.press("Shift+ArrowRight"))
-    page.wait_for_function(f"Math.abs(document.getElementById('axis-0').value - {before + 0.5}) < 0.06")
+    page.wait_for_function(f"() => Math.abs(document.getElementById('axis-0').value - {before + 0.5}) < 0.06")
     page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Axis 1 at')")
 
 
@@ -106,7 +107,7 @@ def test_sliders_seeds_and_truncation(page):
     page.focus("#axis-2")
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
     page.wait_for_function(
-        "document.getElementById('strip-5').getContext('2d').getImageData(0, 0, 1, 1).data[3] === 255"
+        "() => document.getElementById('strip-5').getContext('2d').getImageData(0, 0, 1, 1).data[3] === 255"
     )
     before = float(page.locator("#value-3").inner_text())
     page.focus("#truncation")
@@ -137,13 +138,29 @@ def test_kept_faces_walk_blend_and_files(page, tmp_path):
     page.click("#blend")
     page.locator("#kept input").first.focus()
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
-    for button, name in (("#png", "face.png"), ("#gif", "walk.gif"), ("#latents", "faces.safetensors")):
+    files = {"#png": "face.png", "#gif": "walk.gif", "#latents": "faces.safetensors"}
+    files |= {"#mp4": "walk.mp4"} if find_spec("av") else {}
+    assert page.locator("#mp4").is_enabled() == ("#mp4" in files)
+    for button, name in files.items():
         with page.expect_download() as download:
             page.click(button)
         assert download.value.suggested_filename == f"gan-{name}"
         download.value.save_as(tmp_path / name)
     assert Image.open(tmp_path / "walk.gif").n_frames > 10 and Image.open(tmp_path / "face.png").size == (384, 384)
     assert load_tensors(tmp_path / "faces.safetensors")["latents"].shape == (2, 8)
+
+
+def test_no_face_is_lost_count_of_when_others_overtake_it(page):
+    """Faces asked for while the server draws a strip are answered by one: the page still goes on asking."""
+    latent = page.evaluate("() => document.getElementById('value-0').textContent")
+    box = page.locator("#map").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    for step in range(60):
+        page.mouse.move(box["x"] + 60 + 3 * step, box["y"] + 60)
+    changes(page, "face-0", lambda: page.mouse.move(box["x"] + 300, box["y"] + 300))
+    page.mouse.up()
+    page.wait_for_function("before => document.getElementById('value-0').textContent !== before", arg=latent)
 
 
 def test_everything_that_is_pressed_has_a_name(page):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import threading
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from vaegan.explore.live import COMPLAINTS, FACE, HEAD, STRIPS
 from vaegan.explore.server import MAX_UPLOAD, make_app
 from vaegan.explore.studio import MAX_KEYS, STOPS, open_studio, rgba, tamed
 from vaegan.images import to_pil
+from vaegan.video import has_video
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
@@ -152,7 +154,7 @@ def test_nothing_but_garbage_ends_the_socket_and_only_that(client):
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60))
 def test_any_bytes_anywhere_are_answered_in_a_line(client, content):
-    for path in ("encode", "png", "gif", "latents"):
+    for path in ("encode", "png", "gif", "mp4", "latents"):
         answer = client.post(f"/api/{path}", content=content)
         assert answer.status_code == 400 and "\n" not in answer.json()["error"]
 
@@ -208,12 +210,21 @@ def test_files_to_keep(client, gan_run, tmp_path, monkeypatch):
     assert picture.size == (384, 384) and "vae" in picture.text["Comment"]
     animation = Image.open(io.BytesIO(client.post("/api/gif", json={"latents": latents, "loop": True}).content))
     assert animation.format == "GIF" and animation.n_frames > 10 and animation.size == (384, 384)
+    film = client.post("/api/mp4", json={"latents": latents, "loop": False})
+    assert film.content[4:8] == b"ftyp" if has_video() else "vaegan[video]" in film.json()["error"]
     place = tmp_path / "kept.safetensors"
     place.write_bytes(client.post("/api/latents", json={"latents": latents}).content)
     monkeypatch.chdir(tmp_path)
     assert main(["decode", str(gan_run), str(place), "--out", "again.png", "-q"]) == 0
     assert client.post("/api/gif", json={"latents": latents[:1]}).status_code == 400
     assert client.post("/api/gif", json={"latents": latents * MAX_KEYS}).status_code == 400
+
+
+def test_without_pyav_the_rest_works_and_mp4_says_why(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "pip install 'vaegan[video]'" in client.get("/api/about").json()["no_mp4"]
+    refused = client.post("/api/mp4", json={"latents": [[0.0] * 8, [1.0] * 8]})
+    assert refused.status_code == 400 and "pip install 'vaegan[video]'" in refused.json()["error"]
 
 
 def test_a_fault_of_ours_is_told_and_the_server_goes_on(client, studio, monkeypatch):

@@ -24,6 +24,7 @@ from vaegan.inversion import invert, quality
 from vaegan.models.latents import default_path, walk
 from vaegan.output import note_of
 from vaegan.reconstruction import pack, squared_as_its_set
+from vaegan.video import HINT, has_video
 
 AXES = 8
 STOPS = 7
@@ -36,6 +37,7 @@ MAX_STEPS = 400
 MAX_KEYS = 24
 FRAMES = 24
 FPS = 16
+NO_MP4 = f"MP4 needs PyAV: {HINT}, then start vaegan explore again"
 WIDTH = 384
 """Files are enlarged by the whole number that brings them to about this width."""
 
@@ -85,6 +87,7 @@ class Studio:
             "map": self.atlas.said,
             "encoded": self.atlas.encoded,
             "notes": self.notes,
+            "no_mp4": "" if has_video() else NO_MP4,
         }
 
     @torch.inference_mode()
@@ -146,13 +149,18 @@ class Studio:
         picture = enlarge(model.decode(latent[None])[0], self._scale())
         return png_bytes(to_pil(picture), note_of(model, "a face from vaegan explore"))
 
-    def gif(self, keys: Tensor, decoder: int, loop: bool) -> bytes:
-        """A walk from face to face as an endless GIF, enlarged."""
+    def walk(self, keys: Tensor, decoder: int, loop: bool, ending: str) -> bytes:
+        """A walk from face to face as an endless GIF (`ending` ".gif") or an MP4 (".mp4"), enlarged.
+
+        Raises VaeganError for an MP4 without PyAV.
+        """
+        if ending == ".mp4" and not has_video():
+            raise VaeganError(NO_MP4)
         model = list(self.models.values())[decoder]
         path = walk(keys, FRAMES, default_path(model.weights.config.prior), "smooth", loop)
         frames = enlarge(model.decode(path), self._scale())
         with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
-            place = Path(folder) / "walk.gif"
+            place = Path(folder) / f"walk{ending}"
             save_animation(_Listed(frames), place, FPS, note_of(model, f"a walk between {len(keys)} faces"))
             return place.read_bytes()
 

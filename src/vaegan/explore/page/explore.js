@@ -153,6 +153,8 @@ function tray() {
   $("empty").hidden = many;
   $("walking").hidden = !many || !walking;
   $("gif").disabled = !many;
+  $("mp4").disabled = !many || state.about.no_mp4 !== "";
+  $("no-mp4").hidden = !many || !state.about.no_mp4;
   $("latents").disabled = !state.kept.length;
   $("along").max = state.kept.length - ($("loop").checked ? 0 : 1);
 }
@@ -238,6 +240,7 @@ function build(about) {
   $("map-said").classList.toggle("wrong", !about.encoded || about.notes.length > 0);
   $("map").setAttribute("aria-label", `Map of ${about.faces} faces; the point is the face that is shown`);
   if (!about.encoder) { $("fit").checked = true; $("fit").disabled = true; $("fit").parentElement.title = "Without an encoder a picture's face is looked for step by step"; }
+  $("no-mp4").textContent = about.no_mp4;
   choose(0);
   tray();
 }
@@ -319,7 +322,12 @@ function listen() {
   $("latent").onclick = doing(async () => save(await post("latents", { latents: [[...state.z]] }), `${state.about.name}-face.safetensors`));
   const all = () => state.kept.map(({ latent }) => [...latent]);
   $("latents").onclick = doing(async () => save(await post("latents", { latents: all() }), `${state.about.name}-faces.safetensors`));
-  $("gif").onclick = doing(async () => { say("Drawing the walk …"); await save(await post("gif", { latents: all(), decoder: state.decoder, loop: $("loop").checked }), `${state.about.name}-walk.gif`); });
+  for (const kind of ["gif", "mp4"]) {
+    $(kind).onclick = doing(async () => {
+      say("Drawing the walk …");
+      await save(await post(kind, { latents: all(), decoder: state.decoder, loop: $("loop").checked }), `${state.about.name}-walk.${kind}`);
+    });
+  }
   for (const mode of ["walk", "blend"]) {
     $(mode).onclick = () => {
       state.mode = mode;

@@ -2,9 +2,9 @@
 
     python -m benchmarks.explorer RUN [SECONDS]
 
-A pointer goes round the map in circles, at up to 60 moves a second. What is counted is not what the page says of itself:
-after each frame of the screen the first decoder's canvas is read, and it counts where it shows another face than in the
-frame before. Printed: the median and the lowest of the counts of all seconds, a new one beginning every tenth.
+A pointer goes round the map in circles, at up to 60 moves a second. What is counted is not what the page says of
+itself: in each frame of the screen the first decoder's canvas is read, and it counts where it shows another face than
+in the frame before. Printed: the median and the lowest of the counts of all seconds, a new one beginning every tenth.
 """
 
 import json

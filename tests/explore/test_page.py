@@ -120,9 +120,11 @@ def test_ones_own_picture(page, tmp_path):
     (tmp_path / "no.png").write_bytes(b"no picture")
     changes(page, "face-0", lambda: page.set_input_files("#file", tmp_path / "mine.png"))
     page.wait_for_selector("#yours:not([hidden])")
-    assert re.search(r"within -?[\d.]+ dB", page.locator("#said").inner_text())
+    assert re.search(r"PSNR -?[\d.]+ dB", page.locator("#said").inner_text())
     page.set_input_files("#file", tmp_path / "no.png")
     page.wait_for_selector("#said.wrong")
+    page.click("#forget")
+    page.wait_for_selector("#yours", state="hidden")
 
 
 def test_kept_faces_walk_blend_and_files(page, tmp_path):
@@ -135,7 +137,7 @@ def test_kept_faces_walk_blend_and_files(page, tmp_path):
     assert page.locator("#kept li").count() == 2
     page.focus("#along")
     changes(page, "face-0", lambda: page.keyboard.press("PageUp"))
-    page.click("#blend")
+    changes(page, "face-0", lambda: page.click("#blend"))
     page.locator("#kept input").first.focus()
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
     files = {"#png": "face.png", "#gif": "walk.gif", "#latents": "faces.safetensors"}

@@ -209,7 +209,7 @@ async function upload(file) {
   $("picture").src = found.picture;
   $("yours").hidden = false;
   take(found.latent);
-  say(`${file.name || "Your picture"}: the face comes within ${found.psnr} dB of it.`);
+  say(`${file.name || "Your picture"}: its face is as close as PSNR ${found.psnr} dB (higher is closer)${steps ? "" : "; Fit closely gets nearer"}.`);
 }
 
 function build(about) {
@@ -298,6 +298,7 @@ function listen() {
     shown();
   };
   $("file").onchange = doing(async () => { await upload($("file").files[0]); $("file").value = ""; });
+  $("forget").onclick = () => { $("yours").hidden = true; $("file").focus(); };
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
   addEventListener("drop", doing(async (event) => {
@@ -334,6 +335,7 @@ function listen() {
       for (const other of ["walk", "blend"]) $(other).setAttribute("aria-pressed", other === mode);
       stop();
       tray();
+      if (mode === "blend" && state.kept.length > 1) blend();
     };
   }
   $("along").oninput = () => { stop(); walk(Math.min($("along").valueAsNumber, Number($("along").max))); };

@@ -42,7 +42,7 @@ def main() -> None:
         row = PRESETS[preset]
         config = ModelConfig(options.size, 3, row.latent_dim, row.width)
         vae = VAETrainer(config, VAESettings(), place, pictures, pictures[:8])
-        gan = GANTrainer(config, GANSettings(head_start=0), place)
+        gan = GANTrainer(config, GANSettings(head_start=0), place, None)
         speeds = []
         for trainer in (vae, gan):
             batch = trainer.settings.batch_size

@@ -27,6 +27,7 @@ from vaegan.settings import EvaluateSettings
 from vaegan.training.session import train_gan, train_vae
 
 SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")
+DISTANCES = tuple(name for name in SHOWN if name.startswith("frechet"))
 BASELINE = "scratch"
 
 
@@ -34,7 +35,7 @@ BASELINE = "scratch"
 class Arm:
     """One way to spend the minutes. `share`: of them, for the VAE; `vae` and `gan`: options of the two."""
 
-    share: float = 0.25
+    share: float = 0.15
     vae: dict[str, Any] = field(default_factory=dict)
     gan: dict[str, Any] = field(default_factory=dict)
 
@@ -44,10 +45,15 @@ ARMS = {
     "from-vae": Arm(),
     "no-anchor": Arm(gan={"anchor": 0.0}),
     "anchor-4": Arm(gan={"anchor": 4.0}),
+    "gamma-1": Arm(gan={"gamma": 1.0}),
+    "muon": Arm(gan={"optimizer": "muon"}),
+    "adam-vae": Arm(vae={"optimizer": "adam"}),
+    "smooth-vae": Arm(vae={"beta": 4.0}),
+    "few-latents": Arm(vae={"latent_dim": 64}),
     "cold-discriminator": Arm(gan={"warm_discriminator": False}),
     "no-head-start": Arm(gan={"head_start": 0}),
-    "short-vae": Arm(share=0.1),
-    "long-vae": Arm(share=0.5),
+    "short-vae": Arm(share=0.07),
+    "long-vae": Arm(share=0.4),
     "tight-vae": Arm(vae={"likelihood": "gaussian"}),
     "no-penalty": Arm(gan={"gamma": 0.0}),
     "non-saturating": Arm(gan={"loss": "non-saturating"}),
@@ -55,8 +61,10 @@ ARMS = {
 }
 
 
-def trained(data: Path, out: Path, arm: Arm, name: str, seed: int, minutes: float, preset: str) -> tuple[Path, float]:
-    """The GAN of an arm, and the seconds that it and its VAE took."""
+def trained(
+    data: Path, out: Path, arm: Arm, name: str, seed: int, minutes: float, preset: str
+) -> tuple[Path, Path | None, float]:
+    """The GAN of an arm, its VAE, and the seconds that both took."""
     common, spent, vae = {"seed": seed, "preset": preset, "evaluate_every": 0}, 0.0, None
     if arm.share:
         words = "-".join(f"{key}-{value}" for key, value in sorted(arm.vae.items()))
@@ -65,7 +73,7 @@ def trained(data: Path, out: Path, arm: Arm, name: str, seed: int, minutes: floa
         spent = seconds_of(Run(vae))
     gan = out / f"gan-{name}-{seed}"
     train_gan(data, gan, from_vae=vae, minutes=(1 - arm.share) * minutes, **common, **arm.gan)
-    return gan, spent + seconds_of(Run(gan))
+    return gan, vae, spent + seconds_of(Run(gan))
 
 
 def say(found: dict[str, list[dict[str, Any]]]) -> None:
@@ -80,6 +88,10 @@ def say(found: dict[str, list[dict[str, Any]]]) -> None:
         print(f"{arm:20s}{seconds:9.0f}", *(f"{cell:>24s}" for cell in cells))
     real = next(iter(found.values()))[0]["real"]
     print(f"{'real against real':29s}", *(f"{real[name]:>24.4f}" for name in SHOWN))
+    for arm, rows in found.items():
+        if "vae" in rows[0]:
+            ratios = [statistics.median(row["vae"][name] / row["samples"][name] for row in rows) for name in DISTANCES]
+            print(f"{arm}: its VAE's samples are so many times as far:", *(f"{ratio:.2f}" for ratio in ratios))
     for arm, rows in found.items():
         if arm == BASELINE or BASELINE not in found:
             continue
@@ -114,8 +126,10 @@ def main() -> None:
         for seed in options.seeds:
             for name in options.arms:
                 arm = ARMS[name]
-                run, seconds = trained(options.data, out, arm, name, seed, options.minutes, options.preset)
+                run, vae, seconds = trained(options.data, out, arm, name, seed, options.minutes, options.preset)
                 columns = evaluate(run, options.data, n=options.n).columns
+                if vae is not None:
+                    columns = {**columns, "vae": evaluate(vae, options.data, n=options.n).columns["samples"]}
                 row = {
                     "arm": name,
                     "seed": seed,

@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 
-from vaegan.checkpoint import fill, load_tensors, under
+from vaegan.checkpoint import TRAINING, fill, load_tensors, under
 from vaegan.data.batches import Batches
 from vaegan.data.store import open_set
 from vaegan.evaluation.evaluate import Judge
@@ -43,7 +43,7 @@ from vaegan.metrics.distances import frechet
 from vaegan.metrics.features import LEVELS
 from vaegan.metrics.pictures import psnr
 from vaegan.models.vae import VAE
-from vaegan.run import TRAINING, Run
+from vaegan.run import Run
 from vaegan.settings import PRESETS, EvaluateSettings, ModelConfig, VAESettings
 from vaegan.training.session import train_vae
 

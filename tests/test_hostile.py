@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from vaegan.checkpoint import read_checkpoint
 from vaegan.data.store import open_set
 from vaegan.errors import VaeganError
 from vaegan.events import ignore
 from vaegan.generation import load
 from vaegan.inspection import inspect
-from vaegan.run import Run, read_checkpoint
+from vaegan.run import Run
 from vaegan.training.distributed import World
 from vaegan.training.job import Wish, decide, vae_of_resumed
 from vaegan.training.session import _load_vae

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from vaegan import checkpoint
+from vaegan.checkpoint import read_checkpoint
 from vaegan.errors import VaeganError
 from vaegan.events import Measured, Progress, Warned, ignore
 from vaegan.files import write_json
-from vaegan.run import MetricsWriter, Run, newest_run, read_checkpoint
+from vaegan.run import MetricsWriter, Run, newest_run
 
 
 def save(run, step, keep=3):

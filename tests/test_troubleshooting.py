@@ -41,7 +41,9 @@ def alarms():
                 text = told(node.value)
             elif isinstance(node, ast.Call) and node.args:
                 name = ast.unparse(node.func)
-                text = told(node.args[0]) if name == "Warned" or name == "found.append" else ""
+                places = {"Warned": 0, "found.append": 0, "self._go_back": 2}  # which argument is the warning
+                text = told(node.args[places[name]]) if name in places else ""
+                text += ":" if name == "self._go_back" else ""
             else:
                 continue
             if ":" in text and len(text) > 40:

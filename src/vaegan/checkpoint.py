@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import build, whole
+from vaegan.config import build, former, whole
 from vaegan.errors import VaeganError, reason, shown
-from vaegan.files import inside, write_atomically
+from vaegan.files import inside, read_json, sha256, write_atomically
 from vaegan.settings import ModelConfig
 from vaegan.version import __version__
 
@@ -30,6 +30,7 @@ KINDS = ("vae", "gan")
 METADATA = "vaegan"
 MAX_HEADER = 2**20
 WEIGHTS = "model.safetensors"
+TRAINING = "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ def find_weights(path: Path) -> Path:
     return path
 
 
-def step_named(checkpoint: Path) -> int:
-    """Step of a checkpoint directory's name, -1 where it names none."""
-    digits = checkpoint.name.removeprefix("step-")
+def step_named(checkpoint: Path, kind: str = "step") -> int:
+    """Step of a checkpoint directory's name, which `kind` and a hyphen begin; -1 where it names none."""
+    digits = checkpoint.name.removeprefix(f"{kind}-")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
 
 
@@ -153,11 +154,52 @@ def read_weights(path: Path) -> Weights:
             raise VaeganError(f"format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan")
         if kind not in KINDS:
             raise VaeganError(f"kind {shown(kind)!r}, expected one of {', '.join(KINDS)}")
-        config = build(ModelConfig, said["config"])
+        config = build(ModelConfig, former(ModelConfig), said["config"])
         by = shown(said.get("vaegan", "?"), 40)
         return Weights(path, kind, config, whole(said, "step"), whole(said, "images"), by)
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {shown(reason(error), 300)}") from error
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint, read: where, at which step, and the tensors that going on needs."""
+
+    path: Path
+    step: int
+    tensors: dict[str, Tensor]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises VaeganError when it is damaged."""
+    return Checkpoint(path, check_sums(path), load_tensors(path / TRAINING))
+
+
+def check_sums(path: Path) -> int:
+    """Return the step of the checkpoint directory `path`.
+
+    Raises VaeganError unless every file has the checksum that state.json says.
+    """
+    try:
+        state = read_json(inside(path / "state.json", path))
+        sums = state["sha256"]
+        for name in (TRAINING, WEIGHTS):
+            if sha256(inside(path / name, path)) != sums[name]:
+                raise VaeganError(f"{path / name}: its checksum is another")
+        return whole(state, "step")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise VaeganError(f"{path}: {reason(error)}") from error
+
+
+def marked(path: Path, what: str) -> bool:
+    """Say whether a checkpoint is `what`: "planned", by the run's cadence, or "best", for its score.
+
+    Without any interruption the run has the same of both.
+    """
+    try:
+        return read_json(path / "state.json").get(what, what == "planned") is True
+    except VaeganError:
+        return False
 
 
 def adopt(model: nn.Module, path: Path) -> None:

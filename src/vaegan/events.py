@@ -96,6 +96,19 @@ class Alarmed:
 
 
 @dataclass(frozen=True)
+class Retreated:
+    """The run goes on from `step`, back from a later one where there is an earlier checkpoint, with gentler settings.
+
+    times: how often so far; text: why, and what is gentler now.
+    """
+
+    step: int
+    images: int
+    times: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Skipped:
     """The step that would have been number `step` was left out: not all its numbers were finite; `skipped` so far."""
 
@@ -122,7 +135,9 @@ class Finished:
     images: int = 0
 
 
-Event = Note | Warned | Counted | Tabled | Started | Progress | Measured | Alarmed | Skipped | Wrote | Finished
+Event = (
+    Note | Warned | Counted | Tabled | Started | Progress | Measured | Alarmed | Retreated | Skipped | Wrote | Finished
+)
 Emit = Callable[[Event], None]
 
 

@@ -46,18 +46,20 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         if durable:
             _flush(temporary)
         temporary.replace(path)
         if durable:
             _flush_directory(path.parent)
-    except OSError as error:
-        raise VaeganError(f"cannot write {path}: {reason(error)}; nothing that was there is lost") from error
-    finally:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise VaeganError(f"cannot write {path}: {reason(error)}; nothing that was there is lost") from error
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from vaegan.images import enlarge, grid, is_ours, refuse_foreign, save_png
 from vaegan.settings import SampleSettings
 
 MAX_SHEET = 16_384
+WRITERS = 8
 
 
 def note_of(model: Model, what: str) -> str:
@@ -62,14 +65,26 @@ def check_folder(folder: Path, force: bool) -> None:
 def draw_separate(
     parts: Iterable[Tensor], names: Sequence[str], scale: int, folder: Path, note: str, emit: Emit
 ) -> None:
-    """Write each picture to NAME.png in `folder`; `note` is followed by its name. See `check_folder`."""
+    """Write each picture to NAME.png in `folder`; `note` is followed by its name. See `check_folder`.
+
+    Threads compress and write pictures while the next ones are drawn.
+    """
+
+    def write(picture: Tensor, name: str) -> None:
+        save_png(enlarge(picture, scale), folder / f"{name}.png", f"{note}, {name}", durable=False)
+
+    writing: list[Future[None]] = []
     done = 0
-    for part in parts:
-        for picture in part:
-            path = folder / f"{names[done]}.png"
-            save_png(enlarge(picture, scale), path, f"{note}, {names[done]}", durable=False)
-            done += 1
-        emit(Counted("Drawing", done, len(names)))
+    with ThreadPoolExecutor(min(WRITERS, os.cpu_count() or 1), "write-png") as pool:
+        for part in parts:
+            for written in writing:
+                written.result()
+            emit(Counted("Drawing", done, len(names)))
+            writing = [pool.submit(write, picture, name) for picture, name in zip(part, names[done:], strict=False)]
+            done += len(part)
+        for written in writing:
+            written.result()
+    emit(Counted("Drawing", done, len(names)))
     emit(Wrote("samples", folder))
 
 

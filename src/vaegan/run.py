@@ -7,17 +7,25 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from vaegan import lock
-from vaegan.checkpoint import KINDS, WEIGHTS, load_tensors, save_tensors, step_named, verify
+from vaegan.checkpoint import (
+    KINDS,
+    TRAINING,
+    WEIGHTS,
+    check_sums,
+    marked,
+    save_tensors,
+    step_named,
+    verify,
+)
 from vaegan.config import whole
 from vaegan.errors import VaeganError, reason, shown
-from vaegan.events import Alarmed, Emit, Event, Measured, Progress, Started, Warned
+from vaegan.events import Alarmed, Emit, Event, Measured, Progress, Retreated, Started, Warned
 from vaegan.files import (
     ASIDE,
     TEMPORARY,
@@ -32,10 +40,12 @@ from vaegan.files import (
 
 FORMAT_VERSION = 1
 MAX_LINE = 2**16
-ALARM, WORDS = "alarm", "words"
+ALARM, WORDS, RETREATS = "alarm", "words", "retreats"
+WENT_BACK = "went_back"
 BEST = "best.safetensors"
-TRAINING = "training.safetensors"
 TENSORBOARD = "tensorboard"
+STEP, DRIFT = "step", "drift"
+"""What a preview's name begins with: samples of the same latents, or the VAE's decoder beside the GAN's generator."""
 LATENT_SIZES = "latent-sizes.svg"
 OURS = (
     *("config.json", "metrics.jsonl", "previews", "checkpoints", WEIGHTS, BEST),
@@ -46,41 +56,6 @@ OURS = (
 def step_name(step: int) -> str:
     """Name of a step's checkpoint directory and preview: step-0001000."""
     return f"step-{step:07d}"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A whole checkpoint, read: where, at which step, and the tensors that going on needs."""
-
-    path: Path
-    step: int
-    tensors: dict[str, Tensor]
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises VaeganError when it is damaged."""
-    return Checkpoint(path, _check_sums(path), load_tensors(path / TRAINING))
-
-
-def _check_sums(path: Path) -> int:
-    """Return a checkpoint's step. Raises VaeganError unless every file has the checksum that state.json says."""
-    try:
-        state = read_json(inside(path / "state.json", path))
-        sums = state["sha256"]
-        for name in (TRAINING, WEIGHTS):
-            if sha256(inside(path / name, path)) != sums[name]:
-                raise VaeganError(f"{path / name}: its checksum is another")
-        return whole(state, "step")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise VaeganError(f"{path}: {reason(error)}") from error
-
-
-def _is_planned(path: Path) -> bool:
-    """Say whether a checkpoint is one of those that the run would have without any interruption."""
-    try:
-        return read_json(path / "state.json").get("planned", True) is True
-    except VaeganError:
-        return False
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -172,13 +147,14 @@ class Run:
         """Write config.json with its format version first."""
         write_json(self.path / "config.json", {"format_version": FORMAT_VERSION, **config})
 
-    def preview(self, step: int) -> Path:
-        """Where the preview of `step` goes."""
-        return self.path / "previews" / f"{step_name(step)}.png"
+    def preview(self, step: int, kind: str = STEP) -> Path:
+        """Where the preview of `step` goes; kind: STEP or DRIFT."""
+        return self.path / "previews" / f"{kind}-{step:07d}.png"
 
-    def previews(self) -> dict[Path, int]:
+    def previews(self, kind: str = STEP) -> dict[Path, int]:
         """Previews and their steps, oldest first."""
-        steps = {path: step_named(path.with_suffix("")) for path in (self.path / "previews").glob("step-*.png")}
+        found = (self.path / "previews").glob(f"{kind}-*.png")
+        steps = {path: step_named(path.with_suffix(""), kind) for path in found}
         return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
 
     def checkpoints(self) -> list[Path]:
@@ -193,22 +169,25 @@ class Run:
         publish: Callable[[Path], None],
         keep: int,
         planned: bool = True,
+        best: int | None = None,
     ) -> Path:
         """Write a checkpoint whole, read it back, publish its weights, then drop all but the newest `keep`.
 
         tensors: what going on needs; publish: writes the weights that are used, to the path it is given; planned: False
-        for one that only an interruption asks for, which is extra, and dropped at the next. Raises VaeganError when the
-        disk refuses; every older checkpoint is then still there.
+        for one that only an interruption or its score asks for, which is extra, and dropped at the next; best: the step
+        whose checkpoint, this one or an older one, stays for its score. Raises VaeganError when the disk refuses; every
+        older checkpoint is then still there.
         """
-        path = self.path / "checkpoints" / step_name(step)
+        path = self.checkpoint(step)
         try:
             with directory_atomically(path) as place:
                 save_tensors(place / TRAINING, tensors, {"format": "vaegan-training"})
                 verify(place / TRAINING, tensors)
                 publish(place / WEIGHTS)
                 sums = {name: sha256(place / name) for name in (TRAINING, WEIGHTS)}
-                write_json(place / "state.json", {"step": step, "planned": planned, "sha256": sums})
-            _check_sums(path)
+                state = {"step": step, "planned": planned, "best": step == best, "sha256": sums}
+                write_json(place / "state.json", state)
+            check_sums(path)
             self.publish(path)
         except VaeganError as error:
             older = [old for old in self.checkpoints() if old != path]
@@ -217,11 +196,42 @@ class Run:
                 f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room or make it writable, and run"
                 " the same command again"
             ) from error
-        stay = [old for old in self.checkpoints() if _is_planned(old)][-keep:]
+        stay = [path, *[old for old in self.checkpoints() if marked(old, "planned")][-keep:]]
+        if best is not None:
+            stay.append(self.checkpoint(best))
         for old in self.checkpoints():
-            if old not in stay and old != path:
+            if old not in stay:
                 shutil.rmtree(old, ignore_errors=True)
         return path
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of `step` goes."""
+        return self.path / "checkpoints" / step_name(step)
+
+    def whole(self, step: int) -> Path | None:
+        """Return the checkpoint of `step`, if there is one and it is whole."""
+        path = self.checkpoint(step)
+        with contextlib.suppress(VaeganError):
+            check_sums(inside(path, self.path))
+            return path
+        return None
+
+    def plans(self, checkpoint: Path) -> bool:
+        """Say whether the run has this checkpoint by its cadence."""
+        return marked(checkpoint, "planned")
+
+    def rewind(self, step: int, times: int) -> None:
+        """Drop checkpoints, the newest first, previews and metrics of after `step`: the run went back to there.
+
+        times: how often it did so far.
+        """
+        for old in reversed(self.checkpoints()):
+            if step_named(old) > step:
+                shutil.rmtree(old, ignore_errors=True)
+        for path, drawn in (self.previews(STEP) | self.previews(DRIFT)).items():
+            if drawn > step:
+                path.unlink(missing_ok=True)
+        self.cut_metrics(step, times)
 
     def publish(self, checkpoint: Path) -> None:
         """Make a checkpoint's weights the run's, unless they are. Raises VaeganError when the disk refuses."""
@@ -239,14 +249,15 @@ class Run:
     def newest(self, on_event: Emit, planned: bool = False) -> Path | None:
         """Return the newest checkpoint that is whole; say which damaged ones were passed over.
 
-        planned: look at planned ones only. Raises VaeganError where there are some and all are damaged.
+        planned: not those that only an interruption asked for. Raises VaeganError where there are some and all are
+        damaged.
         """
         damaged = []
         for path in reversed(self.checkpoints()):
-            if planned and not _is_planned(path):
+            if planned and not (marked(path, "planned") or marked(path, "best")):
                 continue
             try:
-                _check_sums(inside(path, self.path))
+                check_sums(inside(path, self.path))
             except VaeganError as error:
                 damaged.append(f"{path} is damaged ({error})")
                 continue
@@ -259,12 +270,15 @@ class Run:
             )
         return None
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl after `step`, which a resumed run will write again."""
+    def cut_metrics(self, step: int, times: int = 0) -> None:
+        """Drop the lines of metrics.jsonl that a resumed run will write again.
+
+        Those are the lines after `step`, and those that say that the run went back more than `times` times.
+        """
         path = self.path / "metrics.jsonl"
         if path.exists():
             with path.open(encoding="utf-8", errors="replace") as file:
-                kept = [line for line in file if line.endswith("\n") and _step_of(line) <= step]
+                kept = [line for line in file if line.endswith("\n") and not _comes_again(line, step, times)]
             write_bytes(path, "".join(kept).encode())
 
 
@@ -272,12 +286,18 @@ def _cause(error: VaeganError) -> str:
     return reason(error.__cause__) if error.__cause__ is not None else str(error)
 
 
-def _step_of(line: str) -> float:
-    """Step of a line of metrics.jsonl; a half-written last line counts as infinitely late."""
+def _comes_again(line: str, step: int, times: int) -> bool:
+    """Say whether a run at `step` that went back `times` times will write this line again, or it is broken."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return float("inf")
+        said = json.loads(line)
+        return int(said["step"]) > step or int(said.get(RETREATS, 0)) > times
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return True
+
+
+def written(value: float) -> float:
+    """A number as metrics.jsonl has it."""
+    return float(f"{value:.6g}")
 
 
 def _said(run: Run) -> Iterator[dict[str, Any]]:
@@ -329,7 +349,7 @@ class MetricsWriter:
             self.before, self.began = seconds_of(self.run), time.perf_counter()
         if isinstance(event, Progress) and event.metrics:
             line = {"step": event.step, "images": event.images, "images_per_second": round(event.rate, 1)}
-        elif isinstance(event, (Measured, Alarmed)):
+        elif isinstance(event, (Measured, Alarmed, Retreated)):
             line = {"step": event.step, "images": event.images}
         else:
             return
@@ -337,8 +357,10 @@ class MetricsWriter:
         values: dict[str, float | str]
         if isinstance(event, Alarmed):
             values = {ALARM: event.name, WORDS: event.text}
+        elif isinstance(event, Retreated):
+            values = {ALARM: WENT_BACK, WORDS: event.text, RETREATS: event.times}
         else:
-            values = {name: float(f"{value:.6g}") for name, value in event.metrics.items()}
+            values = {name: written(value) for name, value in event.metrics.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, **values}) + "\n")

@@ -22,8 +22,8 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset(16, 32, 150_000, 400_000, "for a first look and slow laptops"),
-    "small": Preset(32, 64, 250_000, 500_000, "for a laptop without a GPU"),
+    "tiny": Preset(16, 64, 150_000, 400_000, "for a first look and slow laptops"),
+    "small": Preset(32, 128, 250_000, 500_000, "for a laptop without a GPU"),
     "base": Preset(64, 128, 1_000_000, 5_000_000, "for one GPU"),
     "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
 }
@@ -44,7 +44,8 @@ class ModelConfig:
     """What decides every tensor's shape: saved inside each published weights file.
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
-    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both).
+    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both); upsampling: how
+    the decoder's last doublings enlarge.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
@@ -52,6 +53,9 @@ class ModelConfig:
     latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
     width: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    upsampling: str = option(
+        "bilinear", "How the decoder's last layers enlarge.", choices=("bilinear", "nearest"), formerly="nearest"
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built for."""
@@ -120,13 +124,22 @@ class Machine:
         "bf16 autocast where the processor has it, or plain fp32.",
         choices=("auto", "bf16", "fp32"),
     )
+    cache: str = option(
+        "auto",
+        "Hold the set in memory, or read each batch from the set's files (mapped); the steps are the same.",
+        choices=("auto", "memory", "mapped"),
+        fixed=False,
+        shown="mapped where the set takes over 40 % of the memory",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What both trainers share."""
 
-    batch_size: int = option(32, "Pictures per step.", min=1, max=65536)
+    batch_size: int = option(
+        32, "Pictures per step; auto tries several on a GPU.", min=1, max=65536, count=True, word="auto", shown="32"
+    )
     ema_halflife: int = option(5_000, "Half-life of the averaged weights, in pictures.", min=0, count=True)
     mirror: bool = option(True, "Mirror half of the training pictures.")
     seed: int = option(0, "Seed of everything random in the run.", min=0, max=2**31 - 1)
@@ -175,16 +188,28 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     """Options of train-gan."""
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
-    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma: float = option(0.3, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma_end: float | None = option(None, "What gamma becomes over --gamma-over pictures.", min=0, shown="as --gamma")
+    gamma_over: int = option(200_000, "Pictures over which gamma goes to --gamma-end, by a cosine.", min=1, count=True)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)
     optimizer: str = option("adam", "Of both networks.", choices=OPTIMIZERS, formerly="adam")
     lr_g: float = option(4e-4, "Learning rate of the generator.", above=0, max=1)
     lr_d: float = option(5e-4, "Learning rate of the discriminator.", above=0, max=1)
+    lr_decay: int = option(
+        0, "Pictures after which both learning rates fall as one over their root; 0 never.", min=0, count=True
+    )
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
+    augment_target: float | None = option(
+        None,
+        "Augment only as often as keeps the discriminator's overfitting on held-out faces, 0 to 1, here: try 0.3.",
+        above=0,
+        max=1,
+        shown="augment always",
+    )
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(
-        4.0,
+        16.0,
         "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.",
         min=0,
         formerly=0.0,
@@ -192,6 +217,13 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     anchored: float = option(0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1)
     head_start: int = option(
         200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
+    )
+    on_collapse: str = option(
+        "rollback",
+        "When samples show mode collapse: stop, go back to the best checkpoint with gentler settings, or ignore.",
+        choices=("stop", "rollback", "ignore"),
+        fixed=False,
+        formerly="ignore",
     )
 
 

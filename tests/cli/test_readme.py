@@ -30,6 +30,7 @@ def test_every_option_in_the_readme_exists():
                 flags |= {part for name in names if isinstance(name, str) for part in name.split("/")}
     text = re.sub(r"```bash\npython3 -m venv.*?```", "", README.read_text(), flags=re.DOTALL)
     text = re.sub(r"torchrun .*? -m -- ", "", text)
+    text = re.sub(r"python -m benchmarks[^`\n]*", "", text)
     for theirs in ("--signals-to-handle", "--nnodes", "--rdzv-endpoint"):  # torchrun's own
         text = text.replace(theirs, "")
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))

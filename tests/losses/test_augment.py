@@ -42,6 +42,19 @@ def test_gradients_flow_through_every_augmentation(name):
     assert pictures.grad.abs().sum() > 0
 
 
+def test_a_share_of_the_pictures_is_changed_and_the_others_are_as_they_were():
+    pictures, chosen = torch.randn(4, 3, 16, 16), policy("color,cutout")
+    chances = torch.rand(4, 10)
+    chances[:, 8] = torch.tensor([0.1, 0.1, 0.9, 0.9])  # whether colours change
+    chances[:, 9] = torch.tensor([0.1, 0.9, 0.1, 0.9])  # whether a square is cut
+    made = augment(pictures, chances, chosen, 0.5)
+    assert torch.equal(made[3], pictures[3])
+    torch.testing.assert_close(made[0], augment(pictures[:1], chances[:1], chosen)[0])
+    torch.testing.assert_close(made[1], colour(pictures[1:2], chances[1:2, :4])[0])
+    torch.testing.assert_close(made[2], cutout(pictures[2:3], chances[2:3, 4:8])[0])
+    assert torch.equal(augment(pictures, chances, chosen, 0.0), pictures)
+
+
 def test_policies_are_read_and_refused():
     assert policy("none") == [] and policy("") == []
     assert policy("color, cutout") == [AUGMENTATIONS["color"], AUGMENTATIONS["cutout"]]

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from vaegan.config import build, former
 from vaegan.errors import VaeganError
-from vaegan.models.blocks import Up, pyramid
+from vaegan.models.blocks import BILINEAR, BOX, Up, pyramid
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.vae import VAE, Decoder, Posterior
 from vaegan.settings import SIZES, ModelConfig
@@ -31,16 +32,30 @@ def test_pyramid_doubles_up_to_eight_times():
     assert pyramid(16, 256) == [16, 32, 64, 128, 128, 128]
 
 
-def test_up_is_nearest_enlargement_then_convolution():
-    layer, x = Up(3, 5), torch.randn(2, 3, 6, 6)
+@pytest.mark.parametrize(("taps", "mode"), [(BOX, "nearest"), (BILINEAR, "bilinear")])
+def test_up_is_an_enlargement_then_a_convolution(taps, mode):
+    layer, x = Up(3, 5, taps), torch.randn(2, 3, 6, 6)
     kernel = layer.weight.flip(2, 3).transpose(0, 1)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2), kernel, layer.bias, padding=1)
-    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode=mode), kernel, layer.bias, padding=1)
+    edge = 0 if mode == "nearest" else 2  # beyond the edge we see zeros, and interpolate the outermost pixels
+    inner = (..., slice(edge, 12 - edge), slice(edge, 12 - edge))
+    torch.testing.assert_close(layer(x)[inner], expected[inner], atol=1e-5, rtol=1e-5)
+    assert layer(x).shape == expected.shape
 
 
-def test_up_makes_no_weave_of_flat_input():
-    inner = Up(4, 6)(torch.ones(1, 4, 8, 8))[..., 2:-2, 2:-2]
+@pytest.mark.parametrize("taps", [BOX, BILINEAR])
+def test_up_makes_no_weave_of_flat_input(taps):
+    inner = Up(4, 6, taps)(torch.ones(1, 4, 8, 8))[..., 2:-2, 2:-2]
     torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
+
+
+def test_a_model_of_before_upsampling_was_told_enlarges_as_it_did():
+    told = {"size": 32, "channels": 3, "latent_dim": 4, "width": 4, "prior": "normal"}
+    old = build(ModelConfig, former(ModelConfig), told)
+    assert (old.upsampling, ModelConfig(**told).upsampling) == ("nearest", "bilinear")
+    smooth, steps = Decoder(ModelConfig(**told)), Decoder(old)
+    steps.load_state_dict(smooth.state_dict())
+    assert (smooth(torch.ones(1, 4)) - steps(torch.ones(1, 4))).abs().max() > 1e-3
 
 
 def test_an_untrained_network_keeps_the_size_of_its_signal():

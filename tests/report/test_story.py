@@ -48,7 +48,15 @@ def read(run):
 
 def test_every_training_ends_with_a_whole_page(vae_run, gan_run):
     page, seen = read(gan_run)
-    sections = ["Samples", "Over the training", "Curves", "Latent axes", "Reconstructions", "Nearest neighbours"]
+    sections = [
+        "Samples",
+        "Over the training",
+        "What it started from",
+        "Curves",
+        "Latent axes",
+        "Reconstructions",
+        "Nearest neighbours",
+    ]
     assert seen.headings == ["GAN gan", *sections, "Settings"]
     assert all(address.startswith("data:image/") for address in seen.addresses)
     assert "://" not in page and "Its generator started from a VAE&#x27;s decoder" in page

@@ -19,9 +19,11 @@ import torch._dynamo  # noqa: F401 - what a first step would load, loaded once f
 import torchvision.utils  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from pieces import collapsing
+
 from comparing import assert_same_run
 from vaegan.cli import main
-from vaegan.events import Wrote
+from vaegan.events import Retreated, Wrote
 from vaegan.training.session import train_gan, train_vae
 
 OPTIONS = {"batch_size": 8, "precision": "fp32", "device": "cpu", "log_every": 1, "preview_every": 1}
@@ -116,6 +118,48 @@ def killed_at_renames(data, out, start, every):
     raise AssertionError("a run of three steps has that many renames?")
 
 
+def killed_going_back(data, out, numbers):
+    """Kill a GAN that goes back from a collapse before what it then does on the disk: each of `numbers`, from 1 on.
+
+    It scores best at step 2 and collapses at step 5; checkpoints of steps 3 and 4 are in the way of going back.
+    """
+    plan = {"steps": 6, "evaluate_every": 1, "keep": 9, "preset": "tiny", "latent_dim": 8}
+
+    def run(place, on_event=lambda event: None):
+        with collapsing(5, 0.5):
+            train_gan(data, place, checkpoint_every=1, on_event=on_event, **OPTIONS, **plan)
+
+    well(lambda: run(out / "whole"))
+    for number in numbers:
+
+        def dying(number=number):
+            counted = []
+
+            def dies(act):
+                def acts(*of, **how):
+                    counted.append(act)
+                    if len(counted) == number:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return act(*of, **how)
+
+                return acts
+
+            def goes_back(event):
+                if isinstance(event, Retreated):
+                    Path.replace, shutil.rmtree, Path.unlink = map(dies, (Path.replace, shutil.rmtree, Path.unlink))
+
+            run(out / "parts", goes_back)
+
+        status = end_of(live(dying))
+        if status == 0:
+            return {"beyond the last": number}
+        assert status == -signal.SIGKILL
+        well(lambda: run(out / "parts"))
+        assert_same_run(out / "whole", out / "parts")
+        shutil.rmtree(out / "parts")
+    return {"kills": len(numbers)}
+
+
 def damaged_newest(data, out):
     """A run of two steps whose newest checkpoint is cut short: going on replaces a directory, with two renames."""
     well(lambda: train(data, None, out, steps=2))
@@ -188,7 +232,7 @@ if __name__ == "__main__":
     scenario, data, out, *more = sys.argv[1:]
     data, out = Path(data).resolve(), Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for extra in ("random", "renames", "replacing", "full"):
+    for extra in ("random", "renames", "replacing", "full", "collapse"):
         (out / extra).mkdir(exist_ok=True)
     results = {}
     if scenario == "renames":
@@ -197,7 +241,10 @@ if __name__ == "__main__":
     elif scenario == "random":
         vae = Path(more[1]).resolve() if len(more) > 1 else None
         results["random"] = killed_at_random(data, out / "random", int(more[0]), vae)
+    elif scenario == "collapse":
+        results["collapse"] = killed_going_back(data, out / "collapse", range(1, 199))
     else:
+        results["collapse"] = killed_going_back(data, out / "collapse", range(1, 40, 6))
         results["random"] = killed_at_random(data, out / "random", 10)
         results["renames"] = killed_at_renames(data, out / "renames", None, 4)
         results["replacing"] = killed_at_renames(data, out / "replacing", damaged_newest(data, out / "damaged"), 3)

@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from unittest import mock
 
 import pytest
+import torch
 
 from vaegan.errors import Interrupted
+from vaegan.training.gan import GANTrainer
 from vaegan.training.loop import Session
 from vaegan.training.session import train_gan, train_vae
+from vaegan.training.watch import Watch
 
 COMMON = {"batch_size": 8, "log_every": 1, "precision": "fp32", "device": "cpu"}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
@@ -28,6 +31,40 @@ def interrupted_after(step, number=signal.SIGINT):
 
     with mock.patch.object(Session, "_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
         yield
+
+
+@contextmanager
+def judged(score):
+    """Let looks at a GAN's samples find what score(step, rate_scale) says instead of looking."""
+    taken = GANTrainer.step
+
+    def step(self, pictures, number):
+        self.taken = number + 1
+        return taken(self, pictures, number)
+
+    def samples(self, count):
+        return torch.tensor([getattr(self, "taken", 0), self.rate_scale])
+
+    def look(self, samples):
+        return score(*samples.tolist())
+
+    with (
+        mock.patch.object(GANTrainer, "step", step),
+        mock.patch.object(GANTrainer, "samples", samples),
+        mock.patch.object(Watch, "look", look),
+    ):
+        yield
+
+
+def collapsing(after, until, best=2):
+    """Scores of a run that is best at step `best`, and collapses from step `after` while its rates are over `until`."""
+
+    def score(step, scale):
+        coverage = 0.1 if step >= after and scale > until else 0.8
+        kid = 0.1 if step == best else 0.5
+        return {"kid": kid, "kid_error": 0.01, "coverage": coverage, "diversity": 0.9, "repeated": 0.01}
+
+    return judged(score)
 
 
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):

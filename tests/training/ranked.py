@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from pieces import collapsing
 
 from vaegan.cli import main
 from vaegan.errors import Abandoned, Interrupted, VaeganError
@@ -17,10 +18,16 @@ from vaegan.training.gan import GANTrainer
 from vaegan.training.session import train_gan, train_vae
 
 COMMON = {"batch_size": 32, "precision": "fp32", "device": "cpu", "log_every": 5}
-VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0}
+VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0, "optimizer": "adam", "lr": 5e-4}
+GAUSSIAN = {**VAE, "likelihood": "gaussian", "optimizer": "muon", "steps": 4}
+"""Few steps: orthogonalising enlarges the rounding of directions in which a gradient is next to nothing."""
 GAN = {**COMMON, "head_start": 2, "penalty_every": 2, "augment": "color,translation,cutout", "seed": 3}
-GAN |= {"anchored": 0.0}  # with anchors a rounding of the encoder's becomes a whole step of Adam's within 20 steps
+GAN |= {
+    "gamma": 1.0,
+    "anchored": 0.0,
+}  # with anchors a rounding of the encoder's becomes a whole step of Adam's within 20 steps
 ANCHORED = {**GAN, "anchored": 0.5, "steps": 4}
+COLLAPSED = {**ANCHORED, "steps": 5, "evaluate_every": 1, "log_every": 1}
 
 
 def collectives(world):
@@ -88,9 +95,11 @@ def everything(data, vae, out):
     with joined() as world:
         said = collectives(world)
         train_vae(data, out / "vae", steps=20, **VAE)
-        train_vae(data, out / "gaussian", steps=5, likelihood="gaussian", **VAE)
+        train_vae(data, out / "gaussian", **GAUSSIAN)
         train_gan(data, out / "gan", from_vae=out / "vae", steps=20, **GAN)
         train_gan(data, out / "anchored", from_vae=out / "vae", **ANCHORED)
+        with collapsing(4, 0.5):
+            train_gan(data, out / "collapsed", from_vae=out / "vae", **COLLAPSED)
         said["interrupted"] = interrupted(world, data, out / "vae", out / "parts")
         said["skipped"] = skipping(world, data, out / "skipped")
         said["misuse"] = main(["train-vae", str(data), "--run", str(vae), "--beta", "7"])

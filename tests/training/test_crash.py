@@ -41,6 +41,10 @@ def test_killed_between_renames_it_ends_in_the_same_files(crashed, scenario):
     assert crashed[scenario]["beyond the last"] > 10
 
 
+def test_killed_while_it_goes_back_from_a_collapse_it_ends_in_the_same_files(crashed):
+    assert crashed["collapse"]["kills"] == 7
+
+
 def test_a_disk_that_is_full_while_saving(crashed):
     found = crashed["full"]
     assert found["status"] == 1 and found["left"] == ["step-0000002"] and found["same"]
@@ -58,6 +62,11 @@ def test_a_directory_made_read_only_while_it_trains(crashed):
 @pytest.mark.slow
 def test_killed_before_every_single_rename(prepared, tmp_path):
     crash("renames", prepared, tmp_path, seconds=900)
+
+
+@pytest.mark.slow
+def test_killed_before_everything_that_a_run_does_after_a_collapse(prepared, tmp_path):
+    assert crash("collapse", prepared, tmp_path, seconds=1800)["collapse"]["beyond the last"] > 20
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranked import ANCHORED, GAN, VAE
+from pieces import collapsing
+from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE
 
 from vaegan.checkpoint import load_tensors, under
 from vaegan.errors import UsageError
@@ -93,8 +94,8 @@ def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path)
 
 
 def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared, tmp_path):
-    single = train_vae(prepared, tmp_path / "vae", steps=5, likelihood="gaussian", **VAE)
-    assert_follows(ranked[0] / "gaussian", single, 5)
+    single = train_vae(prepared, tmp_path / "vae", **GAUSSIAN)
+    assert_follows(ranked[0] / "gaussian", single, 4)
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_included(ranked, prepared, tmp_path):
@@ -111,6 +112,13 @@ def test_anchored_faces_are_shared_among_the_ranks(ranked, prepared, tmp_path):
     whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **ANCHORED)
     assert any("anchor" in line for line in metrics(whole))
     assert_follows(ranked[0] / "anchored", whole, 4)
+
+
+def test_all_ranks_go_back_from_a_collapse(ranked, prepared, tmp_path):
+    with collapsing(4, 0.5):
+        whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **COLLAPSED)
+    assert [line["step"] for line in metrics(whole) if line.get("alarm") == "went_back"] == [2]
+    assert_follows(ranked[0] / "collapsed", whole, 5)
 
 
 def test_every_rank_stops_at_the_same_step(said):

@@ -11,7 +11,7 @@ from pieces import interrupted_after, trainer_of
 from comparing import assert_same_run, contents
 from vaegan.cli.reporting import describe
 from vaegan.errors import VaeganError
-from vaegan.events import Skipped, Warned
+from vaegan.events import Retreated, Skipped
 from vaegan.losses.gan import LOSSES, AdversarialLoss
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.training import gan, vae
@@ -63,7 +63,7 @@ def test_one_bad_step_is_left_out_counted_and_told(kind, prepared, vae_run, tmp_
 
 
 def retreats(told):
-    return [event.text for event in told if isinstance(event, Warned) and "half the learning rate" in event.text]
+    return [event.text for event in told if isinstance(event, Retreated)]
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
@@ -86,7 +86,8 @@ def test_a_streak_goes_back_with_half_the_rate_and_interrupted_it_is_the_same_ru
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "images_per_second" in line] == [4, 8, 12, 16, 20]
-    measured = [line["step"] for line in lines if "images_per_second" not in line]
+    assert [(line["step"], line["retreats"]) for line in lines if "alarm" in line] == [(8, 1), (8, 2)]
+    measured = [line["step"] for line in lines if not line.keys() & {"images_per_second", "alarm"}]
     assert measured == [0, 0, 20, 20] if kind == "vae" else [0, 20]  # the VAE's losses and both kinds' samples
 
 

@@ -25,19 +25,24 @@ def test_pictures_of_the_same_kind_score_better():
     assert good["kid_error"] > 0
 
 
-def test_the_best_is_remembered_with_its_weights(gan_run, copy, tmp_path):
+def test_the_best_is_remembered(tmp_path):
     watch = Watch(faces(8, 0), faces(8, 1), CPU)
-    assert watch.improves(0.5) and not watch.improves(0.6) and not watch.improves(float("nan"))
-    best = copy(gan_run / "best.safetensors")
-    scored = score_of(best)
+    assert watch.improves(0.5, 3) and not watch.improves(0.6, 4) and not watch.improves(float("nan"), 5)
     again = Watch(faces(8, 0), faces(8, 1), CPU)
-    again.remember(best)
-    assert not again.improves(scored) and again.improves(scored - 0.1)
+    again.restore(watch.stateful(), tmp_path / "none.safetensors")
+    assert (again.best, again.best_step) == (0.5, 3)
+    assert not again.improves(0.5, 6) and again.improves(0.4, 6)
+
+
+def test_an_older_versions_best_is_known_by_its_weights(gan_run, copy, tmp_path):
+    best = copy(gan_run / "best.safetensors")
+    watch = Watch(faces(8, 0), faces(8, 1), CPU)
+    watch.restore({}, best)
+    assert watch.best == score_of(best) and watch.best_step < 0
     best.write_bytes(best.read_bytes()[:100])
     for damaged in (best, tmp_path / "none.safetensors", gan_run / "model.safetensors"):
-        other = Watch(faces(8, 0), faces(8, 1), CPU)
-        other.remember(damaged)
-        assert other.improves(1e9)
+        watch.restore({}, damaged)
+        assert watch.improves(1e9, 1)
 
 
 def test_too_few_held_out_pictures_cannot_be_watched():

@@ -20,6 +20,7 @@ from vaegan.events import (
     Measured,
     Note,
     Progress,
+    Retreated,
     Skipped,
     Started,
     Tabled,
@@ -75,6 +76,8 @@ def describe(event: Event) -> str | None:
             return f"warning: {text}"
         case Alarmed(step=step, text=text):
             return f"warning: at step {step}, {text}"
+        case Retreated(text=text):
+            return f"warning: {text}"
         case Started(label=label, step=step, total=total, batch_size=batch, rate=rate):
             name = label.upper()
             action = f"Going on with the {name} at step {step}" if step else f"Training the {name}"
@@ -153,7 +156,7 @@ class RichReporter:
         if line is not None:
             style = (
                 "yellow"
-                if isinstance(event, (Warned, Alarmed, Skipped))
+                if isinstance(event, (Warned, Alarmed, Retreated, Skipped))
                 else ("dim" if isinstance(event, Measured) else None)
             )
             self.console.print(line, style=style, markup=False, highlight=False)

@@ -65,7 +65,7 @@ class Rows:
             path = folder / shard_name(index)
             try:
                 file = self._stack.enter_context(path.open("rb"))
-                start, count = _images_of(file, shape)
+                start, count = images_of(file, shape)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self.close()
                 raise VaeganError(f"{path} is damaged ({reason(error)}): prepare the set again") from error
@@ -84,8 +84,8 @@ class Rows:
         self._stack.close()
 
 
-def _images_of(file: BinaryIO, shape: Sequence[int]) -> tuple[int, int]:
-    """Where the pictures start, and how many there are."""
+def images_of(file: BinaryIO, shape: Sequence[int]) -> tuple[int, int]:
+    """Where the pictures of an open shard start, in bytes, and how many there are. Raises ValueError or KeyError."""
     length = int.from_bytes(file.read(8), "little")
     if length > HEADER_LIMIT:
         raise ValueError("no header")

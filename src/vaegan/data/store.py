@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from vaegan.data.shards import Shape, rows_of_shard, shard_name, write_shard
-from vaegan.errors import VaeganError, reason, shown
+from vaegan.errors import VaeganError, shown
 from vaegan.files import read_json, recover, write_json
 
 if TYPE_CHECKING:  # preprocess needs no torch
     from torch import Tensor
+
+    from vaegan.data.mapped import MappedPictures
 
 FORMAT_VERSION = 1
 SHARD_ROWS = 8192
@@ -55,19 +55,21 @@ class PreparedSet:
         """How many pictures are in the `train` and `held-out` splits, and how many files were `skipped`."""
         return dict(self.info["counts"])
 
-    def load(self) -> tuple[Tensor, Tensor]:
-        """Read everything: (train, held-out), each uint8 [N, C, S, S]. Raises VaeganError on damage."""
-        import torch
+    def mapped(self) -> tuple[MappedPictures, MappedPictures]:
+        """Open everything, and read it as it is asked for: (train, held-out). Raises VaeganError on damage."""
+        from vaegan.data.mapped import MappedPictures, Shard
 
         shape = (self.channels, self.size, self.size)
-        train, held_out = [], []
-        for index in range(int(self.info["shards"])):
-            images, split = _read_shard(self.path / shard_name(index), shape)
-            train.append(images[split == TRAIN])
-            held_out.append(images[split == HELD_OUT])
-        if sum(map(len, train)) != self.counts["train"] or sum(map(len, held_out)) != self.counts["held-out"]:
+        shards = [Shard(self.path / shard_name(index), shape, SHARD_ROWS) for index in range(int(self.info["shards"]))]
+        train, held_out = (MappedPictures(shards, split) for split in (TRAIN, HELD_OUT))
+        if (len(train), len(held_out)) != (self.counts["train"], self.counts["held-out"]):
             raise VaeganError(f"{self.path} is damaged: its shards do not hold what set.json says; prepare it again")
-        return torch.cat(train), torch.cat(held_out)
+        return train, held_out
+
+    def load(self) -> tuple[Tensor, Tensor]:
+        """Read everything: (train, held-out), each uint8 [N, C, S, S]. Raises VaeganError on damage."""
+        train, held_out = self.mapped()
+        return train[:], held_out[:]
 
     def names(self) -> tuple[list[str], list[str]]:
         """Where each picture came from, (train, held-out), as `load` orders them: the manifest's path.
@@ -95,22 +97,6 @@ def _manifest_rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 if type(row) is int and isinstance(name, str) and isinstance(split, str):
                     frame = said.get("frame")
                     yield row, shown(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
-
-
-def _read_shard(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:
-    import torch
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = tuple(file.get_slice("images").get_shape())
-            if len(found) != 4 or found[1:] != shape or found[0] > SHARD_ROWS:
-                raise VaeganError(f"{path} is damaged: pictures of shape {found}, expected {shape}")
-            images, split = file.get_tensor("images"), file.get_tensor("split")
-    except (OSError, SafetensorError, KeyError) as error:
-        raise VaeganError(f"{path} is damaged ({shown(reason(error), 200)}): prepare the set again") from error
-    if images.dtype != torch.uint8 or split.dtype != torch.uint8 or split.shape != (len(images),):
-        raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the set again")
-    return images, split
 
 
 def is_prepared(path: Path) -> bool:

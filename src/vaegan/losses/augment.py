@@ -14,6 +14,9 @@ from vaegan.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+COLUMNS = 5
+"""Chances that an augmentation takes of a picture, the one that decides whether it is changed at all included."""
+
 Augmentation = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
@@ -68,8 +71,15 @@ def policy(names: str) -> list[Augmentation]:
     return [AUGMENTATIONS[name] for name in wanted]
 
 
-def augment(pictures: Tensor, chances: Tensor, chosen: list[Augmentation]) -> Tensor:
-    """Apply the chosen augmentations in turn; chances: uniform float [B, 4 * len(chosen)]."""
+def augment(pictures: Tensor, chances: Tensor, chosen: list[Augmentation], share: float = 1.0) -> Tensor:
+    """Apply the chosen augmentations in turn, each to `share` of the pictures.
+
+    chances: uniform float [B, 4 * len(chosen)]; where share is below 1 another len(chosen) of them, which decide.
+    """
     for number, augmentation in enumerate(chosen):
-        pictures = augmentation(pictures, chances[:, 4 * number : 4 * number + 4])
+        changed = augmentation(pictures, chances[:, 4 * number : 4 * number + 4])
+        if share < 1:
+            changes = chances[:, 4 * len(chosen) + number, None, None, None] < share
+            changed = changed.where(changes, pictures)
+        pictures = changed
     return pictures

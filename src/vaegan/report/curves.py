@@ -37,6 +37,8 @@ PANELS = (
         {"coverage": "coverage", "diversity": "diversity", "repeated": "repeated"},
     ),
     Panel("Overfitting", "1: the discriminator takes held-out pictures for generated", {"overfitting": "share"}),
+    Panel("Augmentation", "share of pictures that each augmentation changes", {"augment_share": "share"}),
+    Panel("Drift", "0: draws as its VAE's decoder did; 1: any other face", {"drift": "distance"}),
     Panel("Anchor", "distance of encoded faces to their originals, in features", {"anchor": "distance"}),
     Panel("Gradient penalties", "before their weight", {"r1": "R1, on real", "r2": "R2, on generated"}),
     Panel(

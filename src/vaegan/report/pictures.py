@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from vaegan.checkpoint import step_named
 from vaegan.data.store import open_set
 from vaegan.errors import VaeganError
 from vaegan.files import inside
 from vaegan.generation import Model
 from vaegan.images import grid, png_bytes, to_float, to_pil
 from vaegan.report import page
-from vaegan.run import Run, run_of
+from vaegan.run import STEP, Run, run_of
 
 PREVIEWS = 16
 SIDE = 640
@@ -63,19 +62,17 @@ class Previews:
         """Read nothing yet."""
         self.run, self.kept = run, dict[tuple[str, int], bytes | None]()
 
-    def frames(self, batch: int) -> list[tuple[str, bytes]]:
-        """At most 16 of them with what each shows, evenly spaced, first and last always; `batch` pictures a step."""
-        found = sorted(
-            (self.run.path / "previews").glob("step-*.png"), key=lambda path: step_named(path.with_suffix(""))
-        )
-        found = [path for path in found if step_named(path.with_suffix("")) >= 0]
-        if len(found) > PREVIEWS:
-            found = [found[k * (len(found) - 1) // (PREVIEWS - 1)] for k in range(PREVIEWS)]
+    def frames(self, batch: int, kind: str = STEP, most: int = PREVIEWS) -> list[tuple[str, bytes]]:
+        """At most `most` of a kind with what each shows, evenly spaced, first and last always; `batch` a step."""
+        steps = self.run.previews(kind)
+        found = list(steps)
+        if len(found) > most:
+            found = [found[k * (len(found) - 1) // (most - 1)] for k in range(most)]
         frames = []
         for path in found:
-            step, content = step_named(path.with_suffix("")), self._read(path)
+            content = self._read(path)
             if content is not None:
-                frames.append((f"step {step:,}, {step * batch:,} pictures", content))
+                frames.append((f"step {steps[path]:,}, {steps[path] * batch:,} pictures", content))
         return frames
 
     def _read(self, path: Path) -> bytes | None:

@@ -13,7 +13,7 @@ from vaegan.files import inside
 from vaegan.generation import Model, load
 from vaegan.report import page, pictures, words
 from vaegan.report.curves import curves, read_lines
-from vaegan.run import Run, alarms_of, metrics_of, seconds_of
+from vaegan.run import DRIFT, Run, alarms_of, metrics_of, seconds_of
 
 NAME = "report.html"
 BRIEF = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
@@ -23,6 +23,14 @@ Diagnose = Callable[[Mapping[str, Any], Mapping[str, float]], list[str]]
 AXES_SAID = (
     "One latent is moved, all others stay at the average face. A VAE's axes are sorted by how much of the picture they"
     " move; a GAN that started from it begins with the same axes."
+)
+
+
+FORGOTTEN = 8
+DRIFT_SAID = (
+    "The same latents through the VAE's decoder (upper rows) and through the generator that started as it (below each)."
+    " Last come held-out faces: as they are, encoded and decoded by the VAE, and by the generator. It may sharpen a"
+    " face; where it draws another, it has forgotten that one."
 )
 
 
@@ -102,6 +110,14 @@ def _seen(model: Model | None, frames: list[tuple[str, bytes]]) -> str:
     return page.columns(parts)
 
 
+def _drift(previews: pictures.Previews, batch: int) -> list[str]:
+    """The VAE's decoder beside the GAN's generator over the training, if the GAN started from one."""
+    frames = previews.frames(batch, DRIFT, FORGOTTEN)
+    if not frames:
+        return []
+    return [page.heading("What it started from"), page.paragraph(DRIFT_SAID, True), page.columns([page.player(frames)])]
+
+
 def write_report(
     run: Run,
     place: Path,
@@ -118,11 +134,11 @@ def write_report(
     saved = run.checkpoints()
     step = model.weights.step if model is not None else step_named(saved[-1]) if saved else 0
     charts, warned, newest = _measures(run)
-    frames = (previews or pictures.Previews(run)).frames(config["options"].get("batch_size") or 0)
+    previews, batch = previews or pictures.Previews(run), config["options"].get("batch_size") or 0
     sections = [page.paragraph(words.summary(config)), _glance(run, config, newest, step)]
     alarms = [f"After {images:,} pictures {text}." for images, text in alarms_of(run)[-ALARMS:]]
     sections += [page.warning(text) for text in (*alarms, *warned, *diagnose(config, newest))]
-    sections.append(_seen(model, frames))
+    sections += [_seen(model, previews.frames(batch)), *_drift(previews, batch)]
     if charts:
         sections += [page.heading("Curves"), charts]
     if model is not None:

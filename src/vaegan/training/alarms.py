@@ -6,6 +6,7 @@ again only after it has ended in between.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -133,12 +134,23 @@ RULES: dict[str, Rule] = {
 }
 
 
+COLLAPSES = frozenset({"repeating", "narrow", "forgetting"})
+"""Alarms that mean mode collapse."""
+
+
 @dataclass
 class Alarms:
-    """Which rules are broken. All follows from the numbers, so that a resumed run only has to hear them again."""
+    """Which rules are broken. All follows from the numbers, so that a resumed run only has to hear them again.
+
+    collapsed: the alarms of mode collapse that ring since the newest look at samples, and did not ring when they scored
+    best; best: that score (KID), of looks after the first step.
+    """
 
     history: History = field(default_factory=History)
     ringing: set[str] = field(default_factory=set)
+    best: float = math.inf
+    at_best: frozenset[str] = frozenset()
+    collapsed: frozenset[str] = frozenset()
 
     def hear(self, images: int, numbers: Mapping[str, float]) -> dict[str, str]:
         """Take in numbers after `images` pictures; return the words of every alarm that begins, by its name."""
@@ -146,4 +158,12 @@ class Alarms:
         found = {name: rule(self.history) for name, rule in RULES.items()}
         new = {name: text for name, text in found.items() if text and name not in self.ringing}
         self.ringing = {name for name, text in found.items() if text}
+        if "kid" in numbers and images:
+            self._judge(numbers["kid"])
         return new
+
+    def _judge(self, kid: float) -> None:
+        ringing = COLLAPSES & self.ringing
+        if kid < self.best:
+            self.best, self.at_best = kid, ringing
+        self.collapsed = ringing - self.at_best

@@ -10,19 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.data.mapped import Pictures
+from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
-from vaegan.losses.augment import augment, policy
+from vaegan.losses.augment import COLUMNS, augment, policy
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.metrics.pictures import psnr
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.latents import latents_of, shape_noise
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings, ModelConfig
+from vaegan.training.adaptive import EVERY, NAMES, Adaptive
+from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, seeded
+from vaegan.training.schedules import annealed, fallen
 from vaegan.training.shares import Shares
 from vaegan.training.vae import mirrored
 
@@ -47,7 +52,8 @@ class Drawn:
     """What one step works on, a row each picture of this process.
 
     clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; latents: [B, d]; chances: for the
-    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own.
+    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own;
+    unseen: held-out pictures as the discriminator sees them, in the steps that adapt the augmentation, else no rows.
     """
 
     clean: Tensor
@@ -55,6 +61,7 @@ class Drawn:
     latents: Tensor
     chances: Tensor
     anchored: Tensor
+    unseen: Tensor
 
     def part(self, rows: slice) -> Drawn:
         """Those of `rows`."""
@@ -65,6 +72,7 @@ class Drawn:
             self.latents[rows],
             self.chances[rows],
             self.anchored[inside] - rows.start,
+            self.unseen[rows],
         )
 
 
@@ -89,7 +97,7 @@ class GANTrainer:
         place: Place,
         vae: VAE | None,
         shares: Shares | None = None,
-        seen: tuple[Tensor, Tensor] | None = None,
+        seen: tuple[Pictures, Tensor] | None = None,
     ) -> None:
         """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
 
@@ -99,19 +107,24 @@ class GANTrainer:
         spoil what a warm generator knows.
         """
         self.config, self.settings, self.place = config, settings, place
-        self.shares, self.rate_scale = shares or Shares(), 1.0
+        self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
+        self.adaptive = None if settings.augment_target is None else Adaptive(settings.augment_target)
+        if self.adaptive is not None and not len(self.held_out):
+            raise VaeganError("--augment-target needs held-out pictures: prepare the set with --held-out 0.1, or so")
         with seeded(settings.seed, "gan"):
             self.generator, self.discriminator = Generator(config), Discriminator(config)
         place.put(self.generator)
         place.put(self.discriminator)
         self.encoder: Encoder | None = None
         self.transfer: Transfer | None = None
+        self.origin: Drift | None = None
         if vae is not None:
             self.encoder = vae.encoder.eval().requires_grad_(False)
             place.put(self.encoder)
             self.transfer = transfer(vae, self.generator)
+            self.origin = Drift.begin(self.generator, self.encoder, self.held_out, config)
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
@@ -124,7 +137,14 @@ class GANTrainer:
 
     def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
         """What the discriminator sees of pictures: augmented as the policy says."""
-        return augment(pictures, chances, self.augmentations).contiguous(memory_format=torch.channels_last)
+        share = 1.0 if self.adaptive is None else self.adaptive.share
+        return augment(pictures, chances, self.augmentations, share).contiguous(memory_format=torch.channels_last)
+
+    def _unseen(self, random: StepRandom, step: int, whole: int) -> Tensor:
+        """Held-out pictures as the discriminator sees them, as many as training ones: the next that are in turn."""
+        rows = (torch.arange(whole) + step // EVERY * whole) % len(self.held_out)
+        chances = random.uniform("augment held-out", whole, COLUMNS * len(self.augmentations))
+        return self._seen(to_float(self.held_out[self.shares.cut(rows)]), self.shares.cut(chances))
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
         """Take one step of both networks on uint8 [B, C, S, S]; returns scalars, none where an update was left out.
@@ -135,7 +155,9 @@ class GANTrainer:
         drawn = self._draw(pictures, step)
         count, whole = len(pictures), self.shares.whole(len(pictures))
         head_start = self.encoder is not None and step < self.settings.head_start
-        penalise = self.settings.gamma > 0 and step % self.settings.penalty_every == 0
+        images = (step + 1) * whole
+        gamma = self._gamma(images) if step % self.settings.penalty_every == 0 else 0.0
+        rate_scale = self.rate_scale * fallen(images, self.settings.lr_decay)
         kept: list[Tensor] = []
 
         def judge(rows: slice, share: float) -> dict[str, Tensor]:
@@ -144,26 +166,32 @@ class GANTrainer:
             fake = self._fake(part, keep)
             if keep:
                 kept.append(fake)
-            return self._judge(part.real, fake.detach(), penalise, share)
+            return self._judge(part.real, fake.detach(), gamma, share, part.unseen)
 
         def fool(rows: slice, share: float) -> dict[str, Tensor]:
             part = drawn.part(rows)
             return self._fool(part, kept.pop() if kept else self._fake(part, True), share)
 
-        self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * self.rate_scale
+        self.optimizer_d.param_groups[0]["lr"] = self.settings.lr_d * rate_scale
         metrics = self.shares.update(self.optimizer_d, count, judge)
-        if head_start or not metrics:
-            return metrics
-        self.optimizer_g.param_groups[0]["lr"] = self.settings.lr_g * self.rate_scale
-        self.discriminator.requires_grad_(False)
-        try:
-            fooled = self.shares.update(self.optimizer_g, count, fool)
-        finally:
-            self.discriminator.requires_grad_(True)
-        if not fooled:
-            return {}
-        self.ema.update(self.generator, (step + 1) * whole, whole)
-        return metrics | fooled
+        if metrics and not head_start:
+            self.optimizer_g.param_groups[0]["lr"] = self.settings.lr_g * rate_scale
+            self.discriminator.requires_grad_(False)
+            try:
+                fooled = self.shares.update(self.optimizer_g, count, fool)
+            finally:
+                self.discriminator.requires_grad_(True)
+            if not fooled:
+                return {}
+            self.ema.update(self.generator, images, whole)
+            metrics |= fooled
+        return self.adaptive.hear(metrics, whole) if metrics and self.adaptive is not None else metrics
+
+    def _gamma(self, images: int) -> float:
+        """What the gradient penalties weigh after so many pictures."""
+        settings = self.settings
+        end = settings.gamma if settings.gamma_end is None else settings.gamma_end
+        return self.penalty_scale * annealed(images, settings.gamma_over, settings.gamma, end)
 
     def _draw(self, pictures: Tensor, step: int) -> Drawn:
         """Turn uint8 [B, C, S, S] into what the discriminator sees of them, and draw what the step needs at random."""
@@ -173,13 +201,16 @@ class GANTrainer:
         if self.settings.mirror:
             clean = mirrored(clean, shares.cut(random.uniform("mirror", whole)))
         noise = shares.cut(random.normal("latents", whole, self.config.latent_dim))
-        chances = random.uniform("augment", 2 * whole, 4 * len(self.augmentations))
+        columns = COLUMNS if self.adaptive is not None else COLUMNS - 1
+        chances = random.uniform("augment", 2 * whole, columns * len(self.augmentations))
         of_real, of_fake = shares.cut(chances[:whole]), shares.cut(chances[whole:])
         anchored = shares.cut(spread(self.settings.anchored if self._anchors else 0.0, whole)).nonzero().flatten()
         if len(anchored):
             of_fake = of_fake.index_copy(0, anchored.to(of_fake.device), of_real[anchored.to(of_real.device)])
         real = self._seen(clean, of_real)
-        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored)
+        adapts = self.adaptive is not None and self.adaptive.due(step)
+        unseen = self._unseen(random, step, whole) if adapts else clean[:0]
+        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored, unseen)
 
     def _latents(self, part: Drawn) -> Tensor:
         """The latents drawn, but for anchored rows: a sample of the true picture's posterior."""
@@ -197,12 +228,15 @@ class GANTrainer:
             fake = self.generator(latents).float()
         return self._seen(fake, part.chances)
 
-    def _judge(self, real: Tensor, fake: Tensor, penalise: bool, share: float) -> dict[str, Tensor]:
+    def _judge(
+        self, real: Tensor, fake: Tensor, gamma: float, share: float, unseen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Leave the discriminator's gradient of these pictures behind; R1 and R2 count as much more as they are rare.
 
-        real, fake: [B, C, S, S], a pair in each row; share: of the whole batch.
+        real, fake: [B, C, S, S], a pair in each row; gamma: 0 for no penalties; share: of the whole batch; unseen:
+        held-out pictures, to say what it makes of them, if any.
         """
-        settings, batch = self.settings, len(real)
+        batch, penalise = len(real), gamma > 0
         both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
         both.requires_grad_(penalise)
         with self.place.autocast():
@@ -213,8 +247,12 @@ class GANTrainer:
         if penalise:
             penalty = gradient_penalty(logits, both)
             r1, r2 = penalty[:batch].mean(), penalty[batch:].mean()
-            loss = loss + settings.penalty_every * settings.gamma / 2 * (r1 + r2)
+            loss = loss + self.settings.penalty_every * gamma / 2 * (r1 + r2)
             metrics |= {"r1": r1.detach(), "r2": r2.detach()}
+        if unseen is not None and len(unseen):
+            with torch.no_grad(), self.place.autocast():
+                on_unseen = self.discriminator(unseen)
+            metrics |= dict(zip(NAMES, (on_real.detach().mean(), on_unseen.mean()), strict=True))
         (loss * share).backward()  # type: ignore[no-untyped-call]
         return metrics
 
@@ -243,15 +281,17 @@ class GANTrainer:
 
         overfitting: how far towards generated faces the discriminator puts held-out ones, from 0 (as training faces) to
         1 (Karras et al. 2020, arXiv 2006.06676, eq. 1). held_out_psnr, where there is an encoder: PSNR in dB of what
-        the averaged generator makes of encoded held-out faces.
+        the averaged generator makes of encoded held-out faces. drift, which needs none: see `Drift.distance`.
         """
+        found = {} if self.origin is None else {"drift": self.origin.distance(self.ema.model)}
         if not len(self.held_out):
-            return {}
+            return found
         latents = latents_of(range(LOOKED_AT), self.config.latent_dim, self.settings.prior).to(self.place.device)
         fake = torch.cat([self.generator(part) for part in torch.split(latents, PREVIEW)])
         held_out = to_float(self.held_out)
         train, unseen, made = (self._mean_logit(part) for part in (to_float(self.train), held_out, fake))
-        found = {"overfitting": (train - unseen) / (train - made)} if train - made > CERTAIN else {}
+        if train - made > CERTAIN:
+            found["overfitting"] = (train - unseen) / (train - made)
         if self.encoder is not None:
             errors = []
             for real in torch.split(held_out.contiguous(memory_format=torch.channels_last), PREVIEW):
@@ -276,6 +316,10 @@ class GANTrainer:
         latents = latents_of(range(PREVIEW), self.config.latent_dim, self.settings.prior)
         return grid(to_uint8(self.ema.model(latents.to(self.place.device))).cpu(), columns=8)
 
+    def drift(self) -> Tensor | None:
+        """Sheet, uint8 [C, H, W], of the VAE's decoder beside the averaged generator; None for a run from scratch."""
+        return None if self.origin is None else self.origin.sheet(self.ema.model, self.held_out)
+
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Pictures uint8 [count, C, S, S] of the averaged generator, of seeds 0 to count - 1."""
@@ -291,6 +335,8 @@ class GANTrainer:
                 "discriminator": self.discriminator.state_dict(),
                 "ema": self.ema.model.state_dict(),
                 "encoder": encoder,
+                "origin": {} if self.origin is None else self.origin.stateful(),
+                "adaptive": {} if self.adaptive is None else self.adaptive.stateful(),
                 "optimizer_g": optimizer_tensors(self.optimizer_g, self.generator),
                 "optimizer_d": optimizer_tensors(self.optimizer_d, self.discriminator),
             }
@@ -305,6 +351,9 @@ class GANTrainer:
         if encoder:
             self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
             fill(self.encoder, encoder, path)
+        self.origin = Drift.restored(under(tensors, "origin"), self.config, self.place.device)
+        if self.adaptive is not None:
+            self.adaptive.restore(under(tensors, "adaptive"))
         restore_optimizer(self.optimizer_g, self.generator, under(tensors, "optimizer_g"))
         restore_optimizer(self.optimizer_d, self.discriminator, under(tensors, "optimizer_d"))
 

@@ -13,6 +13,7 @@ from vaegan.data.store import PreparedSet, newest_set, open_set
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
+from vaegan.losses.augment import policy
 from vaegan.run import Run
 from vaegan.settings import PRESETS, PURPOSES, GANSettings, ModelConfig, VAESettings
 from vaegan.training.distributed import World
@@ -25,7 +26,7 @@ Settings = VAESettings | GANSettings
 class Wish:
     """What the user asked for: options that were given, and paths. `kind` is "vae" or "gan".
 
-    probe: whether the length of the latents is to be found by trying several.
+    probe: whether the length of the latents is to be found by trying several; tune: whether the batch size is.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Wish:
     config: Path | None
     force: bool
     probe: bool = False
+    tune: bool = False
 
     @property
     def settings_class(self) -> type[VAESettings] | type[GANSettings]:
@@ -45,7 +47,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything decided. `saved` is the config.json of a run that is resumed; `probed` what was found by trying."""
+    """Everything decided. `saved` is the config.json of a run that is resumed.
+
+    probed, tuned: what was found by trying latent lengths and batch sizes.
+    """
 
     wish: Wish
     settings: Settings
@@ -55,6 +60,7 @@ class Job:
     saved: Mapping[str, Any] | None
     from_vae: Weights | None = None
     probed: Mapping[str, Any] | None = None
+    tuned: Mapping[str, Any] | None = None
 
     @property
     def run(self) -> Run:
@@ -68,6 +74,7 @@ def decide(wish: Wish, emit: Emit, world: World) -> Job:
     Every process decides by itself, from the same files.
     """
     build(wish.settings_class, wish.given)  # a bad value is told before anything else
+    policy(str(wish.given.get("augment", "none")))
     return _resume(wish, world) if wish.run.exists() and not wish.force else _begin(wish, emit, world)
 
 
@@ -101,6 +108,11 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
         model = replace(model, prior=settings.prior)
+        if settings.augment_target is not None and not policy(settings.augment):
+            raise UsageError(
+                f"--augment-target {settings.augment_target:g} adapts augmentations, and there are none: add --augment"
+                " color,translation"
+            )
     return Job(wish, settings, model, data, place, None, vae)
 
 
@@ -115,9 +127,12 @@ def _follow(settings: Settings, vae: Weights, data: PreparedSet) -> tuple[Settin
     """Take the network's shape from the VAE, and refuse what contradicts it."""
     config = vae.config
     if (data.size, data.channels) != (config.size, config.channels):
+        grey = " --grayscale" if config.channels == 1 else ""
+        grey = ", without --grayscale" if data.channels < config.channels else grey
         raise VaeganError(
             f"{data.path} holds {data.size}x{data.size} pictures of {data.channels} channels, but {vae.path} was"
-            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size {config.size}"
+            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size"
+            f" {config.size}{grey}, or give --from-vae a VAE that was trained on such pictures"
         )
     if settings.latent_dim not in (None, config.latent_dim):
         raise UsageError(
@@ -163,7 +178,7 @@ def _resume(wish: Wish, world: World) -> Job:
     try:
         options = known(settings_class, saved["options"])
         was: Settings = build(settings_class, options)
-        model = build(ModelConfig, saved["model"])
+        model = build(ModelConfig, former(ModelConfig), saved["model"])
     except UsageError as error:
         raise VaeganError(f"{run.path / 'config.json'} is damaged: {error}") from error
     asked = {**_base(wish.config, wish.kind, wish.settings_class), **wish.given}

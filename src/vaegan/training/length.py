@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vaegan.data.batches import Batches
 from vaegan.errors import UsageError
-from vaegan.settings import PRESETS, VAESettings
+from vaegan.run import Run
+from vaegan.settings import PRESETS, GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.job import Job
-from vaegan.training.loop import Plan, Trainer
-from vaegan.training.watch import spacing
+from vaegan.training.loop import Plan
+from vaegan.training.trainer import Trainer
+from vaegan.training.watch import Watch, spacing
 
 TYPICAL_STEP = 2**20
 CYCLE = 8
 PREVIEWS = 10
 FEW_STEPS = 100
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that a typical step takes, and those that the checkpoints and previews of a run take in all."""
+    """Seconds that a typical step takes, a preview with what is measured beside it, a look at samples, a checkpoint."""
 
     step: float
-    aside: float
+    preview: float = 0.0
+    look: float = 0.0
+    save: float = 0.0
+
+    def aside(self, plan: Plan) -> float:
+        """Seconds of a whole run that go into anything but its steps."""
+
+        def times(every: int) -> int:
+            return math.ceil(plan.total / every) if every else 0
+
+        begun = self.preview + (self.look if plan.evaluate_every else 0.0)  # both come at step 0 too
+        looks = times(plan.evaluate_every) * self.look
+        return begun + times(plan.preview_every) * self.preview + looks + times(plan.checkpoint_every) * self.save
 
 
 def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: World) -> Speed:
@@ -44,11 +62,26 @@ def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: Wor
     trainer.restore(before, Path("the state before timing"))
     trainer.preview()  # the first one pays for imports
     trainer.restore(before, Path("the state before timing"))
-    aside = time.perf_counter()
-    trainer.preview()
-    trainer.measure()
-    aside = time.perf_counter() - aside
-    return Speed(sum(laps[1:]) / len(laps[1:]), PREVIEWS * aside)
+    preview = _timed(lambda: (trainer.preview(), trainer.drift(), trainer.measure()))
+    return Speed(sum(laps[1:]) / len(laps[1:]), preview)
+
+
+def _timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def _with_writing(speed: Speed, trainer: Trainer, watch: Watch) -> Speed:
+    """Time a look at samples and a checkpoint too, as the run will have them; the checkpoint is thrown away."""
+    look = 0.0
+    if watch.able:
+        watch.look(trainer.samples(watch.pictures))  # the first one measures the real pictures too
+        look = _timed(lambda: watch.look(trainer.samples(watch.pictures)))
+    with tempfile.TemporaryDirectory(prefix="vaegan-") as place:
+        run, publish = Run(Path(place)), partial(trainer.publish, step=0)
+        save = _timed(lambda: run.save(0, trainer.stateful(), publish, 1))
+    return replace(speed, look=look, save=save)
 
 
 def asked(job: Job) -> int | None:
@@ -84,7 +117,9 @@ def _of_resumed(job: Job) -> int:
     return int(plan["total"])
 
 
-def fix(job: Job, trainer: Trainer, batches: Batches, began: float, world: World) -> tuple[Plan, float | None]:
+def fix(
+    job: Job, trainer: Trainer, batches: Batches, watch: Watch, began: float, world: World
+) -> tuple[Plan, float | None]:
     """Fix a run's plan, and its speed in pictures per second (None where it is too short to measure).
 
     The leader's clock decides for all processes.
@@ -96,11 +131,27 @@ def fix(job: Job, trainer: Trainer, batches: Batches, began: float, world: World
     if total is None or (rate is None and total >= FEW_STEPS):
         minutes = settings.minutes or 1.0
         speed = measure_speed(trainer, batches, min(6.0, minutes * 60 / 20), world)
+        measured = [speed]
+        world.lead(lambda: measured.append(_with_writing(speed, trainer, watch)))
+        speed = measured[-1]
         if total is None:
-            left = minutes * 60 - (time.perf_counter() - began) - speed.aside
-            total = max(1, int(left / speed.step))
-        rate = settings.batch_size * total / (total * speed.step + speed.aside)
+            total = _fitting(job, speed, minutes * 60 - (time.perf_counter() - began))
+        rate = settings.batch_size * total / (total * speed.step + speed.aside(_plan(job, total)))
     total, rate = world.tell([total, rate])
+    return _plan(job, total), rate
+
+
+def _fitting(job: Job, speed: Speed, seconds: float) -> int:
+    """Steps that fit into so many seconds with all that is done beside them."""
+    total = max(1, int(seconds / speed.step))
+    for _ in range(ROUNDS):  # how often something is done depends on the number of steps
+        total = max(1, int((seconds - speed.aside(_plan(job, total))) / speed.step))
+    return total
+
+
+def _plan(job: Job, total: int) -> Plan:
+    """What a run of `total` steps does when; a resumed run keeps what it began with."""
+    settings, saved = job.settings, (job.saved or {}).get("plan", {})
     tenth = max(1, math.ceil(total / PREVIEWS))
     checkpoint_every = settings.checkpoint_every or int(saved.get("checkpoint_every", tenth))
     preview_every = settings.preview_every or int(saved.get("preview_every", checkpoint_every))
@@ -109,5 +160,5 @@ def fix(job: Job, trainer: Trainer, batches: Batches, began: float, world: World
         folds = isinstance(settings, VAESettings)
         default = spacing(total, settings.batch_size, preview_every, folds)
         evaluate_every = int(saved.get("evaluate_every", default))
-    plan = Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep, evaluate_every)
-    return plan, rate
+    on_collapse = settings.on_collapse if isinstance(settings, GANSettings) else "ignore"
+    return Plan(total, checkpoint_every, preview_every, settings.log_every, settings.keep, evaluate_every, on_collapse)

@@ -73,7 +73,15 @@ def choose_place(device: str, precision: str) -> Place:
     if precision == "auto":
         native = has_bf16(chosen)
         precision = "bf16" if native and (chosen.type != "cpu" or bf16_is_faster()) else "fp32"
+    if chosen.type == "cuda":
+        prepare_cuda(precision)
     return Place(chosen, precision)
+
+
+def prepare_cuda(precision: str) -> None:
+    """Let cuDNN try its algorithms, as every step has the same shapes; TF32 for what bf16 leaves in float32."""
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
 
 
 def machine_of(place: Place) -> dict[str, str | int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaegan.charts import Point, curve
 from vaegan.data.batches import Batches
-from vaegan.errors import Interrupted, VaeganError
+from vaegan.errors import Interrupted
 from vaegan.events import Counted, Emit, Note, Tabled
 from vaegan.files import write_bytes
 from vaegan.run import LATENT_SIZES, Run
@@ -17,6 +17,7 @@ from vaegan.settings import PRESETS, VAESettings
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job
 from vaegan.training.length import asked, measure_speed
+from vaegan.training.pictures import read_pictures
 from vaegan.training.shares import Shares
 from vaegan.training.vae import VAETrainer
 
@@ -79,13 +80,11 @@ class _Bench:
     """What every size is tried with: the same pictures in the same order, from the run's own seed."""
 
     def __init__(self, job: Job, stop: Stop, shares: Shares) -> None:
-        """Load the set. Raises VaeganError where there is nothing to train on."""
+        """Open the set. Raises VaeganError where there is nothing to train on."""
         assert isinstance(job.settings, VAESettings)
         self.job, self.settings, self.stop, self.shares = job, job.settings, stop, shares
-        self.train, held_out = job.data.load()
-        if not len(self.train):
-            raise VaeganError(f"{job.data.path} holds no pictures to train on: prepare it with a smaller --held-out")
-        self.held_out, batch = held_out.to(job.place.device), job.settings.batch_size
+        self.train, self.held_out = read_pictures(job)
+        batch = job.settings.batch_size
         self.batches = Batches(self.train, batch, job.settings.seed, job.place.device, shares.world.rows(batch))
 
     def trainer(self, latent_dim: int, pictures: int) -> VAETrainer:

@@ -28,16 +28,18 @@ from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
-from vaegan.training.loop import Plan, Session, Trainer
+from vaegan.training.loop import Plan, Session
 from vaegan.training.machine import machine_of
+from vaegan.training.pictures import read_pictures
 from vaegan.training.probing import draw, try_latents
 from vaegan.training.shares import Shares
 from vaegan.training.tensorboard import logging_too
+from vaegan.training.trainer import Trainer
+from vaegan.training.tuning import try_batches
 from vaegan.training.vae import VAETrainer
 from vaegan.training.watch import Watch
 from vaegan.version import __version__
 
-MEMORY_SHARE_ON_GPU = 0.5
 NO_PLAN = Plan(0, 1, 1, 1, 1, 0)  # until the speed is measured
 
 
@@ -89,10 +91,11 @@ def _train(
     began = time.perf_counter()
     given = {name: value for name, value in options.items() if value is not None}
     probe = kind == "vae" and given.get("latent_dim") == "auto"
-    if probe:
-        del given["latent_dim"]
+    tune = given.get("batch_size") == "auto"
+    tried = {"latent_dim": probe, "batch_size": tune}
+    given = {name: value for name, value in given.items() if not tried.get(name)}
     only_one(given, ("steps", "images", "minutes"))
-    wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force, probe)
+    wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force, probe, tune)
     with joined() as world:
         stop = Stop(patient=world.size > 1)
         emit = on_event if world.leads else ignore
@@ -127,6 +130,8 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
     if checkpoint is None and job.saved is not None:
         begun = job
         job = world.together(lambda: replace(begun, from_vae=vae_of_resumed(begun)))
+    if job.wish.tune and job.saved is None:
+        job = try_batches(job, _assemble_alone, emit, world)
     if job.wish.probe and job.saved is None:
         job = try_latents(job, emit, stop, Shares(world, job.settings.batch_size, emit))
     shares = Shares(world, job.settings.batch_size, emit)
@@ -135,10 +140,10 @@ def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -
     start = 0 if checkpoint is None else world.together(lambda: session.restore(checkpoint))
     if job.saved is None:
         world.lead(lambda: run.claim(job.wish.force))
-    session.plan, rate = fix(job, trainer, batches, began, world)
+    session.plan, rate = fix(job, trainer, batches, watch, began, world)
 
     def note() -> None:
-        run.cut_metrics(start if checkpoint is not None else -1)
+        run.cut_metrics(start if checkpoint is not None else -1, session.guard.went_back)
         run.write_config(_config(job, session.plan, rate))
         if job.probed:
             draw(job.probed, job.model.latent_dim, run)
@@ -194,13 +199,8 @@ def _assemble(job: Job, shares: Shares, emit: Emit) -> tuple[Trainer, Batches, W
     batch, world = job.settings.batch_size, shares.world
     if batch < world.size:
         raise UsageError(f"--batch-size {batch}: {world.size} processes need a picture each, at least {world.size}")
-    train, held_out = job.data.load()
-    if not len(train):
-        raise VaeganError(f"{job.data.path} holds no pictures to train on: prepare it with a smaller --held-out")
     device = job.place.device
-    if device.type == "cuda" and train.numel() < torch.cuda.mem_get_info(device)[0] * MEMORY_SHARE_ON_GPU:
-        train = train.to(device)
-    held_out = held_out.to(device)
+    train, held_out = read_pictures(job)
     batches = Batches(train, batch, job.settings.seed, device, world.rows(batch))
     watch = Watch(train, held_out, device)
     if isinstance(job.settings, VAESettings):
@@ -217,6 +217,11 @@ def _assemble(job: Job, shares: Shares, emit: Emit) -> tuple[Trainer, Batches, W
             )
         )
     return trainer, batches, watch
+
+
+def _assemble_alone(job: Job) -> tuple[Trainer, Batches, Watch]:
+    """The same in a process that trains alone, and says nothing."""
+    return _assemble(job, Shares(World(), job.settings.batch_size), ignore)
 
 
 def _load_vae(weights: Weights) -> VAE:
@@ -245,6 +250,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
         "data": data,
         "from_vae": source,
         "probed": job.probed or (job.saved or {}).get("probed"),
+        "tuned": job.tuned or (job.saved or {}).get("tuned"),
         "plan": {
             "total": plan.total,
             "checkpoint_every": plan.checkpoint_every,

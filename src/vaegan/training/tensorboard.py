@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from vaegan.errors import VaeganError, reason
-from vaegan.events import Emit, Event, Measured, Progress, Started, Warned, Wrote
+from vaegan.events import Emit, Event, Measured, Progress, Retreated, Started, Warned, Wrote
 from vaegan.files import inside
 from vaegan.images import from_pil
 from vaegan.run import TENSORBOARD, Run
@@ -66,7 +66,7 @@ class _Log:
         elif isinstance(event, Wrote) and event.what == "preview":
             with Image.open(event.path) as picture:
                 self.writer.add_image("preview", from_pil(picture), event.step)
-        elif isinstance(event, Warned):
+        elif isinstance(event, (Warned, Retreated)):
             self.writer.add_text("warnings", event.text, self.step)
 
     def _open(self, step: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import fill, flatten, publish, under
+from vaegan.data.mapped import Pictures
 from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
@@ -23,6 +24,7 @@ from vaegan.training.machine import Place
 from vaegan.training.measuring import measure_vae, per_dimension
 from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_optimizer
 from vaegan.training.rng import StepRandom, derive, seeded
+from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
 
 BETAS, MOMENTUM = (0.9, 0.99), 0.95
@@ -35,19 +37,6 @@ def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
     return torch.where((chances < 0.5)[:, None, None, None], pictures.flip(-1), pictures)
 
 
-def risen(images: int, warmup: int) -> float:
-    """How far a linear rise over `warmup` pictures has come after `images`: 0 to 1."""
-    return min(1.0, images / warmup) if warmup else 1.0
-
-
-def fallen(images: int, after: int) -> float:
-    """What the learning rate is multiplied by: 1, and past `after` pictures 1 / sqrt(images / after); 0 for never.
-
-    Karras et al. 2024 (arXiv 2312.02696, eq. 67). It does not depend on a run's length, so that a run can go on.
-    """
-    return math.sqrt(after / images) if after and images > after else 1.0
-
-
 class VAETrainer:
     """Maximises the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3)."""
 
@@ -58,13 +47,13 @@ class VAETrainer:
         config: ModelConfig,
         settings: VAESettings,
         place: Place,
-        train: Tensor,
+        train: Pictures,
         held_out: Tensor,
         shares: Shares | None = None,
     ) -> None:
         """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
         self.config, self.settings, self.place = config, settings, place
-        self.shares, self.rate_scale = shares or Shares(), 1.0
+        self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self._mean: Tensor | None = None
         self._costly: Tensor | None = None
         with seeded(settings.seed, "vae"):
@@ -174,6 +163,9 @@ class VAETrainer:
         decoded = to_uint8(model.reconstruct(real))
         rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
         return grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
+
+    def drift(self) -> None:
+        """Nothing: a VAE starts from no other."""
 
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:

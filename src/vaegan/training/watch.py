@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vaegan.checkpoint import score_of
+from vaegan.data.mapped import Pictures
 from vaegan.errors import VaeganError
 from vaegan.images import to_float
 from vaegan.metrics.distances import kid
@@ -23,6 +25,8 @@ FEW = 8
 BATCH = 64
 SPACING = 16_000
 LOOKS = 50
+NAME = "watch.best"
+NEVER = -1
 NEARLY = 0.5
 """Of the usual distance of a held-out picture to the next: samples closer than that repeat each other."""
 
@@ -39,9 +43,9 @@ def spacing(total: int, batch_size: int, preview_every: int, folds: bool) -> int
 class Watch:
     """KID of a fixed set of samples against held-out pictures, in random features at three scales; and its best."""
 
-    def __init__(self, train: Tensor, held_out: Tensor, device: torch.device) -> None:
+    def __init__(self, train: Pictures, held_out: Tensor, device: torch.device) -> None:
         """train, held_out: uint8 [N, C, S, S]; without at least 8 held-out pictures nothing is ever measured."""
-        self.best = math.inf
+        self.best, self.best_step = math.inf, NEVER
         self.device, self.sources = device, (train[:FITTED], held_out[:PICTURES])
         self.able = min(len(train), len(held_out)) >= FEW
         self._real: dict[str, Tensor] | None = None
@@ -93,14 +97,23 @@ class Watch:
     def _white(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._whitening[name](values) for name, values in features.items()}
 
-    def improves(self, value: float) -> bool:
-        """Take down a KID and say whether it is the best so far."""
+    def improves(self, value: float, step: int) -> bool:
+        """Take down the KID of a step and say whether it is the best so far."""
         if not value < self.best:
             return False
-        self.best = value
+        self.best, self.best_step = value, step
         return True
 
-    def remember(self, weights: Path) -> None:
-        """Take the best so far from the weights that it was published with, if they are there and whole."""
+    def stateful(self) -> dict[str, Tensor]:
+        """The best so far and its step, float64 [2]."""
+        return {NAME: torch.tensor([self.best, self.best_step], dtype=torch.float64)}
+
+    def restore(self, tensors: Mapping[str, Tensor], weights: Path) -> None:
+        """Put back what `stateful` gave; of an older version's run, the score that its best `weights` say, if any."""
+        self.best, self.best_step = math.inf, NEVER
+        found = tensors.get(NAME)
+        if found is not None and found.shape == (2,):
+            self.best, self.best_step = float(found[0]), int(found[1])
+            return
         with contextlib.suppress(VaeganError):
             self.best = score_of(weights)

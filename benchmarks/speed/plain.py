@@ -1,0 +1,175 @@
+"""The training loops as a user would write them today, after PyTorch's DCGAN tutorial and VAE example.
+
+A DataLoader over an image folder, two workers, float32, the default memory format and allocator, Adam as it comes,
+real and fake pictures through the discriminator one after the other, numbers for the log fetched at every step. The
+networks have the layers, widths and slopes of vaegan's, written with torch.nn alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import datasets, transforms
+
+WORKERS = 2
+SLOPE = 0.2
+
+
+def weights_init(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+        nn.init.zeros_(layer.bias)
+
+
+def widths(width: int, size: int) -> list[int]:
+    return [min(width * 2**level, width * 8) for level in range(int(math.log2(size)) - 2)]
+
+
+def convolutions(width: int, size: int) -> nn.Sequential:
+    sides = itertools.pairwise([3, *widths(width, size)])
+    layers = [(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(SLOPE)) for a, b in sides]
+    return nn.Sequential(*itertools.chain(*layers), nn.Flatten())
+
+
+class Generator(nn.Module):
+    def __init__(self, width: int, size: int, latent_dim: int) -> None:
+        super().__init__()
+        sides = [*reversed(widths(width, size))]
+        self.first = nn.Linear(latent_dim, sides[0] * 16)
+        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise([*sides, 3])]
+        self.rest = nn.Sequential(nn.Unflatten(1, (sides[0], 4, 4)), *itertools.chain(*layers), nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.rest(self.first(z))
+
+
+class Discriminator(nn.Module):
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(convolutions(width, size), nn.Linear(widths(width, size)[-1] * 16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x).view(-1)
+
+
+class VAE(nn.Module):
+    def __init__(self, width: int, size: int, latent_dim: int) -> None:
+        super().__init__()
+        features = widths(width, size)[-1] * 16
+        self.encoder, self.decoder = convolutions(width, size), Generator(width, size, latent_dim)
+        self.mu, self.logvar = nn.Linear(features, latent_dim), nn.Linear(features, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.encoder(x)
+        mu, logvar = self.mu(h), self.logvar(h)
+        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
+        return self.decoder(z), mu, logvar
+
+
+def dataloader(folder: str, size: int, batch: int) -> Iterator[Tensor]:
+    steps = [
+        transforms.Resize(size),
+        transforms.CenterCrop(size),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ]
+    dataset = datasets.ImageFolder(folder, transform=transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=WORKERS, drop_last=True)
+    while True:
+        for pictures, _ in loader:
+            yield pictures
+
+
+def feed(folder: str, size: int, batch: int, **_: object) -> Callable[[], int]:
+    """Pictures as the networks take them, without a network."""
+    pictures = dataloader(folder, size, batch)
+    return lambda: len(next(pictures))
+
+
+def train_vae(folder: str, size: int, batch: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
+    model = VAE(width, size, latent_dim)
+    model.apply(weights_init)
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr=1e-3), []
+    pictures = dataloader(folder, size, batch)
+
+    def step() -> int:
+        data = next(pictures)
+        optimizer.zero_grad()
+        recon, mu, logvar = model(data)
+        kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        loss = (F.mse_loss(recon, data, reduction="sum") + kld) / len(data)
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+        return len(data)
+
+    return step
+
+
+def squared_gradient(logits: Tensor, pictures: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+    return gradient.pow(2).flatten(1).sum(1).mean()
+
+
+D_LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "non-saturating": (lambda real: F.softplus(-real).mean(), lambda fake: F.softplus(fake).mean()),
+    "minimax": (lambda real: F.softplus(-real).mean(), lambda fake: F.softplus(fake).mean()),
+    "hinge": (lambda real: F.relu(1 - real).mean(), lambda fake: F.relu(1 + fake).mean()),
+}
+G_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "non-saturating": lambda fake: F.softplus(-fake).mean(),
+    "minimax": lambda fake: -F.softplus(fake).mean(),
+    "hinge": lambda fake: -fake.mean(),
+}
+
+
+def train_gan(
+    folder: str, size: int, batch: int, width: int, latent_dim: int, loss: str, gamma: float, **_: object
+) -> Callable[[], int]:
+    """With gamma above 0, R1 on real and R2 on fake pictures at every step, as their papers have it."""
+    net_g, net_d = Generator(width, size, latent_dim), Discriminator(width, size)
+    net_g.apply(weights_init)
+    net_d.apply(weights_init)
+    optimizer_d = torch.optim.Adam(net_d.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimizer_g = torch.optim.Adam(net_g.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    pictures, log = dataloader(folder, size, batch), []
+
+    def penalised(of: Tensor) -> tuple[Tensor, Tensor | float]:
+        of = of.detach().requires_grad_(gamma > 0)
+        output = net_d(of)
+        return output, gamma / 2 * squared_gradient(output, of) if gamma else 0.0
+
+    def step() -> int:
+        real = next(pictures)
+        net_d.zero_grad()
+        fake = net_g(torch.randn(len(real), latent_dim))
+        if loss == "relativistic":  # its loss needs both at once
+            (on_real, r1), (on_fake, r2) = penalised(real), penalised(fake)
+            err_d = F.softplus(on_fake - on_real).mean() + r1 + r2
+            err_d.backward()
+        else:
+            on_real, r1 = penalised(real)
+            err_real = D_LOSSES[loss][0](on_real) + r1
+            err_real.backward()
+            on_fake, r2 = penalised(fake)
+            err_fake = D_LOSSES[loss][1](on_fake) + r2
+            err_fake.backward()
+            err_d = err_real + err_fake
+        d_x, d_g_z1 = on_real.mean().item(), on_fake.mean().item()
+        optimizer_d.step()
+        net_g.zero_grad()
+        output = net_d(fake)
+        err_g = F.softplus(net_d(real) - output).mean() if loss == "relativistic" else G_LOSSES[loss](output)
+        err_g.backward()
+        d_g_z2 = output.mean().item()
+        optimizer_g.step()
+        log.append((err_d.item(), err_g.item(), d_x, d_g_z1, d_g_z2))
+        return len(real)
+
+    return step

@@ -1,0 +1,54 @@
+"""What train-gan refuses at the start, in one line that names the value, what was expected, and the way out."""
+
+import pytest
+
+from vaegan.cli import main
+from vaegan.losses.gan import LOSSES
+
+ALL = ", ".join(LOSSES)
+OPTIONS = {
+    "--loss wgan": f"--loss wgan: expected one of {ALL}",
+    "--loss hing": f"--loss hing: expected one of {ALL}; did you mean hinge?",
+    "--gamma -1": "--gamma -1.0: expected a number, at least 0",
+    "--gamma-end -0.5": "--gamma-end -0.5: expected a number, at least 0",
+    "--gamma-over 0": "--gamma-over 0: expected a whole number, at least 1",
+    "--penalty-every 0": "--penalty-every 0: expected a whole number, at least 1",
+    "--lr-g 0": "--lr-g 0.0: expected a number, above 0 and at most 1",
+    "--lr-d -1": "--lr-d -1.0: expected a number, above 0 and at most 1",
+    "--lr-decay -1": "--lr-decay -1: expected a whole number, at least 0",
+    "--anchored 1.5": "--anchored 1.5: expected a number, at least 0 and at most 1",
+    "--head-start -1": "--head-start -1: expected a whole number, at least 0",
+    "--augment blur": "--augment blur: expected none or some of color,translation,cutout",
+    "--augment-target 2": "--augment-target 2.0: expected a number, above 0 and at most 1",
+    "--on-collapse panic": "--on-collapse panic: expected one of stop, rollback, ignore",
+    "--prior cauchy": "--prior cauchy: expected one of normal, uniform",
+    "--preset huge": "--preset huge: expected one of tiny, small, base, large",
+    "--evaluate-every -1": "--evaluate-every -1: expected a whole number, at least 0",
+}
+
+
+def refused(capsys, *arguments):
+    """The one line of an error, and the exit code."""
+    code = main(["train-gan", *map(str, arguments), "--run", "gan"])
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Using")]
+    assert len(lines) == 1
+    return code, lines[0]
+
+
+@pytest.mark.parametrize("asked", OPTIONS)
+def test_a_bad_option_is_refused_before_anything_is_read(asked, here, capsys):
+    code, line = refused(capsys, "no-such-set", *asked.split())
+    assert code == 2 and line == f"error: {OPTIONS[asked]}"
+    assert not (here / "gan").exists()
+
+
+def test_grey_and_coloured_pictures_do_not_mix(drawn, prepared, vae_run, here, capsys):
+    assert main(["preprocess", str(drawn), "--out", "grey", "--size", "32", "--grayscale", "-q"]) == 0
+    code, line = refused(capsys, "grey", "--from-vae", vae_run, "--steps", "1")
+    assert code == 1 and "grey holds 32x32 pictures of 1 channels, but" in line
+    assert "trained on 32x32 of 3: prepare them with --size 32, without --grayscale, or give --from-vae" in line
+    options = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32", "-q"]
+    assert main(["train-vae", "grey", "--run", "vae", "--steps", "1", *options]) == 0
+    code, line = refused(capsys, prepared, "--from-vae", "vae", "--steps", "1")
+    assert code == 1 and "trained on 32x32 of 1: prepare them with --size 32 --grayscale, or give --from-vae" in line
+    assert not (here / "gan").exists()

@@ -1,0 +1,94 @@
+"""What the benchmarks compare is the same work, taken in turn."""
+
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import __main__ as benchmarks
+from benchmarks.speed import plain
+from benchmarks.speed.pairs import Found, in_turn
+from benchmarks.speed.rows import ROWS
+from benchmarks.speed.sides import Taken, run_command
+from vaegan.losses.gan import LOSSES
+from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.vae import VAE
+from vaegan.settings import ModelConfig
+
+
+def operations(model, *inputs):
+    with FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("size", "width"), [(64, 32), (128, 16)])
+def test_the_plain_networks_do_as_much_as_ours(size, width):
+    config = ModelConfig(size, 3, 64, width)
+    with torch.device("meta"):
+        pictures, latents = torch.empty(4, 3, size, size), torch.empty(4, 64)
+        pairs = [
+            (operations(Generator(config), latents), operations(plain.Generator(width, size, 64), latents)),
+            (operations(Discriminator(config), pictures), operations(plain.Discriminator(width, size), pictures)),
+            (operations(VAE(config), pictures, latents), operations(plain.VAE(width, size, 64), pictures)),
+        ]
+    for ours, theirs in pairs:
+        assert ours == pytest.approx(theirs, rel=0.05)
+
+
+@pytest.mark.parametrize("name", sorted(plain.G_LOSSES))
+def test_the_plain_losses_are_ours(name):
+    real, fake = torch.randn(2, 16)
+    of_real, of_fake = plain.D_LOSSES[name]
+    assert torch.allclose(LOSSES[name].discriminator(real, fake), of_real(real) + of_fake(fake))
+    assert torch.allclose(LOSSES[name].generator(real, fake), plain.G_LOSSES[name](fake))
+
+
+def test_every_loss_has_a_row_with_and_without_penalties():
+    names = {row.name for row in ROWS}
+    assert {f"train-gan-{loss}{end}" for loss in LOSSES for end in ("", "-r1r2")} <= names
+    assert len(names) == len(ROWS)
+
+
+def test_sides_take_turns_and_ratios_are_of_pairs():
+    order = []
+
+    def side(name, seconds):
+        times = iter(seconds)
+
+        def turn():
+            order.append(name)
+            return Taken(10, next(times), 1.0, 2_000_000)
+
+        return turn
+
+    found = in_turn(Found("pictures/s"), 3, side("reference", [4, 8, 6]), side("ours", [2, 2, 2]))
+    assert order == ["reference", "ours"] * 3
+    assert found.ratios() == [2, 4, 3]
+    found.peaks, found.operations = [100.0, 50.0, 100.0], (8.0, 8.0)
+    assert found.shares() == pytest.approx([0.4, 0.8, 0.4])
+    line = benchmarks.cells(ROWS[0], found)
+    assert "3.00x (2.00 to 4.00)" in line and "40%" in line and "2 / 2" in line
+    assert json.loads(json.dumps(found.as_json()))["ratio"] == 3
+
+
+def test_less_time_is_better():
+    turns = [Taken(1, 2.0, 3.0, 0)], [Taken(1, 1.0, 1.5, 0)]
+    assert Found("s", turns[0], turns[1]).ratios() == [0.5] == Found("CPU s", turns[0], turns[1]).ratios()
+
+
+def test_rows_are_chosen_by_how_they_begin():
+    assert {row.name for row in benchmarks.chosen(["sample", "feed"])} == {
+        "sample-1",
+        "sample-64",
+        "sample-10000",
+        "feed",
+    }
+    with pytest.raises(SystemExit, match="nothing-such"):
+        benchmarks.chosen(["nothing-such"])
+
+
+def test_a_command_that_fails_is_an_error():
+    with pytest.raises(RuntimeError, match="ended with 2"):
+        run_command(["vaegan", "sample", "--no-such-flag"], 1)

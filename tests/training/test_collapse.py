@@ -1,0 +1,139 @@
+"""What happens when samples show mode collapse: back to the best checkpoint with gentler settings, at most twice."""
+
+import json
+from unittest import mock
+
+import pytest
+from pieces import collapsing, interrupted_after, trainer_of
+
+from comparing import assert_same_run
+from vaegan.checkpoint import load_tensors
+from vaegan.cli import main
+from vaegan.cli.reporting import describe
+from vaegan.errors import VaeganError
+from vaegan.events import Alarmed, Retreated
+from vaegan.run import Run, alarms_of
+from vaegan.training.guard import NAME
+from vaegan.training.loop import Session
+
+PLAN = {"steps": 9, "checkpoint_every": 3, "preview_every": 3, "log_every": 1, "evaluate_every": 2, "keep": 1}
+
+
+def lines_of(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def kept(run):
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").iterdir())
+
+
+def counts(run):
+    return load_tensors(Run(run).checkpoints()[-1] / "training.safetensors")[NAME].tolist()
+
+
+def test_it_goes_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(prepared, vae_run, tmp_path):
+    """Best at step 2, collapsed at step 6 until the rates are halved twice."""
+    train, told, back = trainer_of("gan", prepared, vae_run), [], []
+    restore = Session.restore
+
+    def spy(session, path):
+        back.append(path.name)
+        return restore(session, path)
+
+    with collapsing(6, 0.25):
+        with mock.patch.object(Session, "restore", spy):
+            train(tmp_path / "whole", **PLAN, on_event=told.append)
+        assert back == ["step-0000002"] * 2
+        first, second = (event for event in told if isinstance(event, Retreated))
+        assert (first.step, first.images, first.times, second.times) == (2, 16, 1, 2)
+        assert first.text == (
+            "mode collapse at step 6 (forgetting): back to step 2 with half the learning rates and twice the gamma"
+            " (1 of 2 times); 4 steps are taken again"
+        )
+        assert describe(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
+        for stop in (1, 4, 7, 8):
+            with interrupted_after(stop):
+                train(tmp_path / "parts", **PLAN)
+        train(tmp_path / "parts", **PLAN)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert kept(tmp_path / "whole") == [2, 9]
+    assert counts(tmp_path / "whole") == [0, 0, 0, 2]
+    lines = lines_of(tmp_path / "whole")
+    assert [line["step"] for line in lines if "loss_d" in line] == list(range(1, 10))
+    assert [(line["step"], line["retreats"]) for line in lines if line.get("alarm") == "went_back"] == [(2, 1), (2, 2)]
+    assert alarms_of(Run(tmp_path / "whole")) == [(16, first.text), (16, second.text)]
+
+
+def test_gentler_is_half_the_rates_and_twice_the_penalty(prepared, vae_run, tmp_path):
+    seen = []
+    step = Session._step
+
+    def spy(session, number):
+        done = step(session, number)
+        trainer = session.trainer
+        rates = [trainer.optimizer_g.param_groups[0]["lr"], trainer.optimizer_d.param_groups[0]["lr"]]
+        seen.append((number, *rates, trainer.penalty_scale))
+        return done
+
+    with collapsing(6, 0.5), mock.patch.object(Session, "_step", spy):
+        trainer_of("gan", prepared, vae_run)(tmp_path / "run", lr_g=4e-4, lr_d=6e-4, **PLAN)
+    assert [number for number, *_ in seen] == [*range(6), *range(2, 9)]
+    assert {entry[1:] for entry in seen[1:6]} == {(4e-4, 6e-4, 1.0)}
+    assert {entry[1:] for entry in seen[6:]} == {(2e-4, 3e-4, 2.0)}
+
+
+def test_after_two_times_it_says_so_plainly_and_goes_on(prepared, vae_run, tmp_path):
+    told = []
+    with collapsing(6, 0.0):
+        trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_event=told.append)
+    assert sum(isinstance(event, Retreated) for event in told) == 2
+    (last,) = (event for event in told if isinstance(event, Alarmed) and event.name == "collapsed_again")
+    assert last.step == 6 and "2 times with gentler settings did not help, so training goes on" in last.text
+    assert kept(tmp_path / "run") == [2, 9]
+    assert [line["alarm"] for line in lines_of(tmp_path / "run") if "alarm" in line] == [
+        *("went_back", "went_back", "forgetting", "collapsed_again")
+    ]
+
+
+def test_stop_saves_and_says_what_to_do_and_the_same_command_goes_on(prepared, here, capsys):
+    arguments = ["train-gan", str(prepared), "--run", "gan", "--preset", "tiny", "--batch-size", "8", "--steps", "9"]
+    arguments += ["--evaluate-every", "2", "--checkpoint-every", "4", "--log-every", "1"]
+    with collapsing(6, 0.0):
+        assert main([*arguments, "--on-collapse", "stop"]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: mode collapse at step 6 (forgetting): stopped and saved")
+        assert "--best" in error and "run the same command again to go on" in error
+        assert kept(here / "gan") == [4, 6]
+        assert main([*arguments, "--on-collapse", "stop"]) == 0
+    assert kept(here / "gan") == [4, 8, 9]
+
+
+def test_ignore_only_sounds_the_alarm_and_keeps_no_state_for_it(prepared, vae_run, tmp_path):
+    told = []
+    with collapsing(6, 0.0):
+        run = trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_collapse="ignore", on_event=told.append)
+    assert not any(isinstance(event, Retreated) for event in told) and kept(run) == [9]
+    assert [event.name for event in told if isinstance(event, Alarmed)] == ["forgetting"]
+
+
+def test_without_the_best_checkpoint_it_goes_on_from_here_more_gently(prepared, vae_run, tmp_path):
+    train, told = trainer_of("gan", prepared, vae_run), []
+    with collapsing(6, 0.5):
+        with interrupted_after(5):
+            train(tmp_path / "run", **PLAN)
+        (tmp_path / "run" / "checkpoints" / "step-0000002" / "training.safetensors").write_bytes(b"")
+        train(tmp_path / "run", **PLAN, on_event=told.append)
+    (event,) = (event for event in told if isinstance(event, Retreated))
+    assert event.step == 6 and "going on from here" in event.text
+
+
+def test_an_alarm_that_already_rang_at_the_best_is_nothing_to_go_back_from(prepared, vae_run, tmp_path):
+    told = []
+    with collapsing(1, 0.0):
+        trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_event=told.append)
+    assert not any(isinstance(event, Retreated) for event in told)
+
+
+def test_a_policy_that_does_not_exist_is_refused(prepared, vae_run, tmp_path):
+    with pytest.raises(VaeganError, match="--on-collapse panic: expected one of stop, rollback, ignore"):
+        trainer_of("gan", prepared, vae_run)(tmp_path / "run", steps=1, on_collapse="panic")

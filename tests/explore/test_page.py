@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from vaegan.checkpoint import load_tensors
+from vaegan.explore.live import FACE, HEAD
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -152,17 +153,30 @@ def test_kept_faces_walk_blend_and_files(page, tmp_path):
     assert load_tensors(tmp_path / "faces.safetensors")["latents"].shape == (2, 8)
 
 
-def test_no_face_is_lost_count_of_when_others_overtake_it(page):
-    """Faces asked for while the server draws a strip are answered by one: the page still goes on asking."""
-    latent = page.evaluate("() => document.getElementById('value-0').textContent")
-    box = page.locator("#map").bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.mouse.down()
-    for step in range(60):
-        page.mouse.move(box["x"] + 60 + 3 * step, box["y"] + 60)
-    changes(page, "face-0", lambda: page.mouse.move(box["x"] + 300, box["y"] + 300))
-    page.mouse.up()
-    page.wait_for_function("before => document.getElementById('value-0').textContent !== before", arg=latent)
+def test_faces_that_others_overtook_are_not_waited_for(browser, address):
+    """The server skips what is no longer wanted: here it answers every second request only."""
+    page, asked = browser.new_page(), []
+
+    def serve(socket):
+        def take(content):
+            kind, _, _, number = HEAD.unpack_from(content)
+            asked.extend([number] if kind == FACE else [])
+            if kind == FACE and len(asked) % 2 == 0:
+                socket.send(HEAD.pack(FACE, 0, 2, number) + bytes(2 * 32 * 32 * 4))
+
+        socket.on_message(take)
+
+    page.route_web_socket("**/live", serve)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready=yes]")
+    for _ in range(5):
+        page.click("#random")
+        page.wait_for_function("() => said.textContent.startsWith(`Seed ${seed.value}:`)")
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.click("#average")
+    page.wait_for_function("() => document.documentElement.dataset.facesPerSecond > 0")
+    page.close()
+    assert len(asked) >= 6
 
 
 def test_everything_that_is_pressed_has_a_name(page):

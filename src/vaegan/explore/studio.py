@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.animation import save_animation
 from vaegan.data.loose import read_pictures
@@ -21,7 +23,9 @@ from vaegan.explore.atlas import COLUMNS, Atlas, make_atlas
 from vaegan.generation import Model, load
 from vaegan.images import enlarge, png_bytes, to_pil, to_uint8
 from vaegan.inversion import invert, quality
+from vaegan.models.blocks import Up
 from vaegan.models.latents import default_path, walk
+from vaegan.models.vae import Decoder
 from vaegan.output import note_of
 from vaegan.reconstruction import pack, squared_as_its_set
 from vaegan.video import HINT, has_video
@@ -96,8 +100,15 @@ class Studio:
 
         A seed's picture may differ from `Model.decode`'s by rounding.
         """
-        model = list(self.models.values())[decoder]
-        return to_uint8(model.decoder(latents.to(model.device))).cpu()
+        return to_uint8(self._quick[decoder](latents.to(self.model.device))).cpu()
+
+    @cached_property
+    def _quick(self) -> list[Decoder]:
+        """The decoders with kernels that are made once."""
+        copies = [deepcopy(model.decoder) for model in self.models.values()]
+        for copy in copies:
+            copy.layers = nn.ModuleList(layer.fixed() if isinstance(layer, Up) else layer for layer in copy.layers)
+        return copies
 
     def strip(self, latent: Tensor, axis: int, decoder: int = 0) -> bytes:
         """RGBA of [d]'s faces with one axis moved from -3 to 3, side by side."""

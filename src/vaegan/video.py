@@ -18,12 +18,19 @@ CODECS = {"libx264": {"crf": "16"}, "mpeg4": {"qscale": "2"}}
 """Encoders, the best first, that FFmpeg may have been built with, and their quality, nearly without visible loss."""
 
 
-def check_video(path: Path) -> None:
-    """Raise VaeganError when PyAV, which writes MP4, is not there; `path` is what was to be written."""
+def has_video() -> bool:
+    """Say whether PyAV, which writes MP4, is there."""
     try:
         import av  # noqa: F401
     except ImportError:
-        raise VaeganError(f"{path}: MP4 needs PyAV: {HINT}, or name a .gif or .webp file") from None
+        return False
+    return True
+
+
+def check_video(path: Path) -> None:
+    """Raise VaeganError when PyAV is not there; `path` is what was to be written."""
+    if not has_video():
+        raise VaeganError(f"{path}: MP4 needs PyAV: {HINT}, or name a .gif or .webp file")
 
 
 def comment_of(path: Path) -> str:

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from PIL import Image
 
 from vaegan.checkpoint import load_tensors
+from vaegan.explore.live import FACE, HEAD
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -83,8 +85,7 @@ def test_dragging_moves_the_face_and_the_sliders(page):
         page.mouse.up()
 
     changes(page, "face-0", drag)
-    across, up = (float(page.locator(f"#axis-{axis}").input_value()) for axis in (0, 1))
-    assert across > 0.1 and up > 0.1
+    page.wait_for_function("() => [0, 1].every((axis) => document.getElementById(`axis-${axis}`).value > 0.1)")
     before = page.locator("#value-0").inner_text()
     page.mouse.wheel(0, -400)
     page.mouse.move(*middle)
@@ -96,7 +97,7 @@ def test_keys_move_the_point_and_take_a_face(page):
     page.keyboard.press("Enter")
     before = float(page.locator("#axis-0").input_value())
     changes(page, "face-1", lambda: page.keyboard.press("Shift+ArrowRight"))
-    assert float(page.locator("#axis-0").input_value()) == pytest.approx(before + 0.5, abs=0.06)
+    page.wait_for_function(f"() => Math.abs(document.getElementById('axis-0').value - {before + 0.5}) < 0.06")
     page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Axis 1 at')")
 
 
@@ -107,7 +108,7 @@ def test_sliders_seeds_and_truncation(page):
     page.focus("#axis-2")
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
     page.wait_for_function(
-        "document.getElementById('strip-5').getContext('2d').getImageData(0, 0, 1, 1).data[3] === 255"
+        "() => document.getElementById('strip-5').getContext('2d').getImageData(0, 0, 1, 1).data[3] === 255"
     )
     before = float(page.locator("#value-3").inner_text())
     page.focus("#truncation")
@@ -120,9 +121,11 @@ def test_ones_own_picture(page, tmp_path):
     (tmp_path / "no.png").write_bytes(b"no picture")
     changes(page, "face-0", lambda: page.set_input_files("#file", tmp_path / "mine.png"))
     page.wait_for_selector("#yours:not([hidden])")
-    assert re.search(r"within -?[\d.]+ dB", page.locator("#said").inner_text())
+    assert re.search(r"PSNR -?[\d.]+ dB", page.locator("#said").inner_text())
     page.set_input_files("#file", tmp_path / "no.png")
     page.wait_for_selector("#said.wrong")
+    page.click("#forget")
+    page.wait_for_selector("#yours", state="hidden")
 
 
 def test_kept_faces_walk_blend_and_files(page, tmp_path):
@@ -135,16 +138,45 @@ def test_kept_faces_walk_blend_and_files(page, tmp_path):
     assert page.locator("#kept li").count() == 2
     page.focus("#along")
     changes(page, "face-0", lambda: page.keyboard.press("PageUp"))
-    page.click("#blend")
+    changes(page, "face-0", lambda: page.click("#blend"))
     page.locator("#kept input").first.focus()
     changes(page, "face-0", lambda: page.keyboard.press("Home"))
-    for button, name in (("#png", "face.png"), ("#gif", "walk.gif"), ("#latents", "faces.safetensors")):
+    files = {"#png": "face.png", "#gif": "walk.gif", "#latents": "faces.safetensors"}
+    files |= {"#mp4": "walk.mp4"} if find_spec("av") else {}
+    assert page.locator("#mp4").is_enabled() == ("#mp4" in files)
+    for button, name in files.items():
         with page.expect_download() as download:
             page.click(button)
         assert download.value.suggested_filename == f"gan-{name}"
         download.value.save_as(tmp_path / name)
     assert Image.open(tmp_path / "walk.gif").n_frames > 10 and Image.open(tmp_path / "face.png").size == (384, 384)
     assert load_tensors(tmp_path / "faces.safetensors")["latents"].shape == (2, 8)
+
+
+def test_faces_that_others_overtook_are_not_waited_for(browser, address):
+    """The server skips what is no longer wanted: here it answers every second request only."""
+    page, asked = browser.new_page(), []
+
+    def serve(socket):
+        def take(content):
+            kind, _, _, number = HEAD.unpack_from(content)
+            asked.extend([number] if kind == FACE else [])
+            if kind == FACE and len(asked) % 2 == 0:
+                socket.send(HEAD.pack(FACE, 0, 2, number) + bytes(2 * 32 * 32 * 4))
+
+        socket.on_message(take)
+
+    page.route_web_socket("**/live", serve)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready=yes]")
+    for _ in range(5):
+        page.click("#random")
+        page.wait_for_function("() => said.textContent.startsWith(`Seed ${seed.value}:`)")
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.click("#average")
+    page.wait_for_function("() => document.documentElement.dataset.facesPerSecond > 0")
+    page.close()
+    assert len(asked) >= 6
 
 
 def test_everything_that_is_pressed_has_a_name(page):

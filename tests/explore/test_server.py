@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import threading
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from vaegan.explore.live import COMPLAINTS, FACE, HEAD, STRIPS
 from vaegan.explore.server import MAX_UPLOAD, make_app
 from vaegan.explore.studio import MAX_KEYS, STOPS, open_studio, rgba, tamed
 from vaegan.images import to_pil
+from vaegan.video import has_video
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
@@ -47,7 +49,7 @@ def close_to(content, pictures):
 def test_the_page_and_its_parts(client):
     page = client.get("/")
     assert page.status_code == 200 and "<main>" in page.text and page.headers["content-type"].startswith("text/html")
-    for path in ("/explore.css", "/tokens.css", "/explore.js", "/map.js"):
+    for path in ("/explore.css", "/tokens.css", "/explore.js", "/latents.js", "/live.js", "/map.js"):
         part = client.get(path)
         assert part.status_code == 200 and "://" not in part.text.replace("ws://${location.host}", "")
     assert "://" not in page.text
@@ -77,10 +79,10 @@ def test_faces_and_strips_over_the_socket(client, studio):
     latent = [0.5, -1.0, 0, 0, 0, 0, 0, 2.0]
     with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, latent, number=5))
-        for decoder, model in enumerate(studio.models.values()):
-            answer = socket.receive_bytes()
-            assert HEAD.unpack_from(answer) == (FACE, decoder, 1, 5)
-            assert close_to(answer[HEAD.size :], model.decode(torch.tensor([latent])))
+        answer = socket.receive_bytes()
+        assert HEAD.unpack_from(answer) == (FACE, 0, 2, 5)
+        both = torch.cat([model.decode(torch.tensor([latent])) for model in studio.models.values()])
+        assert close_to(answer[HEAD.size :], both)
         socket.send_bytes(message(STRIPS, latent, decoder=1, number=6))
         for axis in range(8):
             answer = socket.receive_bytes()
@@ -105,14 +107,14 @@ def test_only_the_newest_face_counts(client, studio, monkeypatch):
         socket.send_text("all of them are read when this is answered")
         assert "error" in json.loads(socket.receive_text())
         busy.set()
-        seen = [HEAD.unpack_from(socket.receive_bytes())[3] for _ in range(4)]
-        assert seen[0] == seen[1] and seen[2:] == [100, 100]
+        seen = [HEAD.unpack_from(socket.receive_bytes())[3] for _ in range(2)]
+        assert seen[0] <= 100 and seen[1] == 100
 
 
 def test_numbers_that_are_none_are_tamed(client):
     with client.websocket_connect(LIVE) as socket:
         socket.send_bytes(message(FACE, [float("nan"), float("inf"), -float("inf"), 1e30, 0.0, 0, 0, 0]))
-        assert len(socket.receive_bytes()) == HEAD.size + 32 * 32 * 4
+        assert len(socket.receive_bytes()) == HEAD.size + 2 * 32 * 32 * 4
     assert tamed(torch.tensor([float("nan"), float("inf"), 3.0])).tolist() == [0, 20, 3]
 
 
@@ -152,7 +154,7 @@ def test_nothing_but_garbage_ends_the_socket_and_only_that(client):
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60))
 def test_any_bytes_anywhere_are_answered_in_a_line(client, content):
-    for path in ("encode", "png", "gif", "latents"):
+    for path in ("encode", "png", "gif", "mp4", "latents"):
         answer = client.post(f"/api/{path}", content=content)
         assert answer.status_code == 400 and "\n" not in answer.json()["error"]
 
@@ -208,12 +210,21 @@ def test_files_to_keep(client, gan_run, tmp_path, monkeypatch):
     assert picture.size == (384, 384) and "vae" in picture.text["Comment"]
     animation = Image.open(io.BytesIO(client.post("/api/gif", json={"latents": latents, "loop": True}).content))
     assert animation.format == "GIF" and animation.n_frames > 10 and animation.size == (384, 384)
+    film = client.post("/api/mp4", json={"latents": latents, "loop": False})
+    assert film.content[4:8] == b"ftyp" if has_video() else "vaegan[video]" in film.json()["error"]
     place = tmp_path / "kept.safetensors"
     place.write_bytes(client.post("/api/latents", json={"latents": latents}).content)
     monkeypatch.chdir(tmp_path)
     assert main(["decode", str(gan_run), str(place), "--out", "again.png", "-q"]) == 0
     assert client.post("/api/gif", json={"latents": latents[:1]}).status_code == 400
     assert client.post("/api/gif", json={"latents": latents * MAX_KEYS}).status_code == 400
+
+
+def test_without_pyav_the_rest_works_and_mp4_says_why(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "pip install 'vaegan[video]'" in client.get("/api/about").json()["no_mp4"]
+    refused = client.post("/api/mp4", json={"latents": [[0.0] * 8, [1.0] * 8]})
+    assert refused.status_code == 400 and "pip install 'vaegan[video]'" in refused.json()["error"]
 
 
 def test_a_fault_of_ours_is_told_and_the_server_goes_on(client, studio, monkeypatch):

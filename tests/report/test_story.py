@@ -216,3 +216,12 @@ def test_words_about_steps_left_out_and_better_days():
         len(found) == 3 and found[0].startswith("9 steps") and "--best" in found[2] and "after 8 pictures" in found[2]
     )
     assert warnings(read_lines(metrics[:2]), {}, True) == []
+
+
+def test_settings_and_counts_as_people_say_them():
+    from vaegan.report.words import settings_rows, summary
+
+    config = {"kind": "gan", "model": {}, "options": {"mirror": True}, "data": {"counts": {"train": 5221}}}
+    config["from_vae"] = {"step": 10**40}
+    assert "on 5,221 pictures; None were held out" in summary(config)
+    assert ("--mirror", "on") in [row[:2] for row in settings_rows(config)]

@@ -31,11 +31,12 @@ def explore(
         path = checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights
         from vaegan.explore.server import make_app
-        from vaegan.explore.studio import open_studio
+        from vaegan.explore.studio import leave_cores, open_studio
 
         with listen(settings.port) as found:
             studio = open_studio(path, label(read_weights(path).path), device, emit)
             host, port = found.getsockname()
+            leave_cores()
             url = f"http://{host}:{port}/"
             results({"page": url}, json)
             emit(Note("Ctrl-C ends it"))

@@ -1,8 +1,10 @@
 """The socket: latents come in, faces and strips go out; only the newest latent counts.
 
 A message is 8 bytes and floats, little-endian. In: kind (1 a face, 2 strips), decoder, count (0), number, then the d
-floats of a latent. Out: kind, decoder (of a face) or axis (of a strip), count of faces in it, number of the request,
-then RGBA. Anything else is answered with a JSON text {"error": ...}.
+floats of a latent. Out: kind, 0 or the axis of a strip, count of faces in it, number of the request, then RGBA: a face
+by every decoder, one below the other, or a strip. Anything else is answered with a JSON text {"error": ...}.
+
+A face answers for all that were asked for before it: what is no longer wanted is not drawn.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from vaegan.explore.studio import STOPS, Studio, rgba, tamed
 
 HEAD = struct.Struct("<BBHI")
 FACE, STRIPS = 1, 2
-MOVING, PAUSE = 0.1, 0.25
-"""Seconds without a face after which nothing moves, and between two strips while something does."""
+MOVING, SHARE = 0.1, 20
+"""Seconds without a face after which nothing moves; until then, strips take one part in so many of the time."""
 COMPLAINTS = 20
 """Messages that are none of ours before a socket is closed."""
 
@@ -80,27 +82,27 @@ class Live:
         return ""
 
     async def _draw(self) -> None:
-        loop, moved, told = asyncio.get_running_loop(), 0.0, 0.0
+        loop, moved, due = asyncio.get_running_loop(), 0.0, 0.0
         while True:
             await self.news.wait()
             if self.face is not None:
                 (number, latent), self.face = self.face, None
-                for decoder in range(len(self.studio.models)):
-                    content = await loop.run_in_executor(self.executor, self._one, latent, decoder)
-                    await self.socket.send_bytes(HEAD.pack(FACE, decoder, 1, number) + content)
+                content = await loop.run_in_executor(self.executor, self._one, latent)
+                await self.socket.send_bytes(HEAD.pack(FACE, 0, len(self.studio.models), number) + content)
                 moved = time.monotonic()
-            elif self.strips and (rest := min(moved + MOVING, told + PAUSE) - time.monotonic()) > 0:
+            elif self.strips and (rest := min(moved + MOVING, due) - time.monotonic()) > 0:
                 self.news.clear()  # something moves: faces first
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.news.wait(), rest)
                 self.news.set()
             elif self.strips:  # one at a time: a face never waits for more
-                told = time.monotonic()
+                began = time.monotonic()
                 number, decoder, axis, latent = self.strips.popleft()
                 content = await loop.run_in_executor(self.executor, self.studio.strip, latent, axis, decoder)
+                due = began + SHARE * (time.monotonic() - began)
                 await self.socket.send_bytes(HEAD.pack(STRIPS, axis, STOPS, number) + content)
             else:
                 self.news.clear()
 
-    def _one(self, latent: torch.Tensor, decoder: int) -> bytes:
-        return rgba(self.studio.draw(latent[None], decoder))
+    def _one(self, latent: torch.Tensor) -> bytes:
+        return b"".join(rgba(self.studio.draw(latent[None], decoder)) for decoder in range(len(self.studio.models)))

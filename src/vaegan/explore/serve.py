@@ -66,6 +66,7 @@ def serve(app: object, found: socket.socket) -> None:
         access_log=False,
         lifespan="off",
         ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE,
         server_header=False,
         date_header=False,

@@ -23,8 +23,11 @@ from vaegan.explore.studio import Studio, tamed
 from vaegan.report.page import TOKENS
 
 HERE = Path(__file__).parent / "page"
-FILES = {"/": "index.html", "/explore.css": "explore.css", "/explore.js": "explore.js", "/map.js": "map.js"}
+FILES = {"/": "index.html"} | {
+    f"/{name}": name for name in ("explore.css", "explore.js", "latents.js", "live.js", "map.js")
+}
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+WALKS = {"gif": "image/gif", "mp4": "video/mp4"}
 MAX_UPLOAD = 32 * 2**20
 MAX_JSON = 8 * 2**20
 
@@ -135,14 +138,16 @@ class Server:
         content = await self._work(self.studio.png, latent, self._decoder(asked.get("decoder")))
         return Response(content, media_type="image/png")
 
-    async def gif(self, request: Request) -> Response:
-        """A walk to keep."""
+    async def walk(self, request: Request) -> Response:
+        """A walk to keep, as the kind of file that the address ends in."""
         asked = await _asked(request)
         keys = self.studio.read_latents(asked.get("latents"))
         if len(keys) < 2:
             raise UsageError("a walk needs two faces or more")
         decoder, loop = self._decoder(asked.get("decoder")), asked.get("loop") is True
-        return Response(await self._work(self.studio.gif, keys, decoder, loop), media_type="image/gif")
+        kind = Path(request.url.path).name
+        content = await self._work(self.studio.walk, keys, decoder, loop, f".{kind}")
+        return Response(content, media_type=WALKS[kind])
 
     async def latents(self, request: Request) -> Response:
         """Latents to keep."""
@@ -162,7 +167,8 @@ def make_app(studio: Studio, port: int) -> Starlette:
     server = Server(studio)
     asks = {"/about": server.about, "/map.latents": server.latents_of_map, "/map.jpg": server.sprite}
     asks |= {"/seed": server.seed}
-    gives = {"/encode": server.encode, "/png": server.png, "/gif": server.gif, "/latents": server.latents}
+    gives = {"/encode": server.encode, "/png": server.png, "/latents": server.latents}
+    gives |= {f"/{kind}": server.walk for kind in WALKS}
     routes: list[Any] = [Route(path, server.file) for path in server.files]
     routes += [Route(f"/api{path}", _telling(answer)) for path, answer in asks.items()]
     routes += [Route(f"/api{path}", _telling(answer), methods=["POST"]) for path, answer in gives.items()]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.animation import save_animation
 from vaegan.data.loose import read_pictures
@@ -21,9 +23,12 @@ from vaegan.explore.atlas import COLUMNS, Atlas, make_atlas
 from vaegan.generation import Model, load
 from vaegan.images import enlarge, png_bytes, to_pil, to_uint8
 from vaegan.inversion import invert, quality
+from vaegan.models.blocks import Up
 from vaegan.models.latents import default_path, walk
+from vaegan.models.vae import Decoder
 from vaegan.output import note_of
 from vaegan.reconstruction import pack, squared_as_its_set
+from vaegan.video import HINT, has_video
 
 AXES = 8
 STOPS = 7
@@ -36,6 +41,7 @@ MAX_STEPS = 400
 MAX_KEYS = 24
 FRAMES = 24
 FPS = 16
+NO_MP4 = f"MP4 needs PyAV: {HINT}, then start vaegan explore again"
 WIDTH = 384
 """Files are enlarged by the whole number that brings them to about this width."""
 
@@ -85,16 +91,24 @@ class Studio:
             "map": self.atlas.said,
             "encoded": self.atlas.encoded,
             "notes": self.notes,
+            "no_mp4": "" if has_video() else NO_MP4,
         }
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def draw(self, latents: Tensor, decoder: int = 0) -> Tensor:
         """Latents float [n, d] -> pictures uint8 [n, C, S, S], as few rows as there are: quick, to be looked at.
 
         A seed's picture may differ from `Model.decode`'s by rounding.
         """
-        model = list(self.models.values())[decoder]
-        return to_uint8(model.decoder(latents.to(model.device))).cpu()
+        return to_uint8(self._quick[decoder](latents.to(self.model.device))).cpu()
+
+    @cached_property
+    def _quick(self) -> list[Decoder]:
+        """The decoders with kernels that are made once."""
+        copies = [deepcopy(model.decoder) for model in self.models.values()]
+        for copy in copies:
+            copy.layers = nn.ModuleList(layer.fixed() if isinstance(layer, Up) else layer for layer in copy.layers)
+        return copies
 
     def strip(self, latent: Tensor, axis: int, decoder: int = 0) -> bytes:
         """RGBA of [d]'s faces with one axis moved from -3 to 3, side by side."""
@@ -146,13 +160,18 @@ class Studio:
         picture = enlarge(model.decode(latent[None])[0], self._scale())
         return png_bytes(to_pil(picture), note_of(model, "a face from vaegan explore"))
 
-    def gif(self, keys: Tensor, decoder: int, loop: bool) -> bytes:
-        """A walk from face to face as an endless GIF, enlarged."""
+    def walk(self, keys: Tensor, decoder: int, loop: bool, ending: str) -> bytes:
+        """A walk from face to face as an endless GIF (`ending` ".gif") or an MP4 (".mp4"), enlarged.
+
+        Raises VaeganError for an MP4 without PyAV.
+        """
+        if ending == ".mp4" and not has_video():
+            raise VaeganError(NO_MP4)
         model = list(self.models.values())[decoder]
         path = walk(keys, FRAMES, default_path(model.weights.config.prior), "smooth", loop)
         frames = enlarge(model.decode(path), self._scale())
         with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
-            place = Path(folder) / "walk.gif"
+            place = Path(folder) / f"walk{ending}"
             save_animation(_Listed(frames), place, FPS, note_of(model, f"a walk between {len(keys)} faces"))
             return place.read_bytes()
 
@@ -190,6 +209,11 @@ class _Listed:
 def tamed(latents: Tensor) -> Tensor:
     """Latents as finite numbers that a decoder was made for."""
     return latents.nan_to_num(0.0, LIMIT, -LIMIT).clamp(-LIMIT, LIMIT)
+
+
+def leave_cores() -> None:
+    """Draw on half of the cores: the browser needs the others, and threads that wait for a core hold up all."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
 
 
 def open_studio(path: Path, name: str, device: str, emit: Emit) -> Studio:

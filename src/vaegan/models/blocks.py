@@ -65,8 +65,19 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, S, S] -> [B, outputs, 2 S, 2 S]."""
-        kernel = smeared(smeared(self.weight, self.taps).mT, self.taps).mT
-        return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=len(self.taps) // 2)
+        return nn.functional.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=len(self.taps) // 2)
+
+    def kernel(self) -> Tensor:
+        """The smeared kernel, [inputs, outputs, taps + 2, taps + 2]."""
+        return smeared(smeared(self.weight, self.taps).mT, self.taps).mT
+
+    def fixed(self) -> nn.ConvTranspose2d:
+        """The same layer for weights that no longer change: its kernel, dear beside a single picture, is made once."""
+        kernel = self.kernel().detach().contiguous(memory_format=torch.channels_last)
+        inputs, outputs, side, _ = kernel.shape
+        layer = nn.ConvTranspose2d(inputs, outputs, side, stride=2, padding=len(self.taps) // 2, device="meta")
+        layer.weight, layer.bias = nn.Parameter(kernel), nn.Parameter(self.bias.detach())
+        return layer
 
 
 class Trunk(nn.Module):

@@ -91,7 +91,7 @@ def _of_set(model: Model) -> Iterator[str]:
         yield page.paragraph("None: this GAN was trained from scratch and has no encoder.", soft=True)
     else:
         said = "Held-out pictures" if len(held_out) else "Training pictures (none are held out)"
-        drift = "" if model.weights.kind == "vae" else " by its VAE's encoder, which the generator drifts away from"
+        drift = "" if model.weights.kind == "vae" else " by its VAE's encoder, which the generator drifts away from,"
         yield page.paragraph(f"{said}, encoded{drift} and decoded again.", soft=True)
         yield pictures.reconstructions(model, held_out if len(held_out) else train)
     yield page.heading("Nearest neighbours")

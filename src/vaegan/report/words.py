@@ -26,6 +26,16 @@ def spent(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _counted(value: object) -> str:
+    """A count as people write it, 5,221; anything else as it is."""
+    return f"{value:,}" if type(value) is int and abs(value) < 10**15 else shown(value)
+
+
+def _chosen(value: object) -> str:
+    """An option's value; on and off for what can only be that."""
+    return ("on" if value else "off") if isinstance(value, bool) else shown(value)
+
+
 def summary(config: Mapping[str, Any]) -> str:
     """What was trained on what, in a few sentences."""
     model, options, data = config["model"], config["options"], config["data"]
@@ -34,12 +44,12 @@ def summary(config: Mapping[str, Any]) -> str:
     size, channels = shown(model.get("size")), "grey" if model.get("channels") == 1 else "colour"
     said = (
         f"{kind} for {channels} pictures of {size}x{size} pixels with {shown(model.get('latent_dim'))} latents"
-        f" (preset {shown(options.get('preset'))}), trained on {shown(counts.get('train'))} pictures;"
-        f" {shown(counts.get('held-out'))} were held out."
+        f" (preset {shown(options.get('preset'))}), trained on {_counted(counts.get('train'))} pictures;"
+        f" {_counted(counts.get('held-out'))} were held out."
     )
     source = config.get("from_vae")
     if source:
-        return f"{said} Its generator started from a VAE's decoder, trained for {shown(source.get('step'))} steps."
+        return f"{said} Its generator started from a VAE's decoder, trained for {_counted(source.get('step'))} steps."
     return said if config["kind"] == "vae" else f"{said} Its generator started from scratch."
 
 
@@ -59,7 +69,7 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         value = config["options"].get(name)
         if value is None and name in LENGTHS and any(config["options"].get(other) for other in LENGTHS):
             continue
-        said = shown(value) if value is not None else field.option.shown or "-"
+        said = _chosen(value) if value is not None else field.option.shown or "-"
         rows.append((field.flag, said, field.option.help))
     return rows
 

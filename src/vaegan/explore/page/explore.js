@@ -1,11 +1,13 @@
 // The page: one latent, and everything that moves it or shows it.
 "use strict";
+import { between, closest, mixed } from "/latents.js";
+import { Live } from "/live.js";
 import { FaceMap } from "/map.js";
 
 const $ = (id) => document.getElementById(id);
-const FACE = 1, STRIPS = 2, HEAD = 8, IN_FLIGHT = 2;
-const state = { about: null, z: null, decoder: 0, kept: [], mode: "walk", truncation: 1, wanted: false, number: 0, flying: 0, strips: { number: 0, left: 0, due: false }, frames: [] };
-let socket = null, pause = 500, map = null, playing = 0;
+const BESIDE = 150;
+const state = { about: null, z: null, decoder: 0, kept: [], mode: "walk", truncation: 1 };
+let live = null, map = null, playing = 0, counting = 0, resting = 0, besides = 0;
 
 const say = (text, wrong = false) => { $("said").textContent = text; $("said").classList.toggle("wrong", wrong); };
 
@@ -18,107 +20,67 @@ async function ask(path, options) {
 const post = (path, value) => ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
 const doing = (work) => async (...given) => { try { await work(...given); } catch (error) { say(error.message, true); } };
 
-// The socket: at most two faces are under way, and only the newest latent is ever sent.
-function connect() {
-  socket = new WebSocket(`ws://${location.host}/live`);
-  socket.binaryType = "arraybuffer";
-  socket.onopen = () => {
-    pause = 500;
-    state.flying = 0;
-    state.strips.left = 0;
-    linked(true);
-    request();
-  };
-  socket.onmessage = (event) => (typeof event.data === "string" ? say(JSON.parse(event.data).error, true) : arrived(event.data));
-  socket.onclose = () => {
-    linked(false);
-    setTimeout(connect, pause);
-    pause = Math.min(pause * 1.6, 5000);
-  };
+// What the server draws.
+function link() {
+  live = new Live(state.about.axes, {
+    linked(yes) {
+      $("link").classList.toggle("linked", yes);
+      $("linked").textContent = yes ? "Ready" : "Not connected: trying again";
+    },
+    wrong: (words) => say(words, true),
+    strip: (axis, pixels) => picture($(`strip-${axis}`), pixels),
+    face(pixels, rate) {
+      const { size, decoders } = state.about, bytes = 4 * size * size;
+      decoders.forEach((_, i) => picture($(`face-${i}`), pixels.subarray(i * bytes, (i + 1) * bytes)));
+      document.documentElement.dataset.facesPerSecond = rate;
+      counted(rate);
+    },
+  });
 }
 
-function linked(yes) {
-  $("link").classList.toggle("linked", yes);
-  $("linked").textContent = yes ? "Ready" : "Not connected: trying again";
+function picture(canvas, pixels) {
+  canvas.getContext("2d").putImageData(new ImageData(pixels, canvas.width, canvas.height), 0, 0);
 }
 
-function send(kind, number) {
-  const content = new ArrayBuffer(HEAD + 4 * state.z.length), head = new DataView(content);
-  head.setUint8(0, kind);
-  head.setUint8(1, state.decoder);
-  head.setUint32(4, number, true);
-  new Float32Array(content, HEAD).set(state.z);
-  socket.send(content);
-}
-
-function request() {
-  state.wanted = true;
-  state.strips.due = true;
-  flush();
-}
-
-function flush() {
-  if (!state.z || socket?.readyState !== WebSocket.OPEN) return;
-  if (state.wanted && state.flying < IN_FLIGHT) {
-    state.wanted = false;
-    state.flying += 1;
-    send(FACE, ++state.number);
-  }
-  if (state.strips.due && state.strips.left <= 0) {
-    state.strips = { number: ++state.number, left: state.about.axes, due: false };
-    send(STRIPS, state.strips.number);
-  }
-}
-
-function arrived(content) {
-  const head = new DataView(content), kind = head.getUint8(0), part = head.getUint8(1), count = head.getUint16(2, true);
-  const size = state.about.size, pixels = new Uint8ClampedArray(content, HEAD);
-  if (kind === FACE) {
-    $(`face-${part}`).getContext("2d").putImageData(new ImageData(pixels, size, size), 0, 0);
-    if (part === state.about.decoders.length - 1) {
-      state.flying = Math.max(0, state.flying - 1);
-      counted();
-      flush();
-    }
-  } else {
-    $(`strip-${part}`).getContext("2d").putImageData(new ImageData(pixels, size * count, size), 0, 0);
-    if (head.getUint32(4, true) === state.strips.number && --state.strips.left === 0) flush();
-  }
-}
-
-// Faces per second over the last second of movement.
-function counted() {
-  const now = performance.now();
-  state.frames.push(now);
-  while (state.frames[0] < now - 1000) state.frames.shift();
-  const moving = state.frames.length > 5;
-  $("linked").textContent = moving ? `${state.frames.length} faces/s` : "Ready";
-  document.documentElement.dataset.facesPerSecond = state.frames.length;
+// Twice a second, how many faces were drawn in the last one, while something moves.
+function counted(rate) {
+  clearTimeout(resting);
+  resting = setTimeout(() => { if ($("link").classList.contains("linked")) $("linked").textContent = "Ready"; }, 1000);
+  if (rate < 6 || performance.now() < counting + 500) return;
+  counting = performance.now();
+  $("linked").textContent = `${rate} faces/s`;
 }
 
 // Latents.
-function take(latent, { truncation = 1, quiet = false } = {}) {
+function take(latent, { truncation = 1, moving = false } = {}) {
   state.z = Float32Array.from(latent);
   setTruncation(truncation);
-  if (!quiet) stop();
-  shown();
+  if (!moving) stop();
+  shown(moving);
 }
 
 function setTruncation(value) {
+  if (value === state.truncation) return;
   state.truncation = value;
   $("truncation").value = value;
   $("truncated").textContent = Number(value).toFixed(2);
 }
 
-function shown() {
+// Show the latent: its face and the point at once, and what stands beside them now or, while it moves, now and then.
+function shown(moving = false) {
   const [a, b] = map.axes;
   map.moveTo(state.z[a], state.z[b]);
+  live.want(state.z, state.decoder);
+  if (!moving) beside();
+  else besides ||= setTimeout(beside, BESIDE);
+}
+
+function beside() {
+  clearTimeout(besides);
+  besides = 0;
   for (let axis = 0; axis < state.about.axes; axis++) place(axis);
-  const near = closest(state.z);
-  map.nearest = near;
-  $("take").disabled = near < 0;
-  thumbnail($("near"), near);
-  request();
+  thumbnail($("near"), closest(map.faces, state.z));
+  $("take").disabled = !map.faces.count;
 }
 
 function place(axis) {
@@ -129,46 +91,10 @@ function place(axis) {
   $(`mark-${axis}`).style.left = `${(Math.min(Math.max(value, -edge), edge) + edge) / (2 * edge) * 100}%`;
 }
 
-function closest(latent) {
-  const { count, length, latents } = map.faces;
-  let best = -1, least = Infinity;
-  for (let face = 0; face < count; face++) {
-    let far = 0;
-    for (let k = 0; k < length && far < least; k++) far += (latents[face * length + k] - latent[k]) ** 2;
-    if (far < least) { least = far; best = face; }
-  }
-  return best;
-}
-
 function thumbnail(canvas, face) {
   const { sprite, tile, columns } = map.faces, brush = canvas.getContext("2d");
   brush.clearRect(0, 0, canvas.width, canvas.height);
   if (face >= 0 && sprite) brush.drawImage(sprite, (face % columns) * tile, Math.floor(face / columns) * tile, tile, tile, 0, 0, canvas.width, canvas.height);
-}
-
-const norm = (latent) => Math.hypot(...latent);
-// A mean of latents, as long as they are on average: a plain mean is shorter than anything that was trained on.
-function mixed(latents, weights) {
-  const total = weights.reduce((a, b) => a + b, 0) || 1, sum = new Float32Array(state.z.length);
-  let length = 0;
-  latents.forEach((latent, i) => {
-    const share = weights[i] / total;
-    length += share * norm(latent);
-    for (let k = 0; k < sum.length; k++) sum[k] += share * latent[k];
-  });
-  const scale = length / (norm(sum) || 1);
-  return sum.map((value) => value * scale);
-}
-
-// The great arc from a to b, its length interpolated too: what vaegan interpolate walks on.
-function between(a, b, t) {
-  const la = norm(a), lb = norm(b);
-  let dot = 0;
-  for (let k = 0; k < a.length; k++) dot += (a[k] / (la || 1)) * (b[k] / (lb || 1));
-  const angle = Math.acos(Math.min(1, Math.max(-1, dot)));
-  if (la < 1e-6 || lb < 1e-6 || angle < 1e-4 || Math.PI - angle < 1e-4) return a.map((value, k) => value + (b[k] - value) * t);
-  const left = Math.sin((1 - t) * angle) / Math.sin(angle), right = Math.sin(t * angle) / Math.sin(angle), length = (1 - t) * la + t * lb;
-  return a.map((value, k) => (left * value / la + right * b[k] / lb) * length);
 }
 
 let told = 0;
@@ -183,7 +109,7 @@ function dragged(x, y) {
   latent = Float32Array.from(latent);
   latent[a] = x;
   latent[b] = y;
-  take(latent, { quiet: true });
+  take(latent, { moving: true });
   clearTimeout(told);
   told = setTimeout(() => say(`Axis ${a + 1} at ${x.toFixed(2)}, axis ${b + 1} at ${y.toFixed(2)}.`), 400);
 }
@@ -227,6 +153,8 @@ function tray() {
   $("empty").hidden = many;
   $("walking").hidden = !many || !walking;
   $("gif").disabled = !many;
+  $("mp4").disabled = !many || state.about.no_mp4 !== "";
+  $("no-mp4").hidden = !many || !state.about.no_mp4;
   $("latents").disabled = !state.kept.length;
   $("along").max = state.kept.length - ($("loop").checked ? 0 : 1);
 }
@@ -238,11 +166,12 @@ function blend() {
 
 function walk(t) {
   const count = state.kept.length, from = Math.min(Math.floor(t), $("loop").checked ? count - 1 : count - 2);
-  take(between(state.kept[from].latent, state.kept[(from + 1) % count].latent, t - from), { quiet: true });
+  take(between(state.kept[from].latent, state.kept[(from + 1) % count].latent, t - from), { moving: true });
 }
 
 function stop() {
-  if (playing) cancelAnimationFrame(playing);
+  if (!playing) return;
+  cancelAnimationFrame(playing);
   playing = 0;
   $("play").textContent = "Play";
 }
@@ -280,7 +209,7 @@ async function upload(file) {
   $("picture").src = found.picture;
   $("yours").hidden = false;
   take(found.latent);
-  say(`${file.name || "Your picture"}: the face comes within ${found.psnr} dB of it.`);
+  say(`${file.name || "Your picture"}: its face is as close as PSNR ${found.psnr} dB (higher is closer)${steps ? "" : "; Fit closely gets nearer"}.`);
 }
 
 function build(about) {
@@ -311,6 +240,7 @@ function build(about) {
   $("map-said").classList.toggle("wrong", !about.encoded || about.notes.length > 0);
   $("map").setAttribute("aria-label", `Map of ${about.faces} faces; the point is the face that is shown`);
   if (!about.encoder) { $("fit").checked = true; $("fit").disabled = true; $("fit").parentElement.title = "Without an encoder a picture's face is looked for step by step"; }
+  $("no-mp4").textContent = about.no_mp4;
   choose(0);
   tray();
 }
@@ -327,7 +257,7 @@ function slider(axis) {
   canvas.setAttribute("aria-label", `The face with axis ${axis + 1} from -${reach} to ${reach}`);
   Object.assign(input, { type: "range", id: `axis-${axis}`, min: -edge, max: edge, step: 0.05 });
   value.id = `value-${axis}`;
-  const set = (to) => { stop(); state.z[axis] = to; shown(); };
+  const set = (to) => { stop(); state.z[axis] = to; place(axis); shown(true); };
   input.oninput = () => set(input.valueAsNumber);
   const press = (event) => {
     const frame = strip.getBoundingClientRect();
@@ -348,8 +278,7 @@ function choose(decoder) {
     figure.classList.toggle("chosen", chosen);
     figure.querySelector("button")?.setAttribute("aria-pressed", chosen);
   });
-  state.strips.due = true;
-  flush();
+  live?.want(state.z, decoder, false);
 }
 
 function listen() {
@@ -369,6 +298,7 @@ function listen() {
     shown();
   };
   $("file").onchange = doing(async () => { await upload($("file").files[0]); $("file").value = ""; });
+  $("forget").onclick = () => { $("yours").hidden = true; $("file").focus(); };
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
   addEventListener("drop", doing(async (event) => {
@@ -378,7 +308,12 @@ function listen() {
   }));
   addEventListener("paste", doing(async (event) => upload([...event.clipboardData.files].find((file) => file.type.startsWith("image/")))));
   $("keep").onclick = keep;
-  const nearest = () => { const { length, latents } = map.faces; if (map.nearest >= 0) { take(latents.slice(map.nearest * length, (map.nearest + 1) * length)); say(`Face ${map.nearest + 1} of the map.`); } };
+  const nearest = () => {
+    const { length, latents } = map.faces, face = closest(map.faces, state.z);
+    if (face < 0) return;
+    take(latents.subarray(face * length, (face + 1) * length));
+    say(`Face ${face + 1} of the map.`);
+  };
   $("take").onclick = nearest;
   $("map").addEventListener("take", nearest);
   $("in").onclick = () => map.zoom(1.5);
@@ -388,13 +323,19 @@ function listen() {
   $("latent").onclick = doing(async () => save(await post("latents", { latents: [[...state.z]] }), `${state.about.name}-face.safetensors`));
   const all = () => state.kept.map(({ latent }) => [...latent]);
   $("latents").onclick = doing(async () => save(await post("latents", { latents: all() }), `${state.about.name}-faces.safetensors`));
-  $("gif").onclick = doing(async () => { say("Drawing the walk …"); await save(await post("gif", { latents: all(), decoder: state.decoder, loop: $("loop").checked }), `${state.about.name}-walk.gif`); });
+  for (const kind of ["gif", "mp4"]) {
+    $(kind).onclick = doing(async () => {
+      say("Drawing the walk …");
+      await save(await post(kind, { latents: all(), decoder: state.decoder, loop: $("loop").checked }), `${state.about.name}-walk.${kind}`);
+    });
+  }
   for (const mode of ["walk", "blend"]) {
     $(mode).onclick = () => {
       state.mode = mode;
       for (const other of ["walk", "blend"]) $(other).setAttribute("aria-pressed", other === mode);
       stop();
       tray();
+      if (mode === "blend" && state.kept.length > 1) blend();
     };
   }
   $("along").oninput = () => { stop(); walk(Math.min($("along").valueAsNumber, Number($("along").max))); };
@@ -406,7 +347,7 @@ async function start() {
   map = new FaceMap($("map"), dragged);
   build(await (await ask("about")).json());
   listen();
-  connect();
+  link();
   const { faces, latent_dim: length, tile, columns } = state.about;
   const [answer, sprite] = await Promise.all([ask("map.latents"), new Promise((done) => {
     const image = new Image();

@@ -11,9 +11,8 @@ export class FaceMap {
     this.axes = [0, 1];
     this.point = [0, 0];
     this.view = { x: 0, y: 0, scale: 0 };
-    this.back = document.createElement("canvas");
+    this.marker = canvas.parentElement.querySelector(".point");
     this.pointers = new Map();
-    this.nearest = -1;
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
     canvas.addEventListener("pointerdown", (event) => this.down(event));
@@ -39,7 +38,7 @@ export class FaceMap {
     if (!side) return;
     this.ratio = ratio;
     this.side = side;
-    for (const canvas of [this.canvas, this.back]) canvas.width = canvas.height = Math.round(side * ratio);
+    this.canvas.width = this.canvas.height = Math.round(side * ratio);
     if (!this.view.scale) this.whole();
     this.paint();
   }
@@ -105,7 +104,7 @@ export class FaceMap {
     if (ways[event.key]) this.moveTo(this.point[0] + ways[event.key][0] * step, this.point[1] + ways[event.key][1] * step, true);
     else if (event.key === "+" || event.key === "=") this.zoom(1.3);
     else if (event.key === "-") this.zoom(1 / 1.3);
-    else if (event.key === "Enter" && this.nearest >= 0) this.canvas.dispatchEvent(new CustomEvent("take"));
+    else if (event.key === "Enter") this.canvas.dispatchEvent(new CustomEvent("take"));
     else return;
     event.preventDefault();
   }
@@ -132,7 +131,7 @@ export class FaceMap {
 
   paint() {
     if (!this.side || !this.ratio) return;
-    const brush = this.back.getContext("2d"), style = getComputedStyle(document.documentElement);
+    const brush = this.canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
     const { count, sprite, tile, columns } = this.faces;
     brush.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     brush.clearRect(0, 0, this.side, this.side);
@@ -158,26 +157,10 @@ export class FaceMap {
     this.draw();
   }
 
+  // The point is an element above the canvas: moving it draws nothing anew.
   draw() {
     if (!this.ratio) return;
-    const brush = this.canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
-    brush.setTransform(1, 0, 0, 1, 0, 0);
-    brush.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    brush.drawImage(this.back, 0, 0);
-    brush.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     const [x, y] = this.screen(...this.point);
-    const ring = (radius, width, colour) => {
-      brush.beginPath();
-      brush.arc(x, y, radius, 0, 2 * Math.PI);
-      brush.lineWidth = width;
-      brush.strokeStyle = colour;
-      brush.stroke();
-    };
-    ring(11, 6, "#fff");
-    ring(11, 3, style.getPropertyValue("--accent"));
-    brush.beginPath();
-    brush.arc(x, y, 2.5, 0, 2 * Math.PI);
-    brush.fillStyle = style.getPropertyValue("--accent");
-    brush.fill();
+    this.marker.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
   }
 }

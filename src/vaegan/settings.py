@@ -45,7 +45,7 @@ class ModelConfig:
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
     width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both); upsampling: how
-    the decoder's last doublings enlarge.
+    the decoder's last doubling enlarges.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
@@ -54,7 +54,7 @@ class ModelConfig:
     width: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
     upsampling: str = option(
-        "bilinear", "How the decoder's last layers enlarge.", choices=("bilinear", "nearest"), formerly="nearest"
+        "bilinear", "How the decoder's last layer enlarges.", choices=("bilinear", "nearest"), formerly="nearest"
     )
 
     def __post_init__(self) -> None:

@@ -66,11 +66,11 @@ def test_sizes_are_tried_told_recorded_and_not_tried_again(brief, capsys, prepar
         assert main([*arguments, "--steps", "40"]) == 0
         runs.append(json.loads((run / "config.json").read_text()))
     err = capsys.readouterr().err
-    assert "Trying 2 lengths of the latents (8, 16), 2 steps each: together 10% of the run, before it" in err
+    assert "Trying 2 lengths of the latents (16, 32), 2 steps each: together 10% of the run, before it" in err
     assert "latents  PSNR, dB  KL, bits  active" in err and "<- taken" in err
     assert runs[0]["probed"] == runs[1]["probed"], "another probe from the same seed"
     probed, chosen = runs[0]["probed"], runs[0]["model"]["latent_dim"]
-    assert [one["latent_dim"] for one in probed["sizes"]] == [8, 16] and f"{chosen} latents: " in probed["why"]
+    assert [one["latent_dim"] for one in probed["sizes"]] == [16, 32] and f"{chosen} latents: " in probed["why"]
     assert runs[0]["options"]["latent_dim"] == chosen
     assert f"{chosen} taken" in (tmp_path / "two" / "latent-sizes.svg").read_text()
     assert main([*arguments, "--steps", "42"]) == 0
@@ -88,7 +88,7 @@ def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_pa
 def test_a_run_that_is_too_short_takes_the_presets_size(capsys, prepared, tmp_path):
     arguments = ["train-vae", str(prepared), "--run", str(tmp_path / "run"), "--latent-dim", "auto", *OPTIONS]
     assert main([*arguments, "--steps", "2"]) == 0
-    assert "Taking 32 latents, the preset's: only runs of at least 125,000 pictures" in capsys.readouterr().err
+    assert "Taking 64 latents, the preset's: only runs of at least 125,000 pictures" in capsys.readouterr().err
     assert main([*arguments, "--steps", "3"]) == 0
 
 

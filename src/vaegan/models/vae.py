@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid
 from vaegan.settings import ModelConfig
 
-SMOOTH = 2
-"""Doublings next to the picture that are smooth where `ModelConfig.upsampling` says so."""
-
 
 @dataclass(frozen=True)
 class Posterior:
@@ -64,9 +61,7 @@ class Decoder(nn.Module):
         widths = [*reversed(pyramid(config.width, config.size)), config.channels]
         self.first = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.first, config.latent_dim)
-        doublings = len(widths) - 1
-        smooth = SMOOTH if config.upsampling == "bilinear" else 0
-        taps = [BOX] * (doublings - smooth) + [BILINEAR] * smooth
+        taps = [BOX] * (len(widths) - 2) + [BILINEAR if config.upsampling == "bilinear" else BOX]
         self.layers = nn.ModuleList(Up(a, b, by) for (a, b), by in zip(itertools.pairwise(widths), taps, strict=True))
 
     def forward(self, latents: Tensor) -> Tensor:

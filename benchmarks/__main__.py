@@ -90,15 +90,23 @@ def main() -> None:
     print(f"{effort.pairs} pairs in turn, medians; {'quick: ratios are rough' if effort.quick else 'full'}", flush=True)
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
     told: dict[str, Any] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vaegan-benchmarks-") as place:
         bench = Bench(effort, Material(Path(place)))
         for row in rows:
-            found = row.measure(bench)
+            try:
+                found = row.measure(bench)
+            except Exception as error:  # the other rows are worth having
+                failed.append(row.name)
+                print(f"| {row.name} | could not be measured: {error} |", flush=True)
+                continue
             print(f"| {' | '.join(cells(row, found))} |", flush=True)
             told[row.name] = {"about": row.about, "goal": row.goal, **found.as_json()}
     print(f"{time.perf_counter() - began:.0f} s in all; GPU: unmeasured", flush=True)
     if said.json is not None:
         said.json.write_text(json.dumps({"machine": machine, "rows": told}, indent=2) + "\n")
+    if failed:
+        sys.exit(f"could not be measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

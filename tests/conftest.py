@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core each for the processes of pytest-xdist
 
 import pytest
 from hypothesis import settings

@@ -94,7 +94,12 @@ class Cadence:
     """How often to look and to save, and where else to log."""
 
     checkpoint_every: int | None = option(
-        None, "Steps between checkpoints.", min=1, count=True, fixed=False, shown="a tenth of the run"
+        None,
+        "Steps between checkpoints.",
+        min=1,
+        count=True,
+        fixed=False,
+        shown="a tenth of the run, less often in a short one",
     )
     preview_every: int | None = option(
         None, "Steps between previews.", min=1, count=True, fixed=False, shown="as checkpoints"

@@ -3,7 +3,7 @@
 import pytest
 
 from vaegan.settings import GANSettings
-from vaegan.training.length import Speed, _fitting, _plan
+from vaegan.training.length import PREVIEWED, Speed, _fitting, _plan, _previews
 from vaegan.training.loop import Plan
 
 SPEED = Speed(step=0.1, preview=0.7, look=1.9, save=0.4)
@@ -32,10 +32,17 @@ def test_what_is_done_beside_the_steps_is_counted_as_the_loop_does_it(plan):
 
 
 @pytest.mark.parametrize("minutes", [1, 3, 10, 100])
-def test_the_steps_fill_the_minutes(minutes):
-    total = _fitting(Asked, SPEED, minutes * 60)
-    assert counted(_plan(Asked, total)) == pytest.approx(minutes * 60, rel=0.05)
+@pytest.mark.parametrize("previews", [2, 10])
+def test_the_steps_fill_the_minutes(minutes, previews):
+    total = _fitting(Asked, SPEED, minutes * 60, previews)
+    assert counted(_plan(Asked, total, previews)) == pytest.approx(minutes * 60, rel=0.05)
+
+
+@pytest.mark.parametrize(("preview", "seconds", "count"), [(0.1, 600, 10), (3.0, 240, 4), (3.0, 60, 2), (0.0, 1, 10)])
+def test_a_short_run_previews_less_often(preview, seconds, count):
+    assert _previews(Speed(0.1, preview), seconds) == count
+    assert count == 2 or count * preview <= PREVIEWED * seconds
 
 
 def test_there_is_always_a_step():
-    assert _fitting(Asked, SPEED, -5.0) == 1
+    assert _fitting(Asked, SPEED, -5.0, 10) == 1

@@ -23,6 +23,8 @@ from vaegan.training.watch import Watch, spacing
 TYPICAL_STEP = 2**20
 CYCLE = 8
 PREVIEWS = 10
+PREVIEWED = 0.06
+"""Share of a run's minutes that its previews may take; one has two at least."""
 FEW_STEPS = 100
 ROUNDS = 5
 
@@ -72,10 +74,10 @@ def _timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _with_writing(speed: Speed, trainer: Trainer, watch: Watch) -> Speed:
+def _with_writing(speed: Speed, trainer: Trainer, watch: Watch, looks: bool) -> Speed:
     """Time a look at samples and a checkpoint too, as the run will have them; the checkpoint is thrown away."""
     look = 0.0
-    if watch.able:
+    if looks and watch.able:
         watch.look(trainer.samples(watch.pictures))  # the first one measures the real pictures too
         look = _timed(lambda: watch.look(trainer.samples(watch.pictures)))
     with tempfile.TemporaryDirectory(prefix="vaegan-") as place:
@@ -127,33 +129,40 @@ def fix(
     began: time.perf_counter() when the command began; what has passed since counts towards its minutes.
     """
     settings, saved = job.settings, (job.saved or {}).get("plan", {})
-    total, rate = asked(job), saved.get("rate")
+    total, rate, previews = asked(job), saved.get("rate"), PREVIEWS
     if total is None or (rate is None and total >= FEW_STEPS):
         minutes = settings.minutes or 1.0
         speed = measure_speed(trainer, batches, min(6.0, minutes * 60 / 20), world)
         measured = [speed]
-        world.lead(lambda: measured.append(_with_writing(speed, trainer, watch)))
+        world.lead(lambda: measured.append(_with_writing(speed, trainer, watch, settings.evaluate_every != 0)))
         speed = measured[-1]
         if total is None:
-            total = _fitting(job, speed, minutes * 60 - (time.perf_counter() - began))
-        rate = settings.batch_size * total / (total * speed.step + speed.aside(_plan(job, total)))
-    total, rate = world.tell([total, rate])
-    return _plan(job, total), rate
+            seconds = minutes * 60 - (time.perf_counter() - began)
+            previews = _previews(speed, seconds)
+            total = _fitting(job, speed, seconds, previews)
+        rate = settings.batch_size * total / (total * speed.step + speed.aside(_plan(job, total, previews)))
+    total, rate, previews = world.tell([total, rate, previews])
+    return _plan(job, total, previews), rate
 
 
-def _fitting(job: Job, speed: Speed, seconds: float) -> int:
+def _previews(speed: Speed, seconds: float) -> int:
+    """How often a run of so many seconds shows and saves what it has come to."""
+    return max(2, min(PREVIEWS, int(PREVIEWED * seconds / max(speed.preview, 1e-6))))
+
+
+def _fitting(job: Job, speed: Speed, seconds: float, previews: int) -> int:
     """Steps that fit into so many seconds with all that is done beside them."""
     total = max(1, int(seconds / speed.step))
     for _ in range(ROUNDS):  # how often something is done depends on the number of steps
-        total = max(1, int((seconds - speed.aside(_plan(job, total))) / speed.step))
+        total = max(1, int((seconds - speed.aside(_plan(job, total, previews))) / speed.step))
     return total
 
 
-def _plan(job: Job, total: int) -> Plan:
-    """What a run of `total` steps does when; a resumed run keeps what it began with."""
+def _plan(job: Job, total: int, previews: int) -> Plan:
+    """What a run of `total` steps does when, with so many previews; a resumed run keeps what it began with."""
     settings, saved = job.settings, (job.saved or {}).get("plan", {})
-    tenth = max(1, math.ceil(total / PREVIEWS))
-    checkpoint_every = settings.checkpoint_every or int(saved.get("checkpoint_every", tenth))
+    part = max(1, math.ceil(total / previews))
+    checkpoint_every = settings.checkpoint_every or int(saved.get("checkpoint_every", part))
     preview_every = settings.preview_every or int(saved.get("preview_every", checkpoint_every))
     evaluate_every = settings.evaluate_every
     if evaluate_every is None:

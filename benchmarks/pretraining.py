@@ -35,7 +35,7 @@ BASELINE = "scratch"
 class Arm:
     """One way to spend the minutes. `share`: of them, for the VAE; `vae` and `gan`: options of the two."""
 
-    share: float = 0.15
+    share: float = 0.25
     vae: dict[str, Any] = field(default_factory=dict)
     gan: dict[str, Any] = field(default_factory=dict)
 

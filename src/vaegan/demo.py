@@ -19,7 +19,7 @@ from vaegan.settings import DemoSettings, InterpolateSettings, SampleSettings
 from vaegan.training.session import train_gan, train_vae
 from vaegan.walking import check_walk, keys_of_seeds, write_walk
 
-VAE_SHARE = 0.2
+VAE_SHARE = 0.3
 RESERVE_SECONDS = 12.0
 
 

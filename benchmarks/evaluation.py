@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import statistics
 import tempfile
@@ -22,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import spoil
+from benchmarks.machine import machine
 from vaegan.config import parse_count
 from vaegan.data.store import FEATURES, open_set
 from vaegan.evaluation.evaluate import Judge, evaluate
@@ -50,10 +49,6 @@ ORDERS = (
     ("real", "dropped", "one"),
 )
 JUDGED_BY = ("frechet_together", "kid_together", "frechet_set")
-
-
-def machine() -> str:
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def characters(data: Path, pattern: str) -> list[str]:

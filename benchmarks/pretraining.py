@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.machine import threaded
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.run import Run, seconds_of
 from vaegan.settings import EvaluateSettings
@@ -117,8 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("-n", type=int, default=EvaluateSettings().n)
     options = parser.parse_args()
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    print(f"{platform.processor() or platform.machine()}, {cores}, torch {torch.__version__}")
+    print(threaded())
     print(f"{options.data.name}, preset {options.preset}, {options.minutes:g} minutes in all")
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)

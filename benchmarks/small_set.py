@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.machine import threaded
 from vaegan.data.store import HELD_OUT, TRAIN, is_prepared, open_set, write_set
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.run import Run, metrics_of
@@ -102,8 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("-n", type=int, default=EvaluateSettings().n)
     options = parser.parse_args()
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    print(f"{platform.processor() or platform.machine()}, {cores}, torch {torch.__version__}")
+    print(threaded())
     asked = f"{options.images:,} pictures" if options.images else f"{options.minutes:g} minutes"
     print(
         f"{options.data.name}, {options.count} training pictures, preset {options.preset}, {asked}, the VAE's included"

@@ -21,8 +21,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -31,6 +29,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.machine import machine
 from vaegan.checkpoint import TRAINING, fill, load_tensors, under
 from vaegan.data.batches import Batches
 from vaegan.data.store import open_set
@@ -220,14 +219,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     options.minutes = sorted(options.minutes or [4.0, 15.0])
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    print(f"{machine}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
+    print(f"{machine()}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
     judge = None
     if options.only != "tutorial":
         judge = Judge(open_set(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore)
     with tempfile.TemporaryDirectory() as place:
         rows = list(itertools.chain(*(one_seed(options, seed, judge, Path(place)) for seed in options.seeds)))
-    told = {"machine": machine, "summary": summary(rows, options.minutes), "rows": rows}
+    told = {"machine": machine(), "summary": summary(rows, options.minutes), "rows": rows}
     print(json.dumps(told["summary"], indent=1))
     if options.json is not None:
         options.json.write_text(json.dumps(told, indent=1) + "\n")

@@ -21,6 +21,7 @@ KNOWN_COVERAGE, KNOWN_DIVERSITY = 0.1, 0.3
 LATE = 100_000
 REPEATED = 0.1
 BY_HEART = 0.6
+WAY_OUT = "Raise --gamma, lower --lr-g, or start --from-vae; --best uses the weights that scored best"
 
 
 @dataclass
@@ -81,10 +82,7 @@ def _repeating(history: History) -> str:
     share = history.last("repeated")
     if not share or share[0] < REPEATED:
         return ""
-    return (
-        f"mode collapse: {share[0]:.0%} of the samples are nearly another sample. Raise --gamma, lower --lr-g, or start"
-        " --from-vae; --best uses the weights that scored best"
-    )
+    return f"mode collapse: {share[0]:.0%} of the samples are nearly another sample. {WAY_OUT}"
 
 
 def _narrow(history: History) -> str:
@@ -96,10 +94,7 @@ def _narrow(history: History) -> str:
     if not fallen and not (history.images >= LATE and now < KNOWN_DIVERSITY):
         return ""
     was = f", at best {best:.0%}" if fallen else ""
-    return (
-        f"mode collapse: the samples vary along {now:.0%} as many directions as real faces{was}. Raise --gamma, lower"
-        " --lr-g, or start --from-vae; --best uses the weights that scored best"
-    )
+    return f"mode collapse: the samples vary along {now:.0%} as many directions as real faces{was}. {WAY_OUT}"
 
 
 def _forgetting(history: History) -> str:

@@ -21,7 +21,7 @@ from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.latents import latents_of, shape_noise
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings, ModelConfig
-from vaegan.training.adaptive import EVERY, NAMES, Adaptive
+from vaegan.training.adaptive import CERTAIN, EVERY, NAMES, Adaptive
 from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
@@ -33,8 +33,6 @@ from vaegan.training.vae import mirrored
 
 BETAS, MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW = 64
-CERTAIN = 0.5
-"""Mean logits that differ by less say too little to compare a third with."""
 LOOKED_AT = 256
 
 

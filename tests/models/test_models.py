@@ -49,6 +49,15 @@ def test_up_makes_no_weave_of_flat_input(taps):
     torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
 
 
+@pytest.mark.parametrize("taps", [BOX, BILINEAR])
+def test_up_is_the_transposed_convolution_by_its_kernel_fixed_or_not(taps):
+    layer, x = Up(4, 6, taps).to(memory_format=torch.channels_last), torch.randn(2, 4, 5, 5)
+    torch.nn.init.normal_(layer.bias)
+    expected = F.conv_transpose2d(x, layer.kernel(), layer.bias, stride=2, padding=len(taps) // 2)
+    for drawn in (layer(x), layer.fixed()(x)):
+        torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_model_of_before_upsampling_was_told_enlarges_as_it_did():
     told = {"size": 32, "channels": 3, "latent_dim": 4, "width": 4, "prior": "normal"}
     old = build(ModelConfig, former(ModelConfig), told)

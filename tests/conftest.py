@@ -3,14 +3,17 @@
 import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core each for the processes of pytest-xdist
 
 import pytest
+import torch
 from hypothesis import settings
 
 from vaegan.cli import main
 from vaegan.data.cartoon import draw_faces
+from vaegan.models.prior import expect_maximise
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -36,6 +39,19 @@ def prepared(drawn, tmp_path_factory):
 def vae_run(prepared, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "vae"
     assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *TINY, "-q"]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def mixed_vae_run(prepared, tmp_path_factory):
+    """Its prior is a mixture, which so few pictures would not call for."""
+    run = tmp_path_factory.mktemp("runs") / "mixed-vae"
+
+    def three(latents, seed):
+        return expect_maximise(latents.flatten(0, 1), 3, torch.Generator().manual_seed(seed))
+
+    with mock.patch("vaegan.models.folding.fit", three):
+        assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *TINY, "-q"]) == 0
     return run
 
 

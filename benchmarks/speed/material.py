@@ -65,13 +65,14 @@ def networks(place: Path, size: int, width: int, latent_dim: int) -> None:
 
     from benchmarks.speed.plain import Generator, weights_init
     from vaegan.checkpoint import publish
+    from vaegan.models.prior import Prior
     from vaegan.models.vae import Decoder
     from vaegan.settings import ModelConfig
     from vaegan.training.gan import PublishedGAN
 
     place.mkdir(parents=True)
     config = ModelConfig(size, 3, latent_dim, width)
-    publish(place / "model.safetensors", PublishedGAN(Decoder(config), None), "gan", config, 1, 32)
+    publish(place / "model.safetensors", PublishedGAN(Decoder(config), None, Prior(config)), "gan", config, 1, 32)
     plain = Generator(width, size, latent_dim)
     plain.apply(weights_init)
     save_file(plain.state_dict(), place / "plain.safetensors")

@@ -33,12 +33,16 @@ ABOUT = {
         f"pictures: {PICTURES}; mean, log_var: float32 [batch, latent_dim]; mix: float32 [latent_dim, latent_dim]."
         " A picture's latent is mean; a draw of its posterior is mean + mix (exp(log_var / 2) * noise)"
     ),
+    "prior": (
+        "noise: float32 [batch, latent_dim + 1], standard normal; latents: float32 [batch, latent_dim], draws of the"
+        " mixture of normals that the decoder was trained on"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Exported:
-    """One file: "decoder" or "encoder", where it is, and the largest difference of any number from torch's."""
+    """One file: "decoder", "encoder" or "prior", where it is, and the largest difference of any number from torch's."""
 
     name: str
     path: Path
@@ -69,7 +73,7 @@ class _Part:
 
 
 def check_export(base: Path, force: bool) -> dict[str, Path]:
-    """Where decoder and encoder go. Raises VaeganError where they may not, or the extra is missing; costs nothing."""
+    """Where the parts go. Raises VaeganError where they may not, or the extra is missing; costs nothing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -98,10 +102,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Exported]:
-    """Write a model's decoder and, where it has one, its encoder, each whole in one file; see `check_export`.
+    """Write a model's decoder and, where it has them, its encoder and its mixture, each whole in one file.
 
-    model: on the CPU. Both are compared with torch by onnxruntime on random latents and what they decode to, at several
-    batch sizes, before either is written. Raises VaeganError when a number differs by more than 1e-4.
+    See `check_export`. model: on the CPU. All are compared with torch by onnxruntime on random latents and what they
+    decode to, at several batch sizes, before any is written. Raises VaeganError when a number differs by more than
+    1e-4.
     """
     found = []
     for name, part in _parts(model).items():
@@ -136,6 +141,9 @@ def _parts(model: Model) -> dict[str, _Part]:
         pictures = tuple(model.decoder(part).contiguous() for part in latents)
         outputs = ("mean", "log_var", "mix")
         parts["encoder"] = _Part(_Posterior(model.encoder).eval(), "pictures", outputs, pictures)
+    if model.prior.kind == "mixture":
+        noise = tuple(torch.randn(count, model.prior.columns, generator=generator) for count in CHECKED)
+        parts["prior"] = _Part(model.prior, "noise", ("latents",), noise)
     return parts
 
 

@@ -12,7 +12,8 @@ from vaegan.checkpoint import Weights, adopt, opened, read_weights
 from vaegan.device import choose_device
 from vaegan.errors import UsageError, VaeganError
 from vaegan.images import to_float, to_uint8
-from vaegan.models.latents import default_path, latents_of, walk
+from vaegan.models.latents import default_path, walk
+from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
 
 BATCH = 64
@@ -24,9 +25,11 @@ class Model:
     Pictures are uint8 [N, C, S, S] in 0..255, latents float32 [N, d]; both on the CPU, whatever the device.
     """
 
-    def __init__(self, weights: Weights, decoder: Decoder, encoder: Encoder | None, device: torch.device) -> None:
-        """Hold what `load` read."""
-        self.weights, self.decoder, self.encoder, self.device = weights, decoder, encoder, device
+    def __init__(
+        self, weights: Weights, decoder: Decoder, encoder: Encoder | None, prior: Prior, device: torch.device
+    ) -> None:
+        """Hold what `load` read; the prior on the CPU."""
+        self.weights, self.decoder, self.encoder, self.prior, self.device = weights, decoder, encoder, prior, device
 
     @property
     def latent_dim(self) -> int:
@@ -35,7 +38,7 @@ class Model:
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
         """Latents of seeds, float32 [len(seeds), d], scaled by `truncation` towards the average face at 0."""
-        return latents_of(seeds, self.latent_dim, self.weights.config.prior) * truncation
+        return self.prior.of(seeds) * truncation
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents float [N, d] -> pictures. Raises UsageError for another d."""
@@ -127,11 +130,11 @@ def load(path: Path | str, device: str = "auto") -> Model:
     with opened(weights.path) as file:
         has_encoder = any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118
     with torch.device("meta"):
-        parts = torch.nn.ModuleDict({"decoder": Decoder(weights.config)})
+        parts = torch.nn.ModuleDict({"decoder": Decoder(weights.config), "prior": Prior(weights.config)})
         if has_encoder:
             parts["encoder"] = Encoder(weights.config)
     adopt(parts, weights.path)
     parts.to(place).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    encoder = parts["encoder"] if has_encoder else None
-    assert isinstance(parts["decoder"], Decoder) and (encoder is None or isinstance(encoder, Encoder))
-    return Model(weights, parts["decoder"], encoder, place)
+    encoder, decoder, prior = parts["encoder"] if has_encoder else None, parts["decoder"], parts["prior"].cpu()
+    assert isinstance(decoder, Decoder) and isinstance(prior, Prior) and isinstance(encoder, Encoder | None)
+    return Model(weights, decoder, encoder, prior, place)

@@ -44,15 +44,16 @@ class ModelConfig:
     """What decides every tensor's shape: saved inside each published weights file.
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
-    width: channels of the layer next to the picture; prior: what z is drawn from (unit variance both); upsampling: how
-    the decoder's last doubling enlarges.
+    width: channels of the layer next to the picture; prior: what z is drawn from (see `vaegan.models.prior`);
+    components: of a mixture; upsampling: how the decoder's last doubling enlarges.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
     channels: int = option(3, "Colour channels.", min=1, max=3)
     latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
     width: int = option(32, "Channels next to the picture.", min=4, max=512)
-    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform", "mixture"))
+    components: int = option(1, "Of a mixture.", min=1, max=512)
     upsampling: str = option(
         "bilinear", "How the decoder's last layer enlarges.", choices=("bilinear", "nearest"), formerly="nearest"
     )
@@ -64,6 +65,8 @@ class ModelConfig:
                 f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
                 f" sizes are {', '.join(map(str, SIZES))}, channels 1 or 3"
             )
+        if (self.prior == "mixture") != (self.components > 1):
+            raise VaeganError(f"a {self.prior} prior of {self.components} components cannot be built")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +214,12 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
         max=1,
         shown="augment always",
     )
-    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform"))
+    prior: str | None = option(
+        None,
+        "What latents are drawn from; mixture is what the VAE found of its latents.",
+        choices=("normal", "uniform", "mixture"),
+        shown="the VAE's; normal from scratch",
+    )
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(
         16.0,

@@ -56,6 +56,15 @@ def test_the_exported_encoder_has_the_whole_posterior(extra, exported, vae_run, 
     torch.testing.assert_close(mean + ((log_var / 2).exp() * noise) @ mix.T, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_the_exported_prior_draws_the_same_latents(extra, mixed_vae_run, tmp_path):
+    assert main(["export", str(mixed_vae_run), "--onnx", "--out", str(tmp_path / "faces.onnx"), "-q"]) == 0
+    model, prior = load(mixed_vae_run, "cpu"), session(extra, tmp_path / "faces-prior.onnx")
+    for count in (1, 2, 500):
+        noise = torch.randn(count, 9, generator=torch.Generator().manual_seed(count))
+        (latents,) = prior.run(None, {"noise": noise.numpy()})
+        torch.testing.assert_close(torch.from_numpy(latents), model.prior(noise), atol=1e-5, rtol=1e-5)
+
+
 def test_files_are_whole_and_say_nothing_of_this_machine(exported, vae_run):
     import onnx
 

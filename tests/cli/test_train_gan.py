@@ -21,7 +21,7 @@ OPTIONS = {
     "--augment blur": "--augment blur: expected none or some of color,translation,cutout",
     "--augment-target 2": "--augment-target 2.0: expected a number, above 0 and at most 1",
     "--on-collapse panic": "--on-collapse panic: expected one of stop, rollback, ignore",
-    "--prior cauchy": "--prior cauchy: expected one of normal, uniform",
+    "--prior cauchy": "--prior cauchy: expected one of normal, uniform, mixture",
     "--preset huge": "--preset huge: expected one of tiny, small, base, large",
     "--evaluate-every -1": "--evaluate-every -1: expected a whole number, at least 0",
 }

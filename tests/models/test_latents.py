@@ -6,28 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.errors import UsageError
-from vaegan.models.latents import default_path, latents_of, linear, spherical, walk
-
-
-def test_a_seed_is_the_same_latent_in_any_company():
-    many = latents_of(range(20), 16)
-    assert torch.equal(latents_of([7], 16)[0], many[7])
-    assert torch.equal(latents_of([19, 7], 16)[1], many[7])
-    assert latents_of([], 16).shape == (0, 16)
-
-
-@pytest.mark.parametrize("prior", ["normal", "uniform"])
-def test_both_priors_have_mean_0_and_variance_1(prior):
-    drawn = latents_of(range(4000), 16, prior)
-    assert abs(float(drawn.mean())) < 0.02
-    assert abs(float(drawn.var()) - 1) < 0.02
-    if prior == "uniform":
-        assert drawn.abs().max() <= math.sqrt(3)
+from vaegan.models.latents import default_path, linear, spherical, walk
+from vaegan.models.prior import Prior
+from vaegan.settings import ModelConfig
 
 
 @given(st.integers(2, 12), st.sampled_from(["slerp", "lerp"]), st.sampled_from(["linear", "smooth"]), st.booleans())
 def test_every_key_is_on_the_path_to_the_bit(frames, path, easing, loop):
-    keys = latents_of([1, 2, 3], 8)
+    keys = Prior(ModelConfig(latent_dim=8)).of([1, 2, 3])
     found = walk(keys, frames, path, easing, loop)
     legs = 3 if loop else 2
     assert len(found) == legs * (frames - 1) + 1
@@ -44,7 +30,7 @@ def test_easing_slows_down_at_both_ends():
 
 
 def test_the_default_path_keeps_uniform_latents_in_their_cube():
-    keys = latents_of(range(40), 8, "uniform")
+    keys = Prior(ModelConfig(latent_dim=8, prior="uniform")).of(range(40))
     assert default_path("normal") == "slerp"
     assert walk(keys, 5, default_path("uniform")).abs().max() <= math.sqrt(3)
     assert walk(keys, 5, "slerp").abs().max() > math.sqrt(3)

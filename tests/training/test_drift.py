@@ -35,7 +35,7 @@ def faces(count):
 
 
 def test_the_distance_is_nothing_at_first_and_about_one_from_faces_of_other_latents(vae):
-    origin = Drift.begin(vae.decoder, vae.encoder, faces(8), vae.config)
+    origin = Drift.begin(vae.decoder, vae.encoder, vae.prior, faces(8))
     assert origin.distance(vae.decoder) == 0.0
 
     def other(latents):
@@ -46,7 +46,7 @@ def test_the_distance_is_nothing_at_first_and_about_one_from_faces_of_other_late
 
 def test_the_sheet_has_the_decoder_above_the_generator_and_faces_above_both(vae):
     held_out = faces(9)
-    origin = Drift.begin(vae.decoder, vae.encoder, held_out, vae.config)
+    origin = Drift.begin(vae.decoder, vae.encoder, vae.prior, held_out)
     sheet = origin.sheet(lambda latents: torch.zeros(len(latents), 3, SIZE, SIZE), held_out)
     side = SIZE + 2
     rows = [sheet[:, 2 + row * side : 2 + row * side + SIZE, 2 : 2 + SIZE] for row in range(7)]
@@ -59,7 +59,7 @@ def test_the_sheet_has_the_decoder_above_the_generator_and_faces_above_both(vae)
 
 
 def test_without_held_out_faces_only_drawn_latents_are_shown(vae):
-    origin = Drift.begin(vae.decoder, vae.encoder, faces(7), vae.config)
+    origin = Drift.begin(vae.decoder, vae.encoder, vae.prior, faces(7))
     assert len(origin.latents) == DRAWN
     assert origin.sheet(vae.decoder, faces(7)).shape[1] == 4 * (SIZE + 2) + 2
 
@@ -88,7 +88,7 @@ def test_it_lasts_through_a_resume_without_the_vae(prepared, vae_run, vae, tmp_p
 
 
 def test_what_is_no_set_of_its_pictures_is_refused(vae):
-    origin = Drift.begin(vae.decoder, vae.encoder, faces(8), vae.config)
+    origin = Drift.begin(vae.decoder, vae.encoder, vae.prior, faces(8))
     good, cpu = origin.stateful(), torch.device("cpu")
     again = Drift.restored(good, vae.config, cpu)
     assert torch.equal(again.pictures, origin.pictures) and again.pictures is not origin.pictures

@@ -4,17 +4,25 @@ The decoder never saw N(0, I): it saw q(z) = E_x q(z|x), of mean m and covarianc
 z' = A^-1 (z - m) have mean 0 and covariance I; A goes into the decoder's first layer and A^-1 into the encoder's
 head, both linear, so every reconstruction stays what it was. A is unique up to a rotation, which is used to sort the
 axes by how much the picture moves along them: the eigenvectors of E[J^T J], J the decoder's Jacobian in z'.
+
+What has the moments of N(0, I) need not have its shape: where the folded latents lie in clusters, a mixture of normals
+becomes the prior (`vaegan.models.prior`).
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from vaegan.images import to_float
+from vaegan.models.prior import Prior, fit
 from vaegan.models.vae import VAE
+
+DRAWS = 2
+"""Latents that each picture's posterior gives to the mixture."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,13 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
 def fold(vae: VAE, pictures: Tensor, seed: int = 0) -> VAE:
     """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
 
-    pictures: float [N, C, S, S] in [-1, 1], a few thousand from the training split. Axis 0 moves the picture most.
+    pictures: uint8 [N, C, S, S], some thousands from the training split. Axis 0 moves the picture most. The copy's
+    config says which prior describes its latents best.
     """
     folded = copy.deepcopy(vae).float().eval()
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
+    place = next(folded.parameters()).device
     with torch.no_grad():
-        posteriors = [folded.encoder(part) for part in torch.split(pictures, 128)]
+        posteriors = [folded.encoder(_prepared(part, place)) for part in torch.split(pictures, 128)]
     means = torch.cat([posterior.mean for posterior in posteriors]).cpu()
     log_vars = torch.cat([posterior.log_var for posterior in posteriors]).cpu()
     moments = aggregated_moments(means, log_vars)
@@ -64,12 +73,26 @@ def fold(vae: VAE, pictures: Tensor, seed: int = 0) -> VAE:
     generator = torch.Generator().manual_seed(seed)
     count = min(512, len(means))
     noise = torch.randn(count, means.shape[1], generator=generator)
-    seen = (means[:count] + (0.5 * log_vars[:count]).exp() * noise).to(pictures)
+    seen = (means[:count] + (0.5 * log_vars[:count]).exp() * noise).to(place)
     gram = spread.T @ _jacobian_gram(folded, seen, generator) @ spread
     rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
-    _apply(folded, spread @ rotation, rotation.T @ (vectors / scale).T, moments.mean)
+    inverse = rotation.T @ (vectors / scale).T
+    _apply(folded, spread @ rotation, inverse, moments.mean)
+    noise = torch.randn(len(means), DRAWS, means.shape[1], generator=generator)
+    drawn = (means[:, None] + (0.5 * log_vars[:, None]).exp() * noise).double() - moments.mean
+    mixture = fit((drawn @ inverse.T).float(), seed)
+    if mixture is None:
+        folded.config = replace(folded.config, prior="normal", components=1)
+        folded.prior = Prior(folded.config)
+    else:
+        folded.config = replace(folded.config, prior="mixture", components=len(mixture.weights))
+        folded.prior = Prior.of_mixture(folded.config, mixture).to(place)
     return folded
+
+
+def _prepared(pictures: Tensor, place: torch.device) -> Tensor:
+    return to_float(pictures.to(place)).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

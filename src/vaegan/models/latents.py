@@ -1,33 +1,14 @@
-"""Drawing latents and the paths between them: pure functions of tensors and seeds."""
+"""Paths between latents: pure functions of tensors."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from vaegan.errors import UsageError
-
-
-def shape_noise(noise: Tensor, prior: str) -> Tensor:
-    """Turn standard normal noise into draws of the prior, both of unit variance.
-
-    "uniform" is U(-sqrt(3), sqrt(3)) per axis, through the normal's distribution function, so that a seed's latent
-    under the two priors points the same way.
-    """
-    if prior == "normal":
-        return noise
-    uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * math.sqrt(3)
-    return uniform
-
-
-def latents_of(seeds: Sequence[int], latent_dim: int, prior: str = "normal") -> Tensor:
-    """Return the latent of every seed, float32 [len(seeds), latent_dim]; a seed's latent depends on it alone."""
-    rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(seed % 2**63)) for seed in seeds]
-    return shape_noise(torch.stack(rows), prior) if rows else torch.empty(0, latent_dim)
 
 
 def linear(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid
+from vaegan.models.prior import Prior
 from vaegan.settings import ModelConfig
 
 
@@ -73,14 +74,15 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """Encoder and decoder together."""
+    """Encoder and decoder together, with the prior that latents are drawn from after training."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build both for `config`."""
+        """Build for `config`."""
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.prior = Prior(config)
 
     def forward(self, pictures: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
         """Return the reconstruction of a posterior sample, and the posterior."""

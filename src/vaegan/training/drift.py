@@ -12,7 +12,7 @@ from torch import Tensor
 from vaegan.errors import VaeganError
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.models.gan import Generator
-from vaegan.models.latents import latents_of
+from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
 from vaegan.settings import ModelConfig
 
@@ -39,10 +39,10 @@ class Drift:
 
     @classmethod
     @torch.no_grad()
-    def begin(cls, decoder: Generator, encoder: Encoder, held_out: Tensor, config: ModelConfig) -> Drift:
+    def begin(cls, decoder: Generator, encoder: Encoder, prior: Prior, held_out: Tensor) -> Drift:
         """Draw with the decoder as it is; held_out: uint8 [M, C, S, S], may be empty."""
         place = next(decoder.parameters()).device
-        latents = [latents_of(range(DRAWN), config.latent_dim, config.prior).to(place)]
+        latents = [prior.of(range(DRAWN)).to(place)]
         if len(held_out) >= ROW:
             latents.append(encoder(to_float(held_out[:ROW])).mean)
         every = torch.cat(latents)

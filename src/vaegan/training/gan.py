@@ -18,7 +18,7 @@ from vaegan.losses.augment import COLUMNS, augment, policy
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.metrics.pictures import psnr
 from vaegan.models.gan import Discriminator, Generator
-from vaegan.models.latents import latents_of, shape_noise
+from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings, ModelConfig
 from vaegan.training.adaptive import CERTAIN, EVERY, NAMES, Adaptive
@@ -49,14 +49,15 @@ class Transfer:
 class Drawn:
     """What one step works on, a row each picture of this process.
 
-    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; latents: [B, d]; chances: for the
-    augmentation of generated pictures; anchored: rows, on the CPU, whose latents are to be the true pictures' own;
-    unseen: held-out pictures as the discriminator sees them, in the steps that adapt the augmentation, else no rows.
+    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; noise: standard normal, [B, d], for
+    a mixture [B, d + 1]; chances: for the augmentation of generated pictures; anchored: rows, on the CPU, whose latents
+    are to be the true pictures' own; unseen: held-out pictures as the discriminator sees them, in the steps that adapt
+    the augmentation, else no rows.
     """
 
     clean: Tensor
     real: Tensor
-    latents: Tensor
+    noise: Tensor
     chances: Tensor
     anchored: Tensor
     unseen: Tensor
@@ -67,7 +68,7 @@ class Drawn:
         return Drawn(
             self.clean[rows],
             self.real[rows],
-            self.latents[rows],
+            self.noise[rows],
             self.chances[rows],
             self.anchored[inside] - rows.start,
             self.unseen[rows],
@@ -75,12 +76,12 @@ class Drawn:
 
 
 class PublishedGAN(nn.Module):
-    """The generator, named as in a VAE, and the VAE's encoder where there was one."""
+    """The generator, named as in a VAE, the VAE's encoder where there was one, and the prior."""
 
-    def __init__(self, decoder: Generator, encoder: Encoder | None) -> None:
-        """Hold both."""
+    def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
+        """Hold all."""
         super().__init__()
-        self.decoder, self.encoder = decoder, encoder
+        self.decoder, self.encoder, self.prior = decoder, encoder, prior
 
 
 class GANTrainer:
@@ -97,7 +98,8 @@ class GANTrainer:
         shares: Shares | None = None,
         seen: tuple[Pictures, Tensor] | None = None,
     ) -> None:
-        """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights.
+        """Build for `config`; `vae`, of the same config but for the prior, gives the generator its weights, and where
+        the prior is a mixture, this.
 
         seen: training and held-out pictures, uint8 [N, C, S, S], that `measure` looks at some of.
 
@@ -115,6 +117,7 @@ class GANTrainer:
             self.generator, self.discriminator = Generator(config), Discriminator(config)
         place.put(self.generator)
         place.put(self.discriminator)
+        self.prior = (vae.prior if vae is not None and config.prior == "mixture" else Prior(config)).to(place.device)
         self.encoder: Encoder | None = None
         self.transfer: Transfer | None = None
         self.origin: Drift | None = None
@@ -122,7 +125,7 @@ class GANTrainer:
             self.encoder = vae.encoder.eval().requires_grad_(False)
             place.put(self.encoder)
             self.transfer = transfer(vae, self.generator)
-            self.origin = Drift.begin(self.generator, self.encoder, self.held_out, config)
+            self.origin = Drift.begin(self.generator, self.encoder, self.prior, self.held_out)
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
@@ -198,7 +201,7 @@ class GANTrainer:
         clean = to_float(pictures)
         if self.settings.mirror:
             clean = mirrored(clean, shares.cut(random.uniform("mirror", whole)))
-        noise = shares.cut(random.normal("latents", whole, self.config.latent_dim))
+        noise = shares.cut(random.normal("latents", whole, self.prior.columns))
         columns = COLUMNS if self.adaptive is not None else COLUMNS - 1
         chances = random.uniform("augment", 2 * whole, columns * len(self.augmentations))
         of_real, of_fake = shares.cut(chances[:whole]), shares.cut(chances[whole:])
@@ -208,16 +211,17 @@ class GANTrainer:
         real = self._seen(clean, of_real)
         adapts = self.adaptive is not None and self.adaptive.due(step)
         unseen = self._unseen(random, step, whole) if adapts else clean[:0]
-        return Drawn(clean, real, shape_noise(noise, self.settings.prior), of_fake, anchored, unseen)
+        return Drawn(clean, real, noise, of_fake, anchored, unseen)
 
     def _latents(self, part: Drawn) -> Tensor:
-        """The latents drawn, but for anchored rows: a sample of the true picture's posterior."""
+        """Draws of the prior, but for anchored rows: a sample of the true picture's posterior."""
+        latents: Tensor = self.prior(part.noise)
         if self.encoder is None or not len(part.anchored):
-            return part.latents
-        rows = part.anchored.to(part.latents.device)
+            return latents
+        rows = part.anchored.to(latents.device)
         with torch.no_grad(), self.place.autocast():
             posterior = self.encoder(part.clean[rows].contiguous(memory_format=torch.channels_last))
-        return part.latents.index_copy(0, rows, posterior.sample(part.latents[rows]))
+        return latents.index_copy(0, rows, posterior.sample(part.noise[rows, : latents.shape[1]]))
 
     def _fake(self, part: Drawn, grad: bool) -> Tensor:
         """What the discriminator sees of generated pictures."""
@@ -284,7 +288,7 @@ class GANTrainer:
         found = {} if self.origin is None else {"drift": self.origin.distance(self.ema.model)}
         if not len(self.held_out):
             return found
-        latents = latents_of(range(LOOKED_AT), self.config.latent_dim, self.settings.prior).to(self.place.device)
+        latents = self.prior.of(range(LOOKED_AT)).to(self.place.device)
         fake = torch.cat([self.generator(part) for part in torch.split(latents, PREVIEW)])
         held_out = to_float(self.held_out)
         train, unseen, made = (self._mean_logit(part) for part in (to_float(self.train), held_out, fake))
@@ -305,13 +309,13 @@ class GANTrainer:
         return []
 
     def model(self) -> PublishedGAN:
-        """Return what is published: the averaged generator, and the encoder that it came with."""
-        return PublishedGAN(self.ema.model, self.encoder)
+        """Return what is published: the averaged generator, the encoder that it came with, and the prior."""
+        return PublishedGAN(self.ema.model, self.encoder, self.prior)
 
     @torch.no_grad()
     def preview(self) -> Tensor:
         """Sheet, uint8 [C, H, W], of the averaged generator on the latents of seeds 0 to 63."""
-        latents = latents_of(range(PREVIEW), self.config.latent_dim, self.settings.prior)
+        latents = self.prior.of(range(PREVIEW))
         return grid(to_uint8(self.ema.model(latents.to(self.place.device))).cpu(), columns=8)
 
     def drift(self) -> Tensor | None:
@@ -321,7 +325,7 @@ class GANTrainer:
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Pictures uint8 [count, C, S, S] of the averaged generator, of seeds 0 to count - 1."""
-        latents = latents_of(range(count), self.config.latent_dim, self.settings.prior).to(self.place.device)
+        latents = self.prior.of(range(count)).to(self.place.device)
         return torch.cat([to_uint8(self.ema.model(part)).cpu() for part in torch.split(latents, PREVIEW)])
 
     def stateful(self) -> dict[str, Tensor]:
@@ -333,6 +337,7 @@ class GANTrainer:
                 "discriminator": self.discriminator.state_dict(),
                 "ema": self.ema.model.state_dict(),
                 "encoder": encoder,
+                "prior": self.prior.state_dict(),
                 "origin": {} if self.origin is None else self.origin.stateful(),
                 "adaptive": {} if self.adaptive is None else self.adaptive.stateful(),
                 "optimizer_g": optimizer_tensors(self.optimizer_g, self.generator),
@@ -349,6 +354,7 @@ class GANTrainer:
         if encoder:
             self.encoder = self.encoder or Encoder(self.config).to(self.place.device).eval()
             fill(self.encoder, encoder, path)
+        fill(self.prior, under(tensors, "prior"), path)
         self.origin = Drift.restored(under(tensors, "origin"), self.config, self.place.device)
         if self.adaptive is not None:
             self.adaptive.restore(under(tensors, "adaptive"))
@@ -372,7 +378,7 @@ def transfer(vae: VAE, generator: Generator) -> Transfer:
     tensors = vae.decoder.state_dict()
     fill(generator, tensors, Path("the VAE's decoder"))
     device = next(generator.parameters()).device
-    latents = latents_of(range(16), vae.config.latent_dim)
+    latents = vae.prior.of(range(16))
     decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     difference = (decoder(latents.to(device)) - generator(latents.to(device))).abs().max()
     return Transfer(len(tensors), sum(tensor.numel() for tensor in tensors.values()), float(difference))

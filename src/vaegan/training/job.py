@@ -107,13 +107,23 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
         settings = replace(settings, preset=preset, latent_dim=latent_dim)
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
-        model = replace(model, prior=settings.prior)
+        model = _with_prior(model, settings.prior, vae)
         if settings.augment_target is not None and not policy(settings.augment):
             raise UsageError(
                 f"--augment-target {settings.augment_target:g} adapts augmentations, and there are none: add --augment"
                 " color,translation"
             )
     return Job(wish, settings, model, data, place, None, vae)
+
+
+def _with_prior(model: ModelConfig, prior: str | None, vae: Weights | None) -> ModelConfig:
+    """model: of the VAE, or from scratch; prior: as asked."""
+    if prior in (None, model.prior):
+        return model
+    if prior == "mixture":
+        why = "the VAE finds it: add --from-vae" if vae is None else f"{vae.path} found one normal to do as well"
+        raise UsageError(f"--prior mixture: {why}{'' if vae is None else ': leave it out'}")
+    return replace(model, prior=prior, components=1)
 
 
 def _read_vae(path: Path) -> Weights:

@@ -15,7 +15,6 @@ from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
 from vaegan.models.folding import fold
-from vaegan.models.latents import latents_of
 from vaegan.models.vae import VAE, Posterior
 from vaegan.settings import ModelConfig, VAESettings
 from vaegan.training.diagnosis import latents, quality, warnings
@@ -28,7 +27,7 @@ from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
 
 BETAS, MOMENTUM = (0.9, 0.99), 0.95
-FOLD_PICTURES = 2048
+FOLD_PICTURES = 8192
 VALIDATION_PICTURES = 512
 
 
@@ -146,11 +145,9 @@ class VAETrainer:
         return notes + [Warned(text) for text in warnings(numbers, self.settings.beta, latent_dim, images)]
 
     def model(self) -> VAE:
-        """Return what is published: the averaged weights, the aggregated posterior folded in."""
+        """Return what is published: the averaged weights, the aggregated posterior folded in, and its prior."""
         if self._folded is None:
-            self._folded = fold(
-                self.ema.model, to_float(self.fold_pictures), derive(self.settings.seed, "fold") % 2**31
-            )
+            self._folded = fold(self.ema.model, self.fold_pictures, derive(self.settings.seed, "fold") % 2**31)
         return self._folded
 
     @torch.no_grad()
@@ -159,7 +156,7 @@ class VAETrainer:
         shown = (self.held_out if len(self.held_out) else self.fold_pictures)[:16]
         model = self.model()
         real = to_float(shown)
-        samples = model.decoder(latents_of(range(32), self.config.latent_dim).to(real))
+        samples = model.decoder(model.prior.of(range(32)).to(real))
         decoded = to_uint8(model.reconstruct(real))
         rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
         return grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
@@ -170,9 +167,9 @@ class VAETrainer:
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Pictures uint8 [count, C, S, S] decoded from the prior by what is published, of seeds 0 to count - 1."""
-        decoder, latents = self.model().decoder, latents_of(range(count), self.config.latent_dim)
-        parts = torch.split(latents.to(self.place.device), 64)
-        return torch.cat([to_uint8(decoder(part)).cpu() for part in parts])
+        model = self.model()
+        parts = torch.split(model.prior.of(range(count)).to(self.place.device), 64)
+        return torch.cat([to_uint8(model.decoder(part)).cpu() for part in parts])
 
     def stateful(self) -> dict[str, Tensor]:
         """Every tensor that going on needs."""
@@ -193,4 +190,5 @@ class VAETrainer:
 
     def publish(self, path: Path, step: int, kid: float | None = None) -> None:
         """Write the published weights to `path`, with what they scored."""
-        publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)
+        model = self.model()
+        publish(path, model, self.kind, model.config, step, step * self.settings.batch_size, kid)

@@ -1,0 +1,77 @@
+"""A VAE whose latents lie in clusters, and the GAN that starts from it: both draw from the mixture."""
+
+import pytest
+import torch
+from pieces import COMMON, interrupted_after, trainer_of
+
+from comparing import assert_same_run
+from vaegan.checkpoint import find_weights, load_tensors, read_weights, under
+from vaegan.errors import UsageError
+from vaegan.generation import load
+from vaegan.training.session import train_gan
+
+FROM = {**COMMON, "evaluate_every": 0}
+
+
+def prior_of(run):
+    return under(load_tensors(find_weights(run)), "prior")
+
+
+@pytest.fixture(scope="module")
+def gan(prepared, mixed_vae_run, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "gan"
+    train_gan(prepared, run, from_vae=mixed_vae_run, steps=4, head_start=1, **FROM)
+    return run
+
+
+def test_the_vaes_file_says_what_to_draw_from(mixed_vae_run):
+    config, prior = read_weights(mixed_vae_run).config, prior_of(mixed_vae_run)
+    assert (config.prior, config.components) == ("mixture", 3)
+    assert {name: tuple(value.shape) for name, value in prior.items()} == {
+        "weights": (3,),
+        "means": (3, 8),
+        "factor": (8, 8),
+    }
+    assert prior["weights"].sum() == pytest.approx(1)
+
+
+def test_samples_are_draws_of_it(mixed_vae_run):
+    model, prior = load(mixed_vae_run, "cpu"), prior_of(mixed_vae_run)
+    drawn = model.latents(range(3000))
+    mean = prior["weights"] @ prior["means"]
+    spread = (prior["means"] - mean).T * prior["weights"] @ (prior["means"] - mean)
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.08, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), spread + prior["factor"] @ prior["factor"].T, atol=0.15, rtol=0)
+    assert torch.equal(model.sample(3, seed=5)[1], model.sample(1, seed=6)[0])
+
+
+def test_the_gan_takes_it_over(mixed_vae_run, gan):
+    assert read_weights(gan).config == read_weights(mixed_vae_run).config
+    for name, tensor in prior_of(mixed_vae_run).items():
+        assert torch.equal(tensor, prior_of(gan)[name])
+    assert torch.equal(load(gan, "cpu").latents([7]), load(mixed_vae_run, "cpu").latents([7]))
+
+
+def test_the_gan_goes_on_to_the_bit(prepared, mixed_vae_run, tmp_path):
+    train = trainer_of("gan", prepared, mixed_vae_run)
+    length = {"steps": 4, "checkpoint_every": 2, "preview_every": 2, "evaluate_every": 0}
+    train(tmp_path / "whole", **length)
+    with interrupted_after(3):
+        train(tmp_path / "parts", **length)
+    train(tmp_path / "parts", **length)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_another_prior_can_be_asked_for(prepared, mixed_vae_run, tmp_path, prior):
+    train_gan(prepared, tmp_path / "gan", from_vae=mixed_vae_run, steps=2, head_start=1, prior=prior, **FROM)
+    config = read_weights(tmp_path / "gan").config
+    assert (config.prior, config.components, prior_of(tmp_path / "gan")) == (prior, 1, {})
+
+
+def test_a_mixture_needs_a_vae_that_found_one(prepared, vae_run, tmp_path):
+    with pytest.raises(UsageError, match="--prior mixture: the VAE finds it: add --from-vae"):
+        train_gan(prepared, tmp_path / "gan", prior="mixture", steps=1)
+    with pytest.raises(UsageError, match="found one normal to do as well: leave it out"):
+        train_gan(prepared, tmp_path / "gan", from_vae=vae_run, prior="mixture", steps=1)
+    assert not (tmp_path / "gan").exists()

@@ -69,7 +69,7 @@ def test_the_chance_that_chooses_never_leaves_the_components():
 
 def test_clusters_are_found():
     latents, mixture = clusters(3000)
-    found = expect_maximise(latents, 3, torch.Generator().manual_seed(0))
+    found = expect_maximise(latents, 12, torch.Generator().manual_seed(0))
     many = fit(latents[:, None].float())
     assert many is not None and len(many.weights) > 1
     for other in (found, many):

@@ -221,7 +221,9 @@ def test_words_about_steps_left_out_and_better_days():
 def test_settings_and_counts_as_people_say_them():
     from vaegan.report.words import settings_rows, summary
 
-    config = {"kind": "gan", "model": {}, "options": {"mirror": True}, "data": {"counts": {"train": 5221}}}
+    config = {"kind": "gan", "model": {}, "options": {}, "data": {"counts": {"train": 5221}}}
+    config["options"] = {"mirror": True, "minutes": 6.5815975068834325, "lr_g": 4e-4}
     config["from_vae"] = {"step": 10**40}
     assert "on 5,221 pictures; None were held out" in summary(config)
-    assert ("--mirror", "on") in [row[:2] for row in settings_rows(config)]
+    said = {row[0]: row[1] for row in settings_rows(config)}
+    assert (said["--mirror"], said["--minutes"], said["--lr-g"]) == ("on", "6.5816", "0.0004")

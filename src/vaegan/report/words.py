@@ -32,8 +32,10 @@ def _counted(value: object) -> str:
 
 
 def _chosen(value: object) -> str:
-    """An option's value; on and off for what can only be that."""
-    return ("on" if value else "off") if isinstance(value, bool) else shown(value)
+    """An option's value; on and off for what can only be that, no more digits of a number than anyone asks for."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
 
 
 def summary(config: Mapping[str, Any]) -> str:

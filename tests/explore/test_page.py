@@ -86,6 +86,9 @@ def test_dragging_moves_the_face_and_the_sliders(page):
 
     changes(page, "face-0", drag)
     page.wait_for_function("() => [0, 1].every((axis) => document.getElementById(`axis-${axis}`).value > 0.1)")
+    value = "document.getElementById('value-0').innerText"
+    still = f"() => {{ const was = window.was; window.was = {value}; return was === window.was; }}"
+    page.wait_for_function(still, polling=300)  # the last move may not have been drawn yet
     before = page.locator("#value-0").inner_text()
     page.mouse.wheel(0, -400)
     page.mouse.move(*middle)

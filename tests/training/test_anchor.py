@@ -55,9 +55,9 @@ def test_anchored_rows_are_posterior_samples_of_the_pictures_beside_them(vae, pi
     part = drawn.part(slice(6, 13))
     assert part.anchored.tolist() == [1, 5]
     latents, posterior = trainer._latents(part), trainer.encoder(part.clean)
-    wanted = posterior.sample(part.latents)
+    wanted = posterior.sample(part.noise)
     for row in range(7):
-        torch.testing.assert_close(latents[row], wanted[row] if row in (1, 5) else part.latents[row])
+        torch.testing.assert_close(latents[row], wanted[row] if row in (1, 5) else part.noise[row])
     # both of a pair are augmented alike, so that their features can be compared
     same = trainer._seen(part.clean, part.chances)
     alike = [bool(torch.equal(same[row], part.real[row])) for row in range(7)]
@@ -68,7 +68,7 @@ def test_anchored_rows_are_posterior_samples_of_the_pictures_beside_them(vae, pi
 def test_without_an_anchor_all_latents_are_drawn(vae, pictures, options):
     trainer = trainer_of(vae, pictures, **options)
     drawn = trainer._draw(pictures[:16], 0)
-    assert not len(drawn.anchored) and torch.equal(trainer._latents(drawn), drawn.latents)
+    assert not len(drawn.anchored) and torch.equal(trainer._latents(drawn), drawn.noise)
 
 
 def test_from_scratch_there_is_nothing_to_anchor_to(pictures):

@@ -64,6 +64,14 @@ def test_pictures_of_another_shape_are_refused(model):
             model.encode(wrong)
 
 
+def test_a_sample_does_not_wait_for_torchs_compiler(vae_run, tmp_path):
+    """Which some operations on the meta device import, and torchvision: over a second."""
+    command = ["sample", str(vae_run), "-n", "2", "--out", str(tmp_path / "two.png"), "-q"]
+    code = f"import sys; from vaegan.cli import main; main({command}); print('torch._dynamo' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "False"
+    assert (tmp_path / "two.png").exists()
+
+
 @pytest.mark.parametrize("statement", ["import vaegan", "main(['--help'])", "main(['train-gan', '-h'])"])
 def test_importing_and_helping_do_not_import_torch(statement):
     heavy = "{'torch', 'torchvision', 'PIL', 'rich'}"

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.utils import make_grid
 
 from vaegan.errors import VaeganError
 from vaegan.images import (
@@ -41,6 +42,12 @@ def test_grid_places_pictures_row_by_row():
     assert sheet[0, 1, [1, 6, 11]].tolist() == [0, 1, 2]
     assert sheet[0, 6, [1, 6]].tolist() == [3, 4]
     assert grid(pictures[:, :1]).shape[0] == 1
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 3), (2, 8), (7, 3), (9, None)])
+def test_grid_is_torchvisions(count, columns):
+    pictures = torch.randint(256, (count, 3, 5, 4), generator=torch.Generator().manual_seed(0)).byte()
+    assert torch.equal(grid(pictures, columns), make_grid(pictures, nrow=columns or 3, pad_value=255))
 
 
 def test_enlarge_repeats_pixels():

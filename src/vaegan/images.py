@@ -52,13 +52,23 @@ def to_pil(picture: Tensor) -> Image.Image:
 
 
 def grid(pictures: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
-    """uint8 [N, C, H, W] -> one uint8 [C, H', W'] sheet, white between, near-square unless told."""
-    from torchvision.utils import make_grid
+    """uint8 [N, C, H, W] -> one uint8 [C, H', W'] sheet, white around each; one picture stays as it is.
 
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
-    sheet = make_grid(pictures.cpu(), nrow=columns, padding=padding, pad_value=255)
-    cut: Tensor = sheet[: pictures.shape[1]]
-    return cut
+    As torchvision's make_grid, whose import takes longer than drawing 1,000 faces.
+    """
+    count, channels, height, width = pictures.shape
+    if count == 1:
+        return pictures[0].cpu()
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    sheet = pictures.new_full(
+        (channels, rows * (height + padding) + padding, columns * (width + padding) + padding), 255, device="cpu"
+    )
+    for number, picture in enumerate(pictures.cpu()):
+        row, column = divmod(number, columns)
+        y, x = row * (height + padding) + padding, column * (width + padding) + padding
+        sheet[:, y : y + height, x : x + width] = picture
+    return sheet
 
 
 def enlarge(pictures: Tensor, factor: int) -> Tensor:

@@ -37,7 +37,7 @@ def test_moments_match_the_samples_they_describe():
 def test_folding_changes_no_reconstruction():
     vae = crooked_vae()
     with torch.no_grad():
-        before, after = vae.reconstruct(PICTURES), fold(vae, PIXELS).reconstruct(PICTURES)
+        before, after = vae.reconstruct(PICTURES), fold(vae, [PIXELS]).reconstruct(PICTURES)
     assert (before - after).abs().max() < 1e-4
 
 
@@ -53,7 +53,7 @@ def test_folding_changes_no_reconstruction_at_any_size(size, channels):
         vae.encoder.log_var.bias.copy_(torch.linspace(-6, 0.5, 12))
         vae.decoder.first.weight.mul_(3)
     pixels = torch.randint(256, (40, channels, size, size), generator=torch.Generator().manual_seed(1)).byte()
-    pictures, folded = to_float(pixels), fold(vae, pixels)
+    pictures, folded = to_float(pixels), fold(vae, [pixels])
     with torch.no_grad():
         before, after = vae.reconstruct(pictures), folded.reconstruct(pictures)
     assert before.std() > 0.1, "a flat picture proves nothing"
@@ -64,7 +64,7 @@ def test_folding_changes_no_reconstruction_at_any_size(size, channels):
 
 def test_after_folding_the_aggregated_posterior_is_standard():
     vae = crooked_vae()
-    folded = fold(vae, PIXELS)
+    folded = fold(vae, [PIXELS])
     posterior = folded.encoder(PICTURES)
     variances = posterior.log_var.exp()
     noise = torch.einsum("ij,nj,kj->ik", posterior.mix, variances, posterior.mix) / len(PICTURES)
@@ -74,7 +74,7 @@ def test_after_folding_the_aggregated_posterior_is_standard():
 
 
 def test_axes_come_sorted_by_how_much_the_picture_moves():
-    folded = fold(crooked_vae(), PIXELS)
+    folded = fold(crooked_vae(), [PIXELS])
     torch.manual_seed(5)
     z = torch.randn(64, 6)
     moved = []
@@ -88,8 +88,8 @@ def test_axes_come_sorted_by_how_much_the_picture_moves():
 
 
 def test_folding_twice_is_folding_once():
-    once = fold(crooked_vae(), PIXELS)
-    twice = fold(once, PIXELS)
+    once = fold(crooked_vae(), [PIXELS])
+    twice = fold(once, [PIXELS])
     with torch.no_grad():
         torch.testing.assert_close(once.reconstruct(PICTURES), twice.reconstruct(PICTURES), atol=1e-4, rtol=0)
     assert not torch.equal(once.encoder.mix, torch.eye(6))

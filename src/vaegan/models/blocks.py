@@ -29,6 +29,8 @@ def init_he(layer: nn.Module, fan_in: int, gain: float = 1.0) -> None:
     """Normal weights of variance gain^2 * 2 / ((1 + slope^2) fan_in), zero biases."""
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+    if weight.is_meta:  # to be filled from a file; and torch would import its compiler for it, for over a second
+        return
     nn.init.normal_(weight, std=gain * math.sqrt(2 / (1 + SLOPE**2) / fan_in))
     nn.init.zeros_(bias)
 

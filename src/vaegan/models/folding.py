@@ -12,6 +12,7 @@ becomes the prior (`vaegan.models.prior`).
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,16 +55,16 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
     return gram / len(latents)
 
 
-def fold(vae: VAE, pictures: Tensor, seed: int = 0) -> VAE:
+def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0) -> VAE:
     """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
 
-    pictures: uint8 [N, C, S, S], some thousands from the training split. Axis 0 moves the picture most. The copy's
-    config says which prior describes its latents best.
+    pictures: batches uint8 [B, C, S, S], in all some thousands from the training split. Axis 0 moves the picture most.
+    The copy's config says which prior describes its latents best.
     """
     folded = copy.deepcopy(vae).float().eval()
     place = next(folded.parameters()).device
     with torch.no_grad():
-        posteriors = [folded.encoder(_prepared(part, place)) for part in torch.split(pictures, 128)]
+        posteriors = [folded.encoder(_prepared(part, place)) for part in pictures]
     means = torch.cat([posterior.mean for posterior in posteriors]).cpu()
     log_vars = torch.cat([posterior.log_var for posterior in posteriors]).cpu()
     moments = aggregated_moments(means, log_vars)

@@ -21,8 +21,8 @@ from vaegan.settings import ModelConfig
 PER_COMPONENT = (100, 50, 25)
 """Pictures to a component in the mixtures that are tried."""
 MOST = 512
-ROUNDS, HARD_ROUNDS = 24, 3
-"""Of EM; the first ones are k-means'."""
+ROUNDS = 24
+"""Of expectation and maximisation."""
 BETTER = 0.1
 """Nats a latent by which a mixture must describe unseen latents better than one normal."""
 
@@ -47,8 +47,9 @@ def _joint(mixture: Mixture, latents: Tensor) -> Tensor:
     white, means = (
         torch.linalg.solve_triangular(mixture.factor, part.T, upper=False).T for part in (latents, mixture.means)
     )
-    square = white.square().sum(1, keepdim=True) + means.square().sum(1) - 2 * white @ means.T
-    joint: Tensor = mixture.weights.log() - square / 2
+    joint: Tensor = white @ means.T  # in place from here: of thousands of latents and hundreds of components
+    joint += mixture.weights.log() - means.square().sum(1) / 2
+    joint -= white.square().sum(1, keepdim=True) / 2
     return joint
 
 
@@ -59,12 +60,8 @@ def expect_maximise(latents: Tensor, components: int, generator: torch.Generator
     start = latents[torch.randperm(count, generator=generator)[:components]]
     mixture = Mixture(equal, start, torch.eye(d).to(latents))
     second, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
-    for number in range(ROUNDS):
-        joint = _joint(mixture, latents)
-        if number < HARD_ROUNDS:
-            share = nn.functional.one_hot(joint.argmax(1), components).to(latents)
-        else:
-            share = joint.softmax(1)
+    for _ in range(ROUNDS):
+        share = _joint(mixture, latents).softmax(1)
         weights = share.sum(0) + 1e-6
         means = share.T @ latents / weights[:, None]
         within = (second - (means * weights[:, None]).double().T @ means.double()) / count
@@ -113,7 +110,7 @@ class Prior(nn.Module):
         if self.kind == "mixture":
             self.register_buffer("weights", torch.full((components,), 1 / components))
             self.register_buffer("means", torch.zeros(components, d))
-            self.register_buffer("factor", torch.eye(d))
+            self.register_buffer("factor", torch.zeros(d, d).fill_diagonal_(1))
 
     @classmethod
     def of_mixture(cls, config: ModelConfig, mixture: Mixture) -> Prior:

@@ -43,7 +43,7 @@ class Encoder(nn.Module):
         self.log_var = nn.Linear(self.trunk.features, config.latent_dim)
         init_he(self.mean, self.trunk.features)
         init_he(self.log_var, self.trunk.features, 0.1)
-        self.register_buffer("mix", torch.eye(config.latent_dim))
+        self.register_buffer("mix", torch.zeros(config.latent_dim, config.latent_dim).fill_diagonal_(1))
 
     def forward(self, pictures: Tensor) -> Posterior:
         """Picture float [B, C, S, S] in [-1, 1] -> Posterior, in float32."""

@@ -27,7 +27,7 @@ from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
 
 BETAS, MOMENTUM = (0.9, 0.99), 0.95
-FOLD_PICTURES = 8192
+FOLD_PICTURES, FOLD_BATCH = 8192, 128
 VALIDATION_PICTURES = 512
 
 
@@ -64,7 +64,8 @@ class VAETrainer:
         generator = torch.Generator().manual_seed(derive(settings.seed, "subset"))
         wanted = max(FOLD_PICTURES, 16 * config.latent_dim)
         order = torch.randperm(len(train), generator=generator)[:wanted]
-        self.fold_pictures = train[order]
+        self.train, self.order = train, order
+        self.seen = train[order[:VALIDATION_PICTURES]]
         self.held_out = held_out[:VALIDATION_PICTURES]
         self._folded: VAE | None = None
 
@@ -134,7 +135,7 @@ class VAETrainer:
 
     def measure(self) -> dict[str, float]:
         """Numbers of the averaged weights on held-out and on training pictures, as `measure_vae` names them."""
-        settings, train = self.settings, self.fold_pictures[:VALIDATION_PICTURES].to(self.place.device)
+        settings, train = self.settings, self.seen.to(self.place.device)
         return measure_vae(self.ema.model, self.held_out, train, settings.likelihood, self.place, settings.seed)
 
     def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
@@ -147,13 +148,14 @@ class VAETrainer:
     def model(self) -> VAE:
         """Return what is published: the averaged weights, the aggregated posterior folded in, and its prior."""
         if self._folded is None:
-            self._folded = fold(self.ema.model, self.fold_pictures, derive(self.settings.seed, "fold") % 2**31)
+            parts = (self.train[rows] for rows in torch.split(self.order, FOLD_BATCH))
+            self._folded = fold(self.ema.model, parts, derive(self.settings.seed, "fold") % 2**31)
         return self._folded
 
     @torch.no_grad()
     def preview(self) -> Tensor:
         """Sheet, uint8 [C, H, W]: pictures above their reconstructions, then samples from the prior."""
-        shown = (self.held_out if len(self.held_out) else self.fold_pictures)[:16]
+        shown = (self.held_out if len(self.held_out) else self.seen)[:16]
         model = self.model()
         real = to_float(shown)
         samples = model.decoder(model.prior.of(range(32)).to(real))

@@ -38,6 +38,12 @@ def test_larger_values_are_higher_up_and_wide_ranges_logarithmic():
     assert "logarithmic" in figure and "logarithmic" not in chart("KID", "note", [Line("a", [0, 1], [1.0, 2.0])])
 
 
+@pytest.mark.parametrize("values", [[5e-324, 1.0], [1e-300, 1.7e308], [5e-324, 1e-322]])
+def test_a_logarithmic_axis_ends_where_floats_do(values):
+    svg, data = parts(chart("KID", "note", [Line("a", [0, 1], values)]))
+    assert svg.find("path") is not None and len(data["lines"][0]["y"]) == 2
+
+
 def test_thinning_keeps_means_and_the_end():
     line = thinned(Line("a", list(range(1000)), [float(k % 2) for k in range(1000)]), 11)
     assert len(line.values) == 11 and line.images[-1] == 999 and line.values[-1] == 1

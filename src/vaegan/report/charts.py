@@ -75,7 +75,8 @@ class _Axis:
     def ticks(self) -> list[float]:
         if not self.log:
             return ticks(self.low, self.high)
-        between = [f * 10.0**p for p in range(math.floor(self.low), math.ceil(self.high) + 1) for f in (1, 2, 5)]
+        powers = range(max(math.floor(self.low), -307), min(math.ceil(self.high) + 1, 308))  # what a float can be
+        between = [f * 10.0**p for p in powers for f in (1, 2, 5)]
         shown = [value for value in between if self.low <= math.log10(value) <= self.high]
         return shown[:: math.ceil(len(shown) / 5)] if shown else []
 

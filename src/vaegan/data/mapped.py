@@ -15,6 +15,8 @@ from vaegan.data.shards import Shape, images_of
 from vaegan.errors import VaeganError, reason, shown
 
 PAGE = mmap.ALLOCATIONGRANULARITY
+ALONE = 2**14
+"""Elements that torch copies without asking other threads to help (it takes twice as many)."""
 
 
 class Shard:
@@ -79,8 +81,18 @@ class MappedPictures:
             for shard, places in parts:
                 shard.expect(rows[places].tolist())
         for shard, places in parts:
-            found[places] = shard.images[rows[places]]
+            for place, row in zip(places.tolist(), rows[places].tolist(), strict=True):
+                _copy(shard.images[row], found[place])
         return found
+
+
+def _copy(source: Tensor, target: Tensor) -> None:
+    """Copy so little at a time that torch keeps to one thread.
+
+    Else the thread that reads ahead keeps a second team of them, which takes the processor from the networks' one.
+    """
+    for part, place in zip(source.view(-1).split(ALONE), target.view(-1).split(ALONE), strict=True):  # type: ignore[no-untyped-call]
+        place.copy_(part)
 
 
 Pictures = Tensor | MappedPictures

@@ -204,11 +204,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     lr_g: float = option(4e-4, "Learning rate of the generator.", above=0, max=1)
     lr_d: float = option(5e-4, "Learning rate of the discriminator.", above=0, max=1)
     lr_decay: int = option(
-        20_000,
-        "Pictures after which both learning rates fall as one over their root; 0 never.",
-        min=0,
-        count=True,
-        formerly=0,
+        20_000, "Pictures after which both rates fall as one over their root; 0 never.", min=0, count=True, formerly=0
     )
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
     augment_target: float | None = option(

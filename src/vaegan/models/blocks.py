@@ -69,6 +69,14 @@ def phased(kernel: Tensor) -> Tensor:
     return parts.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, side // 2, side // 2)
 
 
+def doubled(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Enlarge by a kernel of a transposed convolution of stride 2, [m, n, 2 k, 2 k], or by what `phased` made of it."""
+    side = kernel.shape[-1]
+    if side % 2:
+        return nn.functional.pixel_shuffle(nn.functional.conv2d(x, kernel, bias, padding=side // 2), 2)
+    return nn.functional.conv_transpose2d(x, kernel, bias, stride=2, padding=side // 2 - 1)
+
+
 class Up(nn.Module):
     """Double the side: a transposed convolution of stride 2 whose kernel is a 3x3 one smeared by an interpolation's.
 
@@ -90,33 +98,34 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, S, S] -> [B, outputs, 2 S, 2 S]."""
-        if self._in_phases:
-            phases = nn.functional.conv2d(x, phased(self.kernel()), self.bias.repeat_interleave(4), padding="same")
-            return nn.functional.pixel_shuffle(phases, 2)
-        return nn.functional.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=len(self.taps) // 2)
-
-    @property
-    def _in_phases(self) -> bool:
-        """Whether all phases see the same odd square of inputs."""
-        return len(self.taps) % 4 == 0
+        return doubled(x, *self.ready())
 
     def kernel(self) -> Tensor:
         """The smeared kernel, [inputs, outputs, taps + 2, taps + 2]."""
         return smeared(self.weight, self.taps)
 
-    def fixed(self) -> nn.Module:
+    def ready(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias as `doubled` takes them."""
+        if len(self.taps) % 4:
+            return self.kernel(), self.bias
+        return phased(self.kernel()), self.bias.repeat_interleave(4)  # all phases see the same odd square of inputs
+
+    def fixed(self) -> FixedUp:
         """The same layer for weights that no longer change: its kernel, dear beside a single picture, is made once."""
-        kernel, bias = self.kernel().detach(), self.bias.detach()
-        layer: nn.Conv2d | nn.ConvTranspose2d
-        if self._in_phases:
-            kernel, bias = phased(kernel), bias.repeat_interleave(4)
-            layer = nn.Conv2d(kernel.shape[1], len(kernel), kernel.shape[-1], padding="same", device="meta")
-        else:
-            inputs, outputs, side, _ = kernel.shape
-            layer = nn.ConvTranspose2d(inputs, outputs, side, stride=2, padding=len(self.taps) // 2, device="meta")
-        layer.weight = nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
-        layer.bias = nn.Parameter(bias)
-        return nn.Sequential(layer, nn.PixelShuffle(2)) if self._in_phases else layer
+        return FixedUp(*self.ready())
+
+
+class FixedUp(nn.Module):
+    """An `Up` that does not train."""
+
+    def __init__(self, kernel: Tensor, bias: Tensor) -> None:
+        """As `Up.ready` gives them."""
+        super().__init__()
+        self.kernel, self.bias = kernel.detach().contiguous(memory_format=torch.channels_last), bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, S, S] -> [B, outputs, 2 S, 2 S]."""
+        return doubled(x, self.kernel, self.bias)
 
 
 class Trunk(nn.Module):

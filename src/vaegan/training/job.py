@@ -121,8 +121,8 @@ def _with_prior(model: ModelConfig, prior: str | None, vae: Weights | None) -> M
     if prior in (None, model.prior):
         return model
     if prior == "mixture":
-        why = "the VAE finds it: add --from-vae" if vae is None else f"{vae.path} found one normal to do as well"
-        raise UsageError(f"--prior mixture: {why}{'' if vae is None else ': leave it out'}")
+        scratch, without = "the VAE finds it: add --from-vae", "found one normal to do as well: leave it out"
+        raise UsageError(f"--prior mixture: {scratch if vae is None else f'{vae.path} {without}'}")
     return replace(model, prior=prior, components=1)
 
 

@@ -24,6 +24,7 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Tutorial:
 
 def unfolded(run: Run, config: ModelConfig) -> VAE:
     """The averaged weights of the newest checkpoint, before folding."""
-    path, vae = run.checkpoints()[-1] / TRAINING, VAE(config)
+    path, vae = run.checkpoints()[-1] / TRAINING, VAE(replace(config, prior="normal", components=1))
     fill(vae, under(load_tensors(path), "ema"), path)
     return vae.eval()
 
@@ -217,6 +218,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("ours", "tutorial"))
     parser.add_argument("-n", type=int, default=2000, help="pictures on either side of a Frechet distance")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps our runs; must hold none")
     options = parser.parse_args()
     options.minutes = sorted(options.minutes or [4.0, 15.0])
     print(f"{machine()}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
@@ -224,7 +226,8 @@ def main() -> None:
     if options.only != "tutorial":
         judge = Judge(open_set(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore)
     with tempfile.TemporaryDirectory() as place:
-        rows = list(itertools.chain(*(one_seed(options, seed, judge, Path(place)) for seed in options.seeds)))
+        out = options.out or Path(place)
+        rows = list(itertools.chain(*(one_seed(options, seed, judge, out) for seed in options.seeds)))
     told = {"machine": machine(), "summary": summary(rows, options.minutes), "rows": rows}
     print(json.dumps(told["summary"], indent=1))
     if options.json is not None:

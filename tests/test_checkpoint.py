@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vaegan.models.vae import VAE
 from vaegan.settings import ModelConfig
 
 CONFIG = ModelConfig(32, 3, 4, 4)
+SMALL = asdict(CONFIG)
 
 
 @pytest.fixture
@@ -61,8 +63,9 @@ def test_a_run_without_published_weights_means_its_newest_checkpoint(copy, vae_r
         ({"config": {"surprise": 1}}, "cannot be used.*surprise"),
         ({"config": {"width": "wide"}}, "cannot be used.*--width wide"),
         ({"step": "many"}, "cannot be used"),
-        ({"config": {"size": 32, "latent_dim": 5, "width": 4}}, r"tensor decoder.first.weight is"),
-        ({"config": {"size": 64, "latent_dim": 4, "width": 4}}, r"tensor decoder.*is missing"),
+        ({"config": {**SMALL, "latent_dim": 5}}, r"tensor decoder.first.weight is"),
+        ({"config": {**SMALL, "size": 64}}, r"tensor decoder.*is missing"),
+        ({"config": {**SMALL, "upsampling": "nearest"}}, r"tensor decoder.layers.3.bias is not known"),
     ],
 )
 def test_metadata_that_lies_is_refused_in_one_line(published, changes, words):

@@ -41,8 +41,11 @@ class Generator(nn.Module):
         super().__init__()
         sides = [*reversed(widths(width, size))]
         self.first = nn.Linear(latent_dim, sides[0] * 16)
-        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise([*sides, 3])]
-        self.rest = nn.Sequential(nn.Unflatten(1, (sides[0], 4, 4)), *itertools.chain(*layers), nn.Tanh())
+        finest = max(8, width // 2)
+        doublings = itertools.pairwise([*sides, finest])
+        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in doublings]
+        last = (nn.LeakyReLU(SLOPE), nn.Conv2d(finest, 3, 3, padding=1), nn.Tanh())
+        self.rest = nn.Sequential(nn.Unflatten(1, (sides[0], 4, 4)), *itertools.chain(*layers), *last)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.rest(self.first(z))

@@ -29,14 +29,13 @@ PRESETS = {
 }
 
 
-PURPOSES: dict[str, dict[str, str | float]] = {
-    "gan": {"likelihood": "squared", "beta": 4.0},
-    "reconstruction": {"likelihood": "gaussian", "beta": 1.0},
-}
+PURPOSES = {"gan": {"likelihood": "squared"}, "reconstruction": {"likelihood": "gaussian"}}
 """What a VAE is for, and the options that differ: a smooth decoder is the better start of a GAN."""
 
 
 OPTIMIZERS = ("muon", "adam")
+UPSAMPLINGS = ("refined", "bilinear", "nearest")
+MOST_COMPONENTS = 1024
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ModelConfig:
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
     width: channels of the layer next to the picture; prior: what z is drawn from (see `vaegan.models.prior`);
-    components: of a mixture; upsampling: how the decoder's last doubling enlarges.
+    components: of a mixture; upsampling: how the decoder's last doubling enlarges, "refined" by one more layer.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
@@ -53,10 +52,8 @@ class ModelConfig:
     latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
     width: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform", "mixture"))
-    components: int = option(1, "Of a mixture.", min=1, max=512)
-    upsampling: str = option(
-        "bilinear", "How the decoder's last layer enlarges.", choices=("bilinear", "nearest"), formerly="nearest"
-    )
+    components: int = option(1, "Of a mixture.", min=1, max=MOST_COMPONENTS)
+    upsampling: str = option("refined", "How the decoder enlarges last.", choices=UPSAMPLINGS, formerly="nearest")
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built for."""
@@ -168,7 +165,7 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
     )
     purpose: str = option(
         "gan",
-        "A GAN's start, or faithful pictures: sets --likelihood and --beta where they are left out.",
+        "A GAN's start, or faithful pictures: sets --likelihood where it is left out.",
         choices=tuple(PURPOSES),
     )
     likelihood: str = option(
@@ -177,7 +174,7 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
         choices="vaegan.losses.vae:LIKELIHOODS",
         shown="squared; for reconstruction gaussian",
     )
-    beta: float = option(4.0, "Weight of the KL term.", min=0, shown="4; for reconstruction 1")
+    beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)
     free_bits: float = option(0.0, "Bits a latent axis may tell of a picture at no cost.", min=0, max=64)
     optimizer: str = option(

@@ -47,7 +47,7 @@ def test_from_faces_to_faces_by_defaults(capsys, here, drawn):
     assert "Using runs/vae, trained" in err
     status, out, err = run(capsys, "train-gan", "--from-vae", "runs/vae", "--steps", "3", "--batch-size", "8")
     assert (status, out) == (0, "runs/gan\n")
-    assert "which the VAE was trained on" in err and "8 tensors" in err and "difference of the pictures 0" in err
+    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of the pictures 0" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/gan-seeds-0-3.png\n")
     with Image.open("samples/gan-seeds-0-3.png") as sheet:

@@ -62,12 +62,14 @@ def test_folding_changes_no_reconstruction_at_any_size(size, channels):
     torch.testing.assert_close(posterior.mean.mean(0), torch.zeros(12), atol=2e-3, rtol=0)
 
 
-def test_after_folding_the_aggregated_posterior_is_standard():
-    vae = crooked_vae()
-    folded = fold(vae, [PIXELS])
-    posterior = folded.encoder(PICTURES)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_after_folding_the_aggregated_posterior_is_standard(mirror):
+    """Over what the decoder was taught with: mirror images too, if it was."""
+    folded = fold(crooked_vae(), [PIXELS[:200], PIXELS[200:]], mirror=mirror)
+    pictures = torch.cat([PICTURES, PICTURES.flip(3)]) if mirror else PICTURES
+    posterior = folded.encoder(pictures)
     variances = posterior.log_var.exp()
-    noise = torch.einsum("ij,nj,kj->ik", posterior.mix, variances, posterior.mix) / len(PICTURES)
+    noise = torch.einsum("ij,nj,kj->ik", posterior.mix, variances, posterior.mix) / len(pictures)
     covariance = torch.cov(posterior.mean.T, correction=0) + noise
     torch.testing.assert_close(posterior.mean.mean(0), torch.zeros(6), atol=1e-3, rtol=0)
     torch.testing.assert_close(covariance, torch.eye(6), atol=2e-3, rtol=0)

@@ -42,7 +42,7 @@ def said(ranked):
     return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-LOSSES = {"reconstruction", "kl", "loss_d", "loss_g", "anchor", "r1", "r2"}
+LOSSES = {"reconstruction", "loss_d", "loss_g", "anchor", "r1", "r2"}
 
 
 def distance(one, other, step):
@@ -83,9 +83,9 @@ def assert_follows(ranked, single, step):
 
 
 def looseness(name):
-    """Means over many pictures follow closely; what single axes or rounded pictures say of weights 1e-4 apart, less."""
+    """Means over many pictures follow closely; what axes or rounded pictures say of weights 1e-4 apart, less."""
     if name.startswith("kid"):
-        return 0.01  # of pictures rounded to 256 values
+        return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
     return 1e-4 if name in LOSSES else 1e-3
 
 

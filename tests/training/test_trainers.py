@@ -123,7 +123,7 @@ def test_step_0_preview_of_the_gan_is_the_vae_sampled(prepared, vae_run, tmp_pat
     told = []
     run = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, steps=1, batch_size=8, on_event=told.append)
     report = next(event.text for event in told if isinstance(event, Note) and "Generator started" in event.text)
-    assert "8 tensors" in report and "difference of the pictures 0" in report
+    assert "10 tensors" in report and "difference of the pictures 0" in report
     from PIL import Image
 
     from vaegan.images import from_pil, grid

@@ -42,6 +42,13 @@ def down(inputs: int, outputs: int) -> nn.Conv2d:
     return layer
 
 
+def same(inputs: int, outputs: int) -> nn.Conv2d:
+    """Keep the side: 3x3 convolution."""
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    init_he(layer, inputs * 9)
+    return layer
+
+
 def smeared(kernel: Tensor, taps: Sequence[float]) -> Tensor:
     """Convolve a kernel [m, n, h, w] with taps along both sides: [m, n, h + len(taps) - 1, w + len(taps) - 1].
 

@@ -23,7 +23,7 @@ from vaegan.models.prior import Prior, fit
 from vaegan.models.vae import VAE
 
 DRAWS = 2
-"""Latents that each picture's posterior gives to the mixture."""
+"""Latents that each picture gives to the mixture: of its posterior, or of its and its mirror image's."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,17 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
     return gram / len(latents)
 
 
-def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0) -> VAE:
+def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = False) -> VAE:
     """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
 
-    pictures: batches uint8 [B, C, S, S], in all some thousands from the training split. Axis 0 moves the picture most.
+    pictures: batches uint8 [B, C, S, S], in all some thousands from the training split; mirror: whether the VAE was
+    taught with their mirror images too, which are then a part of what its decoder saw. Axis 0 moves the picture most.
     The copy's config says which prior describes its latents best.
     """
     folded = copy.deepcopy(vae).float().eval()
     place = next(folded.parameters()).device
-    with torch.no_grad():
-        posteriors = [folded.encoder(_prepared(part, place)) for part in pictures]
-    means = torch.cat([posterior.mean for posterior in posteriors]).cpu()
-    log_vars = torch.cat([posterior.log_var for posterior in posteriors]).cpu()
+    each_means, each_log_vars = _posteriors(folded, pictures, mirror)
+    means, log_vars = each_means.flatten(0, 1), each_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
     values, vectors = torch.linalg.eigh(moments.covariance)
     scale = values.clamp_min(1e-8).sqrt()
@@ -80,8 +79,8 @@ def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0) -> VAE:
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
     inverse = rotation.T @ (vectors / scale).T
     _apply(folded, spread @ rotation, inverse, moments.mean)
-    noise = torch.randn(len(means), DRAWS, means.shape[1], generator=generator)
-    drawn = (means[:, None] + (0.5 * log_vars[:, None]).exp() * noise).double() - moments.mean
+    noise = torch.randn(len(each_means), DRAWS, means.shape[1], generator=generator)
+    drawn = (each_means + (0.5 * each_log_vars).exp() * noise).double() - moments.mean
     mixture = fit((drawn @ inverse.T).float(), seed)
     if mixture is None:
         folded.config = replace(folded.config, prior="normal", components=1)
@@ -92,8 +91,17 @@ def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0) -> VAE:
     return folded
 
 
-def _prepared(pictures: Tensor, place: torch.device) -> Tensor:
-    return to_float(pictures.to(place)).contiguous(memory_format=torch.channels_last)
+@torch.no_grad()
+def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of every picture and, if wanted, of its mirror image: [N, 1 or 2, d] each, on the CPU."""
+    means, log_vars = [], []
+    place = next(vae.parameters()).device
+    for part in pictures:
+        real = to_float(part.to(place)).contiguous(memory_format=torch.channels_last)
+        found = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
+        means.append(torch.stack([posterior.mean for posterior in found], 1))
+        log_vars.append(torch.stack([posterior.log_var for posterior in found], 1))
+    return torch.cat(means).cpu(), torch.cat(log_vars).cpu()
 
 
 @torch.no_grad()

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaegan.settings import ModelConfig
+from vaegan.settings import MOST_COMPONENTS, ModelConfig
 
-PER_COMPONENT = (100, 50, 25)
+PER_COMPONENT = (100, 30, 10)
 """Pictures to a component in the mixtures that are tried."""
-MOST = 512
-ROUNDS = 24
+ROUNDS = 8
 """Of expectation and maximisation."""
 BETTER = 0.1
 """Nats a latent by which a mixture must describe unseen latents better than one normal."""
@@ -83,7 +82,7 @@ def fit(latents: Tensor, seed: int = 0) -> Mixture | None:
         return None
 
     def fitted(of: Tensor, each: int) -> Mixture:
-        components = min(MOST, max(1, count // each))
+        components = min(MOST_COMPONENTS, max(1, count // each))
         return expect_maximise(of, components, torch.Generator().manual_seed(seed))
 
     scores = {each: float(fitted(seen, each).log_density(unseen).mean()) for each in (count, *PER_COMPONENT)}

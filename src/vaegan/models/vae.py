@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid
+from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid, same
 from vaegan.models.prior import Prior
 from vaegan.settings import ModelConfig
 
@@ -56,17 +56,20 @@ class Decoder(nn.Module):
     """Latent [B, d] -> picture [B, C, S, S] in [-1, 1]. The GAN's generator is this class."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build a linear layer to 4x4 and log2(size) - 2 doublings."""
+        """Build a linear layer to 4x4, log2(size) - 2 doublings and, where they are refined, a convolution."""
         super().__init__()
         self.latent_dim = config.latent_dim
-        widths = [*reversed(pyramid(config.width, config.size)), config.channels]
+        refined = config.upsampling == "refined"
+        last = max(8, config.width // 2) if refined else config.channels
+        widths = [*reversed(pyramid(config.width, config.size)), last]
         self.first = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.first, config.latent_dim)
-        taps = [BOX] * (len(widths) - 2) + [BILINEAR if config.upsampling == "bilinear" else BOX]
-        self.layers = nn.ModuleList(Up(a, b, by) for (a, b), by in zip(itertools.pairwise(widths), taps, strict=True))
+        taps = [BOX] * (len(widths) - 2) + [BOX if config.upsampling == "nearest" else BILINEAR]
+        doublings = [Up(a, b, by) for (a, b), by in zip(itertools.pairwise(widths), taps, strict=True)]
+        self.layers = nn.ModuleList([*doublings, same(last, config.channels)] if refined else doublings)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decode; the last layer's tanh keeps pictures inside [-1, 1]."""
+        """Decode; a tanh at the end keeps pictures inside [-1, 1]."""
         x = self.first(latents).unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, SLOPE))

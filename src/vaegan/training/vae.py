@@ -149,7 +149,8 @@ class VAETrainer:
         """Return what is published: the averaged weights, the aggregated posterior folded in, and its prior."""
         if self._folded is None:
             parts = (self.train[rows] for rows in torch.split(self.order, FOLD_BATCH))
-            self._folded = fold(self.ema.model, parts, derive(self.settings.seed, "fold") % 2**31)
+            seed = derive(self.settings.seed, "fold") % 2**31
+            self._folded = fold(self.ema.model, parts, seed, self.settings.mirror)
         return self._folded
 
     @torch.no_grad()

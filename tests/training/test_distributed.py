@@ -42,7 +42,7 @@ def said(ranked):
     return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-LOSSES = {"reconstruction", "kl", "loss_d", "loss_g", "anchor", "r1", "r2"}
+LOSSES = {"reconstruction", "loss_d", "loss_g", "anchor", "r1", "r2"}
 
 
 def distance(one, other, step):

@@ -45,7 +45,7 @@ def test_simple_priors_have_mean_0_and_variance_1(kind):
 
 
 def test_density_is_what_torch_distributions_says():
-    latents, mixture = clusters(50)
+    latents, mixture = clusters(5000)
     normals = torch.distributions.MultivariateNormal(mixture.means, scale_tril=mixture.factor)
     both = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(mixture.weights), normals)
     torch.testing.assert_close(mixture.log_density(latents), both.log_prob(latents))

@@ -22,6 +22,8 @@ PER_COMPONENT = (100, 30, 10)
 """Pictures to a component in the mixtures that are tried."""
 ROUNDS = 8
 """Of expectation and maximisation."""
+ROWS = 2048
+"""Latents that are set against all components at once: of all, it would take hundreds of MB."""
 BETTER = 0.1
 """Nats a latent by which a mixture must describe unseen latents better than one normal."""
 
@@ -37,8 +39,7 @@ class Mixture:
     def log_density(self, latents: Tensor) -> Tensor:
         """Of latents [N, d]: float [N], in nats."""
         log_norm = self.factor.diagonal().log().sum() + latents.shape[1] / 2 * math.log(2 * math.pi)
-        found: Tensor = torch.logsumexp(_joint(self, latents), 1) - log_norm
-        return found
+        return torch.cat([torch.logsumexp(_joint(self, part), 1) for part in torch.split(latents, ROWS)]) - log_norm
 
 
 def _joint(mixture: Mixture, latents: Tensor) -> Tensor:
@@ -60,9 +61,13 @@ def expect_maximise(latents: Tensor, components: int, generator: torch.Generator
     mixture = Mixture(equal, start, torch.eye(d).to(latents))
     second, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
     for _ in range(ROUNDS):
-        share = _joint(mixture, latents).softmax(1)
-        weights = share.sum(0) + 1e-6
-        means = share.T @ latents / weights[:, None]
+        weights, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
+        for part in torch.split(latents, ROWS):
+            share = _joint(mixture, part).softmax(1)
+            weights += share.sum(0)
+            sums += share.T @ part
+        weights += 1e-6
+        means = sums / weights[:, None]
         within = (second - (means * weights[:, None]).double().T @ means.double()) / count
         factor = torch.linalg.cholesky(within + ridge).to(latents)
         mixture = Mixture(weights / weights.sum(), means, factor)

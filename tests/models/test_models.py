@@ -7,7 +7,7 @@ from vaegan.errors import VaeganError
 from vaegan.models.blocks import BILINEAR, BOX, Up, pyramid
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.vae import VAE, Decoder, Posterior
-from vaegan.settings import SIZES, ModelConfig
+from vaegan.settings import SIZES, UPSAMPLINGS, ModelConfig
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -65,6 +65,23 @@ def test_a_model_of_before_upsampling_was_told_enlarges_as_it_did():
     smooth, steps = Decoder(ModelConfig(**told, upsampling="bilinear")), Decoder(old)
     steps.load_state_dict(smooth.state_dict())
     assert (smooth(torch.ones(1, 4)) - steps(torch.ones(1, 4))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+def test_every_upsampling_draws_pictures_of_its_size(upsampling):
+    decoder = Decoder(ModelConfig(32, 1, 4, 4, upsampling=upsampling))
+    drawn = decoder(torch.randn(2, 4))
+    assert drawn.shape == (2, 1, 32, 32)
+    assert len(decoder.layers) == 3 + (upsampling == "refined")
+
+
+def test_a_refined_decoder_bends_what_it_enlarged_before_it_draws():
+    decoder, seen = Decoder(ModelConfig(32, 3, 4, 4)), {}
+    decoder.layers[-2].register_forward_hook(lambda layer, given, made: seen.update(enlarged=made))
+    decoder.layers[-1].register_forward_hook(lambda layer, given, made: seen.update(bent=given[0], drawn=made))
+    pictures = decoder(torch.randn(2, 4))
+    assert torch.equal(seen["bent"], F.leaky_relu(seen["enlarged"], 0.2))
+    assert torch.equal(pictures, torch.tanh(seen["drawn"]))
 
 
 def test_an_untrained_network_keeps_the_size_of_its_signal():

@@ -203,6 +203,9 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     lr_decay: int = option(
         20_000, "Pictures after which both rates fall as one over their root; 0 never.", min=0, count=True, formerly=0
     )
+    update_clip: float = option(
+        0.7, "With Adam: largest root mean square of an update, in units of the rate; 0 for any.", min=0, formerly=0.0
+    )
     augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
     augment_target: float | None = option(
         None,

@@ -7,6 +7,7 @@ from torch import nn
 from vaegan.errors import VaeganError
 from vaegan.training.optim import (
     LIKE_ADAM,
+    Adam,
     Muon,
     is_matrix,
     optimizer_for,
@@ -92,3 +93,45 @@ def test_a_state_that_does_not_fit_is_refused(name, lost):
     other = "adam" if name == "muon" else "muon"
     with pytest.raises(VaeganError, match="is missing or does not fit"):
         restore_optimizer(optimizer_for(other, model, 1e-2, BETAS, 0.95), model, tensors)
+
+
+def moved(update_clip, sizes, betas=(0.0, 0.99)):
+    """Updates, in units of the rate, by gradients of one direction and these sizes; and what was said to come."""
+    weights = [nn.Parameter(torch.zeros(4, 5)), nn.Parameter(torch.zeros(7))]
+    optimizer = Adam(weights, 1e-3, betas, update_clip)
+    draws = torch.Generator().manual_seed(0)
+    shapes, updates, said = [torch.randn(weight.shape, generator=draws) for weight in weights], [], []
+    for size in sizes:
+        before = [weight.detach().clone() for weight in weights]
+        for weight, shape in zip(weights, shapes, strict=True):
+            weight.grad = size * shape
+        said.append(optimizer.coming())
+        optimizer.step()
+        pairs = zip(weights, before, strict=True)
+        updates.append(torch.cat([(weight.detach() - was).flatten() for weight, was in pairs]) / 1e-3)
+        assert optimizer.param_groups[0]["lr"] == 1e-3
+    return updates, said
+
+
+@pytest.mark.parametrize("last", [0.1, 1.0, 30.0])
+def test_an_updates_size_is_known_before_it_is_taken(last):
+    updates, said = moved(0.0, [1.0, 2.0, 0.5, 1.5, last])
+    assert said == pytest.approx([float(update.square().mean().sqrt()) for update in updates], rel=1e-3)
+
+
+def test_an_update_that_would_be_too_long_is_shortened_and_others_are_not_changed():
+    sizes = [1.0] + [0.3] * 40 + [20.0]
+    free, clipped = moved(0.0, sizes)[0], moved(0.7, sizes)[0]
+    assert free[-1].square().mean().sqrt() > 5
+    assert clipped[-1].square().mean().sqrt() == pytest.approx(0.7, rel=1e-3)
+    assert torch.allclose(clipped[-1] / clipped[-1].norm(), free[-1] / free[-1].norm(), atol=1e-3)
+    assert free[5].square().mean().sqrt() < 0.7 and torch.allclose(clipped[5], free[5], atol=1e-3)
+
+
+def test_without_gradients_nothing_is_divided_by_zero():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = Adam([weight], 1e-3, (0.0, 0.99), 0.7)
+    for _ in range(2):
+        weight.grad = torch.zeros(3)
+        optimizer.step()
+    assert weight.equal(torch.ones(3))

@@ -129,8 +129,9 @@ class GANTrainer:
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
-        self.optimizer_g = optimizer_for(settings.optimizer, self.generator, settings.lr_g, BETAS, MOMENTUM)
-        self.optimizer_d = optimizer_for(settings.optimizer, self.discriminator, settings.lr_d, BETAS, MOMENTUM)
+        name, most = settings.optimizer, settings.update_clip
+        self.optimizer_g = optimizer_for(name, self.generator, settings.lr_g, BETAS, MOMENTUM, most)
+        self.optimizer_d = optimizer_for(name, self.discriminator, settings.lr_d, BETAS, MOMENTUM, most)
 
     @property
     def _anchors(self) -> bool:

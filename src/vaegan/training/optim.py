@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -18,19 +19,61 @@ LIKE_ADAM = 0.2
 
 
 def optimizer_for(
-    name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float
+    name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of that name for a model; betas are Adam's, the momentum Muon's."""
+    """Return the optimizer of that name for a model; betas and update_clip are Adam's, the momentum Muon's."""
     if name == "muon":
         return Muon(model, lr, betas, momentum)
-    return adam(list(model.parameters()), lr, betas)
+    return Adam(list(model.parameters()), lr, betas, update_clip)
 
 
-def adam(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Return an Adam (Kingma & Ba 2015), fused where the device has one."""
-    return torch.optim.Adam(
-        parameters, lr=lr, betas=betas, eps=1e-8, fused=parameters[0].device.type in ("cpu", "cuda")
-    )
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015), fused where the device has that, whose updates may be kept from growing.
+
+    Where a gradient is suddenly ten times its usual size, Adam's mean of squares is late to hear of it, and the update
+    is up to 1 / sqrt(1 - beta2) times the rate, for all weights at once. Update clipping (Shazeer & Stern 2018, arXiv
+    1804.04235, section 6) shortens such an update; here that of the whole network, whose direction stays what it is,
+    and momentum, if there is any, is left out of what is measured.
+    """
+
+    def __init__(
+        self, parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], update_clip: float = 0.0
+    ) -> None:
+        """update_clip: largest root mean square of an update, in units of the rate; 0 for any."""
+        fused = parameters[0].device.type in ("cpu", "cuda")
+        super().__init__(parameters, lr=lr, betas=betas, eps=1e-8, fused=fused)
+        self.update_clip = update_clip
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        if not self.update_clip:
+            super().step()
+            return
+        (group,) = self.param_groups
+        rate = group["lr"]
+        group["lr"] = rate * min(1.0, self.update_clip / max(self.coming(), 1e-8))
+        try:
+            super().step()
+        finally:
+            group["lr"] = rate
+
+    def coming(self) -> float:
+        """Root mean square that the next update would have without clipping and momentum, in units of the rate."""
+        (group,) = self.param_groups
+        kept, epsilon = group["betas"][1], group["eps"]
+        moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+        known = [parameter for parameter in moved if self.state.get(parameter)]
+        if not known:
+            return 1.0  # a first update is the gradient's signs
+        past = 1 - kept ** (float(self.state[known[0]]["step"]) + 1)
+        now = torch._foreach_mul([p.grad for p in known], [p.grad for p in known])
+        mean = torch._foreach_mul([self.state[p]["exp_avg_sq"] for p in known], kept / past)
+        torch._foreach_add_(mean, now, alpha=(1 - kept) / past)
+        torch._foreach_add_(mean, epsilon**2)
+        torch._foreach_div_(now, mean)
+        total = float(torch.stack(torch._foreach_norm(now, 1)).sum())
+        return math.sqrt(total / sum(part.numel() for part in now))
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -74,7 +117,7 @@ class Muon(torch.optim.Optimizer):
         parameters = list(model.parameters())
         self.matrices = [parameter for parameter in parameters if is_matrix(parameter)]
         super().__init__(parameters, {"lr": lr})
-        self.rest = adam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
+        self.rest = Adam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
         self.rest.state = self.state
         self.momentum = momentum
 

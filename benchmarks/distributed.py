@@ -20,7 +20,8 @@ def measure(kind: str, preset: str, size: int, batch: int, steps: int) -> None:
     """One process's part: time `steps` steps after three; the first process prints pictures per second."""
     import torch
 
-    from vaegan.settings import PRESETS, GANSettings, ModelConfig, VAESettings
+    from vaegan.architecture import PRESETS, ModelConfig
+    from vaegan.settings import GANSettings, VAESettings
     from vaegan.training.distributed import joined
     from vaegan.training.gan import GANTrainer
     from vaegan.training.machine import Place

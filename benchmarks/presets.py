@@ -11,8 +11,9 @@ import platform
 
 import torch
 
+from vaegan.architecture import PRESETS, ModelConfig
 from vaegan.data.batches import Batches
-from vaegan.settings import PRESETS, GANSettings, ModelConfig, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.gan import GANTrainer
 from vaegan.training.length import measure_speed

@@ -24,13 +24,13 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.machine import machine
+from vaegan.architecture import PRESETS, ModelConfig
 from vaegan.checkpoint import TRAINING, fill, load_tensors, under
 from vaegan.data.batches import Batches
 from vaegan.data.store import open_set
@@ -44,7 +44,7 @@ from vaegan.metrics.features import LEVELS
 from vaegan.metrics.pictures import psnr
 from vaegan.models.vae import VAE
 from vaegan.run import Run
-from vaegan.settings import PRESETS, EvaluateSettings, ModelConfig, VAESettings
+from vaegan.settings import EvaluateSettings, VAESettings
 from vaegan.training.session import train_vae
 
 BATCH = 64
@@ -100,7 +100,7 @@ class Tutorial:
 
 def unfolded(run: Run, config: ModelConfig) -> VAE:
     """The averaged weights of the newest checkpoint, before folding."""
-    path, vae = run.checkpoints()[-1] / TRAINING, VAE(replace(config, prior="normal", components=1))
+    path, vae = run.checkpoints()[-1] / TRAINING, VAE(config.trained())
     fill(vae, under(load_tensors(path), "ema"), path)
     return vae.eval()
 

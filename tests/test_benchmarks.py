@@ -11,11 +11,11 @@ from benchmarks.speed import plain
 from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
 from benchmarks.speed.sides import Taken, run_command
+from vaegan.architecture import ModelConfig
 from vaegan.losses.gan import LOSSES
 from vaegan.models.blocks import BOX
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.vae import VAE
-from vaegan.settings import ModelConfig
 
 
 def operations(model, *inputs):

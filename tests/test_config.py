@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaegan.architecture import ModelConfig
 from vaegan.config import build, contradictions, only_one, option, options_of, parse_count
 from vaegan.errors import UsageError
-from vaegan.settings import GANSettings, ModelConfig, PrepareSettings, SampleSettings, VAESettings
+from vaegan.settings import GANSettings, PrepareSettings, SampleSettings, VAESettings
 
 
 @dataclass(frozen=True, kw_only=True)

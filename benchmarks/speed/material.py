@@ -64,10 +64,10 @@ def networks(place: Path, size: int, width: int, latent_dim: int) -> None:
     from safetensors.torch import save_file
 
     from benchmarks.speed.plain import Generator, weights_init
+    from vaegan.architecture import ModelConfig
     from vaegan.checkpoint import publish
     from vaegan.models.prior import Prior
     from vaegan.models.vae import Decoder
-    from vaegan.settings import ModelConfig
     from vaegan.training.gan import PublishedGAN
 
     place.mkdir(parents=True)

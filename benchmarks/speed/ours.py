@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from vaegan.architecture import ModelConfig
 from vaegan.data.batches import Batches
 from vaegan.data.mapped import Pictures
 from vaegan.data.store import open_set
 from vaegan.images import to_float
 from vaegan.models.vae import VAE
-from vaegan.settings import GANSettings, ModelConfig, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import choose_place
 from vaegan.training.tally import Tally

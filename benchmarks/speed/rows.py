@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.speed.pairs import Bench, Found, commands, in_turn, workers
 from benchmarks.speed.sides import Taken, run_command
+from vaegan.architecture import PRESETS
 from vaegan.data.store import FEATURES
 from vaegan.losses.gan import LOSSES
-from vaegan.settings import PRESETS
 
 SIZE, BATCH, PRESET = 64, 32, "small"
 FACES = 4096

@@ -1,69 +1,17 @@
-"""Every option of every command, one dataclass per concern, and the presets, one row each."""
+"""Every option of every command, one dataclass per concern."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaegan.architecture import PRESETS
 from vaegan.config import option
-from vaegan.errors import VaeganError
-
-SIZES = (32, 64, 128, 256)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One network size: channels next to the picture, latent size, and default lengths in pictures seen."""
-
-    width: int
-    latent_dim: int
-    vae_images: int
-    gan_images: int
-    about: str
-
-
-PRESETS = {
-    "tiny": Preset(16, 64, 150_000, 400_000, "for a first look and slow laptops"),
-    "small": Preset(32, 128, 250_000, 500_000, "for a laptop without a GPU"),
-    "base": Preset(64, 128, 1_000_000, 5_000_000, "for one GPU"),
-    "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
-}
-
 
 PURPOSES = {"gan": {"likelihood": "squared"}, "reconstruction": {"likelihood": "gaussian"}}
 """What a VAE is for, and the options that differ: a smooth decoder is the better start of a GAN."""
 
 
 OPTIMIZERS = ("muon", "adam")
-UPSAMPLINGS = ("refined", "bilinear", "nearest")
-MOST_COMPONENTS = 1024
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What decides every tensor's shape: saved inside each published weights file.
-
-    size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
-    width: channels of the layer next to the picture; prior: what z is drawn from (see `vaegan.models.prior`);
-    components: of a mixture; upsampling: how the decoder's last doubling enlarges, "refined" by one more layer.
-    """
-
-    size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
-    channels: int = option(3, "Colour channels.", min=1, max=3)
-    latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
-    width: int = option(32, "Channels next to the picture.", min=4, max=512)
-    prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform", "mixture"))
-    components: int = option(1, "Of a mixture.", min=1, max=MOST_COMPONENTS)
-    upsampling: str = option("refined", "How the decoder enlarges last.", choices=UPSAMPLINGS, formerly="nearest")
-
-    def __post_init__(self) -> None:
-        """Refuse what no network can be built for."""
-        if self.size not in SIZES or self.channels not in (1, 3):
-            raise VaeganError(
-                f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
-                f" sizes are {', '.join(map(str, SIZES))}, channels 1 or 3"
-            )
-        if (self.prior == "mixture") != (self.components > 1):
-            raise VaeganError(f"a {self.prior} prior of {self.components} components cannot be built")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def test_the_exported_prior_draws_the_same_latents(extra, mixed_vae_run, tmp_pat
     assert main(["export", str(mixed_vae_run), "--onnx", "--out", str(tmp_path / "faces.onnx"), "-q"]) == 0
     model, prior = load(mixed_vae_run, "cpu"), session(extra, tmp_path / "faces-prior.onnx")
     for count in (1, 2, 500):
-        noise = torch.randn(count, 9, generator=torch.Generator().manual_seed(count))
+        noise = torch.randn(count, model.prior.columns, generator=torch.Generator().manual_seed(count))
         (latents,) = prior.run(None, {"noise": noise.numpy()})
         torch.testing.assert_close(torch.from_numpy(latents), model.prior(noise), atol=1e-5, rtol=1e-5)
 

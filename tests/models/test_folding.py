@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vaegan.architecture import SIZES, ModelConfig
 from vaegan.images import to_float
 from vaegan.models.folding import aggregated_moments, fold
 from vaegan.models.vae import VAE
-from vaegan.settings import SIZES, ModelConfig
 
 
 def crooked_vae(latent_dim=6):

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaegan.architecture import ModelConfig
 from vaegan.errors import UsageError
 from vaegan.models.latents import default_path, linear, spherical, walk
 from vaegan.models.prior import Prior
-from vaegan.settings import ModelConfig
 
 
 @given(st.integers(2, 12), st.sampled_from(["slerp", "lerp"]), st.sampled_from(["linear", "smooth"]), st.booleans())

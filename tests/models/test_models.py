@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from vaegan.architecture import SIZES, UPSAMPLINGS, ModelConfig
 from vaegan.config import build, former
 from vaegan.errors import VaeganError
 from vaegan.models.blocks import BILINEAR, BOX, Up, pyramid
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.vae import VAE, Decoder, Posterior
-from vaegan.settings import SIZES, UPSAMPLINGS, ModelConfig
 
 
 @pytest.mark.parametrize("size", SIZES)

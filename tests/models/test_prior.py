@@ -1,34 +1,47 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from vaegan.architecture import ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.prior import Mixture, Prior, expect_maximise, fit
-from vaegan.settings import ModelConfig
+from vaegan.models.prior import DIRECTIONS, LOCAL, Mixture, Prior, expect_maximise, fit, localised
 
 SPREAD = 3.0
 
 
-def clusters(count, d=6, kinds=3, seed=0):
-    """Normals of deviation 0.3 and 0.6 around centres far apart, and what they were drawn from."""
+def clusters(count, d=6, kinds=3, seed=0, own=0):
+    """Normals of deviation 0.3 and 0.6 around centres far apart, and what they were drawn from.
+
+    own: directions of deviation 1.5 that each has besides.
+    """
     generator = torch.Generator().manual_seed(seed)
     centres = SPREAD * torch.randn(kinds, d, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
     deviation = torch.tensor([0.3, 0.6] * (d // 2), dtype=torch.float64)
     kind = torch.randint(kinds, (count,), generator=generator)
     noise = torch.randn(count, d, generator=generator, dtype=torch.float64)
     weights = torch.full((kinds,), 1 / kinds, dtype=torch.float64)
-    return centres[kind] + noise * deviation, Mixture(weights, centres, deviation.diag())
+    local = torch.linalg.qr(torch.randn(kinds, d, max(1, own), generator=generator, dtype=torch.float64))[0].mT
+    local = 1.5 * local[:, :own]
+    along = torch.randn(count, 1, own, generator=generator, dtype=torch.float64)
+    latents = centres[kind] + noise * deviation + (along @ local[kind])[:, 0]
+    return latents, Mixture(weights, centres, deviation.diag(), local)
 
 
-def mixture_prior():
-    _, mixture = clusters(1)
-    return Prior.of_mixture(ModelConfig(latent_dim=6, prior="mixture", components=3), mixture), mixture
+def covariances(mixture):
+    return mixture.factor @ mixture.factor.T + mixture.local.mT @ mixture.local
 
 
-@pytest.mark.parametrize("kind", ["normal", "uniform", "mixture"])
+def mixture_prior(own=0):
+    _, mixture = clusters(1, own=own)
+    return Prior.of_mixture(ModelConfig(latent_dim=6, prior="mixture", components=3, directions=own), mixture), mixture
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "mixture", "directed"])
 def test_a_seed_is_the_same_latent_in_any_company(kind):
-    prior = mixture_prior()[0] if kind == "mixture" else Prior(ModelConfig(latent_dim=6, prior=kind))
+    own = 2 * (kind == "directed")
+    prior = Prior(ModelConfig(latent_dim=6, prior=kind)) if kind in ("normal", "uniform") else mixture_prior(own)[0]
     many = prior.of(range(20))
     assert torch.equal(prior.of([7])[0], many[7])
     assert torch.equal(prior.of([19, 7])[1], many[7])
@@ -44,20 +57,25 @@ def test_simple_priors_have_mean_0_and_variance_1(kind):
         assert drawn.abs().max() <= math.sqrt(3)
 
 
-def test_density_is_what_torch_distributions_says():
-    latents, mixture = clusters(5000)
-    normals = torch.distributions.MultivariateNormal(mixture.means, scale_tril=mixture.factor)
+@pytest.mark.parametrize("own", [0, 1, 3])
+def test_density_is_what_torch_distributions_says(own):
+    latents, mixture = clusters(5000, own=own)
+    normals = torch.distributions.MultivariateNormal(mixture.means, covariances(mixture))
     both = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(mixture.weights), normals)
     torch.testing.assert_close(mixture.log_density(latents), both.log_prob(latents))
 
 
-def test_draws_are_the_mixtures():
-    prior, mixture = mixture_prior()
+@pytest.mark.parametrize("own", [0, 2])
+def test_draws_are_the_mixtures(own):
+    prior, mixture = mixture_prior(own)
+    mixture = replace(mixture, local=mixture.local / 2)  # nearest means tell them apart
+    prior.load_state_dict({**prior.state_dict(), **({"local": mixture.local.float()} if own else {})})
     drawn = prior(torch.randn(30_000, prior.columns, generator=torch.Generator().manual_seed(1)))
     nearest = torch.cdist(drawn.double(), mixture.means).argmin(1)
     torch.testing.assert_close(nearest.bincount() / len(drawn), torch.full((3,), 1 / 3), atol=0.02, rtol=0)
-    within = (drawn.double() - mixture.means[nearest]).T.cov()
-    torch.testing.assert_close(within, mixture.factor @ mixture.factor.T, atol=0.02, rtol=0)
+    for k, covariance in enumerate(covariances(mixture)):
+        within = drawn.double()[nearest == k].T.cov()
+        torch.testing.assert_close(within, covariance, atol=0.04, rtol=0)
 
 
 def test_the_chance_that_chooses_never_leaves_the_components():
@@ -77,13 +95,36 @@ def test_clusters_are_found():
         assert float((mixture.log_density(latents) - other.log_density(latents)).mean()) < 0.5
 
 
+def test_components_find_directions_of_their_own_and_keep_the_covariance_of_all():
+    latents, truth = clusters(9000, own=1)
+    alike = expect_maximise(latents, 3, torch.Generator().manual_seed(0))
+    found = localised(alike, latents)
+    assert found.local.shape == (3, min(DIRECTIONS, 6), 6)
+    assert not found.local.equal(alike.local)
+
+    def all_of(mixture):
+        each = covariances(mixture) + mixture.means[:, :, None] * mixture.means[:, None]
+        return (mixture.weights[:, None, None] * each).sum(0)
+
+    torch.testing.assert_close(all_of(found), all_of(alike), atol=1e-6, rtol=0)
+    for k, mean in enumerate(found.means):
+        same = int((truth.means - mean).norm(dim=1).argmin())
+        first = found.local[k, 0]
+        assert abs(float(first @ truth.local[same, 0])) / float(first.norm()) / 1.5 > 0.98
+        largest = LOCAL * float(torch.linalg.eigvalsh(covariances(truth)[same])[-1])
+        assert float(first.square().sum()) == pytest.approx(largest, rel=0.1)
+    assert found.log_density(latents).mean() > alike.log_density(latents).mean() + 0.2
+
+
 def test_one_normal_stays_one_normal():
     generator = torch.Generator().manual_seed(0)
     assert fit(torch.randn(1000, 2, 6, generator=generator)) is None
     assert fit(clusters(30)[0][:, None].float()) is None, "too few to tell"
 
 
-@pytest.mark.parametrize(("prior", "components"), [("normal", 2), ("uniform", 2), ("mixture", 1)])
-def test_priors_that_contradict_their_components_are_refused(prior, components):
-    with pytest.raises(VaeganError, match=f"a {prior} prior of {components} components"):
-        ModelConfig(prior=prior, components=components)
+@pytest.mark.parametrize(
+    ("prior", "components", "directions"), [("normal", 2, 0), ("uniform", 2, 0), ("mixture", 1, 0), ("normal", 1, 3)]
+)
+def test_priors_that_contradict_their_components_are_refused(prior, components, directions):
+    with pytest.raises(VaeganError, match=f"a {prior} prior of {components} components, {directions} directions"):
+        ModelConfig(prior=prior, components=components, directions=directions)

@@ -7,9 +7,10 @@ import torch
 from pieces import COMMON, interrupted_after, trainer_of
 
 from comparing import assert_same_run
+from vaegan.architecture import ModelConfig
 from vaegan.cli import main
 from vaegan.data.store import open_set
-from vaegan.settings import GANSettings, ModelConfig
+from vaegan.settings import GANSettings
 from vaegan.training.adaptive import CERTAIN, EVERY, SPEED, Adaptive
 from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import Place

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaegan.architecture import ModelConfig
 from vaegan.data.store import open_set
-from vaegan.settings import GANSettings, ModelConfig, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.gan import GANTrainer, spread
 from vaegan.training.machine import Place
 from vaegan.training.vae import VAETrainer

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from vaegan.architecture import ModelConfig
 from vaegan.cli import main
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
-from vaegan.settings import ModelConfig
 from vaegan.training.diagnosis import latents, quality, warnings
 from vaegan.training.machine import Place
 from vaegan.training.measuring import bits_per_dim, measure_vae

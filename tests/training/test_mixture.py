@@ -26,11 +26,12 @@ def gan(prepared, mixed_vae_run, tmp_path_factory):
 
 def test_the_vaes_file_says_what_to_draw_from(mixed_vae_run):
     config, prior = read_weights(mixed_vae_run).config, prior_of(mixed_vae_run)
-    assert (config.prior, config.components) == ("mixture", 3)
+    assert (config.prior, config.components, config.directions) == ("mixture", 3, 8)
     assert {name: tuple(value.shape) for name, value in prior.items()} == {
         "weights": (3,),
         "means": (3, 8),
         "factor": (8, 8),
+        "local": (3, 8, 8),
     }
     assert prior["weights"].sum() == pytest.approx(1)
 
@@ -41,7 +42,9 @@ def test_samples_are_draws_of_it(mixed_vae_run):
     mean = prior["weights"] @ prior["means"]
     spread = (prior["means"] - mean).T * prior["weights"] @ (prior["means"] - mean)
     torch.testing.assert_close(drawn.mean(0), mean, atol=0.08, rtol=0)
-    torch.testing.assert_close(drawn.T.cov(), spread + prior["factor"] @ prior["factor"].T, atol=0.15, rtol=0)
+    own = (prior["weights"][:, None, None] * prior["local"].mT @ prior["local"]).sum(0)
+    within = prior["factor"] @ prior["factor"].T + own
+    torch.testing.assert_close(drawn.T.cov(), spread + within, atol=0.15, rtol=0)
     assert torch.equal(model.sample(3, seed=5)[1], model.sample(1, seed=6)[0])
 
 
@@ -59,6 +62,20 @@ def test_the_gan_goes_on_to_the_bit(prepared, mixed_vae_run, tmp_path):
     with interrupted_after(3):
         train(tmp_path / "parts", **length)
     train(tmp_path / "parts", **length)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_vae_whose_prior_became_a_mixture_goes_on_to_the_bit(prepared, mixed_vae, tmp_path):
+    """Its checkpoints are of a configuration that the run did not begin with."""
+    train = trainer_of("vae", prepared, None)
+    often = {"checkpoint_every": 2, "preview_every": 2, "evaluate_every": 0}
+    with mixed_vae():
+        train(tmp_path / "whole", steps=6, **often)
+        with interrupted_after(3):
+            train(tmp_path / "parts", steps=4, **often)
+        train(tmp_path / "parts", steps=4, **often)
+        assert read_weights(tmp_path / "parts").config.prior == "mixture"
+        train(tmp_path / "parts", steps=6)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 

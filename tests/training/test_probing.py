@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from vaegan.architecture import PRESETS
 from vaegan.charts import Point, curve
 from vaegan.cli import main
 from vaegan.errors import Interrupted
 from vaegan.events import Counted
-from vaegan.settings import PRESETS
 from vaegan.training import probing
 from vaegan.training.probing import Probe, choose, sizes
 from vaegan.training.session import train_vae

@@ -5,12 +5,13 @@ from unittest import mock
 import pytest
 import torch
 
+from vaegan.architecture import ModelConfig
 from vaegan.data.store import open_set
 from vaegan.events import Warned
 from vaegan.losses.gan import LOSSES
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
-from vaegan.settings import GANSettings, ModelConfig, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training import gan, vae
 from vaegan.training.distributed import World
 from vaegan.training.machine import Place

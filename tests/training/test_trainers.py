@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import load_tensors
 from vaegan.data.store import open_set
 from vaegan.events import Note, Started
 from vaegan.generation import load
 from vaegan.images import to_float
 from vaegan.losses.gan import LOSSES
-from vaegan.settings import GANSettings, ModelConfig, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.ema import EMA
 from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import Place

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from training.pieces import VAE
+from vaegan.architecture import ModelConfig
 from vaegan.cli import main
 from vaegan.data.store import open_set
 from vaegan.errors import UsageError
 from vaegan.events import Note
-from vaegan.settings import ModelConfig, VAESettings
+from vaegan.settings import VAESettings
 from vaegan.training import machine, tuning
 from vaegan.training.distributed import World
 from vaegan.training.job import Job

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaegan.architecture import SIZES
 from vaegan.config import build
 from vaegan.data.prepare.decoding import background_colour
 from vaegan.data.prepare.job import Request, run
@@ -13,7 +14,7 @@ from vaegan.data.prepare.publish import Summary
 from vaegan.data.prepare.splits import group_pattern
 from vaegan.errors import UsageError
 from vaegan.events import Emit, ignore
-from vaegan.settings import SIZES, PrepareSettings
+from vaegan.settings import PrepareSettings
 
 
 def default_out(sources: Sequence[Path], size: int) -> Path:

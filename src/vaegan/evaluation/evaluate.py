@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import Weights, read_weights
 from vaegan.config import build
 from vaegan.data.store import PreparedSet, newest_set, open_set
@@ -20,7 +21,7 @@ from vaegan.evaluation.spaces import Spaces, features_of_set, learned_space
 from vaegan.events import Counted, Emit, Note, ignore
 from vaegan.generation import Model, load
 from vaegan.run import run_of
-from vaegan.settings import EvaluateSettings, ModelConfig
+from vaegan.settings import EvaluateSettings
 from vaegan.version import __version__
 
 FEW_HELD_OUT = 200

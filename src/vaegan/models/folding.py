@@ -83,10 +83,11 @@ def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = Fal
     drawn = (each_means + (0.5 * each_log_vars).exp() * noise).double() - moments.mean
     mixture = fit((drawn @ inverse.T).float(), seed)
     if mixture is None:
-        folded.config = replace(folded.config, prior="normal", components=1)
+        folded.config = folded.config.trained()
         folded.prior = Prior(folded.config)
     else:
-        folded.config = replace(folded.config, prior="mixture", components=len(mixture.weights))
+        components, directions, _ = mixture.local.shape
+        folded.config = replace(folded.config, prior="mixture", components=components, directions=directions)
         folded.prior = Prior.of_mixture(folded.config, mixture).to(place)
     return folded
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vaegan.architecture import ModelConfig
 from vaegan.models.blocks import Trunk, init_he
 from vaegan.models.vae import Decoder
-from vaegan.settings import ModelConfig
 
 Generator = Decoder
 

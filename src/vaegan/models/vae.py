@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vaegan.architecture import ModelConfig
 from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid, same
 from vaegan.models.prior import Prior
-from vaegan.settings import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.architecture import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.models.gan import Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
-from vaegan.settings import ModelConfig
 
 ROW = 8
 DRAWN = 2 * ROW

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, flatten, publish, under
 from vaegan.data.mapped import Pictures
 from vaegan.errors import VaeganError
@@ -20,7 +21,7 @@ from vaegan.metrics.pictures import psnr
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
-from vaegan.settings import GANSettings, ModelConfig
+from vaegan.settings import GANSettings
 from vaegan.training.adaptive import CERTAIN, EVERY, NAMES, Adaptive
 from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vaegan.architecture import PRESETS, ModelConfig
 from vaegan.checkpoint import Weights, read_weights
 from vaegan.config import build, contradictions, former, known, options_of
 from vaegan.data.store import PreparedSet, newest_set, open_set
@@ -15,7 +16,7 @@ from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
 from vaegan.losses.augment import policy
 from vaegan.run import Run
-from vaegan.settings import PRESETS, PURPOSES, GANSettings, ModelConfig, VAESettings
+from vaegan.settings import PURPOSES, GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.machine import Place, choose_place
 
@@ -123,7 +124,7 @@ def _with_prior(model: ModelConfig, prior: str | None, vae: Weights | None) -> M
     if prior == "mixture":
         scratch, without = "the VAE finds it: add --from-vae", "found one normal to do as well: leave it out"
         raise UsageError(f"--prior mixture: {scratch if vae is None else f'{vae.path} {without}'}")
-    return replace(model, prior=prior, components=1)
+    return replace(model.trained(), prior=prior)
 
 
 def _read_vae(path: Path) -> Weights:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from vaegan.architecture import PRESETS
 from vaegan.data.batches import Batches
 from vaegan.errors import UsageError
 from vaegan.run import Run
-from vaegan.settings import PRESETS, GANSettings, VAESettings
+from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.job import Job
 from vaegan.training.loop import Plan

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from vaegan.architecture import PRESETS
 from vaegan.charts import Point, curve
 from vaegan.data.batches import Batches
 from vaegan.errors import Interrupted
 from vaegan.events import Counted, Emit, Note, Tabled
 from vaegan.files import write_bytes
 from vaegan.run import LATENT_SIZES, Run
-from vaegan.settings import PRESETS, VAESettings
+from vaegan.settings import VAESettings
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job
 from vaegan.training.length import asked, measure_speed

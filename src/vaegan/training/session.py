@@ -166,7 +166,7 @@ def _agree(job: Job, emit: Emit, world: World) -> Path | None:
             run.mend()
             newest = run.newest(emit)
             found = str(newest or "")
-            if newest is not None and read_weights(newest).config != job.model:
+            if newest is not None and read_weights(newest).config.trained() != job.model.trained():
                 raise VaeganError(f"{newest} is of another model than {run.path / 'config.json'} says: add --force")
             if newest is not None:
                 run.publish(newest)  # a kill may have come between the checkpoint and this

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, flatten, publish, under
 from vaegan.data.mapped import Pictures
 from vaegan.events import Event, Note, Warned
@@ -16,7 +17,7 @@ from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
 from vaegan.models.folding import fold
 from vaegan.models.vae import VAE, Posterior
-from vaegan.settings import ModelConfig, VAESettings
+from vaegan.settings import VAESettings
 from vaegan.training.diagnosis import latents, quality, warnings
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pieces import collapsing
-from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE
+from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
 
 from vaegan.checkpoint import load_tensors, under
 from vaegan.errors import UsageError
@@ -35,6 +35,12 @@ def ranked(prepared, vae_run, tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return out, done
+
+
+@pytest.fixture(autouse=True)
+def alike():
+    with one_normal():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +70,17 @@ def distance(one, other, step):
     return max(distances)
 
 
+OF_SAMPLES = {"kid", "kid_error", "kid_fine", "kid_middle", "kid_coarse", "coverage", "diversity", "repeated"}
+
+
 def metrics(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     clock = ("images_per_second", "seconds")
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
-def assert_follows(ranked, single, step):
-    assert distance(ranked, single, step) < 5e-4
+def assert_follows(ranked, single, step, but=frozenset()):
+    assert distance(ranked, single, step) < 3e-4  # of rounding, which grows with every step
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
     for one, other in zip(mine, theirs, strict=True):
@@ -79,20 +88,21 @@ def assert_follows(ranked, single, step):
             if isinstance(value, str):  # an alarm: its name and its words
                 assert value.split()[:3] == other[name].split()[:3]
                 continue
-            assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
+            if name not in but:
+                assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
 
 
 def looseness(name):
-    """Means over many pictures follow closely; what axes or rounded pictures say of weights a little apart, less."""
-    if name in ("kid_error", "coverage"):
-        return 0.5  # of few pictures, one of which is another where its draw lay at the border of two components
-    if name.startswith("kid") or name in ("repeated", "diversity"):
-        return 0.05  # of pictures rounded to 256 values, and pairs of them counted
-    return 5e-4 if name in LOSSES else 0.01
+    """Means over many pictures follow closely; what axes or rounded pictures say of weights 3e-4 apart, less."""
+    if name.startswith("kid"):
+        return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
+    return 5e-4 if name in LOSSES else 3e-3
 
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):
-    assert_follows(ranked[0] / "vae", train_vae(prepared, tmp_path / "vae", steps=12, **VAE), 12)
+    whole = train_vae(prepared, tmp_path / "vae", steps=20, **VAE)
+    # axes that move the picture as much as each other may change places: one latent is then another picture
+    assert_follows(ranked[0] / "vae", whole, 20, but=OF_SAMPLES)
 
 
 def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared, tmp_path):
@@ -150,6 +160,10 @@ def test_one_process_speaks_for_all(ranked, said, vae_run):
     assert done.stdout == f"{vae_run}\n"
     assert done.stderr.count("--beta 7.0 contradicts") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_no_thread_of_a_group_that_has_ended_is_left_to_abort_the_exit(said):
+    assert [rank["threads"] for rank in said] == [[], []]
 
 
 def test_devices_of_several_processes():

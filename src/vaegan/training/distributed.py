@@ -8,6 +8,7 @@ disturb; what it would gain is hiding the sum behind the backward pass. Nothing 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -130,6 +131,9 @@ def joined() -> Iterator[World]:
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     made = not dist.is_initialized()
     if made:
+        # Its functions have the group of the moment of import as a default. Imported later (an optimizer of torch does
+        # so) they would keep it beyond its end, and its threads may then abort the process while Python shuts down.
+        importlib.import_module("torch.distributed.nn.functional")
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         if gpus:
             torch.cuda.set_device(world.local_rank % torch.cuda.device_count())

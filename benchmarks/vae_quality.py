@@ -221,6 +221,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps our runs; must hold none")
     options = parser.parse_args()
     options.minutes = sorted(options.minutes or [4.0, 15.0])
+    kept = [options.out / f"seed-{seed}" for seed in options.seeds] if options.out else []
+    if any(path.exists() for path in kept):
+        parser.error(f"--out {options.out} holds runs already: going on with one would not be timed; choose another")
     print(f"{machine()}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
     judge = None
     if options.only != "tutorial":

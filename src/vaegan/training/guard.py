@@ -15,7 +15,7 @@ from torch import Tensor
 
 IN_A_ROW = 8
 RETREATS = 3
-COLLAPSES = 2
+ROLLBACKS = 2
 NAME = "guard.counts"
 
 
@@ -57,7 +57,7 @@ class Guard:
     @property
     def tired(self) -> bool:
         """Say whether going back once more for collapse is not worth it."""
-        return self.collapses >= COLLAPSES
+        return self.collapses >= ROLLBACKS
 
     def retreat(self) -> None:
         """Note that the run goes back for steps that are not finite."""

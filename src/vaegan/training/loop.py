@@ -14,7 +14,7 @@ from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Alarmed, Emit, Finished, Progress, Retreated, Skipped, Wrote
 from vaegan.run import Run
 from vaegan.training.distributed import World
-from vaegan.training.guard import COLLAPSES, IN_A_ROW, RETREATS, Guard
+from vaegan.training.guard import IN_A_ROW, RETREATS, ROLLBACKS, Guard
 from vaegan.training.interruption import Stop
 from vaegan.training.lookout import Lookout
 from vaegan.training.tally import Tally
@@ -195,7 +195,7 @@ class Session:
             self.world.lead(partial(_stop, found))
         if self.guard.tired:
             text = (
-                f"mode collapse again ({', '.join(alarms)}): going back {COLLAPSES} times with gentler settings did not"
+                f"mode collapse again ({', '.join(alarms)}): going back {ROLLBACKS} times with gentler settings did not"
                 " help, so training goes on as it is. Sample what scored best with --best, or begin another run with a"
                 " higher --gamma, a lower --lr-g or more pictures"
             )
@@ -206,7 +206,7 @@ class Session:
             done,
             lambda: self.run.whole(self.watch.best_step),
             found,
-            f"half the learning rates and twice the gamma ({self.guard.collapses} of {COLLAPSES} times)",
+            f"half the learning rates and twice the gamma ({self.guard.collapses} of {ROLLBACKS} times)",
         )
 
     def _go_back(self, done: int, find: Callable[[], Path | None], why: str, how: str) -> int:

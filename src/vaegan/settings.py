@@ -130,10 +130,21 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
     )
     lr: float = option(2e-3, "Learning rate.", above=0, max=1)
     lr_decay: int = option(
-        0, "Pictures after which the learning rate falls as one over their root; 0 never.", min=0, count=True
+        15_000,
+        "Pictures after which the learning rate falls as one over their root; 0 never.",
+        min=0,
+        count=True,
+        formerly=0,
     )
     clip: float = option(0.0, "Largest norm of the gradient, longer ones are shortened to it; 0 for none.", min=0)
     lr_warmup: int = option(5_000, "Pictures over which the learning rate rises to its value.", min=0, count=True)
+    jitter: float = option(
+        0.05,
+        "Shift, zoom and light of each training picture vary by this share, anew each time; 0 for none.",
+        min=0,
+        max=0.5,
+        formerly=0.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from vaegan.training.rng import StepRandom, derive
 from vaegan.training.schedules import fallen
 from vaegan.training.session import train_gan, train_vae
 from vaegan.training.vae import VAETrainer
+from vaegan.training.views import jittered
 
 CPU = Place(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)
@@ -32,6 +33,18 @@ def pictures(prepared):
 def vae_trainer(pictures, place=CPU, config=CONFIG, **options):
     settings = VAESettings(preset="tiny", latent_dim=8, batch_size=16, **options)
     return VAETrainer(config, settings, place, *pictures)
+
+
+def test_a_picture_is_reconstructed_as_it_was_jittered_for_the_encoder(pictures):
+    trainer, targets, inputs = vae_trainer(pictures, jitter=0.2, mirror=False, seed=4), [], []
+    of = trainer.likelihood
+    trainer.likelihood = lambda real, decoded, mean: targets.append(real.clone()) or of(real, decoded, mean)
+    trainer.vae.encoder.register_forward_pre_hook(lambda _, given: inputs.append(given[0].clone()))
+    trainer.step(pictures[0][:16], 7)
+    chances = StepRandom(4, 7, torch.device("cpu")).uniform("jitter", 16, 10)
+    wanted = jittered(to_float(pictures[0][:16]), chances, 0.2)
+    assert torch.equal(targets[0], wanted) and torch.equal(inputs[0], wanted)
+    assert (wanted - to_float(pictures[0][:16])).abs().mean() > 0.05
 
 
 @pytest.mark.parametrize("likelihood", ["squared", "gaussian", "laplace", "bernoulli"])
@@ -64,7 +77,8 @@ def test_free_bits_keep_axes_that_a_large_beta_would_empty(pictures):
     """With --free-bits the KL of an axis may stay at its allowance; the allowance costs no gradient."""
     kl = {}
     for free in (0.0, 0.5):
-        trainer = vae_trainer(pictures, beta=1000.0, free_bits=free, lr=3e-3, lr_warmup=0, kl_warmup=0)
+        options = {"lr": 3e-3, "lr_warmup": 0, "kl_warmup": 0, "jitter": 0.0}
+        trainer = vae_trainer(pictures, beta=1000.0, free_bits=free, **options)
         late = [float(trainer.step(pictures[0][:16], step)["kl"]) for step in range(80)][-20:]
         kl[free] = sum(late) / len(late)
     allowance = 8 * 0.5 * math.log(2)

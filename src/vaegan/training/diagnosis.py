@@ -76,6 +76,6 @@ def _overfitting(numbers: Numbers) -> str:
         return ""
     return (
         f"overfitting: training pictures are reconstructed {train - held_out:.1f} dB better than held-out ones"
-        f" ({train:.1f} against {held_out:.1f} dB): give more pictures, or train shorter (--images), with fewer latents"
-        " (--latent-dim) or a higher --beta"
+        f" ({train:.1f} against {held_out:.1f} dB): give more pictures, vary them more (--jitter), train shorter"
+        " (--images), with fewer latents (--latent-dim) or a higher --beta"
     )

@@ -30,7 +30,7 @@ from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_opti
 from vaegan.training.rng import StepRandom, seeded
 from vaegan.training.schedules import annealed, fallen
 from vaegan.training.shares import Shares
-from vaegan.training.vae import mirrored
+from vaegan.training.views import mirrored
 
 BETAS, MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW = 64

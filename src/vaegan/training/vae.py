@@ -26,15 +26,11 @@ from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_opti
 from vaegan.training.rng import StepRandom, derive, seeded
 from vaegan.training.schedules import fallen, risen
 from vaegan.training.shares import Shares
+from vaegan.training.views import jittered, mirrored
 
 BETAS, MOMENTUM = (0.9, 0.99), 0.95
 FOLD_PICTURES, FOLD_BATCH = 8192, 128
 VALIDATION_PICTURES = 512
-
-
-def mirrored(pictures: Tensor, chances: Tensor) -> Tensor:
-    """Mirror the pictures [B, C, S, S] whose chance [B] is under one half."""
-    return torch.where((chances < 0.5)[:, None, None, None], pictures.flip(-1), pictures)
 
 
 class VAETrainer:
@@ -78,6 +74,9 @@ class VAETrainer:
         real = to_float(pictures)
         if settings.mirror:
             real = mirrored(real, shares.cut(random.uniform("mirror", whole)))
+        if settings.jitter:
+            chances = random.uniform("jitter", whole, 4 + 2 * self.config.channels)
+            real = jittered(real, shares.cut(chances), settings.jitter)
         real = real.to(memory_format=torch.channels_last)
         noise = shares.cut(random.normal("noise", whole, self.config.latent_dim))
         beta = settings.beta * risen(images, settings.kl_warmup)

@@ -70,7 +70,8 @@ def distance(one, other, step):
     return max(distances)
 
 
-OF_SAMPLES = {"kid", "kid_error", "kid_fine", "kid_middle", "kid_coarse", "coverage", "diversity", "repeated"}
+COUNTED = {"kid_error", "coverage", "repeated"}
+"""Of samples, what counts few pictures or pairs of them, or is a deviation of five numbers."""
 
 
 def metrics(run):
@@ -79,7 +80,7 @@ def metrics(run):
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
-def assert_follows(ranked, single, step, but=frozenset()):
+def assert_follows(ranked, single, step, folded=False):
     assert distance(ranked, single, step) < 3e-4  # of rounding, which grows with every step
     mine, theirs = metrics(ranked), metrics(single)
     assert [line.keys() for line in mine] == [line.keys() for line in theirs]
@@ -88,12 +89,17 @@ def assert_follows(ranked, single, step, but=frozenset()):
             if isinstance(value, str):  # an alarm: its name and its words
                 assert value.split()[:3] == other[name].split()[:3]
                 continue
-            if name not in but:
-                assert value == pytest.approx(other[name], rel=looseness(name), abs=1e-5), name
+            if not (folded and name in COUNTED):
+                assert value == pytest.approx(other[name], rel=looseness(name, folded), abs=1e-5), name
 
 
-def looseness(name):
-    """Means over many pictures follow closely; what axes or rounded pictures say of weights 3e-4 apart, less."""
+def looseness(name, folded):
+    """Means over many pictures follow closely; what axes or rounded pictures say of weights 3e-4 apart, less.
+
+    folded: axes that move the picture as much as each other may change places, so that a latent is another sample.
+    """
+    if folded and (name.startswith("kid") or name == "diversity"):
+        return 0.05 if name.startswith("kid") else 0.01
     if name.startswith("kid"):
         return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
     return 5e-4 if name in LOSSES else 3e-3
@@ -101,8 +107,7 @@ def looseness(name):
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_vae(ranked, prepared, tmp_path):
     whole = train_vae(prepared, tmp_path / "vae", steps=20, **VAE)
-    # axes that move the picture as much as each other may change places: one latent is then another picture
-    assert_follows(ranked[0] / "vae", whole, 20, but=OF_SAMPLES)
+    assert_follows(ranked[0] / "vae", whole, 20, folded=True)
 
 
 def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared, tmp_path):

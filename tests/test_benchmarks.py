@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as benchmarks
+from benchmarks import others
 from benchmarks.speed import plain
 from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
@@ -96,3 +97,15 @@ def test_rows_are_chosen_by_how_they_begin():
 def test_a_command_that_fails_is_an_error():
     with pytest.raises(RuntimeError, match="ended with 2"):
         run_command(["vaegan", "sample", "--no-such-flag"], 1)
+
+
+def test_the_dcgan_of_the_comparison_is_the_tutorials_and_learns(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(others.DCGAN, "BATCH", 8)
+    tool = others.DCGAN(others.files(prepared, tmp_path), 64, 0)
+    for network, numbers in ((tool.g, 3_576_704), (tool.d, 2_765_568)):  # what the tutorial's networks have
+        assert sum(parameter.numel() for parameter in network.parameters()) == numbers
+    first = [next(iter(network.parameters())) for network in (tool.g, tool.d)]
+    before = [weight.clone() for weight in first]
+    assert others.worked(tool, 0.05) % 8 == 0
+    assert not any(torch.equal(old, new) for old, new in zip(before, first, strict=True))
+    assert others.drawn(tool.draw, 3, 0).shape == (3, 3, 64, 64)

@@ -12,7 +12,8 @@ becomes the prior (`vaegan.models.prior`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +23,7 @@ from vaegan.images import to_float
 from vaegan.models.prior import Prior, fit
 from vaegan.models.vae import VAE
 
+Autocast = Callable[[], AbstractContextManager[object]]
 DRAWS = 2
 """Latents that each picture gives to the mixture: of its posterior, or of its and its mirror image's."""
 
@@ -55,16 +57,19 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
     return gram / len(latents)
 
 
-def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = False) -> VAE:
+def fold(
+    vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = False, autocast: Autocast = nullcontext
+) -> VAE:
     """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
 
     pictures: batches uint8 [B, C, S, S], in all some thousands from the training split; mirror: whether the VAE was
     taught with their mirror images too, which are then a part of what its decoder saw. Axis 0 moves the picture most.
-    The copy's config says which prior describes its latents best.
+    autocast: gives the context in which the pictures are encoded, as the VAE was trained. The copy's config says which
+    prior describes its latents best.
     """
     folded = copy.deepcopy(vae).float().eval()
     place = next(folded.parameters()).device
-    each_means, each_log_vars = _posteriors(folded, pictures, mirror)
+    each_means, each_log_vars = _posteriors(folded, pictures, mirror, autocast)
     means, log_vars = each_means.flatten(0, 1), each_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
     values, vectors = torch.linalg.eigh(moments.covariance)
@@ -93,15 +98,16 @@ def fold(vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = Fal
 
 
 @torch.no_grad()
-def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool) -> tuple[Tensor, Tensor]:
+def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Autocast) -> tuple[Tensor, Tensor]:
     """Means and log-variances of every picture and, if wanted, of its mirror image: [N, 1 or 2, d] each, on the CPU."""
     means, log_vars = [], []
     place = next(vae.parameters()).device
     for part in pictures:
         real = to_float(part.to(place)).contiguous(memory_format=torch.channels_last)
-        found = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
-        means.append(torch.stack([posterior.mean for posterior in found], 1))
-        log_vars.append(torch.stack([posterior.log_var for posterior in found], 1))
+        with autocast():
+            found = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
+        means.append(torch.stack([posterior.mean for posterior in found], 1).float())
+        log_vars.append(torch.stack([posterior.log_var for posterior in found], 1).float())
     return torch.cat(means).cpu(), torch.cat(log_vars).cpu()
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from vaegan.architecture import MOST_COMPONENTS, ModelConfig
 
-PER_COMPONENT = (100, 30, 10, 5)
-"""Pictures to a component in the mixtures that are tried."""
+PER_COMPONENT = (5, 10, 30, 100)
+"""Pictures to a component in the mixtures that are tried, until one is good enough."""
 ROUNDS = 8
 """Of expectation and maximisation."""
 ROWS = 2048
@@ -153,9 +153,12 @@ def fit(latents: Tensor, seed: int = 0) -> Mixture | None:
         mixture = expect_maximise(of, components, torch.Generator().manual_seed(seed))
         return mixture if components == 1 else localised(mixture, of)
 
-    scores = {each: float(fitted(seen, each).log_density(unseen).mean()) for each in (count, *PER_COMPONENT)}
-    better = [each for each in PER_COMPONENT if scores[each] > scores[count] + BETTER]
-    return fitted(latents.flatten(0, 1), min(better)) if better else None
+    def score(each: int) -> float:
+        return float(fitted(seen, each).log_density(unseen).mean())
+
+    wanted = score(count) + BETTER
+    each = next((each for each in PER_COMPONENT if score(each) > wanted), None)
+    return None if each is None else fitted(latents.flatten(0, 1), each)
 
 
 class Prior(nn.Module):

@@ -150,7 +150,7 @@ class VAETrainer:
         if self._folded is None:
             parts = (self.train[rows] for rows in torch.split(self.order, FOLD_BATCH))
             seed = derive(self.settings.seed, "fold") % 2**31
-            self._folded = fold(self.ema.model, parts, seed, self.settings.mirror)
+            self._folded = fold(self.ema.model, parts, seed, self.settings.mirror, self.place.autocast)
         return self._folded
 
     @torch.no_grad()

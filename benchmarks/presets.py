@@ -16,7 +16,7 @@ from vaegan.data.batches import Batches
 from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.gan import GANTrainer
-from vaegan.training.length import measure_speed
+from vaegan.training.length import step_seconds
 from vaegan.training.machine import choose_place
 from vaegan.training.vae import VAETrainer
 
@@ -48,7 +48,7 @@ def main() -> None:
         for trainer in (vae, gan):
             batch = trainer.settings.batch_size
             batches = Batches(pictures, batch, 0, place.device)
-            speeds.append(f"{batch / measure_speed(trainer, batches, options.seconds, World()).step:.0f}")
+            speeds.append(f"{batch / step_seconds(trainer, batches, options.seconds, World()):.0f}")
         networks = [millions(model) for model in (vae.vae, gan.generator, gan.discriminator)]
         print(f"{preset:8s}{networks[0]:>10s}{speeds[0]:>12s}{networks[1]:>10s}{networks[2]:>10s}{speeds[1]:>12s}")
 

@@ -16,7 +16,6 @@ from vaegan.settings import VAESettings
 from vaegan.training import machine, tuning
 from vaegan.training.distributed import World
 from vaegan.training.job import Job
-from vaegan.training.length import Speed
 from vaegan.training.machine import Place, prepare_cuda
 from vaegan.training.session import train_vae
 
@@ -48,7 +47,7 @@ def pretended(prepared, monkeypatch):
         parts = 1 if tried.settings.batch_size <= 16 else 2
         return SimpleNamespace(shares=SimpleNamespace(parts=parts)), tried.settings.batch_size, None
 
-    monkeypatch.setattr(tuning, "measure_speed", lambda trainer, batches, seconds, world: Speed(0.01))
+    monkeypatch.setattr(tuning, "step_seconds", lambda trainer, batches, seconds, world: 0.01)
     return job, build
 
 

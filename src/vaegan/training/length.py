@@ -52,9 +52,8 @@ class Speed:
         return begun + times(plan.preview_every) * self.preview + looks + times(plan.checkpoint_every) * self.save
 
 
-def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: World) -> Speed:
-    """Time typical steps for about `seconds`, and a preview; the trainer is left as it was."""
-    before = {name: tensor.clone() for name, tensor in trainer.stateful().items()}
+def step_seconds(trainer: Trainer, batches: Batches, seconds: float, world: World) -> float:
+    """Seconds of a typical step, timed for about `seconds`; the trainer has moved on then."""
     laps: list[float] = []
     step, began = TYPICAL_STEP, time.perf_counter()
     while len(laps) < 2 or not world.any(time.perf_counter() - began >= seconds):
@@ -64,13 +63,20 @@ def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: Wor
             step += 1
         sum(float(value) for value in metrics.values())  # wait for the device
         laps.append((time.perf_counter() - lap) / CYCLE)
+    return sum(laps[1:]) / len(laps[1:])
+
+
+def measure_speed(trainer: Trainer, batches: Batches, seconds: float, world: World) -> Speed:
+    """Time typical steps for about `seconds`, and a preview; the trainer is left as it was."""
+    before = {name: tensor.clone() for name, tensor in trainer.stateful().items()}
+    step = step_seconds(trainer, batches, seconds, world)
 
     def preview() -> float:
         trainer.restore(before, Path("the state before timing"))
         return _timed(lambda: (trainer.preview(), trainer.drift(), trainer.measure()))
 
     first = preview()  # pays for imports
-    return Speed(sum(laps[1:]) / len(laps[1:]), first if first > SLOW_PREVIEW else preview())
+    return Speed(step, first if first > SLOW_PREVIEW else preview())
 
 
 def _timed(action: Callable[[], object]) -> float:

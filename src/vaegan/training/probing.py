@@ -17,7 +17,7 @@ from vaegan.run import LATENT_SIZES, Run
 from vaegan.settings import VAESettings
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job
-from vaegan.training.length import asked, measure_speed
+from vaegan.training.length import asked, step_seconds
 from vaegan.training.pictures import read_pictures
 from vaegan.training.shares import Shares
 from vaegan.training.vae import VAETrainer
@@ -102,8 +102,8 @@ class _Bench:
             return total
         seconds = (self.settings.minutes or 1.0) * 60
         timed = min(SPEED_SECONDS, seconds * SHARE / 4)
-        speed = measure_speed(self.trainer(largest, 0), self.batches, timed, self.shares.world)
-        return int(self.shares.world.tell(int(seconds / speed.step)))
+        step = step_seconds(self.trainer(largest, 0), self.batches, timed, self.shares.world)
+        return int(self.shares.world.tell(int(seconds / step)))
 
     def probe(self, latent_dim: int, steps: int, tell: Callable[[int], None]) -> Probe:
         """Train one size; every process takes part in the steps, the leader measures. Raises Interrupted."""

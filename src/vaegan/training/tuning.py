@@ -12,7 +12,7 @@ from vaegan.errors import UsageError
 from vaegan.events import Emit, Note
 from vaegan.training.distributed import World
 from vaegan.training.job import Job
-from vaegan.training.length import measure_speed
+from vaegan.training.length import step_seconds
 from vaegan.training.shares import is_out_of_memory
 from vaegan.training.trainer import Trainer
 from vaegan.training.watch import Watch
@@ -64,7 +64,7 @@ def _rate(job: Job, size: int, build: Build, world: World) -> float | None:
     """Pictures per second at a batch size, or None where it does not fit the memory."""
     try:
         trainer, batches, _ = build(replace(job, settings=replace(job.settings, batch_size=size)))
-        rate = size / measure_speed(trainer, batches, SECONDS, world).step
+        rate = size / step_seconds(trainer, batches, SECONDS, world)
         fits = trainer.shares.parts == 1  # else it was worked through in smaller parts
     except RuntimeError as error:
         if not is_out_of_memory(error):

@@ -30,7 +30,7 @@ PRESETS = {
 
 
 UPSAMPLINGS = ("refined", "bilinear", "nearest")
-MOST_COMPONENTS = 2048
+MOST_COMPONENTS = 4096
 
 
 @dataclass(frozen=True)

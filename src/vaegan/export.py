@@ -34,8 +34,8 @@ ABOUT = {
         " A picture's latent is mean; a draw of its posterior is mean + mix (exp(log_var / 2) * noise)"
     ),
     "prior": (
-        "noise: float32 [batch, latent_dim + 1], standard normal; latents: float32 [batch, latent_dim], draws of the"
-        " mixture of normals that the decoder was trained on"
+        "noise: float32 [batch, latent_dim + directions + 1], standard normal; latents: float32 [batch, latent_dim],"
+        " draws of the mixture of normals that the decoder was trained on"
     ),
 }
 

@@ -6,7 +6,18 @@ import torch
 
 from vaegan.architecture import ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.prior import DIRECTIONS, LOCAL, Mixture, Prior, expect_maximise, fit, localised
+from vaegan.models.prior import (
+    DIRECTIONS,
+    FAMILIAR,
+    LOCAL,
+    PER_COMPONENT,
+    Mixture,
+    Prior,
+    expect_maximise,
+    familiar,
+    fit,
+    localised,
+)
 
 SPREAD = 3.0
 
@@ -31,6 +42,14 @@ def clusters(count, d=6, kinds=3, seed=0, own=0):
 
 def covariances(mixture):
     return mixture.factor @ mixture.factor.T + mixture.local.mT @ mixture.local
+
+
+def log_density(mixture, latents):
+    """By torch.distributions, float64 [N]."""
+    spread = covariances(mixture).double()
+    normals = torch.distributions.MultivariateNormal(mixture.means.double(), spread)
+    kinds = torch.distributions.Categorical(mixture.weights.double())
+    return torch.distributions.MixtureSameFamily(kinds, normals).log_prob(latents.double())
 
 
 def mixture_prior(own=0):
@@ -58,11 +77,14 @@ def test_simple_priors_have_mean_0_and_variance_1(kind):
 
 
 @pytest.mark.parametrize("own", [0, 1, 3])
-def test_density_is_what_torch_distributions_says(own):
-    latents, mixture = clusters(5000, own=own)
+def test_chances_of_components_are_what_torch_distributions_says(own):
+    mixture = clusters(1, own=own)[1]
+    latents = torch.randn(5000, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mixture = replace(mixture, weights=torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), means=mixture.means / 3)
     normals = torch.distributions.MultivariateNormal(mixture.means, covariances(mixture))
-    both = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(mixture.weights), normals)
-    torch.testing.assert_close(mixture.log_density(latents), both.log_prob(latents))
+    wanted = (normals.log_prob(latents[:, None]) + mixture.weights.log()).softmax(1)
+    assert wanted.amax(1).min() < 0.6, "some are in doubt"
+    torch.testing.assert_close(mixture.joint()(latents).softmax(1), wanted)
 
 
 @pytest.mark.parametrize("own", [0, 2])
@@ -90,9 +112,42 @@ def test_clusters_are_found():
     found = expect_maximise(latents, 12, torch.Generator().manual_seed(0))
     many = fit(latents[:, None].float())
     assert many is not None and len(many.weights) > 1
-    for other in (found, many):
-        assert other.weights.sum() == pytest.approx(1)
-        assert float((mixture.log_density(latents) - other.log_density(latents)).mean()) < 0.5
+    assert found.weights.sum() == pytest.approx(1) == float(many.weights.sum())
+    assert float((log_density(mixture, latents) - log_density(found, latents)).mean()) < 0.5
+    drawn = many.draw(torch.randn(500, 6 + many.local.shape[1] + 1, generator=torch.Generator().manual_seed(1)))
+    apart = torch.cdist(drawn.double(), mixture.means).min(1).values
+    assert apart.median() < 2 < torch.randn(500, 6).mul(latents.std(0)).norm(dim=1).median(), "at the clusters"
+
+
+def test_latents_are_familiar_where_they_are_nearer_than_anothers():
+    known = torch.tensor([[[0.0, 0.0], [0.5, 0.0]], [[4.0, 0.0], [4.0, 0.5]], [[0.0, 9.0], [0.0, 9.5]]])
+    queries = torch.tensor([[0.0, 3.4], [0.0, -3.9], [4.0, -3.6], [0.0, 4.4], [-4.5, 0.0], [4.2, 0.2]])
+    assert familiar(queries, known) == pytest.approx(3 / 6), "its own second latent is no neighbour of the first"
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(2000, 1, 6, generator=generator)
+    unseen = familiar(torch.randn(1000, 6, generator=generator), normal)
+    assert familiar(normal[:, 0] + 1e-4, normal) == 1
+    assert 0.3 < unseen < 0.7
+    assert familiar(3 * torch.randn(1000, 6, generator=generator), normal) < unseen / 2
+
+
+def test_the_finest_mixture_whose_draws_are_new_is_taken(monkeypatch):
+    latents = clusters(400, own=2)[0][:, None].float()
+    found = fit(latents)
+    assert found is not None and len(found.weights) in [400 // each for each in PER_COMPONENT]
+    seen, unseen = latents[torch.arange(400) % 4 > 0], latents[::4, 0]
+    usual = familiar(unseen, seen)
+
+    def rate(each):
+        mixture = expect_maximise(seen[:, 0], 300 // each, torch.Generator().manual_seed(0))
+        mixture = localised(mixture, seen[:, 0])
+        return familiar(mixture.draw(torch.randn(1024, 13, generator=torch.Generator().manual_seed(0))), seen)
+
+    taken = 400 // len(found.weights)
+    assert rate(taken) <= FAMILIAR * usual
+    assert all(rate(each) > FAMILIAR * usual for each in PER_COMPONENT if each < taken)
+    monkeypatch.setattr("vaegan.models.prior.FAMILIAR", 0.0)
+    assert fit(latents) is None, "none is new enough"
 
 
 def test_components_find_directions_of_their_own_and_keep_the_covariance_of_all():
@@ -113,7 +168,7 @@ def test_components_find_directions_of_their_own_and_keep_the_covariance_of_all(
         assert abs(float(first @ truth.local[same, 0])) / float(first.norm()) / 1.5 > 0.98
         largest = LOCAL * float(torch.linalg.eigvalsh(covariances(truth)[same])[-1])
         assert float(first.square().sum()) == pytest.approx(largest, rel=0.1)
-    assert found.log_density(latents).mean() > alike.log_density(latents).mean() + 0.2
+    assert log_density(found, latents).mean() > log_density(alike, latents).mean() + 0.2
 
 
 def test_one_normal_stays_one_normal():

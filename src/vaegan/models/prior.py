@@ -18,18 +18,21 @@ from torch import Tensor, nn
 
 from vaegan.architecture import MOST_COMPONENTS, ModelConfig
 
-PER_COMPONENT = (5, 10, 30, 100)
-"""Pictures to a component in the mixtures that are tried, until one is good enough."""
+PER_COMPONENT = (2, 3, 5, 10, 30, 100)
+"""Pictures to a component in the mixtures that are tried, the finest first, until one is new enough."""
+FAMILIAR, NORMAL = 2.0, 0.8
+"""How many times as often as unseen pictures' latents a mixture's draws may be `familiar`; and how many times as often
+those of one normal must be for it to do."""
+TRIED, FEWEST = 1024, 100
+"""Draws that this is measured on; and unseen latents below which it says nothing."""
 ROUNDS = 8
 """Of expectation and maximisation."""
 ROWS = 2048
 """Latents that are set against all components at once: of all, it would take hundreds of MB."""
-LOCAL, DIRECTIONS = 0.5, 8
+LOCAL, DIRECTIONS = 0.8, 12
 """How much of a component's own covariance counts, against that of all; and of how many of its directions."""
 FAINT, NEGLIGIBLE = 1e-12, 1e-3
 """Chances of having come from a component below which a latent is not counted there: for its mean, its directions."""
-BETTER = 0.1
-"""Nats a latent by which a mixture must describe unseen latents better than one normal."""
 
 Joint = Callable[[Tensor], Tensor]
 """Latents [N, d] -> log p(k) + log p(z|k), but for what all components share: [N, K]."""
@@ -75,11 +78,15 @@ class Mixture:
 
         return of
 
-    def log_density(self, latents: Tensor) -> Tensor:
-        """Of latents [N, d]: float [N], in nats."""
-        log_norm = self.factor.diagonal().log().sum() + latents.shape[1] / 2 * math.log(2 * math.pi)
-        joint, rows = self.joint(), max(1, ROWS // max(1, self.local.shape[1]))
-        return torch.cat([torch.logsumexp(joint(part), 1) for part in torch.split(latents, rows)]) - log_norm
+    def draw(self, noise: Tensor) -> Tensor:
+        """Standard normal noise [N, d + r + 1], the last of which chooses the component -> latents [N, d]."""
+        d = self.means.shape[1]
+        chance = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
+        chosen = (chance > self.weights.cumsum(0)[:-1]).sum(1)
+        latents: Tensor = self.means[chosen] + noise[:, :d] @ self.factor.T
+        if self.local.shape[1]:
+            latents = latents + (noise[:, d:-1, None] * self.local[chosen]).sum(1)
+        return latents
 
 
 def expect_maximise(latents: Tensor, components: int, generator: torch.Generator) -> Mixture:
@@ -110,9 +117,9 @@ def expect_maximise(latents: Tensor, components: int, generator: torch.Generator
 def localised(mixture: Mixture, latents: Tensor) -> Mixture:
     """Give every component of one covariance directions of its own: those along which its own latents differ most.
 
-    Its covariance alone would rest on a few latents; halfway between that and the one of all (Friedman 1989,
-    "Regularized discriminant analysis", eq. 16) describes unseen latents best. All components together keep their
-    covariance.
+    Its covariance alone would rest on a few latents; most of it and a part of the one of all (Friedman 1989,
+    "Regularized discriminant analysis", eq. 16) draw latents that decode to whole faces. All components together keep
+    their covariance.
     """
     own, d = min(DIRECTIONS, *latents.shape), latents.shape[1]
     joint, found = mixture.joint(), []
@@ -134,31 +141,66 @@ def localised(mixture: Mixture, latents: Tensor) -> Mixture:
     return replace(mixture, factor=factor, local=local)
 
 
+def familiar(queries: Tensor, known: Tensor) -> float:
+    """Share of latents [N, d] that lie nearer to one of `known` [M, draws, d] than any other picture's does to that.
+
+    New latents of the same distribution do so too at some rate; draws of a mixture that had learned the known ones by
+    heart, always.
+    """
+    count, draws, _ = known.shape
+    all_known = known.flatten(0, 1)
+    distances, rows = (torch.cat(parts) for parts in zip(*_nearest(queries, all_known), strict=True))
+    needed, where = torch.unique(rows, return_inverse=True)
+    others = torch.arange(count).repeat_interleave(draws).to(needed)
+    spacing = torch.cat([near for near, _ in _nearest(all_known[needed], all_known, needed // draws, others)])
+    return float((distances < spacing[where]).double().mean())
+
+
+def _nearest(
+    queries: Tensor, keys: Tensor, mine: Tensor | None = None, theirs: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Distance to and row of each query's nearest key, in parts; a key whose `theirs` is its `mine` does not count."""
+    found = []
+    for start in range(0, len(queries), ROWS):
+        apart = torch.cdist(queries[start : start + ROWS], keys)
+        if mine is not None and theirs is not None:
+            apart.masked_fill_(mine[start : start + ROWS, None] == theirs, torch.inf)
+        near = apart.min(1)
+        found.append((near.values, near.indices))
+    return found
+
+
 def fit(latents: Tensor, seed: int = 0) -> Mixture | None:
-    """The finest mixture that describes unseen pictures' latents better than one normal, or None where none does.
+    """The finest mixture whose draws are new, or None where one normal does as well or there are too few pictures.
 
     The finest, not the likeliest: densities of many dimensions say little of how samples look (Theis et al. 2016, "A
-    note on the evaluation of generative models", arXiv 1511.01844), and samples of finer mixtures come nearer to what
-    encoded pictures decode to. latents: float32 [N, draws, d], of N pictures in no order. Every fourth picture is kept
-    apart to choose the number of components; the mixture is then fitted to all.
+    note on the evaluation of generative models", arXiv 1511.01844), and draws of finer mixtures decode to wholer faces.
+    latents: float32 [N, draws, d], of N pictures in no order. Every fourth picture is kept apart: draws of a mixture of
+    the others' latents are to be `familiar` with those at most FAMILIAR times as often as the unseen pictures' are. The
+    mixture is then fitted to all.
     """
-    count, _, d = latents.shape
+    count, draws, d = latents.shape
     apart = torch.arange(count) % 4 == 0
-    seen, unseen = latents[~apart].flatten(0, 1), latents[apart].flatten(0, 1)
-    if len(seen) <= 4 * d or not latents.isfinite().all():
+    seen, unseen = latents[~apart], latents[apart].flatten(0, 1)
+    if len(seen) * draws <= 4 * d or len(unseen) < FEWEST or not latents.isfinite().all():
         return None
 
     def fitted(of: Tensor, each: int) -> Mixture:
-        components = min(MOST_COMPONENTS, max(1, count // each))
-        mixture = expect_maximise(of, components, torch.Generator().manual_seed(seed))
-        return mixture if components == 1 else localised(mixture, of)
+        rows = of.flatten(0, 1)
+        components = min(MOST_COMPONENTS, max(1, len(of) // each))
+        mixture = expect_maximise(rows, components, torch.Generator().manual_seed(seed))
+        return mixture if components == 1 else localised(mixture, rows)
 
     def score(each: int) -> float:
-        return float(fitted(seen, each).log_density(unseen).mean())
+        mixture = fitted(seen, each)
+        noise = torch.randn(TRIED, d + mixture.local.shape[1] + 1, generator=torch.Generator().manual_seed(seed))
+        return familiar(mixture.draw(noise.to(seen)), seen)
 
-    wanted = score(count) + BETTER
-    each = next((each for each in PER_COMPONENT if score(each) > wanted), None)
-    return None if each is None else fitted(latents.flatten(0, 1), each)
+    usual = familiar(unseen[:TRIED], seen)
+    if score(len(seen)) >= NORMAL * usual:
+        return None
+    each = next((each for each in PER_COMPONENT if count >= 2 * each and score(each) <= FAMILIAR * usual), None)
+    return None if each is None else fitted(latents, each)
 
 
 class Prior(nn.Module):
@@ -200,12 +242,8 @@ class Prior(nn.Module):
         if self.kind == "uniform":
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * math.sqrt(3)
             return uniform
-        chance = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
-        chosen = (chance > self.weights.cumsum(0)[:-1]).sum(1)
-        latents: Tensor = self.means[chosen] + noise[:, : self.latent_dim] @ self.factor.T
-        if self.own:
-            latents = latents + (noise[:, self.latent_dim : -1, None] * self.local[chosen]).sum(1)
-        return latents
+        local = self.local if self.own else self.means.new_empty(len(self.means), 0, self.latent_dim)
+        return Mixture(self.weights, self.means, self.factor, local).draw(noise)
 
     @torch.no_grad()
     def of(self, seeds: Sequence[int]) -> Tensor:

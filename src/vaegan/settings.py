@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from vaegan.architecture import PRESETS
 from vaegan.config import option
 
-PURPOSES = {"gan": {"likelihood": "squared"}, "reconstruction": {"likelihood": "gaussian"}}
-"""What a VAE is for, and the options that differ: a smooth decoder is the better start of a GAN."""
+PURPOSES = {"gan": {"likelihood": "laplace"}, "reconstruction": {"likelihood": "gaussian"}}
+"""What a VAE is for, and the options that differ: sharp edges are the better start of a GAN, small errors the better
+copies."""
 
 
 OPTIMIZERS = ("muon", "adam")
@@ -117,10 +118,10 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
         choices=tuple(PURPOSES),
     )
     likelihood: str = option(
-        "squared",
+        "laplace",
         "What the decoder's output means.",
         choices="vaegan.losses.vae:LIKELIHOODS",
-        shown="squared; for reconstruction gaussian",
+        shown="laplace; for reconstruction gaussian",
     )
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)

@@ -25,7 +25,7 @@ PLAN = {"steps": 20, "checkpoint_every": 4, "preview_every": 20, "log_every": 4}
 def spoiled(kind, bad):
     """Make the loss infinite in the steps (from 0) for which bad(step, rate_scale) holds."""
     trainer, now = (vae.VAETrainer if kind == "vae" else gan.GANTrainer), {"bad": False}
-    taken, squared, loss = trainer.step, LIKELIHOODS["squared"], LOSSES["relativistic"]
+    taken, likelihood, loss = trainer.step, LIKELIHOODS["laplace"], LOSSES["relativistic"]
 
     def step(self, pictures, number):
         now["bad"] = bad(number, self.rate_scale)
@@ -37,7 +37,7 @@ def spoiled(kind, bad):
     losses = AdversarialLoss(loss.discriminator, lambda *on: worse(loss.generator(*on)), True, "")
     with (
         mock.patch.object(trainer, "step", step),
-        mock.patch.dict(LIKELIHOODS, squared=lambda *on: worse(squared(*on))),
+        mock.patch.dict(LIKELIHOODS, laplace=lambda *on: worse(likelihood(*on))),
         mock.patch.dict(LOSSES, relativistic=losses),
     ):
         yield

@@ -27,8 +27,8 @@ TRIED, FEWEST = 1024, 100
 """Draws that this is measured on; and unseen latents below which it says nothing."""
 ROUNDS = 8
 """Of expectation and maximisation."""
-ROWS = 2048
-"""Latents that are set against all components at once: of all, it would take hundreds of MB."""
+AT_ONCE = 2**21
+"""Numbers that latents set against components, or against others, make at once: of all, it would be hundreds of MB."""
 LOCAL, DIRECTIONS = 0.8, 12
 """How much of a component's own covariance counts, against that of all; and of how many of its directions."""
 FAINT, NEGLIGIBLE = 1e-12, 1e-3
@@ -102,7 +102,7 @@ def expect_maximise(latents: Tensor, components: int, generator: torch.Generator
     second, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
     for _ in range(ROUNDS):
         weights, sums, joint = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means), mixture.joint()
-        for part in torch.split(latents, ROWS):
+        for part in torch.split(latents, max(1, AT_ONCE // components)):
             share = torch.nn.functional.threshold(joint(part).softmax(1), FAINT, 0.0)  # denormals: 14 times slower
             weights += share.sum(0)
             sums += share.T @ part
@@ -123,8 +123,9 @@ def localised(mixture: Mixture, latents: Tensor) -> Mixture:
     """
     own, d = min(DIRECTIONS, *latents.shape), latents.shape[1]
     joint, found = mixture.joint(), []
-    for start in range(0, len(latents), ROWS):
-        share = joint(latents[start : start + ROWS]).softmax(1)
+    rows_at_once = max(1, AT_ONCE // len(mixture.means))
+    for start in range(0, len(latents), rows_at_once):
+        share = joint(latents[start : start + rows_at_once]).softmax(1)
         row, kind = (share > NEGLIGIBLE).nonzero(as_tuple=True)
         found.append((row + start, kind, share[row, kind]))
     rows, kinds, shares = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -160,11 +161,11 @@ def _nearest(
     queries: Tensor, keys: Tensor, mine: Tensor | None = None, theirs: Tensor | None = None
 ) -> list[tuple[Tensor, Tensor]]:
     """Distance to and row of each query's nearest key, in parts; a key whose `theirs` is its `mine` does not count."""
-    found = []
-    for start in range(0, len(queries), ROWS):
-        apart = torch.cdist(queries[start : start + ROWS], keys)
+    found, rows = [], max(1, AT_ONCE // len(keys))
+    for start in range(0, len(queries), rows):
+        apart = torch.cdist(queries[start : start + rows], keys)
         if mine is not None and theirs is not None:
-            apart.masked_fill_(mine[start : start + ROWS, None] == theirs, torch.inf)
+            apart.masked_fill_(mine[start : start + rows, None] == theirs, torch.inf)
         near = apart.min(1)
         found.append((near.values, near.indices))
     return found

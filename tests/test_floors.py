@@ -14,7 +14,7 @@ FLOORS = {
     "architecture": 0.15,
     "video": 0.2,
     **dict.fromkeys(("settings", "charts"), 0.2),
-    **dict.fromkeys(("images", "pyramid", "device"), 1.0),
+    **dict.fromkeys(("images", "pyramid", "nearest", "device"), 1.0),
     "animation": 1.1,
     **dict.fromkeys(("data", "models", "losses", "metrics"), 2),
     "checkpoint": 3,

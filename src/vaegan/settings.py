@@ -118,10 +118,10 @@ class VAESettings(Machine, Cadence, Length, Network, Training):
         choices=tuple(PURPOSES),
     )
     likelihood: str = option(
-        "laplace",
+        PURPOSES["gan"]["likelihood"],
         "What the decoder's output means.",
         choices="vaegan.losses.vae:LIKELIHOODS",
-        shown="laplace; for reconstruction gaussian",
+        shown="{gan[likelihood]}; for reconstruction {reconstruction[likelihood]}".format(**PURPOSES),
     )
     beta: float = option(1.0, "Weight of the KL term.", min=0)
     kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, count=True)

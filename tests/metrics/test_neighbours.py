@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vaegan.metrics.neighbours import duplicates, manifold, memorised, nearest, radii, support
+from vaegan.metrics.neighbours import duplicates, manifold, memorised, radii, support
+from vaegan.nearest import nearest
 
 
 def normals(n, d, seed):

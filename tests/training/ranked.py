@@ -14,6 +14,7 @@ from vaegan.cli import main
 from vaegan.errors import Abandoned, Interrupted, VaeganError
 from vaegan.events import Skipped
 from vaegan.losses import vae as losses
+from vaegan.settings import VAESettings
 from vaegan.training.distributed import joined
 from vaegan.training.gan import GANTrainer
 from vaegan.training.session import train_gan, train_vae
@@ -79,16 +80,17 @@ def interrupted(world, data, vae, run):
 
 def skipping(world, data, run):
     """Let one process's loss alone be infinite in one step; every process must leave that step out."""
-    told, calls, likelihood = [], [], losses.LIKELIHOODS["laplace"]
+    told, calls, name = [], [], VAESettings().likelihood
+    likelihood = losses.LIKELIHOODS[name]
 
     def spoiled(pictures, decoded, mean=None):
         calls.append(1)
         scale = float("inf") if world.rank == 1 and len(calls) == 2 else 1.0
         return likelihood(pictures, decoded) * scale
 
-    losses.LIKELIHOODS["laplace"] = spoiled
+    losses.LIKELIHOODS[name] = spoiled
     train_vae(data, run, steps=4, on_event=told.append, preview_every=4, **VAE)
-    losses.LIKELIHOODS["laplace"] = likelihood
+    losses.LIKELIHOODS[name] = likelihood
     return [event.step for event in told if isinstance(event, Skipped)]
 
 

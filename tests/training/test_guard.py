@@ -14,10 +14,12 @@ from vaegan.errors import VaeganError
 from vaegan.events import Retreated, Skipped
 from vaegan.losses.gan import LOSSES, AdversarialLoss
 from vaegan.losses.vae import LIKELIHOODS
+from vaegan.settings import VAESettings
 from vaegan.training import gan, vae
 from vaegan.training.guard import IN_A_ROW, Guard
 from vaegan.training.loop import Session
 
+LIKELIHOOD = VAESettings().likelihood
 PLAN = {"steps": 20, "checkpoint_every": 4, "preview_every": 20, "log_every": 4}
 
 
@@ -25,7 +27,7 @@ PLAN = {"steps": 20, "checkpoint_every": 4, "preview_every": 20, "log_every": 4}
 def spoiled(kind, bad):
     """Make the loss infinite in the steps (from 0) for which bad(step, rate_scale) holds."""
     trainer, now = (vae.VAETrainer if kind == "vae" else gan.GANTrainer), {"bad": False}
-    taken, likelihood, loss = trainer.step, LIKELIHOODS["laplace"], LOSSES["relativistic"]
+    taken, likelihood, loss = trainer.step, LIKELIHOODS[LIKELIHOOD], LOSSES["relativistic"]
 
     def step(self, pictures, number):
         now["bad"] = bad(number, self.rate_scale)
@@ -37,7 +39,7 @@ def spoiled(kind, bad):
     losses = AdversarialLoss(loss.discriminator, lambda *on: worse(loss.generator(*on)), True, "")
     with (
         mock.patch.object(trainer, "step", step),
-        mock.patch.dict(LIKELIHOODS, laplace=lambda *on: worse(likelihood(*on))),
+        mock.patch.dict(LIKELIHOODS, {LIKELIHOOD: lambda *on: worse(likelihood(*on))}),
         mock.patch.dict(LOSSES, relativistic=losses),
     ):
         yield

@@ -14,8 +14,9 @@ from vaegan.images import to_float
 from vaegan.metrics.bins import bin_test
 from vaegan.metrics.distances import frechet, kid
 from vaegan.metrics.features import LEVELS
-from vaegan.metrics.neighbours import K, duplicates, manifold, memorised, nearest, radii, support
+from vaegan.metrics.neighbours import K, duplicates, manifold, memorised, radii, support
 from vaegan.metrics.pyramid import PATCH, PATCHES, pyramid_distances
+from vaegan.nearest import nearest
 
 Numbers = dict[str, float | None]
 PYRAMID_PICTURES = 2048

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaegan.metrics.neighbours import nearest
+from vaegan.nearest import nearest
 
 BINS = 100
 PER_BIN = 20

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaegan.nearest import distances, nearer_than_others
+
 K = 5
 ROWS = 1024
 
@@ -27,16 +29,11 @@ def radii(features: Tensor, k: int = K) -> Tensor:
         raise ValueError(f"{len(features)} rows: expected more than k = {k}")
     found = []
     for start in range(0, len(features), ROWS):
-        distances = _distances(features[start : start + ROWS], features)
-        rows = torch.arange(len(distances))
-        distances[rows, rows + start] = torch.inf  # a row is not its own neighbour
-        found.append(distances.kthvalue(k, 1).values)
+        between = distances(features[start : start + ROWS], features)
+        rows = torch.arange(len(between))
+        between[rows, rows + start] = torch.inf  # a row is not its own neighbour
+        found.append(between.kthvalue(k, 1).values)
     return torch.cat(found)
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # exact differences would need N*M*d numbers; the product form loses nothing that matters at k > 0
-    return torch.cdist(a.float(), b.float(), compute_mode="use_mm_for_euclid_dist")
 
 
 def manifold(real: Tensor, fake: Tensor, k: int = K) -> Manifold:
@@ -50,27 +47,17 @@ def manifold(real: Tensor, fake: Tensor, k: int = K) -> Manifold:
     inside = torch.zeros(len(fake), dtype=torch.long)
     recalled, covered = [], []
     for start in range(0, len(real), ROWS):
-        distances = _distances(real[start : start + ROWS], fake)
-        near = distances <= real_radii[start : start + ROWS, None]
+        between = distances(real[start : start + ROWS], fake)
+        near = between <= real_radii[start : start + ROWS, None]
         inside += near.sum(0)
         covered.append(near.any(1))
-        recalled.append((distances <= fake_radii).any(1))
+        recalled.append((between <= fake_radii).any(1))
     return Manifold(
         precision=float((inside > 0).double().mean()),
         recall=float(torch.cat(recalled).double().mean()),
         density=float(inside.double().mean() / k),
         coverage=float(torch.cat(covered).double().mean()),
     )
-
-
-def nearest(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance to, and row of, the nearest of `keys` [M, d] for each of `queries` [N, d]."""
-    distances, rows = [], []
-    for part in torch.split(queries, ROWS):
-        found = _distances(part, keys).min(1)
-        distances.append(found.values)
-        rows.append(found.indices)
-    return torch.cat(distances), torch.cat(rows)
 
 
 def memorised(fake: Tensor, train: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,25 +67,15 @@ def memorised(fake: Tensor, train: Tensor, mirrored: Tensor) -> tuple[Tensor, Te
     the training row of each nearest neighbour, M added where it is a mirror. New pictures of the same distribution
     do so too at some rate, so the answer is to be read beside that of held-out pictures.
     """
-    both = torch.cat([train, mirrored])
-    distances, rows = nearest(fake, both)
-    count, own = len(train), rows % len(train)
-    needed, where = torch.unique(own, return_inverse=True)
-    spacing = []
-    for part in torch.split(needed, ROWS):
-        between = _distances(train[part], both)
-        here = torch.arange(len(part))
-        between[here, part] = torch.inf
-        between[here, part + count] = torch.inf  # nor is its own mirror a neighbour
-        spacing.append(between.min(1).values)
-    return distances < torch.cat(spacing)[where], rows
+    own = torch.arange(len(train), device=train.device).repeat(2)  # nor is its own mirror a neighbour
+    return nearer_than_others(fake, torch.cat([train, mirrored]), own, own)
 
 
 def duplicates(features: Tensor, radius: float) -> int:
     """Pairs of rows of [N, d] that are closer than `radius`."""
     pairs = 0
     for start in range(0, len(features), ROWS):
-        near = _distances(features[start : start + ROWS], features) < radius
+        near = distances(features[start : start + ROWS], features) < radius
         rows = torch.arange(near.shape[0])
         near[rows, rows + start] = False
         pairs += int(near.sum())

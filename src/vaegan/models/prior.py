@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.architecture import MOST_COMPONENTS, ModelConfig
+from vaegan.nearest import nearer_than_others, parts
 
 PER_COMPONENT = (2, 3, 5, 10, 30, 100)
 """Pictures to a component in the mixtures that are tried, the finest first, until one is new enough."""
@@ -27,8 +28,6 @@ TRIED, FEWEST = 1024, 100
 """Draws that this is measured on; and unseen latents below which it says nothing."""
 ROUNDS = 8
 """Of expectation and maximisation."""
-AT_ONCE = 2**21
-"""Numbers that latents set against components, or against others, make at once: of all, it would be hundreds of MB."""
 LOCAL, DIRECTIONS = 0.8, 12
 """How much of a component's own covariance counts, against that of all; and of how many of its directions."""
 FAINT, NEGLIGIBLE = 1e-12, 1e-3
@@ -50,34 +49,6 @@ class Mixture:
     factor: Tensor
     local: Tensor
 
-    def joint(self) -> Joint:
-        """Prepare what sets latents against every component."""
-        factor, count = self.factor, len(self.means)
-
-        def whiten(rows: Tensor) -> Tensor:
-            white: Tensor = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
-            return white
-
-        means = whiten(self.means)
-        _, sizes, own = torch.linalg.svd(whiten(self.local.flatten(0, 1)).view(self.local.shape), full_matrices=False)
-        spared = (sizes.square() / (1 + sizes.square())).sqrt()  # Woodbury: what a component's own directions forgive
-        own = own * spared[:, :, None]
-        along = (own @ means[:, :, None]).flatten()
-        level = self.weights.log() - means.square().sum(1) / 2 - sizes.square().log1p().sum(1) / 2
-
-        def of(latents: Tensor) -> Tensor:
-            white = whiten(latents)
-            found: Tensor = white @ means.T  # in place from here: of thousands of latents and hundreds of components
-            found += level
-            found -= white.square().sum(1, keepdim=True) / 2
-            if len(along):
-                forgiven = white @ own.flatten(0, 1).T
-                forgiven -= along
-                found += forgiven.square_().view(len(latents), count, -1).sum(2) / 2
-            return found
-
-        return of
-
     def draw(self, noise: Tensor) -> Tensor:
         """Standard normal noise [N, d + r + 1], the last of which chooses the component -> latents [N, d]."""
         d = self.means.shape[1]
@@ -87,6 +58,26 @@ class Mixture:
         if self.local.shape[1]:
             latents = latents + (noise[:, d:-1, None] * self.local[chosen]).sum(1)
         return latents
+
+
+def joint_of(weights: Tensor, means: Tensor, factor: Tensor) -> Joint:
+    """Prepare what sets latents against every component, of one covariance factor factor^T for all."""
+
+    def whiten(rows: Tensor) -> Tensor:
+        white: Tensor = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
+        return white
+
+    centres = whiten(means)
+    level = weights.log() - centres.square().sum(1) / 2
+
+    def of(latents: Tensor) -> Tensor:
+        white = whiten(latents)
+        found: Tensor = white @ centres.T  # in place from here: of thousands of latents and components
+        found += level
+        found -= white.square().sum(1, keepdim=True) / 2
+        return found
+
+    return of
 
 
 def expect_maximise(latents: Tensor, components: int, generator: torch.Generator) -> Mixture:
@@ -101,8 +92,9 @@ def expect_maximise(latents: Tensor, components: int, generator: torch.Generator
     mixture = Mixture(equal, start, torch.eye(d).to(latents), none)
     second, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
     for _ in range(ROUNDS):
-        weights, sums, joint = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means), mixture.joint()
-        for part in torch.split(latents, max(1, AT_ONCE // components)):
+        joint = joint_of(mixture.weights, mixture.means, mixture.factor)
+        weights, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
+        for part in parts(latents, components):
             share = torch.nn.functional.threshold(joint(part).softmax(1), FAINT, 0.0)  # denormals: 14 times slower
             weights += share.sum(0)
             sums += share.T @ part
@@ -122,18 +114,18 @@ def localised(mixture: Mixture, latents: Tensor) -> Mixture:
     their covariance.
     """
     own, d = min(DIRECTIONS, *latents.shape), latents.shape[1]
-    joint, found = mixture.joint(), []
-    rows_at_once = max(1, AT_ONCE // len(mixture.means))
-    for start in range(0, len(latents), rows_at_once):
-        share = joint(latents[start : start + rows_at_once]).softmax(1)
+    joint, found, start = joint_of(mixture.weights, mixture.means, mixture.factor), [], 0
+    for part in parts(latents, len(mixture.means)):
+        share = joint(part).softmax(1)
         row, kind = (share > NEGLIGIBLE).nonzero(as_tuple=True)
         found.append((row + start, kind, share[row, kind]))
-    rows, kinds, shares = (torch.cat(parts) for parts in zip(*found, strict=True))
+        start += len(part)
+    rows, kinds, shares = (torch.cat(column) for column in zip(*found, strict=True))
     order, members = kinds.argsort(stable=True), kinds.bincount(minlength=len(mixture.means)).tolist()
     local = torch.zeros(len(members), own, d).to(latents)
-    for k, part in enumerate(torch.split(order, members)):
-        weight = shares[part] / shares[part].sum()
-        apart = (latents[rows[part]] - mixture.means[k]) * weight.sqrt()[:, None]
+    for k, own_rows in enumerate(torch.split(order, members)):
+        weight = shares[own_rows] / shares[own_rows].sum()
+        apart = (latents[rows[own_rows]] - mixture.means[k]) * weight.sqrt()[:, None]
         _, sizes, directions = torch.linalg.svd(apart, full_matrices=False)
         local[k, : len(sizes[:own])] = math.sqrt(LOCAL) * sizes[:own, None] * directions[:own]
     taken = (local * mixture.weights.sqrt()[:, None, None]).flatten(0, 1).double()
@@ -149,26 +141,9 @@ def familiar(queries: Tensor, known: Tensor) -> float:
     heart, always.
     """
     count, draws, _ = known.shape
-    all_known = known.flatten(0, 1)
-    distances, rows = (torch.cat(parts) for parts in zip(*_nearest(queries, all_known), strict=True))
-    needed, where = torch.unique(rows, return_inverse=True)
-    others = torch.arange(count).repeat_interleave(draws).to(needed)
-    spacing = torch.cat([near for near, _ in _nearest(all_known[needed], all_known, needed // draws, others)])
-    return float((distances < spacing[where]).double().mean())
-
-
-def _nearest(
-    queries: Tensor, keys: Tensor, mine: Tensor | None = None, theirs: Tensor | None = None
-) -> list[tuple[Tensor, Tensor]]:
-    """Distance to and row of each query's nearest key, in parts; a key whose `theirs` is its `mine` does not count."""
-    found, rows = [], max(1, AT_ONCE // len(keys))
-    for start in range(0, len(queries), rows):
-        apart = torch.cdist(queries[start : start + rows], keys)
-        if mine is not None and theirs is not None:
-            apart.masked_fill_(mine[start : start + rows, None] == theirs, torch.inf)
-        near = apart.min(1)
-        found.append((near.values, near.indices))
-    return found
+    rows = torch.arange(count * draws, device=known.device)
+    near, _ = nearer_than_others(queries, known.flatten(0, 1), rows // draws, rows)
+    return float(near.double().mean())
 
 
 def fit(latents: Tensor, seed: int = 0) -> Mixture | None:
@@ -249,6 +224,7 @@ class Prior(nn.Module):
     @torch.no_grad()
     def of(self, seeds: Sequence[int]) -> Tensor:
         """Return the latent of every seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone."""
+        # a copy on the CPU too: products round by how a file's tensors happen to lie in memory
         prior, rows = copy.deepcopy(self).cpu(), []
         for seed in seeds:  # one by one: products may round differently for other counts
             noise = torch.randn(self.columns, generator=torch.Generator().manual_seed(seed % 2**63))

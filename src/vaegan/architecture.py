@@ -23,8 +23,8 @@ class Preset:
 
 PRESETS = {
     "tiny": Preset(16, 64, 150_000, 400_000, "for a first look and slow laptops"),
-    "small": Preset(32, 128, 250_000, 500_000, "for a laptop without a GPU"),
-    "base": Preset(64, 128, 1_000_000, 5_000_000, "for one GPU"),
+    "small": Preset(32, 192, 250_000, 500_000, "for a laptop without a GPU"),
+    "base": Preset(64, 192, 1_000_000, 5_000_000, "for one GPU"),
     "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
 }
 

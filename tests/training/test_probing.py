@@ -29,16 +29,29 @@ def brief(monkeypatch):
 @pytest.mark.parametrize(
     ("psnr", "chosen", "words"),
     [
-        ([12.94, 13.33, 13.60, 13.98, 14.09], 64, "32 reconstruct 0.38 dB worse, 128 gain only 0.11 dB"),
+        ([12.94, 13.33, 13.60, 13.98, 14.09], 64, "32 are 0.38 dB worse, 128 gain only 0.11 dB"),
         ([13.0, 13.1, 13.0, 13.1, 13.0], 8, "16 gain only 0.10 dB"),
         ([13.0, 12.9, 13.0, 13.1, 13.0], 8, "16 gain nothing"),
-        ([13.0, 13.1, 13.9, 14.0, 14.1], 32, "16 reconstruct 0.80 dB worse, 64 gain only 0.10 dB"),
-        ([11.0, 12.0, 13.0, 14.0, 15.0], 128, "64 reconstruct 1.00 dB worse, more were not tried"),
+        ([13.0, 13.1, 13.9, 14.0, 14.1], 32, "16 are 0.80 dB worse, 64 gain only 0.10 dB"),
+        ([11.0, 12.0, 13.0, 14.0, 15.0], 128, "64 are 1.00 dB worse, more were not tried"),
     ],
 )
 def test_the_choice_is_where_more_latents_no_longer_pay(psnr, chosen, words):
-    probes = [Probe(8 * 2**index, value, 20.0, 8) for index, value in enumerate(psnr)]
-    assert choose(probes) == (chosen, f"{chosen} latents: {words}")
+    probes = [Probe(8 * 2**index, value, 7.5, 20.0, 8) for index, value in enumerate(psnr)]
+    assert choose(probes, "reconstruction") == (chosen, f"{chosen} latents: {words}")
+
+
+@pytest.mark.parametrize(
+    ("bits", "chosen", "words"),
+    [
+        ([7.60, 7.54, 7.49, 7.475, 7.47], 64, "32 are 0.015 bits a value worse, 128 gain only 0.005 bits a value"),
+        ([7.60, 7.60, 7.50, 7.495, 7.53], 32, "16 are 0.100 bits a value worse, 64 gain only 0.005 bits a value"),
+        ([7.50, 7.51, 7.52, 7.53, probing.WORST], 8, "16 gain nothing"),
+    ],
+)
+def test_for_a_gan_more_latents_must_pay_for_what_they_tell(bits, chosen, words):
+    probes = [Probe(8 * 2**index, 13.0 + index, value, 20.0, 8) for index, value in enumerate(bits)]
+    assert choose(probes, "gan") == (chosen, f"{chosen} latents: {words}")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -67,7 +80,7 @@ def test_sizes_are_tried_told_recorded_and_not_tried_again(brief, capsys, prepar
         runs.append(json.loads((run / "config.json").read_text()))
     err = capsys.readouterr().err
     assert "Trying 2 lengths of the latents (16, 32), 2 steps each: together 10% of the run, before it" in err
-    assert "latents  PSNR, dB  KL, bits  active" in err and "<- taken" in err
+    assert "latents  PSNR, dB  bits a value  KL, bits  active" in err and "<- taken" in err
     assert runs[0]["probed"] == runs[1]["probed"], "another probe from the same seed"
     probed, chosen = runs[0]["probed"], runs[0]["model"]["latent_dim"]
     assert [one["latent_dim"] for one in probed["sizes"]] == [16, 32] and f"{chosen} latents: " in probed["why"]

@@ -13,11 +13,13 @@ from vaegan.data.batches import Batches
 from vaegan.errors import Interrupted
 from vaegan.events import Counted, Emit, Note, Tabled
 from vaegan.files import write_bytes
+from vaegan.metrics.latents import active_units
 from vaegan.run import LATENT_SIZES, Run
 from vaegan.settings import VAESettings
 from vaegan.training.interruption import Stop
 from vaegan.training.job import Job
 from vaegan.training.length import asked, step_seconds
+from vaegan.training.measuring import Seen, bits_per_dim
 from vaegan.training.pictures import read_pictures
 from vaegan.training.shares import Shares
 from vaegan.training.vae import VAETrainer
@@ -25,8 +27,13 @@ from vaegan.training.vae import VAETrainer
 FACTORS = (0.25, 0.5, 1, 2, 4)
 SHARE = 0.1
 """Of the run's length, for all probes together."""
-WORTH = 0.25
-"""Decibels of held-out PSNR that twice as many latents must gain: 6 % less squared error."""
+WORTH = {"gan": ("bits_per_dim", 0.01), "reconstruction": ("psnr", 0.25)}
+"""By the VAE's purpose, what twice as many latents must gain: bits a value of the evidence lower bound, which counts
+what the latents tell against them, or decibels of held-out PSNR (0.25 are 6 % less squared error)."""
+UNITS = {"bits_per_dim": ("bits a value", 3, -1), "psnr": ("dB", 2, 1)}
+"""Of a measure, its decimals, and 1 where more of it is better."""
+WORST = 1e3
+"""Bits a value of a probe whose numbers are not finite."""
 SPEED_SECONDS = 2.0
 FEW = 2_500
 """Pictures that a probe sees at least: after fewer, the order of the sizes is chance."""
@@ -38,11 +45,13 @@ RISE = 0.25
 class Probe:
     """What a short training with `latent_dim` latents came to, on pictures that it did not see where there are some.
 
-    psnr: of reconstructions, in dB; bits: KL per picture; active: latents that depend on the picture.
+    psnr: of reconstructions, in dB; bits_per_dim: the evidence lower bound (less is better), up to a constant for a
+    likelihood that is no density of pixels; bits: KL per picture; active: latents that depend on the picture.
     """
 
     latent_dim: int
     psnr: float
+    bits_per_dim: float
     bits: float
     active: int
 
@@ -52,26 +61,29 @@ def sizes(preset: str) -> list[int]:
     return [int(PRESETS[preset].latent_dim * factor) for factor in FACTORS]
 
 
-def choose(probes: Sequence[Probe]) -> tuple[int, str]:
-    """The shortest latents beyond which no size gains WORTH for each doubling, with the reason in words.
+def choose(probes: Sequence[Probe], purpose: str) -> tuple[int, str]:
+    """The shortest latents beyond which no size gains enough for each doubling (see WORTH), with the reason in words.
 
     probes: in the order of their sizes, each twice the last.
     """
+    measure, worth = WORTH[purpose]
+    unit, digits, sign = UNITS[measure]
 
     def gains(index: int, more: int) -> float:
-        return (probes[more].psnr - probes[index].psnr) / (more - index)
+        gain: float = getattr(probes[more], measure) - getattr(probes[index], measure)
+        return sign * gain / (more - index)
 
     last = len(probes) - 1
     chosen = next(
-        index for index in range(len(probes)) if all(gains(index, more) < WORTH for more in range(index + 1, last + 1))
+        index for index in range(len(probes)) if all(gains(index, more) < worth for more in range(index + 1, last + 1))
     )
     reasons = []
     if chosen:
-        reasons.append(f"{probes[chosen - 1].latent_dim} reconstruct {gains(chosen - 1, chosen):.2f} dB worse")
+        reasons.append(f"{probes[chosen - 1].latent_dim} are {gains(chosen - 1, chosen):.{digits}f} {unit} worse")
     if chosen < last:
         gain = gains(chosen, chosen + 1)
         more = probes[chosen + 1].latent_dim
-        reasons.append(f"{more} gain only {gain:.2f} dB" if gain > 0 else f"{more} gain nothing")
+        reasons.append(f"{more} gain only {gain:.{digits}f} {unit}" if gain > 0 else f"{more} gain nothing")
     else:
         reasons.append("more were not tried")
     return probes[chosen].latent_dim, f"{probes[chosen].latent_dim} latents: {', '.join(reasons)}"
@@ -143,8 +155,10 @@ def try_latents(job: Job, emit: Emit, stop: Stop, shares: Shares) -> Job:
             emit(Counted("Trying latents", before + done, steps * len(tried), "steps"))
 
         probes.append(bench.probe(latent_dim, steps, tell))
-    chosen, why = choose(probes)
-    emit(Tabled(("latents", "PSNR, dB", "KL, bits", "active", ""), [_row(one, chosen) for one in probes]))
+    chosen, why = choose(probes, bench.settings.purpose)
+    emit(
+        Tabled(("latents", "PSNR, dB", "bits a value", "KL, bits", "active", ""), [_row(one, chosen) for one in probes])
+    )
     emit(Note(f"Taking {why}"))
     record = {"steps": steps, "why": why, "sizes": [asdict(one) for one in probes]}
     settings, model = replace(job.settings, latent_dim=chosen), replace(job.model, latent_dim=chosen)
@@ -161,16 +175,23 @@ def _untried(job: Job, emit: Emit) -> Job:
 
 def _row(one: Probe, chosen: int) -> tuple[str, ...]:
     mark = "<- taken" if one.latent_dim == chosen else ""
-    return str(one.latent_dim), f"{one.psnr:.2f}", f"{one.bits:.0f}", str(one.active), mark
+    return str(one.latent_dim), f"{one.psnr:.2f}", f"{one.bits_per_dim:.3f}", f"{one.bits:.0f}", str(one.active), mark
 
 
 def _measured(trainer: VAETrainer, latent_dim: int) -> Probe:
-    numbers = trainer.measure()
-    split = "held_out" if "held_out_psnr" in numbers else "train"
-    psnr, kl = (
-        numbers[f"{split}_{name}"] if math.isfinite(numbers[f"{split}_{name}"]) else 0.0 for name in ("psnr", "kl")
-    )
-    return Probe(latent_dim, round(psnr, 4), round(kl / math.log(2), 3), int(numbers["active_units"]))
+    pictures = trainer.held_out if len(trainer.held_out) else trainer.seen.to(trainer.place.device)
+    settings = trainer.settings
+    seen = Seen(trainer.ema.model, pictures, trainer.place, settings.likelihood, settings.seed)
+    kl, dimensions = float(seen.kl().sum()), pictures[0].numel()
+    nats = seen.mean("bound") + kl
+    bound = bits_per_dim(nats, settings.likelihood, dimensions)
+    found = {
+        "psnr": (seen.mean("psnr"), 0.0),
+        "bits_per_dim": (nats / dimensions / math.log(2) if bound is None else bound, WORST),
+        "bits": (kl / math.log(2), 0.0),
+    }
+    numbers = {name: round(value if math.isfinite(value) else worst, 4) for name, (value, worst) in found.items()}
+    return Probe(latent_dim, **numbers, active=active_units(seen["means"]))
 
 
 def draw(record: Mapping[str, Any], chosen: int, run: Run) -> None:

@@ -182,13 +182,12 @@ def _measured(trainer: VAETrainer, latent_dim: int) -> Probe:
     pictures = trainer.held_out if len(trainer.held_out) else trainer.seen.to(trainer.place.device)
     settings = trainer.settings
     seen = Seen(trainer.ema.model, pictures, trainer.place, settings.likelihood, settings.seed)
-    kl, dimensions = float(seen.kl().sum()), pictures[0].numel()
-    nats = seen.mean("bound") + kl
+    nats, dimensions = seen.nats(), pictures[0].numel()
     bound = bits_per_dim(nats, settings.likelihood, dimensions)
     found = {
         "psnr": (seen.mean("psnr"), 0.0),
         "bits_per_dim": (nats / dimensions / math.log(2) if bound is None else bound, WORST),
-        "bits": (kl / math.log(2), 0.0),
+        "bits": (float(seen.kl().sum()) / math.log(2), 0.0),
     }
     numbers = {name: round(value if math.isfinite(value) else worst, 4) for name, (value, worst) in found.items()}
     return Probe(latent_dim, **numbers, active=active_units(seen["means"]))

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import threaded
-from benchmarks.pretraining import ARMS, SHOWN, trained
+from benchmarks.pretraining import ARMS, SHOWN, Plan, trained
 from benchmarks.speed.plain import dataloader
 from vaegan.data.store import open_set
 from vaegan.evaluation.evaluate import Judge
@@ -181,7 +181,8 @@ def taken(tool: str, seed: int, seconds: float, options: argparse.Namespace, out
     """One tool's turn: its samples and how many pictures it saw."""
     data = open_set(options.data)
     if tool == "vaegan":
-        run, _, _ = trained(options.data, out, ARMS["from-vae"], tool, seed, options.minutes, options.preset)
+        plan = Plan(options.data, out, options.minutes, options.preset)
+        run, _, _ = trained(plan, ARMS["from-vae"], tool, seed)
         model = load(run, "cpu")
         return model.sample(options.n, seed), model.weights.images
     folder = files(options.data, out)

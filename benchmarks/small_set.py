@@ -1,9 +1,10 @@
 """What does augmentation do for a small set? GANs on few training pictures, with it and without.
 
 python -m benchmarks.small_set SET --minutes 8 --seeds 0 1 2 [--count 1000] [--arms none fixed adaptive] [--out FOLDER]
+python -m benchmarks.small_set SET --scratch --images 120000
 
 A set of `--count` of the training pictures is written, with all held-out ones. For every seed one VAE is trained on it
-(a quarter of the minutes), from which the arms' GANs start, in turn. All is measured by `vaegan evaluate` on that set:
+(a quarter of the minutes), from which the arms' GANs start, in turn; with --scratch there is none. All is measured by `vaegan evaluate` on that set:
 coverage of held-out pictures, memorisation of the few training ones beside that of as many real ones, whether the alarm
 of it rings, and the last of what `metrics.jsonl` says of the discriminator's overfitting. Runs that are in FOLDER
 already are not run again: a stopped benchmark goes on.
@@ -97,15 +98,15 @@ def main() -> None:
     length.add_argument("--images", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[BASELINE, "fixed", "adaptive"])
+    parser.add_argument("--scratch", action="store_true", help="GANs from scratch, all of the minutes theirs")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--out", type=Path)
     parser.add_argument("-n", type=int, default=EvaluateSettings().n)
     options = parser.parse_args()
     print(threaded())
     asked = f"{options.images:,} pictures" if options.images else f"{options.minutes:g} minutes"
-    print(
-        f"{options.data.name}, {options.count} training pictures, preset {options.preset}, {asked}, the VAE's included"
-    )
+    start = "from scratch" if options.scratch else "the VAE's included"
+    print(f"{options.data.name}, {options.count} training pictures, preset {options.preset}, {asked}, {start}")
 
     def part(share: float) -> dict[str, Any]:
         return {"images": int(share * options.images)} if options.images else {"minutes": share * options.minutes}
@@ -116,10 +117,11 @@ def main() -> None:
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
         for seed in options.seeds:
             common = {"seed": seed, "preset": options.preset}
-            vae = train_vae(data, out / f"vae-{seed}", **common, **part(VAE_SHARE))
+            vae = None if options.scratch else train_vae(data, out / f"vae-{seed}", **common, **part(VAE_SHARE))
             for name in options.arms:
-                gan = out / f"gan-{name}-{seed}"
-                train_gan(data, gan, from_vae=vae, **common, **part(1 - VAE_SHARE), **ARMS[name])
+                gan = out / f"{'scratch' if options.scratch else 'gan'}-{name}-{seed}"
+                length = part(1.0 if options.scratch else 1 - VAE_SHARE)
+                train_gan(data, gan, from_vae=vae, **common, **length, **ARMS[name])
                 row = {"arm": name, "seed": seed, **measured(data, gan, options.n)}
                 print(json.dumps(row), flush=True)
                 found[name].append(row)

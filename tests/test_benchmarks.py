@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import others
+from benchmarks import others, pretraining
 from benchmarks.speed import plain
 from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
@@ -17,6 +18,7 @@ from vaegan.losses.gan import LOSSES
 from vaegan.models.blocks import BOX
 from vaegan.models.gan import Discriminator, Generator
 from vaegan.models.vae import VAE
+from vaegan.run import Run
 
 
 def operations(model, *inputs):
@@ -109,3 +111,46 @@ def test_the_dcgan_of_the_comparison_is_the_tutorials_and_learns(prepared, tmp_p
     assert others.worked(tool, 0.05) % 8 == 0
     assert not any(torch.equal(old, new) for old, new in zip(before, first, strict=True))
     assert others.drawn(tool.draw, 3, 0).shape == (3, 3, 64, 64)
+
+
+def test_arms_of_the_same_start_share_a_vae_and_others_do_not(tmp_path):
+    plan = pretraining.Plan(tmp_path, tmp_path, 12.0)
+    runs = {name: pretraining.vae_run(plan, arm, 1) for name, arm in pretraining.ARMS.items()}
+    assert runs["scratch"] is None
+    assert runs["from-vae"] == runs["gamma-3"] != pretraining.vae_run(plan, pretraining.ARMS["from-vae"], 2)
+    apart = ("from-vae", "from-vae-60", "short-vae", "long-vae", "tight-vae", "adam-vae")
+    assert len({runs[name] for name in apart}) == len(apart)
+
+
+def test_minutes_are_the_clock_s_or_those_of_a_machine_of_some_speed(tmp_path):
+    assert pretraining.Plan(tmp_path, tmp_path, 12.0).length(3.0, "vae") == {"minutes": 3.0}
+    plan = pretraining.Plan(tmp_path, tmp_path, 12.0, speed=(200.0, 250.0))
+    assert plan.length(3.0, "vae") == {"images": 36_000}
+    assert plan.length(9.0, "gan") == {"images": 135_000}
+
+
+def test_what_a_run_keeps_of_its_coverage_is_the_deepest_fall_from_an_earlier_best(tmp_path):
+    run = Run(tmp_path)
+    assert pretraining.kept(run.path) is None
+    for coverages, least in (([0.1, 0.2, 0.9], 1.0), ([0.2, 0.8, 0.4, 0.9, 0.6], 0.5), ([0.0, 0.0, 0.5], 1.0)):
+        lines = [{"step": step, "coverage": value} for step, value in enumerate(coverages)]
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert pretraining.kept(run.path) == pytest.approx(least)
+
+
+def test_looks_at_samples_are_timed_from_the_vae_s_first_step(tmp_path):
+    vae, gan = Run(tmp_path / "vae"), Run(tmp_path / "gan")
+    of_vae = [{"images": 300, "seconds": 30}, {"images": 600, "seconds": 60.0}]
+    of_gan = [{"images": 0, "seconds": 0, "kid": 0.5, "coverage": 0.25}, {"images": 50, "seconds": 9}]
+    of_gan.append({"images": 800, "seconds": 120, "kid": 0.125, "coverage": 0.75})
+    for run, lines in ((vae, of_vae), (gan, of_gan)):
+        run.path.mkdir()
+        (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plan = pretraining.Plan(tmp_path, tmp_path, 12.0)
+    assert pretraining.looks(plan, gan.path, vae.path) == [(1.0, 0.5, 0.25), (3.0, 0.125, 0.75)]
+    plan = pretraining.Plan(tmp_path, tmp_path, 12.0, speed=(5.0, 10.0))
+    found = pretraining.looks(plan, gan.path, None)
+    assert found == [(0.0, 0.5, 0.25), (pytest.approx(800 / 600), 0.125, 0.75)]
+    assert pretraining.looks(plan, gan.path, vae.path)[0][0] == 2.0
+    pretraining.draw({"faces": {"scratch": [{"looks": found}]}}, tmp_path / "curves.png")
+    assert Image.open(tmp_path / "curves.png").size[1] == 640

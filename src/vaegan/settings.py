@@ -153,7 +153,7 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
     """Options of train-gan."""
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
-    gamma: float = option(0.3, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
     gamma_end: float | None = option(None, "What gamma becomes over --gamma-over pictures.", min=0, shown="as --gamma")
     gamma_over: int = option(200_000, "Pictures over which gamma goes to --gamma-end, by a cosine.", min=1, count=True)
     penalty_every: int = option(8, "Steps between penalties, which count that much more.", min=1)

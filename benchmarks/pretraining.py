@@ -8,8 +8,8 @@ it: `--minutes` counts the VAE's minutes and the GAN's. All is measured by `vaeg
 last row is real against real. Runs that are in FOLDER already are not run again: a stopped benchmark goes on.
 
 With --speed the clock decides nothing: every run sees as many pictures as a machine that trains VAEs and GANs at those
-pictures a second sees in its minutes. So the seconds of a laptop are equal on a GPU too, which takes many seeds and arms
-at once (--at-once) where it has room, and a run beside others is as long as one alone (set OMP_NUM_THREADS=1 then).
+pictures a second sees in its minutes. So a GPU compares what a laptop's seconds are worth, many seeds and arms at once
+where it has room (--at-once; set OMP_NUM_THREADS=1 then).
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("-n", type=int, default=EvaluateSettings().n)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--speed", type=float, nargs=2, metavar=("VAE", "GAN"), help="pictures a second; this machine's")
+    parser.add_argument("--speed", type=float, nargs=2, metavar=("VAE", "GAN"), help="pictures a second")
     parser.add_argument("--at-once", type=int, default=1, help="runs at a time; more than 1 needs --speed")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="curves over the minutes; needs vaegan[plot]")
     options = parser.parse_args()

@@ -4,10 +4,10 @@ python -m benchmarks.small_set SET --minutes 8 --seeds 0 1 2 [--count 1000] [--a
 python -m benchmarks.small_set SET --scratch --images 120000
 
 A set of `--count` of the training pictures is written, with all held-out ones. For every seed one VAE is trained on it
-(a quarter of the minutes), from which the arms' GANs start, in turn; with --scratch there is none. All is measured by `vaegan evaluate` on that set:
-coverage of held-out pictures, memorisation of the few training ones beside that of as many real ones, whether the alarm
-of it rings, and the last of what `metrics.jsonl` says of the discriminator's overfitting. Runs that are in FOLDER
-already are not run again: a stopped benchmark goes on.
+(a quarter of the minutes), from which the arms' GANs start, in turn; with --scratch there is none. All is measured by
+`vaegan evaluate` on that set: coverage of held-out pictures, memorisation of the few training ones beside that of as
+many real ones, whether the alarm of it rings, and the last of what `metrics.jsonl` says of the discriminator's
+overfitting. Runs that are in FOLDER already are not run again: a stopped benchmark goes on.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from vaegan.data.prepare import job, publish
 from vaegan.data.prepare.ledger import Ledger
 from vaegan.data.preprocess import prepare
 from vaegan.data.store import open_set
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import Interrupted, UsageError, VaeganError
 from vaegan.events import Counted
 
 
@@ -186,6 +186,18 @@ def test_ctrl_c_leaves_a_state_to_go_on_from(zoo, calm, tmp_path):
     if process.returncode != 0:  # it may have been done by then
         assert process.returncode == 130 and "run the same command again to go on" in err, err
     assert start(zoo, out).wait(60) == 0
+    assert contents(out) == calm
+
+
+def test_ctrl_c_as_the_state_is_opened_says_how_to_go_on(zoo, calm, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise Interrupted("interrupted")
+
+    out = tmp_path / "sets" / "set"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="run the same command again to go on"):
+        patch.setattr(job, "Ledger", interrupted)
+        prepare([zoo], out, **OPTIONS)
+    prepare([zoo], out, **OPTIONS)
     assert contents(out) == calm
 
 

@@ -57,33 +57,36 @@ def run(request: Request, emit: Emit) -> Summary:
     refuse_existing(request, sources)
     with _workplace(request) as work:
         square_bytes = request.settings.size**2 * (1 if request.settings.grayscale else 3)
-        ledger = Ledger(work, square_bytes, keep=not request.dry_run)
-        useless = False
+        ledger, useless = None, False
         try:
+            ledger = Ledger(work, square_bytes, keep=not request.dry_run)
             summary = Job(request, sources, ledger, emit).run()
             useless = not request.dry_run
         except Interrupted as stop:
             raise Interrupted(_stopped(ledger, request.dry_run)) from stop
         except VaeganError:
-            useless = not request.dry_run and ledger.one("SELECT 1 FROM squares") is None
+            useless = not request.dry_run and ledger is not None and ledger.one("SELECT 1 FROM squares") is None
             raise
         except sqlite3.Error as error:
             raise VaeganError(f"cannot keep the state in {work}: {reason(error)}; nothing is lost") from error
         except OSError as error:
             raise VaeganError(f"cannot write {work}: {reason(error)}; run the same command again to go on") from error
         finally:
-            ledger.close()
+            if ledger is not None:
+                ledger.close()
             if useless:
                 shutil.rmtree(work, ignore_errors=True)
     return summary
 
 
-def _stopped(ledger: Ledger, dry_run: bool) -> str:
+def _stopped(ledger: Ledger | None, dry_run: bool) -> str:
     """Save what is done, and say how far that is."""
+    way = "nothing was written" if dry_run else "run the same command again to go on"
+    if ledger is None:
+        return f"interrupted: {way}"
     with contextlib.suppress(sqlite3.Error):
         ledger.commit()
     total, done, _ = ledger.counts()
-    way = "nothing was written" if dry_run else "run the same command again to go on"
     return f"interrupted: {done:,} of {total:,} files are done; {way}"
 
 

@@ -19,8 +19,8 @@ import json
 import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,31 +116,21 @@ def vae_run(plan: Plan, arm: Arm, seed: int) -> Path | None:
     return plan.out / f"vae-{arm.share * arm.minutes:g}-{words or 'default'}-{seed}"
 
 
-def train_start(plan: Plan, arm: Arm, seed: int) -> None:
-    """Train the VAE of an arm, where it has one."""
+def train_start(plan: Plan, arm: Arm, seed: int) -> Path | None:
+    """Train the VAE of an arm, where it has one, and say where it is."""
     run = vae_run(plan, arm, seed)
     if run is not None:
         length = plan.length(arm.share * arm.minutes * plan.minutes, "vae")
         train_vae(plan.data, run, **length, **plan.common(seed), **arm.vae)
+    return run
 
 
 def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | None, float]:
     """The GAN of an arm, its VAE, and the seconds that both took."""
-    train_start(plan, arm, seed)
-    vae, gan = vae_run(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
+    vae, gan = train_start(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
     length = plan.length((1 - arm.share) * arm.minutes * plan.minutes, "gan")
     train_gan(plan.data, gan, from_vae=vae, **length, **plan.common(seed), **arm.gan)
     return gan, vae, seconds_of(Run(gan)) + (seconds_of(Run(vae)) if vae is not None else 0.0)
-
-
-def kept(run: Path) -> float | None:
-    """The least that a look at samples found of the coverage that an earlier one had found, or None without looks."""
-    best, least = 0.0, None
-    for line in metrics_of(Run(run)):
-        if "coverage" in line:
-            best = max(best, line["coverage"])
-            least = min(1.0 if least is None else least, line["coverage"] / best if best else 1.0)
-    return least
 
 
 def looks(plan: Plan, run: Path, vae: Path | None) -> list[Look]:
@@ -155,12 +145,20 @@ def looks(plan: Plan, run: Path, vae: Path | None) -> list[Look]:
     return [(before + minutes("gan", line), line["kid"], line["coverage"]) for line in lines]
 
 
+def kept(coverages: Iterable[float]) -> float | None:
+    """The least that a look found of the best coverage until then, or None without looks."""
+    best, least = 0.0, None
+    for coverage in coverages:
+        best = max(best, coverage)
+        least = min(1.0 if least is None else least, coverage / best if best else 1.0)
+    return least
+
+
 def measured(plan: Plan, name: str, seed: int, n: int) -> dict[str, Any]:
     """Train an arm with a seed, and say what `evaluate` finds."""
     run, vae, seconds = trained(plan, ARMS[name], name, seed)
     columns = evaluate(run, plan.data, n=n, device=plan.device).columns
-    row: dict[str, Any] = {"arm": name, "seed": seed, "seconds": round(seconds, 1), "kept": kept(run)}
-    row["looks"] = looks(plan, run, vae)
+    row: dict[str, Any] = {"arm": name, "seed": seed, "seconds": round(seconds, 1), "looks": looks(plan, run, vae)}
     row |= {"samples": dict(columns["samples"]), "real": dict(columns["real"])}
     return row if vae is None else {**row, "vae": dict(columns["VAE"])}
 
@@ -178,9 +176,10 @@ def say(found: dict[str, list[dict[str, Any]]]) -> None:
     real = next(iter(found.values()))[0]["real"]
     print(f"{'real against real':29s}", *(f"{real[name]:>24.4f}" for name in SHOWN))
     for arm, rows in found.items():
-        looks = [row["kept"] for row in rows if row["kept"] is not None]
-        if looks:
-            print(f"{arm}: coverage never under {min(looks):.0%} of its best until then, {len(looks)} seeds")
+        shares = [kept(coverage for _, _, coverage in row["looks"]) for row in rows]
+        known = [share for share in shares if share is not None]
+        if known:
+            print(f"{arm}: coverage never under {min(known):.0%} of its best until then, {len(known)} seeds")
     for arm, rows in found.items():
         if "vae" in rows[0]:
             ratios = [statistics.median(row["vae"][name] / row["samples"][name] for row in rows) for name in DISTANCES]
@@ -211,10 +210,11 @@ def draw(sets: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
     panels = figure.subplots(2, len(sets), squeeze=False, sharex="col")
     for column, (title, found) in enumerate(sets.items()):
         for number, (arm, rows) in enumerate(found.items()):
-            for seed, row in enumerate(rows):
-                minutes, kids, coverages = zip(*row["looks"], strict=True)
+            colour = COLOURS[number % len(COLOURS)]
+            for turn, looked in enumerate(row["looks"] for row in rows if row["looks"]):
+                minutes, kids, coverages = zip(*looked, strict=True)
                 for panel, values in zip(panels[:, column], (kids, coverages), strict=True):
-                    panel.plot(minutes, values, color=COLOURS[number], linewidth=1.2, label=None if seed else arm)
+                    panel.plot(minutes, values, color=colour, linewidth=1.2, label=None if turn else arm)
         panels[0, column].set(title=title, yscale="log", ylabel="KID")
         panels[1, column].set(ylim=(0, 1), xlabel="minutes, the VAE's included", ylabel="coverage")
         for panel in panels[:, column]:
@@ -232,7 +232,7 @@ def work(plan: Plan, arms: list[str], seeds: list[int], n: int, at_once: int, te
         return
     starts = {vae_run(plan, ARMS[name], seed): (ARMS[name], seed) for name, seed in turns if ARMS[name].share}
     with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
-        waited: list[Future[None]] = [pool.submit(train_start, plan, arm, seed) for arm, seed in starts.values()]
+        waited = [pool.submit(train_start, plan, arm, seed) for arm, seed in starts.values()]
         for start in waited:
             start.result()
         for row in [pool.submit(measured, plan, name, seed, n) for name, seed in turns]:

@@ -111,17 +111,17 @@ def main() -> None:
     def part(share: float) -> dict[str, Any]:
         return {"images": int(share * options.images)} if options.images else {"minutes": share * options.minutes}
 
+    name_of, start_share = ("scratch", 0.0) if options.scratch else ("gan", VAE_SHARE)
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)
         data = subset(options.data, out / f"set-{options.count}", options.count)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
         for seed in options.seeds:
             common = {"seed": seed, "preset": options.preset}
-            vae = None if options.scratch else train_vae(data, out / f"vae-{seed}", **common, **part(VAE_SHARE))
+            vae = train_vae(data, out / f"vae-{seed}", **common, **part(start_share)) if start_share else None
             for name in options.arms:
-                gan = out / f"{'scratch' if options.scratch else 'gan'}-{name}-{seed}"
-                length = part(1.0 if options.scratch else 1 - VAE_SHARE)
-                train_gan(data, gan, from_vae=vae, **common, **length, **ARMS[name])
+                gan = out / f"{name_of}-{name}-{seed}"
+                train_gan(data, gan, from_vae=vae, **common, **part(1 - start_share), **ARMS[name])
                 row = {"arm": name, "seed": seed, **measured(data, gan, options.n)}
                 print(json.dumps(row), flush=True)
                 found[name].append(row)

@@ -129,13 +129,10 @@ def test_minutes_are_the_clock_s_or_those_of_a_machine_of_some_speed(tmp_path):
     assert plan.length(9.0, "gan") == {"images": 135_000}
 
 
-def test_what_a_run_keeps_of_its_coverage_is_the_deepest_fall_from_an_earlier_best(tmp_path):
-    run = Run(tmp_path)
-    assert pretraining.kept(run.path) is None
+def test_what_a_run_keeps_of_its_coverage_is_the_deepest_fall_from_an_earlier_best():
+    assert pretraining.kept([]) is None
     for coverages, least in (([0.1, 0.2, 0.9], 1.0), ([0.2, 0.8, 0.4, 0.9, 0.6], 0.5), ([0.0, 0.0, 0.5], 1.0)):
-        lines = [{"step": step, "coverage": value} for step, value in enumerate(coverages)]
-        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        assert pretraining.kept(run.path) == pytest.approx(least)
+        assert pretraining.kept(coverages) == pytest.approx(least)
 
 
 def test_looks_at_samples_are_timed_from_the_vae_s_first_step(tmp_path):
@@ -152,5 +149,6 @@ def test_looks_at_samples_are_timed_from_the_vae_s_first_step(tmp_path):
     found = pretraining.looks(plan, gan.path, None)
     assert found == [(0.0, 0.5, 0.25), (pytest.approx(800 / 600), 0.125, 0.75)]
     assert pretraining.looks(plan, gan.path, vae.path)[0][0] == 2.0
-    pretraining.draw({"faces": {"scratch": [{"looks": found}]}}, tmp_path / "curves.png")
+    arms = {f"arm {number}": [{"looks": found}, {"looks": []}] for number in range(9)}  # more than there are colours
+    pretraining.draw({"faces": arms}, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size[1] == 640

@@ -33,8 +33,9 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from benchmarks.arms import Plan, trained
 from benchmarks.machine import threaded
-from benchmarks.pretraining import ARMS, SHOWN, Plan, trained
+from benchmarks.pretraining import ARMS, SHOWN
 from benchmarks.speed.plain import dataloader
 from vaegan.data.store import open_set
 from vaegan.evaluation.evaluate import Judge

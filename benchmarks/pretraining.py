@@ -7,49 +7,31 @@ For every seed the arms run in turn. Those that start from a VAE of the same opt
 it: `--minutes` counts the VAE's minutes and the GAN's. All is measured by `vaegan evaluate`, with 2,000 samples; the
 last row is real against real. Runs that are in FOLDER already are not run again: a stopped benchmark goes on.
 
-With --speed the clock decides nothing: every run sees as many pictures as a machine that trains VAEs and GANs at those
-pictures a second sees in its minutes. So a GPU compares what a laptop's seconds are worth, many seeds and arms at once
-where it has room (--at-once; set OMP_NUM_THREADS=1 then).
+--speed counts pictures instead of seconds: see `benchmarks.arms`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arms import Arm, Plan, answered, asking, plan_of, trained, work
 from benchmarks.machine import threaded
 from vaegan.data.store import open_set
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.evaluation.plots import COLOURS
 from vaegan.evaluation.spaces import features_of_set
 from vaegan.events import ignore
-from vaegan.run import Run, metrics_of, seconds_of
-from vaegan.settings import EvaluateSettings
-from vaegan.training.session import train_gan, train_vae
+from vaegan.run import Run, metrics_of
 
 Look = tuple[float, float, float]
 SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")
 DISTANCES = tuple(name for name in SHOWN if name.startswith("frechet"))
 BASELINE = "scratch"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to spend the minutes. `share`: of them, for the VAE; `vae` and `gan`: options of the two."""
-
-    share: float = 0.25
-    vae: dict[str, Any] = field(default_factory=dict)
-    gan: dict[str, Any] = field(default_factory=dict)
-    minutes: float = 1.0
-    """Of what the others have."""
 
 
 ARMS = {
@@ -83,56 +65,6 @@ ARMS = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What all runs share: the set, where they go, how long they are, and where they run.
-
-    speed: pictures a second of VAE and GAN on the machine whose minutes are meant; None for this one's clock.
-    """
-
-    data: Path
-    out: Path
-    minutes: float
-    preset: str = "small"
-    device: str = "auto"
-    speed: tuple[float, float] | None = None
-
-    def length(self, minutes: float, kind: str) -> dict[str, Any]:
-        """The option of train-vae or train-gan that says so many minutes."""
-        if self.speed is None:
-            return {"minutes": minutes}
-        return {"images": round(60 * minutes * self.speed[kind == "gan"])}
-
-    def common(self, seed: int) -> dict[str, Any]:
-        """What every run is told."""
-        return {"seed": seed, "preset": self.preset, "device": self.device}
-
-
-def vae_run(plan: Plan, arm: Arm, seed: int) -> Path | None:
-    """Where the VAE of an arm is or will be, if it has one: arms of the same options share it."""
-    if not arm.share:
-        return None
-    words = "-".join(f"{key}-{value}" for key, value in sorted(arm.vae.items()))
-    return plan.out / f"vae-{arm.share * arm.minutes:g}-{words or 'default'}-{seed}"
-
-
-def train_start(plan: Plan, arm: Arm, seed: int) -> Path | None:
-    """Train the VAE of an arm, where it has one, and say where it is."""
-    run = vae_run(plan, arm, seed)
-    if run is not None:
-        length = plan.length(arm.share * arm.minutes * plan.minutes, "vae")
-        train_vae(plan.data, run, **length, **plan.common(seed), **arm.vae)
-    return run
-
-
-def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | None, float]:
-    """The GAN of an arm, its VAE, and the seconds that both took."""
-    vae, gan = train_start(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
-    length = plan.length((1 - arm.share) * arm.minutes * plan.minutes, "gan")
-    train_gan(plan.data, gan, from_vae=vae, **length, **plan.common(seed), **arm.gan)
-    return gan, vae, seconds_of(Run(gan)) + (seconds_of(Run(vae)) if vae is not None else 0.0)
-
-
 def looks(plan: Plan, run: Path, vae: Path | None) -> list[Look]:
     """Every look at a GAN's samples: minutes until then, the VAE's included, KID and coverage."""
 
@@ -154,9 +86,9 @@ def kept(coverages: Iterable[float]) -> float | None:
     return least
 
 
-def measured(plan: Plan, name: str, seed: int, n: int) -> dict[str, Any]:
+def measured(plan: Plan, arm: Arm, name: str, seed: int, n: int) -> dict[str, Any]:
     """Train an arm with a seed, and say what `evaluate` finds."""
-    run, vae, seconds = trained(plan, ARMS[name], name, seed)
+    run, vae, seconds = trained(plan, arm, name, seed)
     columns = evaluate(run, plan.data, n=n, device=plan.device).columns
     row: dict[str, Any] = {"arm": name, "seed": seed, "seconds": round(seconds, 1), "looks": looks(plan, run, vae)}
     row |= {"samples": dict(columns["samples"]), "real": dict(columns["real"])}
@@ -223,45 +155,12 @@ def draw(sets: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def work(plan: Plan, arms: list[str], seeds: list[int], n: int, at_once: int, tell: Callable[[Any], None]) -> None:
-    """Measure every arm with every seed, and tell each row: in turn, or so many runs at once, the VAEs first."""
-    turns = [(name, seed) for seed in seeds for name in arms]
-    if at_once == 1:
-        for name, seed in turns:
-            tell(measured(plan, name, seed, n))
-        return
-    starts = {vae_run(plan, ARMS[name], seed): (ARMS[name], seed) for name, seed in turns if ARMS[name].share}
-    with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
-        waited = [pool.submit(train_start, plan, arm, seed) for arm, seed in starts.values()]
-        for start in waited:
-            start.result()
-        for row in [pool.submit(measured, plan, name, seed, n) for name, seed in turns]:
-            tell(row.result())
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="SET")
-    parser.add_argument("--minutes", type=float, default=12.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[BASELINE, "from-vae"])
-    parser.add_argument("--preset", default="small")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("-n", type=int, default=EvaluateSettings().n)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--speed", type=float, nargs=2, metavar=("VAE", "GAN"), help="pictures a second")
-    parser.add_argument("--at-once", type=int, default=1, help="runs at a time; more than 1 needs --speed")
+    parser = asking(__doc__ or "", 12.0, ARMS, [BASELINE, "from-vae"])
     parser.add_argument("--plot", type=Path, metavar="FILE", help="curves over the minutes; needs vaegan[plot]")
-    options = parser.parse_args()
-    if options.at_once > 1 and options.speed is None:
-        parser.error("runs beside each other take each other's time: --at-once needs --speed")
     print(threaded())
-    print(f"{options.data.name}, preset {options.preset}, {options.minutes:g} minutes in all")
-    if options.speed:
-        print(f"at {options.speed[0]:g} pictures a second (VAE) and {options.speed[1]:g} (GAN), not by this clock")
+    options = answered(parser)
     with tempfile.TemporaryDirectory() as place:
-        speed = (options.speed[0], options.speed[1]) if options.speed else None
-        plan = Plan(options.data, options.out or Path(place), options.minutes, options.preset, options.device, speed)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
 
         def tell(row: dict[str, Any]) -> None:
@@ -270,7 +169,7 @@ def main() -> None:
 
         data = open_set(options.data)
         features_of_set(data, data.load()[0], ignore)  # kept in the set: learned once, not by every run
-        work(plan, options.arms, options.seeds, options.n, options.at_once, tell)
+        work(plan_of(options, options.data, options.out or Path(place)), ARMS, options, measured, tell)
         say(found)
         if options.plot:
             draw({options.data.name: found}, options.plot)

@@ -1,18 +1,18 @@
 """What does augmentation do for a small set? GANs on few training pictures, with it and without.
 
 python -m benchmarks.small_set SET --minutes 8 --seeds 0 1 2 [--count 1000] [--arms none fixed adaptive] [--out FOLDER]
-python -m benchmarks.small_set SET --scratch --images 120000
+python -m benchmarks.small_set SET --arms scratch-none scratch-adaptive --speed 230 245
 
 A set of `--count` of the training pictures is written, with all held-out ones. For every seed one VAE is trained on it
-(a quarter of the minutes), from which the arms' GANs start, in turn; with --scratch there is none. All is measured by
-`vaegan evaluate` on that set: coverage of held-out pictures, memorisation of the few training ones beside that of as
-many real ones, whether the alarm of it rings, and the last of what `metrics.jsonl` says of the discriminator's
-overfitting. Runs that are in FOLDER already are not run again: a stopped benchmark goes on.
+(a quarter of the minutes), from which the arms' GANs start, in turn; those that are called scratch-... start from
+nothing. All is measured by `vaegan evaluate` on that set: coverage of held-out pictures, memorisation of the few
+training ones beside that of as many real ones, whether the alarm of it rings, and the last of what `metrics.jsonl`
+says of the discriminator's overfitting. Runs that are in FOLDER already are not run again: a stopped benchmark goes
+on. --speed counts pictures instead of seconds: see `benchmarks.arms`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -21,22 +21,26 @@ from typing import Any
 
 import torch
 
+from benchmarks.arms import Arm, Plan, answered, asking, plan_of, trained, work
 from benchmarks.machine import threaded
 from vaegan.data.store import HELD_OUT, TRAIN, is_prepared, open_set, write_set
 from vaegan.evaluation.evaluate import evaluate
+from vaegan.evaluation.spaces import features_of_set
+from vaegan.events import ignore
 from vaegan.run import Run, metrics_of
-from vaegan.settings import EvaluateSettings
-from vaegan.training.session import train_gan, train_vae
 
 POLICY = "color,translation"
 BASELINE = "none"
-ARMS: dict[str, dict[str, Any]] = {
+WAYS: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "fixed": {"augment": POLICY},
+    "translation": {"augment": "translation"},
     "cutout": {"augment": f"{POLICY},cutout"},
     "adaptive": {"augment": POLICY, "augment_target": 0.3},
 }
-VAE_SHARE = 0.25
+SCRATCH = "scratch-"
+ARMS = {name: Arm(gan=way) for name, way in WAYS.items()}
+ARMS |= {SCRATCH + name: Arm(share=0.0, gan=way) for name, way in WAYS.items()}
 SHOWN = ("coverage", "memorised", "frechet_together", "kid_together")
 
 
@@ -55,76 +59,62 @@ def subset(source: Path, place: Path, count: int) -> Path:
     return place
 
 
-def measured(data: Path, run: Path, n: int) -> dict[str, Any]:
-    """What is said of a run's samples, beside real ones, and of its discriminator at the end."""
-    found = evaluate(run, data, n=n)
+def measured(plan: Plan, arm: Arm, name: str, seed: int, n: int) -> dict[str, Any]:
+    """Train an arm with a seed: what is said of its samples, beside real ones, and of its discriminator at the end."""
+    run, _, _ = trained(plan, arm, name, seed)
+    found = evaluate(run, plan.data, n=n, device=plan.device)
     newest: dict[str, float] = {}
     for line in metrics_of(Run(run)):
         newest |= line
     return {
-        **{name: found.columns["samples"][name] for name in SHOWN},
+        "arm": name,
+        "seed": seed,
+        **{measure: found.columns["samples"][measure] for measure in SHOWN},
         "alarm": any(text.startswith("memorised") for text in found.warnings),
-        **{name: newest.get(name) for name in ("overfitting", "augment_share", "images")},
-        "real": {name: found.columns["real"][name] for name in SHOWN},
+        **{number: newest.get(number) for number in ("overfitting", "augment_share", "images")},
+        "real": {measure: found.columns["real"][measure] for measure in SHOWN},
     }
 
 
 def say(found: dict[str, list[dict[str, Any]]]) -> None:
     """Print means and ranges over the seeds, and each arm's coverage beside the one without augmentation."""
     names = (*SHOWN, "overfitting", "augment_share", "images")
-    print(f"\n{'':10s}", *(f"{name:>24s}" for name in names), f"{'alarms':>8s}")
+    print(f"\n{'':20s}", *(f"{name:>24s}" for name in names), f"{'alarms':>8s}")
     for arm, rows in found.items():
         cells = []
         for name in names:
             values = [row[name] for row in rows if row[name] is not None]
             many = f"{statistics.mean(values):.4g} ({min(values):.3g} to {max(values):.3g})" if values else "-"
             cells.append(f"{many:>24s}")
-        print(f"{arm:10s}", *cells, f"{sum(row['alarm'] for row in rows)} of {len(rows)}")
+        print(f"{arm:20s}", *cells, f"{sum(row['alarm'] for row in rows)} of {len(rows)}")
     real = next(iter(found.values()))[0]["real"]
-    print(f"{'real':10s}", *(f"{real[name]:>24.4g}" for name in SHOWN))
+    print(f"{'real':20s}", *(f"{real[name]:>24.4g}" for name in SHOWN))
     for arm, rows in found.items():
-        if arm != BASELINE and BASELINE in found:
-            pairs = zip(rows, found[BASELINE], strict=True)
+        without = SCRATCH * arm.startswith(SCRATCH) + BASELINE
+        if arm != without and without in found:
+            pairs = zip(rows, found[without], strict=True)
             ratios = [mine["coverage"] / max(base["coverage"], 1e-9) for mine, base in pairs]
             print(f"{arm}: coverage {statistics.median(ratios):.2f} times that without (median of {len(ratios)} seeds)")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="SET")
+    parser = asking(__doc__ or "", 8.0, ARMS, [BASELINE, "fixed", "adaptive"])
     parser.add_argument("--count", type=int, default=1000)
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=8.0)
-    length.add_argument("--images", type=int)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[BASELINE, "fixed", "adaptive"])
-    parser.add_argument("--scratch", action="store_true", help="GANs from scratch, all of the minutes theirs")
-    parser.add_argument("--preset", default="small")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("-n", type=int, default=EvaluateSettings().n)
-    options = parser.parse_args()
     print(threaded())
-    asked = f"{options.images:,} pictures" if options.images else f"{options.minutes:g} minutes"
-    start = "from scratch" if options.scratch else "the VAE's included"
-    print(f"{options.data.name}, {options.count} training pictures, preset {options.preset}, {asked}, {start}")
-
-    def part(share: float) -> dict[str, Any]:
-        return {"images": int(share * options.images)} if options.images else {"minutes": share * options.minutes}
-
-    name_of, start_share = ("scratch", 0.0) if options.scratch else ("gan", VAE_SHARE)
+    options = answered(parser)
+    print(f"{options.count:,} training pictures")
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)
         data = subset(options.data, out / f"set-{options.count}", options.count)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
-        for seed in options.seeds:
-            common = {"seed": seed, "preset": options.preset}
-            vae = train_vae(data, out / f"vae-{seed}", **common, **part(start_share)) if start_share else None
-            for name in options.arms:
-                gan = out / f"{name_of}-{name}-{seed}"
-                train_gan(data, gan, from_vae=vae, **common, **part(1 - start_share), **ARMS[name])
-                row = {"arm": name, "seed": seed, **measured(data, gan, options.n)}
-                print(json.dumps(row), flush=True)
-                found[name].append(row)
+
+        def tell(row: dict[str, Any]) -> None:
+            print(json.dumps(row), flush=True)
+            found[row["arm"]].append(row)
+
+        made = open_set(data)
+        features_of_set(made, made.load()[0], ignore)  # kept in the set: learned once, not by every run
+        work(plan_of(options, data, out), ARMS, options, measured, tell)
         say(found)
 
 

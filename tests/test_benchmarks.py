@@ -1,6 +1,7 @@
 """What the benchmarks compare is the same work, taken in turn."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import others, pretraining
+from benchmarks import arms, others, pretraining, small_set
 from benchmarks.speed import plain
 from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
 from benchmarks.speed.sides import Taken, run_command
 from vaegan.architecture import ModelConfig
+from vaegan.data.store import open_set
 from vaegan.losses.gan import LOSSES
 from vaegan.models.blocks import BOX
 from vaegan.models.gan import Discriminator, Generator
@@ -114,17 +116,17 @@ def test_the_dcgan_of_the_comparison_is_the_tutorials_and_learns(prepared, tmp_p
 
 
 def test_arms_of_the_same_start_share_a_vae_and_others_do_not(tmp_path):
-    plan = pretraining.Plan(tmp_path, tmp_path, 12.0)
-    runs = {name: pretraining.vae_run(plan, arm, 1) for name, arm in pretraining.ARMS.items()}
+    plan = arms.Plan(tmp_path, tmp_path, 12.0)
+    runs = {name: arms.vae_run(plan, arm, 1) for name, arm in pretraining.ARMS.items()}
     assert runs["scratch"] is None
-    assert runs["from-vae"] == runs["gamma-3"] != pretraining.vae_run(plan, pretraining.ARMS["from-vae"], 2)
+    assert runs["from-vae"] == runs["gamma-3"] != arms.vae_run(plan, pretraining.ARMS["from-vae"], 2)
     apart = ("from-vae", "from-vae-60", "short-vae", "long-vae", "tight-vae", "adam-vae")
     assert len({runs[name] for name in apart}) == len(apart)
 
 
 def test_minutes_are_the_clock_s_or_those_of_a_machine_of_some_speed(tmp_path):
-    assert pretraining.Plan(tmp_path, tmp_path, 12.0).length(3.0, "vae") == {"minutes": 3.0}
-    plan = pretraining.Plan(tmp_path, tmp_path, 12.0, speed=(200.0, 250.0))
+    assert arms.Plan(tmp_path, tmp_path, 12.0).length(3.0, "vae") == {"minutes": 3.0}
+    plan = arms.Plan(tmp_path, tmp_path, 12.0, speed=(200.0, 250.0))
     assert plan.length(3.0, "vae") == {"images": 36_000}
     assert plan.length(9.0, "gan") == {"images": 135_000}
 
@@ -143,12 +145,31 @@ def test_looks_at_samples_are_timed_from_the_vae_s_first_step(tmp_path):
     for run, lines in ((vae, of_vae), (gan, of_gan)):
         run.path.mkdir()
         (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    plan = pretraining.Plan(tmp_path, tmp_path, 12.0)
+    plan = arms.Plan(tmp_path, tmp_path, 12.0)
     assert pretraining.looks(plan, gan.path, vae.path) == [(1.0, 0.5, 0.25), (3.0, 0.125, 0.75)]
-    plan = pretraining.Plan(tmp_path, tmp_path, 12.0, speed=(5.0, 10.0))
+    plan = arms.Plan(tmp_path, tmp_path, 12.0, speed=(5.0, 10.0))
     found = pretraining.looks(plan, gan.path, None)
     assert found == [(0.0, 0.5, 0.25), (pytest.approx(800 / 600), 0.125, 0.75)]
     assert pretraining.looks(plan, gan.path, vae.path)[0][0] == 2.0
-    arms = {f"arm {number}": [{"looks": found}, {"looks": []}] for number in range(9)}  # more than there are colours
-    pretraining.draw({"faces": arms}, tmp_path / "curves.png")
+    many = {f"arm {number}": [{"looks": found}, {"looks": []}] for number in range(9)}  # more than there are colours
+    pretraining.draw({"faces": many}, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size[1] == 640
+
+
+def test_arms_of_a_small_set_differ_in_what_they_say_they_differ_in():
+    for name, way in small_set.WAYS.items():
+        ours, scratch = small_set.ARMS[name], small_set.ARMS[small_set.SCRATCH + name]
+        assert ours.share and not scratch.share and ours.gan == scratch.gan == way
+
+
+def test_a_small_set_is_measured_from_both_starts(prepared, tmp_path, monkeypatch, capsys):
+    length = ["--minutes", "0.02", "--speed", "100", "100", "--preset", "tiny"]
+    what = ["--count", "16", "-n", "16", "--seeds", "0", "--arms", "none", "translation", "scratch-none"]
+    monkeypatch.setattr(sys, "argv", ["small_set", str(prepared), *length, *what, "--out", str(tmp_path)])
+    small_set.main()
+    said = capsys.readouterr().out
+    assert open_set(tmp_path / "set-16").counts["train"] == 16
+    assert len(list(tmp_path.glob("vae-*"))) == 1 and len(list(tmp_path.glob("gan-*"))) == 3
+    rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [row["images"] for row in rows] == [96, 96, 128]
+    assert "translation: coverage" in said and "none: coverage" not in said

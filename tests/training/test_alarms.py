@@ -17,7 +17,7 @@ GOOD = [{"loss_d": 0.4, "margin": 0.8, "r1": 0.1, "r2": 0.1}] * 12 + [
     {"coverage": 0.7, "diversity": 0.9, "repeated": 0.01, "overfitting": 0.2}
 ]
 BAD = {
-    "discriminator_wins": [{"loss_d": 0.01}] * 3,
+    "discriminator_wins": [{"loss_d": 0.01, "loss_g": 5.0}] * 3,
     "discriminator_blind": [{"margin": 0.001}, {"margin": -0.002}, {"margin": 0.0}],
     "penalty_explodes": [{"r2": 40.0}],
     "repeating": [{"repeated": 0.4}],
@@ -59,6 +59,13 @@ def test_a_generator_that_never_varies_is_told_of_late_not_at_the_start():
     alarms = Alarms()
     assert heard(alarms, [{"diversity": 0.1, "coverage": 0.02}] * 3, images=5_000) == []
     assert heard(alarms, [{"diversity": 0.1, "coverage": 0.02}] * 3, images=200_000) == ["narrow"]
+
+
+def test_a_discriminator_alone_in_its_head_start_may_win():
+    alarms = Alarms()
+    assert heard(alarms, [{"loss_d": 0.01}] * 9) == []
+    assert heard(alarms, [{"loss_d": 0.01, "loss_g": 5.0}] * 2) == []
+    assert heard(alarms, [{"loss_d": 0.01, "loss_g": 5.0}]) == ["discriminator_wins"]
 
 
 def test_noise_at_the_start_is_no_variety_to_fall_from():

@@ -45,7 +45,8 @@ class History:
 
 def _winning(history: History) -> str:
     losses = history.last("loss_d", IN_A_ROW)
-    if not losses or max(losses) >= WON:
+    alone = not history.last("loss_g", IN_A_ROW)  # as in its head start, which it is to win
+    if not losses or alone or max(losses) >= WON:
         return ""
     return (
         f"the discriminator wins: its loss is {losses[-1]:.2g}, it tells generated faces from real ones nearly without"

@@ -6,7 +6,7 @@ from vaegan.architecture import SIZES, UPSAMPLINGS, ModelConfig
 from vaegan.config import build, former
 from vaegan.errors import VaeganError
 from vaegan.models.blocks import BILINEAR, BOX, Up, pyramid
-from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.gan import Discriminator, Generator, deviation
 from vaegan.models.vae import VAE, Decoder, Posterior
 
 
@@ -19,6 +19,28 @@ def test_shapes_at_every_size(size, channels):
     assert decoded.shape == pictures.shape and decoded.abs().max() <= 1
     assert posterior.mean.shape == posterior.log_var.shape == (2, 5)
     assert Discriminator(config)(pictures).shape == (2,)
+
+
+def test_deviation_is_of_groups_and_the_rest_is_told_that_of_the_last_rows():
+    features = torch.randn(10, 48)
+    told = deviation(features)
+    for rows, group in ((slice(0, 4), slice(0, 4)), (slice(4, 8), slice(4, 8)), (slice(8, 10), slice(6, 10))):
+        expected = features[group].std(0, correction=0).mean()
+        torch.testing.assert_close(told[rows], expected.expand(rows.stop - rows.start))
+    assert deviation(features[:3]).unique().numel() == 1 and deviation(features[:0]).shape == (0,)
+    assert deviation(features[:1].expand(8, -1).bfloat16()).max() < 1e-3
+
+
+def test_a_discriminator_that_is_told_it_sees_that_samples_repeat():
+    discriminator = Discriminator(ModelConfig(32, 3, 5, 4), minibatch_std=True)
+    pictures = torch.rand(8, 3, 32, 32) * 2 - 1
+    alone = discriminator(pictures[:1].expand(8, -1, -1, -1))
+    assert not torch.allclose(discriminator(pictures)[0], alone[0])
+    same = torch.cat([pictures[:6], pictures[:1].expand(6, -1, -1, -1)])  # groups do not go from one to the other
+    apart = torch.cat([discriminator(pictures[:6]), discriminator(same[6:])])
+    torch.testing.assert_close(discriminator(same, sources=2), apart)
+    plain = Discriminator(ModelConfig(32, 3, 5, 4))
+    torch.testing.assert_close(plain(pictures)[:1], plain(pictures[:1]))
 
 
 @pytest.mark.parametrize("wrong", [{"size": 48}, {"size": 512}, {"channels": 2}])

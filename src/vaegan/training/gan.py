@@ -18,7 +18,7 @@ from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.augment import COLUMNS, augment, policy
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.metrics.pictures import psnr
-from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.gan import GROUP, Discriminator, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings
@@ -109,13 +109,15 @@ class GANTrainer:
         """
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
+        self.shares.together = GROUP if settings.minibatch_std else 1
         self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         self.adaptive = None if settings.augment_target is None else Adaptive(settings.augment_target)
         if self.adaptive is not None and not len(self.held_out):
             raise VaeganError("--augment-target needs held-out pictures: prepare the set with --held-out 0.1, or so")
         with seeded(settings.seed, "gan"):
-            self.generator, self.discriminator = Generator(config), Discriminator(config)
+            self.generator = Generator(config)
+            self.discriminator = Discriminator(config, settings.minibatch_std)
         place.put(self.generator)
         place.put(self.discriminator)
         self.prior = (vae.prior if vae is not None and config.prior == "mixture" else Prior(config)).to(place.device)
@@ -244,7 +246,7 @@ class GANTrainer:
         both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
         both.requires_grad_(penalise)
         with self.place.autocast():
-            logits = self.discriminator(both)
+            logits = self.discriminator(both, sources=2)
         on_real, on_fake = logits[:batch], logits[batch:]
         loss = self.loss.discriminator(on_real, on_fake)
         metrics = {"loss_d": loss.detach(), "margin": (on_real - on_fake).detach().mean()}

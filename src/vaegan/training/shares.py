@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -25,7 +26,8 @@ class Shares:
 
     Every loss is a mean over the batch's pictures, so a part's loss, weighted by its share of the whole batch, adds
     its gradient to the others', over micro-batches and over ranks. What a step draws at random is drawn for the whole
-    batch and cut, so it does not depend on either.
+    batch and cut, so it does not depend on either. `together` neighbouring rows of a rank are never put asunder, for
+    losses that see them beside each other.
     """
 
     def __init__(self, world: World | None = None, batch_size: int = 0, emit: Emit = ignore) -> None:
@@ -33,7 +35,7 @@ class Shares:
         self.world = world or World()
         self.batch_size = batch_size
         self.emit = emit
-        self.parts = self._told = 1
+        self.parts = self._told = self.together = 1
 
     def whole(self, count: int) -> int:
         """Size of the whole batch of which this rank holds `count` pictures."""
@@ -47,7 +49,8 @@ class Shares:
         """Call work(rows, share) on this rank's `count` rows, part by part; returns sums of its scalars times share.
 
         work: leaves gradients behind, of its rows' mean loss times share. Where memory runs out, `restart` clears what
-        was accumulated and the parts are halved, down to single pictures; the error is raised where that does not help.
+        was accumulated and the parts are halved, down to `together` pictures; the error is raised where that does not
+        help.
         """
         while True:
             restart()
@@ -56,13 +59,17 @@ class Shares:
                 self._tell(count)
                 return sums
             except RuntimeError as error:
-                if not is_out_of_memory(error) or self.parts >= count:
+                if not is_out_of_memory(error) or self.parts >= self._units(count):
                     raise
             # outside of the handler: the error's frames hold the tensors that did not fit
-            self.parts = min(2 * self.parts, count)
+            self.parts = min(2 * self.parts, self._units(count))
             restart()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def _units(self, count: int) -> int:
+        """How many parts `count` rows can be worked through in: what is left over stays with the last."""
+        return max(1, count // self.together)
 
     def _tell(self, count: int) -> None:
         """Say, once it works, that the parts became smaller."""
@@ -77,9 +84,11 @@ class Shares:
 
     def _once(self, count: int, work: Work) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        parts = self.parts
-        for part in range(parts):
-            rows = slice(count * part // parts, count * (part + 1) // parts)
+        units = self._units(count)
+        parts = min(self.parts, units)
+        edges = [self.together * (units * part // parts) for part in range(parts)]
+        for begin, end in itertools.pairwise([*edges, count]):
+            rows = slice(begin, end)
             share = (rows.stop - rows.start) / self.whole(count)
             for name, value in work(rows, share).items():
                 value = value * share

@@ -44,7 +44,7 @@ class Discriminator(nn.Module):
         flat, head = levels[-1].flatten(1), self.head
         if not self.minibatch_std:
             return head(flat).float().squeeze(1), levels
-        weight, told = head.weight.split([flat.shape[1], TOLD], 1)
+        weight, told = head.weight[:, :-TOLD], head.weight[:, -TOLD:]
         spread = torch.cat([deviation(part) for part in flat.chunk(sources)])
         logits = nn.functional.linear(flat, weight, head.bias).float().squeeze(1) + told.sum() * spread
         return logits, levels

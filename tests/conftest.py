@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +15,10 @@ from hypothesis import settings
 from vaegan.cli import main
 from vaegan.data.cartoon import draw_faces
 from vaegan.models.prior import expect_maximise, localised
+
+for number, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+    if hasattr(signal, number):  # as a terminal has them: what is started in the background, or by nohup, ignores them
+        signal.signal(getattr(signal, number), handler)
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

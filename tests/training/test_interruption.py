@@ -15,16 +15,7 @@ from vaegan.training.interruption import Stop, stop_signals
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
 
 
-@pytest.fixture
-def heeded():
-    """SIGHUP as a terminal has it: tests that run under nohup were started with it ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @posix
-@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_every_signal_that_means_stop_saves_first(number, prepared, vae_run, tmp_path):
     before = signal.getsignal(number)

@@ -147,7 +147,7 @@ class GANTrainer:
 
     def _unseen(self, random: StepRandom, step: int, whole: int) -> Tensor:
         """Held-out pictures as the discriminator sees them, as many as training ones: the next that are in turn."""
-        rows = (torch.arange(whole) + step // EVERY * whole) % len(self.held_out)
+        rows = mixed(len(self.held_out))[(torch.arange(whole) + step // EVERY * whole) % len(self.held_out)]
         chances = random.uniform("augment held-out", whole, COLUMNS * len(self.augmentations))
         return self._seen(to_float(self.held_out[self.shares.cut(rows)]), self.shares.cut(chances))
 
@@ -306,6 +306,7 @@ class GANTrainer:
         return found
 
     def _mean_logit(self, pictures: Tensor) -> float:
+        pictures = pictures[mixed(len(pictures)).to(pictures.device)]
         return float(torch.cat([self.discriminator(part) for part in torch.split(pictures, PREVIEW)]).mean())
 
     def conclusion(self, numbers: Mapping[str, float], images: int) -> list[Event]:
@@ -368,6 +369,11 @@ class GANTrainer:
     def publish(self, path: Path, step: int, kid: float | None = None) -> None:
         """Write the published weights to `path`, with what they scored."""
         publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)
+
+
+def mixed(count: int) -> Tensor:
+    """Rows 0 to count - 1 in one order without any: neighbours in a set are alike, as those in a batch are not."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def spread(share: float, count: int) -> Tensor:

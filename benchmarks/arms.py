@@ -8,13 +8,17 @@ where it has room (--at-once; set OMP_NUM_THREADS=1 then).
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vaegan.data.store import open_set
+from vaegan.evaluation.spaces import features_of_set
+from vaegan.events import ignore
 from vaegan.run import Run, seconds_of
 from vaegan.settings import EvaluateSettings
 from vaegan.training.session import train_gan, train_vae
@@ -82,17 +86,33 @@ def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | No
 
 
 Measure = Callable[[Plan, Arm, str, int, int], dict[str, Any]]
-"""Plan, arm, its name, seed and number of samples -> what was found."""
+"""Plan, arm, its name, seed and number of samples -> what was found, and the name as "arm"."""
 
 
 def work(
-    plan: Plan, arms: Mapping[str, Arm], options: argparse.Namespace, measure: Measure, tell: Callable[[Any], None]
-) -> None:
-    """Measure the arms asked for with every seed, and tell each row: in turn, or so many at once, the VAEs first."""
+    options: argparse.Namespace, data: Path, out: Path, arms: Mapping[str, Arm], measure: Measure
+) -> dict[str, list[dict[str, Any]]]:
+    """Measure the arms asked for on a set with every seed: in turn, or so many at once, the VAEs first.
+
+    Prints each row when it is there; returns an arm's rows by its name, in the order of the seeds.
+    """
+    opened = open_set(data)
+    features_of_set(opened, opened.load()[0], ignore)  # kept in the set: learned once, not by every run
+    speed = (options.speed[0], options.speed[1]) if options.speed else None
+    plan = Plan(data, out, options.minutes, options.preset, options.device, speed)
     turns = [(name, seed) for seed in options.seeds for name in options.arms]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
+    for row in _rows(plan, options, arms, turns, measure):
+        print(json.dumps(row), flush=True)
+        found[row["arm"]].append(row)
+    return found
+
+
+def _rows(
+    plan: Plan, options: argparse.Namespace, arms: Mapping[str, Arm], turns: list[tuple[str, int]], measure: Measure
+) -> Iterator[dict[str, Any]]:
     if options.at_once == 1:
-        for name, seed in turns:
-            tell(measure(plan, arms[name], name, seed, options.n))
+        yield from (measure(plan, arms[name], name, seed, options.n) for name, seed in turns)
         return
     starts = {vae_run(plan, arms[name], seed): (arms[name], seed) for name, seed in turns if arms[name].share}
     with ProcessPoolExecutor(options.at_once, multiprocessing.get_context("spawn")) as pool:
@@ -100,7 +120,7 @@ def work(
         for start in waited:
             start.result()
         for row in [pool.submit(measure, plan, arms[name], name, seed, options.n) for name, seed in turns]:
-            tell(row.result())
+            yield row.result()
 
 
 def asking(about: str, minutes: float, arms: Mapping[str, Arm], usual: list[str]) -> argparse.ArgumentParser:
@@ -128,9 +148,3 @@ def answered(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if options.speed:
         print(f"at {options.speed[0]:g} pictures a second (VAE) and {options.speed[1]:g} (GAN), not by this clock")
     return options
-
-
-def plan_of(options: argparse.Namespace, data: Path, out: Path) -> Plan:
-    """The plan that the options ask for, for a set."""
-    speed = (options.speed[0], options.speed[1]) if options.speed else None
-    return Plan(data, out, options.minutes, options.preset, options.device, speed)

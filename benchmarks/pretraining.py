@@ -12,20 +12,16 @@ last row is real against real. Runs that are in FOLDER already are not run again
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import Arm, Plan, answered, asking, plan_of, trained, work
+from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
-from vaegan.data.store import open_set
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.evaluation.plots import COLOURS
-from vaegan.evaluation.spaces import features_of_set
-from vaegan.events import ignore
 from vaegan.run import Run, metrics_of
 
 Look = tuple[float, float, float]
@@ -163,15 +159,7 @@ def main() -> None:
     print(threaded())
     options = answered(parser)
     with tempfile.TemporaryDirectory() as place:
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
-
-        def tell(row: dict[str, Any]) -> None:
-            print(json.dumps(row), flush=True)
-            found[row["arm"]].append(row)
-
-        data = open_set(options.data)
-        features_of_set(data, data.load()[0], ignore)  # kept in the set: learned once, not by every run
-        work(plan_of(options, options.data, options.out or Path(place)), ARMS, options, measured, tell)
+        found = work(options, options.data, options.out or Path(place), ARMS, measured)
         say(found)
         if options.plot:
             draw({options.data.name: found}, options.plot)

@@ -13,7 +13,6 @@ on. --speed counts pictures instead of seconds: see `benchmarks.arms`.
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -21,12 +20,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.arms import Arm, Plan, answered, asking, plan_of, trained, work
+from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.data.store import HELD_OUT, TRAIN, is_prepared, open_set, write_set
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.evaluation.spaces import features_of_set
-from vaegan.events import ignore
 from vaegan.run import Run, metrics_of
 
 POLICY = "color,translation"
@@ -106,16 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)
         data = subset(options.data, out / f"set-{options.count}", options.count)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
-
-        def tell(row: dict[str, Any]) -> None:
-            print(json.dumps(row), flush=True)
-            found[row["arm"]].append(row)
-
-        made = open_set(data)
-        features_of_set(made, made.load()[0], ignore)  # kept in the set: learned once, not by every run
-        work(plan_of(options, data, out), ARMS, options, measured, tell)
-        say(found)
+        say(work(options, data, out, ARMS, measured))
 
 
 if __name__ == "__main__":

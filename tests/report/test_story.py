@@ -210,12 +210,15 @@ def test_words_about_steps_left_out_and_better_days():
     from vaegan.report.curves import read_lines
     from vaegan.report.words import warnings
 
-    metrics = [{"images": 8 * k, "kid": value, "kid_error": 0.1} for k, value in enumerate((9.0, 1.0, 4.0))]
-    found = warnings(read_lines(metrics), {"skipped": 9.0, "retreats": 1.0, "kid_error": 0.1}, True)
-    assert (
-        len(found) == 3 and found[0].startswith("9 steps") and "--best" in found[2] and "after 8 pictures" in found[2]
-    )
-    assert warnings(read_lines(metrics[:2]), {}, True) == []
+    def found(*kids, newest=None):
+        lines = read_lines([{"images": 8 * k, "kid": kid, "kid_error": 0.1} for k, kid in enumerate(kids)])
+        return warnings(lines, {"kid_error": 0.1, **(newest or {})}, True)
+
+    said = found(0.5, 1.0, 4.0, 3.0, newest={"skipped": 9.0, "retreats": 1.0})  # the first is of no step
+    assert len(said) == 3 and said[0].startswith("9 steps")
+    assert "--best" in said[2] and "after 8 pictures (KID 1)" in said[2] and "now (3)" in said[2]
+    assert found(9.0, 1.0, 4.0) == found(9.0, 1.0, 4.0, 1.2) == found(9.0, 1.0, 1.2, 4.0) == []
+    assert found(9.0, -0.01, 0.02, 0.08) == [] and found(9.0, -0.01, 0.2, 0.3) != []
 
 
 def test_settings_and_counts_as_people_say_them():

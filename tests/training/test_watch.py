@@ -68,6 +68,21 @@ def test_numbers_best_and_seconds_reach_the_run(prepared, here):
     assert (here / "gan" / "best.safetensors").is_file()
 
 
+def test_a_run_past_its_best_says_so_at_its_end(prepared, here, monkeypatch, capsys):
+    kids = iter((9.0, 3.0, 1.0, 2.0, 2.0))
+    usual = Watch.look
+    monkeypatch.setattr(
+        Watch, "look", lambda self, samples: usual(self, samples) | {"kid": next(kids), "kid_error": 0.1}
+    )
+    tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--log-every", "1", "--evaluate-every", "1")
+    arguments = ("train-gan", str(prepared), "--run", "gan", *tiny)
+    assert main([*arguments, "--steps", "2"]) == 0
+    assert "were closer" not in capsys.readouterr().err
+    assert main([*arguments, "--steps", "4"]) == 0  # the looks of before count
+    said = " ".join(capsys.readouterr().err.split())
+    assert "after 16 pictures (KID 1) than they are now (2): --best uses the weights of then" in said
+
+
 def test_it_can_be_turned_off(prepared, here):
     tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--steps", "2", "-q")
     assert main(["train-gan", str(prepared), "--run", "gan", "--evaluate-every", "0", *tiny]) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +11,10 @@ from vaegan.report.charts import Line
 from vaegan.settings import GANSettings, VAESettings
 
 LENGTHS = ("steps", "images", "minutes")
-WORSE = 1.5
-"""How much worse than its best the last KID is to be worth a word."""
+WORSE = 1.25
+"""How much worse than its best the last KIDs are to be worth a word."""
+LOOKS = 2
+"""How many of the last looks have to agree."""
 
 
 def spent(seconds: float) -> str:
@@ -99,14 +100,27 @@ def warnings(lines: Mapping[str, Line], newest: Mapping[str, float], has_best: b
             f"Training went back to an earlier checkpoint {retreats:.0f} times, with half the learning rate each time:"
             " a lower learning rate from the start may serve better."
         )
-    kid = lines.get("kid")
-    if kid is not None and len(kid.values) > 2:
-        best, last = min(kid.values), kid.values[-1]
-        after = kid.images[kid.values.index(best)]
-        if math.isfinite(last) and last > max(best * WORSE, best + 2 * newest.get("kid_error", 0.0)):
-            use = ": --best uses the weights of then" if has_best else ""
-            found.append(
-                f"Samples were closer to held-out pictures after {after:,.0f} pictures (KID {best:.3g}) than they are"
-                f" now ({last:.3g}){use}."
-            )
+    if said := better_days(lines, newest.get("kid_error", 0.0), has_best):
+        found.append(said)
     return found
+
+
+def better_days(lines: Mapping[str, Line], error: float, has_best: bool) -> str:
+    """Say that samples were clearly closer to held-out pictures once, by the last two looks; empty otherwise.
+
+    error: of a look's KID. As all looks are of the same latents, it is large beside the noise of their differences.
+    """
+    kid = lines.get("kid")
+    if kid is None:
+        return ""
+    looks = [(value, images) for images, value in zip(kid.images, kid.values, strict=True) if images > 0]
+    if len(looks) <= LOOKS:
+        return ""
+    best, after = min(looks)
+    if min(value for value, _ in looks[-LOOKS:]) <= max(best * WORSE, best + error):
+        return ""
+    use = ": --best uses the weights of then" if has_best else ""
+    return (
+        f"Samples were closer to held-out pictures after {after:,.0f} pictures (KID {best:.3g}) than they are now"
+        f" ({looks[-1][0]:.3g}){use}."
+    )

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaegan.events import Alarmed, Emit, Measured, Wrote
+from vaegan.events import Alarmed, Emit, Measured, Warned, Wrote
 from vaegan.images import save_png
+from vaegan.report.curves import read_lines
+from vaegan.report.words import better_days
 from vaegan.run import DRIFT, Run, metrics_of, written
 from vaegan.training.alarms import Alarms
 from vaegan.training.trainer import Trainer
@@ -47,6 +49,15 @@ class Lookout:
             self.trainer.publish(self.run.best, done, kid)
             self.emit(Wrote("best", self.run.best, done))
         return [] if before else sorted(self.alarms.collapsed)
+
+    def conclude(self, images: int) -> None:
+        """Say in words, after `images` pictures, what a user should know of the whole run."""
+        for event in self.trainer.conclusion(self.numbers, images):
+            self.emit(event)
+        metrics = list(metrics_of(self.run))
+        errors = [line["kid_error"] for line in metrics if "kid_error" in line]
+        if errors and (said := better_days(read_lines(metrics), errors[-1], self.run.best.is_file())):
+            self.emit(Warned(said))
 
     def _say(self, done: int, numbers: dict[str, float]) -> None:
         if numbers:

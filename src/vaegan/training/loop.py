@@ -96,8 +96,7 @@ class Session:
             if saves or done % plan.preview_every == 0:
                 meter.start(done)
         images = self._images(plan.total)
-        for event in self.trainer.conclusion(self.lookout.numbers, images):
-            self.emit(event)
+        self.world.lead(lambda: self.lookout.conclude(images))
         self.emit(Finished(self.trainer.kind, time.perf_counter() - began, plan.total, images))
 
     def remember(self) -> None:

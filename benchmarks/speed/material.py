@@ -66,9 +66,9 @@ def networks(place: Path, size: int, width: int, latent_dim: int) -> None:
     from benchmarks.speed.plain import Generator, weights_init
     from vaegan.architecture import ModelConfig
     from vaegan.checkpoint import publish
+    from vaegan.models.gan import PublishedGAN
     from vaegan.models.prior import Prior
     from vaegan.models.vae import Decoder
-    from vaegan.training.gan import PublishedGAN
 
     place.mkdir(parents=True)
     config = ModelConfig(size, 3, latent_dim, width)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from vaegan.architecture import ModelConfig
 from vaegan.data.store import open_set
 from vaegan.settings import GANSettings, VAESettings
-from vaegan.training.gan import GANTrainer, spread
+from vaegan.training.drawn import spread
+from vaegan.training.gan import GANTrainer
 from vaegan.training.machine import Place
 from vaegan.training.vae import VAETrainer
 

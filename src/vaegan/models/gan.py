@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from vaegan.architecture import ModelConfig
 from vaegan.models.blocks import Trunk, init_he
-from vaegan.models.vae import Decoder
+from vaegan.models.prior import Prior
+from vaegan.models.vae import Decoder, Encoder
 
 Generator = Decoder
 
@@ -48,6 +49,15 @@ class Discriminator(nn.Module):
         spread = torch.cat([deviation(part) for part in flat.chunk(sources)])
         logits = nn.functional.linear(flat, weight, head.bias).float().squeeze(1) + told.sum() * spread
         return logits, levels
+
+
+class PublishedGAN(nn.Module):
+    """The generator, named as in a VAE, the VAE's encoder where there was one, and the prior."""
+
+    def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
+        """Hold all."""
+        super().__init__()
+        self.decoder, self.encoder, self.prior = decoder, encoder, prior
 
 
 def deviation(features: Tensor) -> Tensor:

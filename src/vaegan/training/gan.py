@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, flatten, publish, under
@@ -18,11 +17,12 @@ from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.augment import COLUMNS, augment, policy
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.metrics.pictures import psnr
-from vaegan.models.gan import GROUP, Discriminator, Generator
+from vaegan.models.gan import GROUP, Discriminator, Generator, PublishedGAN
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings
 from vaegan.training.adaptive import CERTAIN, EVERY, NAMES, Adaptive
+from vaegan.training.drawn import Drawn, mixed, spread
 from vaegan.training.drift import Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
@@ -30,59 +30,12 @@ from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_opti
 from vaegan.training.rng import StepRandom, seeded
 from vaegan.training.schedules import annealed, fallen
 from vaegan.training.shares import Shares
+from vaegan.training.transfer import Transfer, transfer
 from vaegan.training.views import mirrored
 
 BETAS, MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW = 64
 LOOKED_AT = 256
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What moved from VAE to generator: how many tensors and numbers, and the largest difference of pictures."""
-
-    tensors: int
-    numbers: int
-    difference: float
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What one step works on, a row each picture of this process.
-
-    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; noise: standard normal, [B, d], for
-    a mixture [B, d + 1]; chances: for the augmentation of generated pictures; anchored: rows, on the CPU, whose latents
-    are to be the true pictures' own; unseen: held-out pictures as the discriminator sees them, in the steps that adapt
-    the augmentation, else no rows.
-    """
-
-    clean: Tensor
-    real: Tensor
-    noise: Tensor
-    chances: Tensor
-    anchored: Tensor
-    unseen: Tensor
-
-    def part(self, rows: slice) -> Drawn:
-        """Those of `rows`."""
-        inside = (self.anchored >= rows.start) & (self.anchored < rows.stop)
-        return Drawn(
-            self.clean[rows],
-            self.real[rows],
-            self.noise[rows],
-            self.chances[rows],
-            self.anchored[inside] - rows.start,
-            self.unseen[rows],
-        )
-
-
-class PublishedGAN(nn.Module):
-    """The generator, named as in a VAE, the VAE's encoder where there was one, and the prior."""
-
-    def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
-        """Hold all."""
-        super().__init__()
-        self.decoder, self.encoder, self.prior = decoder, encoder, prior
 
 
 class GANTrainer:
@@ -369,26 +322,3 @@ class GANTrainer:
     def publish(self, path: Path, step: int, kid: float | None = None) -> None:
         """Write the published weights to `path`, with what they scored."""
         publish(path, self.model(), self.kind, self.config, step, step * self.settings.batch_size, kid)
-
-
-def mixed(count: int) -> Tensor:
-    """Rows 0 to count - 1 in one order without any: neighbours in a set are alike, as those in a batch are not."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
-
-
-def spread(share: float, count: int) -> Tensor:
-    """Booleans [count], on the CPU, of which `share` are true, evenly spread: any stretch has its part of them."""
-    edges = (torch.arange(count + 1) * share + 1e-9).floor()
-    return edges[1:] > edges[:-1]
-
-
-@torch.no_grad()
-def transfer(vae: VAE, generator: Generator) -> Transfer:
-    """Copy the decoder's weights into the generator, tensor by tensor, and compare what both draw."""
-    tensors = vae.decoder.state_dict()
-    fill(generator, tensors, Path("the VAE's decoder"))
-    device = next(generator.parameters()).device
-    latents = vae.prior.of(range(16))
-    decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    difference = (decoder(latents.to(device)) - generator(latents.to(device))).abs().max()
-    return Transfer(len(tensors), sum(tensor.numel() for tensor in tensors.values()), float(difference))

@@ -19,7 +19,7 @@ from typing import Any
 from vaegan.data.store import open_set
 from vaegan.evaluation.spaces import features_of_set
 from vaegan.events import ignore
-from vaegan.run import Run, seconds_of
+from vaegan.journal import seconds_of
 from vaegan.settings import EvaluateSettings
 from vaegan.training.session import train_gan, train_vae
 
@@ -82,7 +82,7 @@ def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | No
     vae, gan = train_start(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
     length = plan.length((1 - arm.share) * arm.minutes * plan.minutes, "gan")
     train_gan(plan.data, gan, from_vae=vae, **length, **plan.common(seed), **arm.gan)
-    return gan, vae, seconds_of(Run(gan)) + (seconds_of(Run(vae)) if vae is not None else 0.0)
+    return gan, vae, seconds_of(gan) + (seconds_of(vae) if vae is not None else 0.0)
 
 
 Measure = Callable[[Plan, Arm, str, int, int], dict[str, Any]]

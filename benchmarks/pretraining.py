@@ -22,7 +22,7 @@ from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.evaluation.plots import COLOURS
-from vaegan.run import Run, metrics_of
+from vaegan.journal import metrics_of
 
 Look = tuple[float, float, float]
 SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")
@@ -70,8 +70,8 @@ def looks(plan: Plan, run: Path, vae: Path | None) -> list[Look]:
         seconds = line["seconds"] if plan.speed is None else line["images"] / plan.speed[kind == "gan"]
         return seconds / 60
 
-    before = 0.0 if vae is None else max(minutes("vae", line) for line in metrics_of(Run(vae)) if "images" in line)
-    lines = [line for line in metrics_of(Run(run)) if {"kid", "coverage"} <= set(line)]
+    before = 0.0 if vae is None else max(minutes("vae", line) for line in metrics_of(vae) if "images" in line)
+    lines = [line for line in metrics_of(run) if {"kid", "coverage"} <= set(line)]
     return [(before + minutes("gan", line), line["kid"], line["coverage"]) for line in lines]
 
 

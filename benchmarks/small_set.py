@@ -24,7 +24,7 @@ from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.data.store import HELD_OUT, TRAIN, is_prepared, open_set, write_set
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.run import Run, metrics_of
+from vaegan.journal import metrics_of
 
 POLICY = "color,translation"
 BASELINE = "none"
@@ -61,7 +61,7 @@ def measured(plan: Plan, arm: Arm, name: str, seed: int, n: int) -> dict[str, An
     run, _, _ = trained(plan, arm, name, seed)
     found = evaluate(run, plan.data, n=n, device=plan.device)
     newest: dict[str, float] = {}
-    for line in metrics_of(Run(run)):
+    for line in metrics_of(run):
         newest |= line
     return {
         "arm": name,

@@ -11,6 +11,7 @@ SOURCE = Path(vaegan.__file__).parent
 FLOORS = {
     **dict.fromkeys(("version", "errors", "events"), 0.0),
     **dict.fromkeys(("config", "files", "lock"), 0.1),
+    "journal": 0.2,
     "architecture": 0.15,
     "video": 0.2,
     **dict.fromkeys(("settings", "charts"), 0.2),

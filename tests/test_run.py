@@ -9,7 +9,8 @@ from vaegan.checkpoint import read_checkpoint
 from vaegan.errors import VaeganError
 from vaegan.events import Measured, Progress, Warned, ignore
 from vaegan.files import write_json
-from vaegan.run import MetricsWriter, Run, newest_run
+from vaegan.journal import MetricsWriter
+from vaegan.run import Run, newest_run
 
 
 def save(run, step, keep=3):
@@ -155,7 +156,7 @@ def test_a_run_that_is_itself_linked_to_and_links_inside_it_are_fine(run, tmp_pa
 
 
 def test_metrics_after_a_step_are_cut(run):
-    writer = MetricsWriter(run)
+    writer = MetricsWriter(run.path)
     for step in (1, 2, 3):
         writer(Progress(step, 9, step * 8, 100.0, {"loss": 1 / 3}))
         writer(Progress(step, 9, step * 8, 100.0))

@@ -8,7 +8,8 @@ from typing import Any
 from vaegan.checkpoint import Weights, read_weights, step_named
 from vaegan.data.store import is_prepared, open_set
 from vaegan.errors import VaeganError, shown
-from vaegan.run import Run, alarms_of, metrics_of
+from vaegan.journal import alarms_of, metrics_of
+from vaegan.run import Run
 from vaegan.training.diagnosis import latents, quality, warnings
 
 MAX_NAMES = 100
@@ -80,7 +81,7 @@ def _run(run: Run) -> dict[str, Any]:
     newest = _newest_metrics(run)
     if config["kind"] == "vae":
         facts |= _diagnosis(newest, options, model, step * batch)
-    if alarms := alarms_of(run):
+    if alarms := alarms_of(run.path):
         images, words = alarms[-1]
         facts["alarms"] = f"{len(alarms)}, the newest after {images:,} pictures: {words}"
     if newest:
@@ -92,7 +93,7 @@ def _run(run: Run) -> dict[str, Any]:
 def _newest_metrics(run: Run) -> dict[str, float]:
     """The newest value of every metric."""
     newest: dict[str, float] = {}
-    for line in metrics_of(run):
+    for line in metrics_of(run.path):
         newest |= line
     return newest
 

@@ -7,7 +7,7 @@ import torch
 
 from vaegan.cli import main
 from vaegan.events import Alarmed
-from vaegan.run import Run, alarms_of
+from vaegan.journal import alarms_of
 from vaegan.settings import GANSettings
 from vaegan.training.alarms import RULES, Alarms
 from vaegan.training.session import train_gan
@@ -112,7 +112,7 @@ def test_a_resumed_run_says_what_the_whole_one_says(blind, prepared, tmp_path):
     assert whole == parts and [(event.step, event.name) for event in whole] == [(3, "discriminator_blind")]
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["alarm"]) for line in lines if "alarm" in line] == [(3, "discriminator_blind")]
-    assert alarms_of(Run(tmp_path / "parts")) == [(24, whole[0].text)]
+    assert alarms_of(tmp_path / "parts") == [(24, whole[0].text)]
 
 
 def test_alarms_are_told_and_info_repeats_them(blind, prepared, tmp_path, capsys):

@@ -12,7 +12,8 @@ from vaegan.cli import main
 from vaegan.cli.reporting import describe
 from vaegan.errors import VaeganError
 from vaegan.events import Alarmed, Retreated
-from vaegan.run import Run, alarms_of
+from vaegan.journal import alarms_of
+from vaegan.run import Run
 from vaegan.training.alarms import COLLAPSES
 from vaegan.training.guard import NAME
 from vaegan.training.loop import Session
@@ -62,7 +63,7 @@ def test_it_goes_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(pr
     lines = lines_of(tmp_path / "whole")
     assert [line["step"] for line in lines if "loss_d" in line] == list(range(1, 10))
     assert [(line["step"], line["retreats"]) for line in lines if line.get("alarm") == "went_back"] == [(2, 1), (2, 2)]
-    assert alarms_of(Run(tmp_path / "whole")) == [(16, first.text), (16, second.text)]
+    assert alarms_of(tmp_path / "whole") == [(16, first.text), (16, second.text)]
 
 
 def test_gentler_is_half_the_rates_and_twice_the_penalty(prepared, vae_run, tmp_path):

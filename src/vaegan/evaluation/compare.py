@@ -21,7 +21,8 @@ from vaegan.evaluation.results import write_files
 from vaegan.events import Counted, Emit, Note, ignore
 from vaegan.generation import load
 from vaegan.images import enlarge, grid, png_bytes, to_pil
-from vaegan.run import metrics_of, run_of
+from vaegan.journal import metrics_of
+from vaegan.run import run_of
 from vaegan.settings import EvaluateSettings
 
 SHOWN = 12
@@ -74,7 +75,7 @@ def _curve(name: str, weights: Weights) -> plots.Curve | None:
     run = run_of(weights.path)
     if run is None:
         return None
-    lines = [line for line in metrics_of(run) if {"kid", "seconds", "images"} <= line.keys()]
+    lines = [line for line in metrics_of(run.path) if {"kid", "seconds", "images"} <= line.keys()]
     before = float((run.config().get("from_vae") or {}).get("seconds", 0.0))
     if not lines:
         return None

@@ -11,9 +11,10 @@ from vaegan.errors import VaeganError, reason, shown
 from vaegan.events import Emit, Event, Finished, Warned, Wrote
 from vaegan.files import inside
 from vaegan.generation import Model, load
+from vaegan.journal import alarms_of, metrics_of, seconds_of
 from vaegan.report import page, pictures, words
 from vaegan.report.curves import curves, read_lines
-from vaegan.run import DRIFT, Run, alarms_of, metrics_of, seconds_of
+from vaegan.run import DRIFT, Run
 
 NAME = "report.html"
 BRIEF = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
@@ -41,7 +42,7 @@ def no_diagnosis(config: Mapping[str, Any], newest: Mapping[str, float]) -> list
 
 def _measures(run: Run) -> tuple[str, list[str], dict[str, float]]:
     """Charts as HTML, warnings in words, and the newest value of every metric."""
-    metrics = list(metrics_of(run))
+    metrics = list(metrics_of(run.path))
     newest = {name: value for line in metrics for name, value in line.items()}
     lines = read_lines(metrics)
     return curves(lines), words.warnings(lines, newest, run.best.is_file()), newest
@@ -57,7 +58,7 @@ def _glance(run: Run, config: dict[str, Any], newest: dict[str, float], step: in
     for name, label, unit in (("kid", "KID of samples", ""), ("held_out_psnr", "PSNR, held out", " dB")):
         if name in newest:
             facts[label] = f"{newest[name]:.3g}{unit}"
-    seconds, varying = seconds_of(run), {}
+    seconds, varying = seconds_of(run.path), {}
     if seconds:
         varying["time"] = words.spent(seconds)
         varying["pictures per second"] = f"{newest.get('images', 0) / seconds:.0f}"
@@ -136,7 +137,7 @@ def write_report(
     charts, warned, newest = _measures(run)
     previews, batch = previews or pictures.Previews(run), config["options"].get("batch_size") or 0
     sections = [page.paragraph(words.summary(config)), _glance(run, config, newest, step)]
-    alarms = [f"After {images:,} pictures {text}." for images, text in alarms_of(run)[-ALARMS:]]
+    alarms = [f"After {images:,} pictures {text}." for images, text in alarms_of(run.path)[-ALARMS:]]
     sections += [page.warning(text) for text in (*alarms, *warned, *diagnose(config, newest))]
     sections += [_seen(model, previews.frames(batch)), *_drift(previews, batch)]
     if charts:

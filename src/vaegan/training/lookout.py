@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from vaegan.events import Alarmed, Emit, Measured, Warned, Wrote
 from vaegan.images import save_png
+from vaegan.journal import metrics_of, written
 from vaegan.report.curves import read_lines
 from vaegan.report.words import better_days
-from vaegan.run import DRIFT, Run, metrics_of, written
+from vaegan.run import DRIFT, Run
 from vaegan.training.alarms import Alarms
 from vaegan.training.trainer import Trainer
 from vaegan.training.watch import Watch
@@ -54,7 +55,7 @@ class Lookout:
         """Say in words, after `images` pictures, what a user should know of the whole run."""
         for event in self.trainer.conclusion(self.numbers, images):
             self.emit(event)
-        metrics = list(metrics_of(self.run))
+        metrics = list(metrics_of(self.run.path))
         errors = [line["kid_error"] for line in metrics if "kid_error" in line]
         if errors and (said := better_days(read_lines(metrics), errors[-1], self.run.best.is_file())):
             self.emit(Warned(said))
@@ -75,5 +76,5 @@ class Lookout:
     def remember(self) -> None:
         """Take from metrics.jsonl what the alarms have heard so far."""
         self.alarms = Alarms()
-        for line in metrics_of(self.run):
+        for line in metrics_of(self.run.path):
             self.alarms.hear(int(line.get("images", 0)), line)

@@ -17,10 +17,11 @@ from vaegan.data.batches import Batches
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import Emit, Event, Finished, Note, Started, ignore
 from vaegan.files import sha256
+from vaegan.journal import MetricsWriter, seconds_of
 from vaegan.lock import locked
 from vaegan.models.vae import VAE
 from vaegan.report.story import ReportWriter
-from vaegan.run import MetricsWriter, Run, run_of, seconds_of
+from vaegan.run import Run, run_of
 from vaegan.settings import VAESettings
 from vaegan.training.diagnosis import of_run
 from vaegan.training.distributed import World, joined
@@ -116,7 +117,7 @@ def _path(path: Path | str | None) -> Path | None:
 
 def _execute(job: Job, on_event: Emit, stop: Stop, began: float, world: World) -> None:
     run = job.run
-    writer, reporter = MetricsWriter(run), ReportWriter(run, str(job.place.device), on_event, of_run)
+    writer, reporter = MetricsWriter(run.path), ReportWriter(run, str(job.place.device), on_event, of_run)
 
     def emit(event: Event) -> None:
         if world.leads:
@@ -238,7 +239,7 @@ def _config(job: Job, plan: Plan, rate: float | None) -> dict[str, Any]:
         weights = job.from_vae
         source = {"path": str(weights.path.resolve()), "sha256": sha256(weights.path), "step": weights.step}
         run = run_of(weights.path)
-        source["seconds"] = seconds_of(run) if run is not None else 0.0
+        source["seconds"] = seconds_of(run.path) if run is not None else 0.0
     data = {"path": str(job.data.path.resolve()), "fingerprint": job.data.fingerprint, "counts": job.data.counts}
     return {
         "kind": job.wish.kind,

@@ -25,9 +25,9 @@ def quality(model: Model, pictures: Tensor, latents: Tensor) -> Tensor:
 def invert(model: Model, pictures: Tensor, start: Tensor, steps: int, emit: Emit) -> Tensor:
     """Latents [N, d] of pictures, uint8 [N, C, S, S], from `start` [N, d] on by `steps` steps of Adam.
 
-    What is maximised is log p(x|z) + log p(z), with the likelihood `squared` and the prior: without the latter a
-    latent leaves the region that the decoder knows, and no walk can start there. A latent that got no closer to its
-    picture, in PSNR, stays what it was. Zhu et al. 2016 (arXiv 1609.03552, section 3).
+    What is maximised is log p(x|z) + log p(z), with the likelihood `squared` and a standard normal prior: without
+    the latter a latent leaves the region that the decoder knows, and no walk can start there. A latent that got no
+    closer to its picture, in PSNR, stays what it was. Zhu et al. 2016 (arXiv 1609.03552, section 3).
     """
     found = []
     parts = list(zip(torch.split(pictures, BATCH), torch.split(start, BATCH), strict=True))

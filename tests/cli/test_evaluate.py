@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from vaegan.cli import main
 from vaegan.data.store import open_set
@@ -101,7 +102,10 @@ def test_runs_are_compared(gan_run, vae_run, here, capsys):
     said = json.loads(out)
     assert list(said["columns"]) == ["gan", "vae", "real"]
     folder = here / "evaluations" / "compare-gan-vae"
-    assert (folder / "samples.png").is_file() and "KID" in (folder / "report.html").read_text()
+    assert "KID" in (folder / "report.html").read_text()
+    sheet = Image.open(folder / "samples.png")
+    assert said["held_out"] < 12  # so that all rows are as short
+    assert sheet.height / sheet.width == pytest.approx(3 / said["held_out"], rel=0.05)
 
 
 def test_a_run_compared_with_itself_differs_in_nothing(gan_run, copy, here, capsys):

@@ -7,6 +7,7 @@ import torch
 
 from vaegan.data import store
 from vaegan.data.batches import Batches
+from vaegan.data.mapped import some_of
 from vaegan.data.store import open_set, write_set
 
 PICTURES = 37
@@ -28,6 +29,15 @@ def test_indexing_is_that_of_a_tensor(both):
     assert len(mapped) == len(kept) and mapped.shape == kept.shape
     for which in (slice(None), slice(3, 20), slice(5), slice(0, 0), torch.tensor([28, 0, 0, 17]), torch.arange(0)):
         assert torch.equal(mapped[which], kept[which])
+
+
+def test_some_are_from_all_over_the_split(both):
+    kept, mapped = both
+    for most in (1, 7, len(kept), 100):
+        few = some_of(mapped, most)
+        assert torch.equal(few, some_of(kept, most)) and len(few) == min(most, len(kept))
+    assert torch.equal(some_of(kept, 100), kept)
+    assert torch.equal(some_of(kept, 3), kept[[0, len(kept) // 3, 2 * len(kept) // 3]])
 
 
 @pytest.mark.parametrize("advises", [True, False])

@@ -34,5 +34,10 @@ def test_equal_sets_differ_by_chance_and_dropped_blobs_show():
     assert dropped.share > 0.6 and dropped.missing > 30
 
 
+def test_equal_sets_of_many_directions_differ_by_chance_where_the_bins_are_cut_around_others():
+    train, real, fake = (torch.randn(n, 128, generator=torch.Generator().manual_seed(n)) for n in (1000, 1001, 2000))
+    assert bin_test(train, real, fake).share <= 0.15 < bin_test(train, train, fake).share
+
+
 def test_few_pictures_have_few_bins():
     assert bin_test(torch.randn(40, 3), torch.randn(40, 3), torch.randn(40, 3)).bins == 2

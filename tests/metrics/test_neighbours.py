@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaegan.metrics.neighbours import duplicates, manifold, memorised, radii, support
+from vaegan.metrics.neighbours import duplicates, manifold, memorised, radii, repeated, support
 from vaegan.nearest import nearest
 
 
@@ -100,6 +100,7 @@ def test_a_picture_is_not_its_own_neighbour_nor_is_its_mirror():
 def test_duplicates_and_support():
     points = torch.cat([normals(1500, 4, 0) * 100, normals(1500, 4, 0)[:7] * 100 + 0.01])
     assert duplicates(points, 0.1) == 7
+    assert repeated(points, 0.1).nonzero().flatten().tolist() == [*range(7), *range(1500, 1507)]
     chosen = torch.randint(2000, (600,), generator=torch.Generator().manual_seed(0))
     pairs = duplicates((normals(2000, 8, 1) * 100)[chosen], 1e-3)
     assert 1300 < support(600, pairs) < 3000

@@ -66,6 +66,10 @@ def test_anchored_rows_are_posterior_samples_of_the_pictures_beside_them(vae, pi
     assert alike == [row in (1, 5) for row in range(7)]
 
 
+def test_a_small_share_anchors_one_row(vae, pictures):
+    assert trainer_of(vae, pictures, anchored=0.01)._draw(pictures[:16], 0).anchored.tolist() == [15]
+
+
 @pytest.mark.parametrize("options", [{"anchor": 0.0}, {"anchored": 0.0}])
 def test_without_an_anchor_all_latents_are_drawn(vae, pictures, options):
     trainer = trainer_of(vae, pictures, **options)

@@ -263,9 +263,11 @@ def test_grey_pictures_train_too(tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_both_trainers_run_on_a_gpu(prepared, tmp_path):
-    vae = train_vae(prepared, tmp_path / "vae", steps=4, preset="tiny", latent_dim=8, device="cuda")
-    gan = train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=4, head_start=1, device="cuda")
+@pytest.mark.parametrize("cache", ["memory", "mapped"])
+def test_both_trainers_run_on_a_gpu(prepared, tmp_path, cache):
+    common = {"steps": 4, "device": "cuda", "cache": cache}
+    vae = train_vae(prepared, tmp_path / "vae", preset="tiny", latent_dim=8, **common)
+    gan = train_gan(prepared, tmp_path / "gan", from_vae=vae, head_start=1, **common)
     train_gan(prepared, gan, steps=6)
     assert load(gan, "cuda").sample(3).shape == (3, 3, 32, 32)
 

@@ -30,9 +30,10 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found. `columns`: numbers by measure for each run and for "real"; sheet: uint8 [rows * 12, C, S, S].
+    """What was found. `columns`: numbers by measure for each run and for "real".
 
-    curves: KID over training, of the runs that recorded it; facts: what was compared.
+    sheet: uint8 [rows * 12, C, S, S], or fewer a row; curves: KID over training, of the runs that recorded it; facts:
+    what was compared.
     """
 
     columns: dict[str, Numbers]
@@ -129,14 +130,15 @@ def compare(
         "held_out": len(judge.reference.held_out.pictures),
         "seed": settings.seed,
     }
-    return Comparison(columns, facts, torch.cat([row for row in rows if len(row) == SHOWN]), curves)
+    return Comparison(columns, facts, torch.cat([row[: min(map(len, rows))] for row in rows]), curves)
 
 
 def write_comparison(comparison: Comparison, place: Path, emit: Emit) -> None:
     """Write numbers, sheet, charts and page into the folder `place`."""
     names = [name for name in comparison.columns if name != REAL]
     said = f"The same seeds in each row: {', '.join(names)}; the last row shows held-out pictures"
-    sheet = png_bytes(to_pil(enlarge(grid(comparison.sheet, columns=SHOWN), 2)), said)
+    columns = len(comparison.sheet) // len(comparison.columns)
+    sheet = png_bytes(to_pil(enlarge(grid(comparison.sheet, columns=columns), 2)), said)
     charts = {}
     if plots.available():
         charts["comparison.png"] = (plots.bars(comparison.columns, REAL), "Distances and shares beside real pictures")

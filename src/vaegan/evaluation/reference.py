@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaegan.data.mapped import some_of
 from vaegan.evaluation.measures import TOGETHER
 from vaegan.evaluation.spaces import Spaces
 from vaegan.images import to_float
@@ -84,14 +85,14 @@ class Reference:
         numbers: Numbers = dict.fromkeys(names)
         if count > K:
             for space, suffix in (("set", ""), ("fine", "_fine"), ("coarse", "_coarse")):
-                found = manifold(self.held_out.features[space][:count], lot.features[space][:count])
+                found = manifold(some_of(self.held_out.features[space], count), lot.features[space][:count])
                 numbers[f"coverage{suffix}"] = found.coverage
                 if not suffix:
                     numbers |= {"precision": found.precision, "recall": found.recall, "density": found.density}
         return numbers
 
     def _pyramid(self, lot: Lot) -> Numbers:
-        real, fake = (part.pictures[:PYRAMID_PICTURES] for part in (self.held_out, lot))
+        real, fake = (some_of(part.pictures, PYRAMID_PICTURES) for part in (self.held_out, lot))
         if real.shape[-1] // 4 < PATCH:
             return {}
         patches = min(self.patches, PATCHES_A_PICTURE * min(len(real), len(fake)))
@@ -105,7 +106,7 @@ class Reference:
 
     def _kinds(self, lot: Lot) -> Numbers:
         fake = lot.features["set"]
-        bins = bin_test(self.rest, self.rest, fake)
+        bins = bin_test(self.rest[::2], self.rest[1::2], fake)
         pairs = duplicates(fake, self.radius)
         # the floor's pictures are training pictures: held-out ones say what new faces get
         new = self.held_out.features["set"] if lot is self.floor else fake

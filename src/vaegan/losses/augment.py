@@ -55,7 +55,8 @@ def cutout(pictures: Tensor, chance: Tensor) -> Tensor:
     size = pictures.shape[-1]
     place = torch.arange(size, device=pictures.device)
     centre = (chance[:, 2:4] * size).floor()
-    inside = (place[None, None] - centre[..., None]).abs() < size // 4
+    apart = place[None, None] - centre[..., None]
+    inside = (apart >= -(size // 4)) & (apart < size // 4)
     return pictures * ~(inside[:, :1, :].transpose(1, 2) & inside[:, 1:, :])[:, None]
 
 

@@ -85,7 +85,8 @@ def feature_distance(levels: list[Tensor], wanted: list[Tensor]) -> Tensor:
 def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
     """Squared norm of d logit / d picture, float [B]: R1 on real, R2 on generated ones (1801.04406, eq. 9).
 
-    pictures: float [B, C, S, S] that require grad and that `logits` [B] were computed from.
+    pictures: float [B, C, S, S] that require grad and that `logits` [B] were computed from. Where a logit also depends
+    on the picture's neighbours (minibatch standard deviation), it is of the sum of all logits that a picture moves.
     """
     from torch.autograd import grad
 

@@ -66,7 +66,8 @@ def different_bins(real: Tensor, fake: Tensor) -> tuple[int, int]:
 def bin_test(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> BinTest:
     """Cut the space of features into bins around the training pictures [T, d], and count real and generated ones.
 
-    real: [M, d]; fake: [N, d]. There are 100 bins, or fewer where that would leave under 20 pictures for a bin.
+    real: [M, d], not those that the bins are cut around, which would lie nearer to the centres than any others; fake:
+    [N, d]. There are 100 bins, or fewer where that would leave under 20 pictures for a bin.
     """
     bins = max(2, min(BINS, min(len(train), len(real), len(fake)) // PER_BIN))
     centres = kmeans(train, bins, seed)

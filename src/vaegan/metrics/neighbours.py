@@ -82,6 +82,11 @@ def duplicates(features: Tensor, radius: float) -> int:
     return pairs // 2
 
 
+def repeated(features: Tensor, radius: float) -> Tensor:
+    """Say which rows of [N, d] have another one closer than `radius`; bool [N]."""
+    return radii(features, 1) < radius
+
+
 def support(samples: int, pairs: int) -> float:
     """Estimate of how many different pictures there are, from the birthday paradox.
 

@@ -53,7 +53,7 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
         pictures = vae.decoder(part)
         probe = torch.randn(pictures.shape, generator=generator).to(pictures)
         (gradient,) = torch.autograd.grad((pictures * probe).sum(), part)
-        gram += gradient.double().cpu().T @ gradient.double().cpu()
+        gram += gradient.cpu().double().T @ gradient.cpu().double()
     return gram / len(latents)
 
 
@@ -115,9 +115,9 @@ def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Au
 def _apply(vae: VAE, spread: Tensor, inverse: Tensor, centre: Tensor) -> None:
     """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
     first, head = vae.decoder.first, vae.encoder.mean
-    weight = first.weight.double().cpu()
-    first.bias.copy_(first.bias.double().cpu() + weight @ centre)
+    weight = first.weight.cpu().double()
+    first.bias.copy_(first.bias.cpu().double() + weight @ centre)
     first.weight.copy_(weight @ spread)
-    head.bias.copy_(inverse @ (head.bias.double().cpu() - centre))
-    head.weight.copy_(inverse @ head.weight.double().cpu())
-    vae.encoder.mix.copy_(inverse @ vae.encoder.mix.double().cpu())
+    head.bias.copy_(inverse @ (head.bias.cpu().double() - centre))
+    head.weight.copy_(inverse @ head.weight.cpu().double())
+    vae.encoder.mix.copy_(inverse @ vae.encoder.mix.cpu().double())

@@ -175,7 +175,7 @@ def fit(latents: Tensor, seed: int = 0) -> Mixture | None:
     usual = familiar(unseen[:TRIED], seen)
     if score(len(seen)) >= NORMAL * usual:
         return None
-    each = next((each for each in PER_COMPONENT if count >= 2 * each and score(each) <= FAMILIAR * usual), None)
+    each = next((each for each in PER_COMPONENT if len(seen) >= 2 * each and score(each) <= FAMILIAR * usual), None)
     return None if each is None else fitted(latents, each)
 
 

@@ -91,11 +91,18 @@ def _narrow(history: History) -> str:
     if not values:
         return ""
     best, now = min(1.0, max(values)), values[-1]  # noise varies along more directions than faces
-    fallen = best >= KNOWN_DIVERSITY and now < HALF * best
-    if not fallen and not (history.images >= LATE and now < KNOWN_DIVERSITY):
+    if best < KNOWN_DIVERSITY or now >= HALF * best:
         return ""
-    was = f", at best {best:.0%}" if fallen else ""
-    return f"mode collapse: the samples vary along {now:.0%} as many directions as real faces{was}. {WAY_OUT}"
+    fewer = f"{now:.0%} as many directions as real faces, at best {best:.0%}"
+    return f"mode collapse: the samples vary along {fewer}. {WAY_OUT}"
+
+
+def _uniform(history: History) -> str:
+    """Never any better, so that there is nothing to go back to."""
+    values = history.values.get("diversity", [])
+    if not values or history.images < LATE or values[-1] >= KNOWN_DIVERSITY or _narrow(history):
+        return ""
+    return f"little variety: the samples vary along {values[-1]:.0%} as many directions as real faces. {WAY_OUT}"
 
 
 def _forgetting(history: History) -> str:
@@ -125,6 +132,7 @@ RULES: dict[str, Rule] = {
     "penalty_explodes": _penalty,
     "repeating": _repeating,
     "narrow": _narrow,
+    "uniform": _uniform,
     "forgetting": _forgetting,
     "discriminator_overfits": _by_heart,
 }

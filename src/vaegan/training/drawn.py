@@ -12,8 +12,8 @@ from torch import Tensor
 class Drawn:
     """What one step works on, a row each picture of this process.
 
-    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; noise: standard normal, [B, d], for
-    a mixture [B, d + 1]; chances: for the augmentation of generated pictures; anchored: rows, on the CPU, whose latents
+    clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; noise: standard normal, [B, columns
+    of the prior]; chances: for the augmentation of generated pictures; anchored: rows, on the CPU, whose latents
     are to be the true pictures' own; unseen: held-out pictures as the discriminator sees them, in the steps that adapt
     the augmentation, else no rows.
     """

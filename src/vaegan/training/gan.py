@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, flatten, publish, under
-from vaegan.data.mapped import Pictures
+from vaegan.data.mapped import Pictures, some_of
 from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.images import grid, to_float, to_uint8
@@ -23,7 +23,7 @@ from vaegan.models.vae import VAE, Encoder
 from vaegan.settings import GANSettings
 from vaegan.training.adaptive import CERTAIN, EVERY, NAMES, Adaptive
 from vaegan.training.drawn import Drawn, mixed, spread
-from vaegan.training.drift import Drift
+from vaegan.training.drift import ROW, Drift
 from vaegan.training.ema import EMA
 from vaegan.training.machine import Place
 from vaegan.training.optim import optimizer_for, optimizer_tensors, restore_optimizer
@@ -63,7 +63,9 @@ class GANTrainer:
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
         self.shares.together = GROUP if settings.minibatch_std else 1
-        self.train, self.held_out = (part[:LOOKED_AT] for part in seen or (torch.empty(0), torch.empty(0)))
+        train, held_out = seen or (torch.empty(0), torch.empty(0))
+        self.train, self.held_out = (some_of(part, LOOKED_AT).to(place.device) for part in (train, held_out))
+        self.shown = held_out[:ROW]
         self.loss, self.augmentations = LOSSES[settings.loss], policy(settings.augment)
         self.adaptive = None if settings.augment_target is None else Adaptive(settings.augment_target)
         if self.adaptive is not None and not len(self.held_out):
@@ -81,7 +83,7 @@ class GANTrainer:
             self.encoder = vae.encoder.eval().requires_grad_(False)
             place.put(self.encoder)
             self.transfer = transfer(vae, self.generator)
-            self.origin = Drift.begin(self.generator, self.encoder, self.prior, self.held_out)
+            self.origin = Drift.begin(self.generator, self.encoder, self.prior, self.shown)
             if settings.warm_discriminator:
                 fill(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
         self.ema = EMA(self.generator, settings.ema_halflife)
@@ -162,7 +164,8 @@ class GANTrainer:
         columns = COLUMNS if self.adaptive is not None else COLUMNS - 1
         chances = random.uniform("augment", 2 * whole, columns * len(self.augmentations))
         of_real, of_fake = shares.cut(chances[:whole]), shares.cut(chances[whole:])
-        anchored = shares.cut(spread(self.settings.anchored if self._anchors else 0.0, whole)).nonzero().flatten()
+        share = max(self.settings.anchored, 1 / whole) if self._anchors else 0.0
+        anchored = shares.cut(spread(share, whole)).nonzero().flatten()
         if len(anchored):
             of_fake = of_fake.index_copy(0, anchored.to(of_fake.device), of_real[anchored.to(of_real.device)])
         real = self._seen(clean, of_real)
@@ -278,7 +281,7 @@ class GANTrainer:
 
     def drift(self) -> Tensor | None:
         """Sheet, uint8 [C, H, W], of the VAE's decoder beside the averaged generator; None for a run from scratch."""
-        return None if self.origin is None else self.origin.sheet(self.ema.model, self.held_out)
+        return None if self.origin is None else self.origin.sheet(self.ema.model, self.shown)
 
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:

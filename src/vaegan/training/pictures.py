@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.data.mapped import Pictures
+from vaegan.data.mapped import Pictures, some_of
 from vaegan.data.store import PreparedSet
 from vaegan.errors import VaeganError
 from vaegan.training.job import Job
@@ -49,7 +49,7 @@ def read_pictures(job: Job) -> tuple[Pictures, Tensor]:
     device, train, held_out = job.place.device, *job.data.mapped()
     if not len(train):
         raise VaeganError(f"{job.data.path} holds no pictures to train on: prepare it with a smaller --held-out")
-    few = held_out[:HELD_OUT].to(device)
+    few = some_of(held_out, HELD_OUT).to(device)
     if stays_on_disk(job.settings.cache, job.data):
         return train, few
     kept = train[:]

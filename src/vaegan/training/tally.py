@@ -33,7 +33,7 @@ class Tally:
     def stateful(self) -> dict[str, Tensor]:
         """As tensors [sum, count] by name."""
         return {
-            f"tally.{name}": torch.stack([total.double().cpu(), torch.tensor(float(self.counts[name])).double()])
+            f"tally.{name}": torch.stack([total.cpu().double(), torch.tensor(float(self.counts[name])).double()])
             for name, total in self.sums.items()
         }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, flatten, publish, under
-from vaegan.data.mapped import Pictures
+from vaegan.data.mapped import Pictures, some_of
 from vaegan.events import Event, Note, Warned
 from vaegan.images import grid, to_float, to_uint8
 from vaegan.losses.vae import BATCH_MEANS, LIKELIHOODS, kl_per_axis
@@ -63,7 +63,7 @@ class VAETrainer:
         order = torch.randperm(len(train), generator=generator)[:wanted]
         self.train, self.order = train, order
         self.seen = train[order[:VALIDATION_PICTURES]]
-        self.held_out = held_out[:VALIDATION_PICTURES]
+        self.held_out = some_of(held_out, VALIDATION_PICTURES)
         self._folded: VAE | None = None
 
     def step(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ class VAETrainer:
     @torch.no_grad()
     def preview(self) -> Tensor:
         """Sheet, uint8 [C, H, W]: pictures above their reconstructions, then samples from the prior."""
-        shown = (self.held_out if len(self.held_out) else self.seen)[:16]
+        shown = (self.held_out if len(self.held_out) else self.seen)[:16].to(self.place.device)
         model = self.model()
         real = to_float(shown)
         samples = model.decoder(model.prior.of(range(32)).to(real))

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import score_of
-from vaegan.data.mapped import Pictures
+from vaegan.data.mapped import Pictures, some_of
 from vaegan.errors import VaeganError
 from vaegan.images import to_float
 from vaegan.metrics.distances import kid
 from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.features import LEVELS, RandomFeatures, Whitening, concatenated
-from vaegan.metrics.neighbours import duplicates, manifold, radii
+from vaegan.metrics.neighbours import manifold, radii, repeated
 
 PICTURES = 512
 FITTED = 1024
@@ -46,7 +46,7 @@ class Watch:
     def __init__(self, train: Pictures, held_out: Tensor, device: torch.device) -> None:
         """train, held_out: uint8 [N, C, S, S]; without at least 8 held-out pictures nothing is ever measured."""
         self.best, self.best_step = math.inf, NEVER
-        self.device, self.sources = device, (train[:FITTED], held_out[:PICTURES])
+        self.device, self.sources = device, (some_of(train, FITTED), some_of(held_out, PICTURES))
         self.able = min(len(train), len(held_out)) >= FEW
         self._real: dict[str, Tensor] | None = None
         self._whitening: dict[str, Whitening] = {}
@@ -68,7 +68,8 @@ class Watch:
 
         kid: the mean over the scales (1801.01401), its error, and each scale; coverage: share of the held-out pictures
         that have a sample near (2002.09797, eq. 4), likewise; diversity: effective rank of the samples beside that of
-        the held-out pictures; repeated: share of the samples that are nearly another one, by the coarse scale.
+        the held-out pictures; both of as many samples as held-out pictures, where those are fewer; repeated: share of
+        the samples that are nearly another one, by the coarse scale.
         """
         train, held_out = self.sources
         if self._real is None:
@@ -85,13 +86,14 @@ class Watch:
     def _variety(self, fake: dict[str, Tensor]) -> dict[str, float]:
         assert self._real is not None
         real, coarse = self._real, LEVELS[-1]
-        covered = [manifold(real[level], fake[level]).coverage for level in LEVELS]
-        ranks = [effective_rank(fake[level]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS]
+        few = min(len(real[coarse]), len(fake[coarse]))  # more samples would reach more, along more directions
+        covered = [manifold(real[level], fake[level][:few]).coverage for level in LEVELS]
+        ranks = [effective_rank(fake[level][:few]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS]
         near = float(radii(real[coarse], 1).median()) * NEARLY
         return {
             "coverage": sum(covered) / len(covered),
             "diversity": sum(ranks) / len(ranks),
-            "repeated": min(1.0, 2 * duplicates(fake[coarse], near) / len(fake[coarse])),
+            "repeated": float(repeated(fake[coarse], near).double().mean()),
         }
 
     def _white(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

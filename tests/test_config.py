@@ -55,12 +55,18 @@ def test_counts_read_back(number):
     assert parse_count(f"{number}k") == number * 1000
 
 
-@pytest.mark.parametrize(("text", "number"), [("300k", 300_000), ("1.5M", 1_500_000), (" 2_000 ", 2000), ("1e3", 1000)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("300k", 300_000), ("1.5M", 1_500_000), (" 2_000 ", 2000), ("1e3", 1000)),
+        *(("16.1k", 16_100), ("2.01M", 2_010_000)),
+    ],
+)
 def test_counts_with_letters(text, number):
     assert parse_count(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "k", "1.2", "nan", "inf", "3 apples"])
+@pytest.mark.parametrize("text", ["", "k", "1.2", "nan", "inf", "3 apples", "1e99999999", "1.2345k"])
 def test_counts_that_are_none(text):
     with pytest.raises(ValueError):
         parse_count(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from PIL import Image
 
 from vaegan.errors import UsageError, VaeganError
-from vaegan.files import write_bytes
+from vaegan.files import refuse_nameless, write_bytes
 from vaegan.images import EXIF_SOFTWARE, SIGNATURE, to_pil
 from vaegan.video import check_video, write_mp4
 
@@ -41,6 +41,7 @@ def place_of(out: Path, kind: str | None) -> tuple[Path, str]:
 
     kind: what --format says, if anything. Raises UsageError where the two contradict or the ending cannot be written.
     """
+    refuse_nameless(out)
     suffix = out.suffix.lower()
     if suffix in OTHERS:
         raise UsageError(f"--out {out}: expected a name that ends in {', '.join(HELD)}, or has no ending")

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from typing import Any, TypeVar
 from vaegan.errors import UsageError, shown
 
 S = TypeVar("S")
+MOST = 10**18
+"""No count is larger; a power like 1e999999999 would take the memory."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,12 @@ def parse_count(text: str) -> int:
     """Read a whole number with an optional k or M: "300k" is 300000. Raises ValueError."""
     text = text.strip().replace("_", "").replace(",", "")
     factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
-    value = float(text[:-1] if factor > 1 else text) * factor
-    if not math.isfinite(value) or value != int(value):
-        raise ValueError(f"{text!r} is not a whole number")
+    try:
+        value = Decimal(text[:-1] if factor > 1 else text) * factor
+    except ArithmeticError:
+        value = Decimal("nan")
+    if not value.is_finite() or abs(value) > MOST or value != int(value):
+        raise ValueError(f"{shown(text)!r} is not a whole number")
     return int(value)
 
 

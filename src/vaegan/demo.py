@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vaegan.data.cartoon import ATTRIBUTES, draw_faces
+from vaegan.data.cartoon import ATTRIBUTES, draw_faces, random_face
 from vaegan.data.preprocess import prepare
 from vaegan.data.store import is_prepared
 from vaegan.errors import VaeganError
@@ -20,6 +22,7 @@ from vaegan.training.session import train_gan, train_vae
 from vaegan.walking import check_walk, keys_of_seeds, write_walk
 
 VAE_SHARE = 0.3
+FACE = re.compile(r"face-\d{5,}\.png")
 RESERVE_SECONDS = 12.0
 
 
@@ -41,8 +44,26 @@ def draw(folder: Path, count: int, seed: int, force: bool, emit: Emit) -> Path:
             raise VaeganError(
                 f"{folder} holds {foreign}, which the demo did not draw: choose another folder, or add --force"
             )
+    table.unlink(missing_ok=True)
+    for left in folder.glob("face-*.png"):  # of more faces
+        if FACE.fullmatch(left.name):
+            left.unlink()
     draw_faces(folder, count, seed, lambda done, total: emit(Counted("Drawing faces", done, total, "faces")))
     return folder
+
+
+def check_seed(folder: Path, seed: int) -> None:
+    """Raise VaeganError where `folder` holds faces that were drawn of another seed."""
+    table = folder / ATTRIBUTES
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8") as file:
+        first = next(csv.DictReader(file), {})
+    if any(first.get(name) != str(value) for name, value in asdict(random_face(seed, 0)).items()):
+        raise VaeganError(
+            f"{folder} holds faces of another seed than --seed {seed} (or of another version of vaegan): choose another"
+            " folder, or add --force"
+        )
 
 
 def _drawn(name: str) -> bool:
@@ -59,7 +80,9 @@ def run_demo(place: Path, settings: DemoSettings, device: str, force: bool, emit
     if force or not Run(gan).exists():
         emit(Note(f"The demo takes about {settings.minutes:g} minutes on this machine and writes to {place}"))
     else:
-        emit(Note(f"Going on with the demo in {place}"))
+        emit(Note(f"Going on with the demo in {place}: it stays as long as it was begun; --force starts over"))
+    if not (force or is_prepared(data)):
+        check_seed(place / "faces", settings.seed)
     faces = draw(place / "faces", settings.n, settings.seed, force, emit)
     if not is_prepared(data) or force:
         prepare([faces], data, force=force, on_event=emit)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vaegan.checkpoint import METADATA
 from vaegan.errors import VaeganError, reason
 from vaegan.events import Emit, Note, Wrote
-from vaegan.files import write_bytes
+from vaegan.files import refuse_nameless, write_bytes
 from vaegan.generation import Model
 from vaegan.models.vae import Encoder
 
@@ -80,6 +80,7 @@ def check_export(base: Path, force: bool) -> dict[str, Path]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise VaeganError(f"exporting needs onnx, onnxruntime and onnxscript ({reason(error)}): {HINT}") from None
+    refuse_nameless(base)
     stem = base.with_suffix("") if base.suffix.lower() == ".onnx" else base
     paths = {name: stem.with_name(f"{stem.name}-{name}.onnx") for name in ABOUT}
     for path in paths.values():
@@ -127,6 +128,10 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Export
                 f" {exported.difference:.2g}"
             )
         )
+    for name, path in paths.items():  # of another model that was exported there
+        if path.exists() and name not in {exported.name for exported, _ in found}:
+            path.unlink()
+            emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:
         emit(Note(f"{model.weights.path} holds no encoder, as a GAN from scratch: only the decoder was exported"))
     return [exported for exported, _ in found]

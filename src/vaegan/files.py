@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, reason, shown
+from vaegan.errors import UsageError, VaeganError, reason, shown
 
 TEMPORARY = ".partial-"
 ASIDE = ".replaced-"
@@ -157,6 +157,12 @@ def inside(path: Path, root: Path) -> Path:
     if out:
         raise VaeganError(f"{path} is a link out of {root}, to {place}: put the file itself there, or name {place}")
     return path
+
+
+def refuse_nameless(out: Path) -> None:
+    """Raise UsageError where --out names no file: ".", "..", or a disk's root."""
+    if out.name in ("", ".."):
+        raise UsageError(f"--out {out} is a directory: name a file in it")
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.checkpoint import METADATA, load_tensors, opened
 from vaegan.data.loose import read_pictures, settings_like
@@ -18,7 +19,7 @@ from vaegan.data.store import PreparedSet, open_set
 from vaegan.errors import VaeganError
 from vaegan.evaluation.evaluate import data_of
 from vaegan.events import Counted, Emit, Warned, Wrote
-from vaegan.files import sha256, write_bytes
+from vaegan.files import refuse_nameless, sha256, write_bytes
 from vaegan.generation import BATCH, Model
 from vaegan.images import enlarge, grid, save_png, to_float
 from vaegan.metrics.pictures import psnr, ssim
@@ -126,6 +127,7 @@ def write_pairs(model: Model, pairs: Pairs, scale: int, path: Path, emit: Emit) 
 
 def check_latents(path: Path, force: bool) -> None:
     """Raise VaeganError where `path` is no place for latents: a folder, or a file that is no latents of ours."""
+    refuse_nameless(path)
     if path.is_dir() or path.suffix != ".safetensors":
         raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
     if path.exists() and not force and not _is_latents(path):
@@ -144,7 +146,18 @@ def pack(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
     """A safetensors file of latents [N, d] of `model` and their N names: see `encode`."""
     text = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
     said = {"latents_of": sha256(model.weights.path), "kind": model.weights.kind, "step": model.weights.step}
+    if model.encoder is not None:
+        said["encoder"] = _identity(model.encoder)
     return save({LATENTS: latents.contiguous(), NAMES: text}, {METADATA: json.dumps(said)})
+
+
+def _identity(encoder: nn.Module) -> str:
+    """SHA-256 of an encoder's weights: a VAE's, and that of a GAN which started from it, are the same."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int:
@@ -183,6 +196,7 @@ def read_latents(path: Path, model: Model, emit: Emit) -> Tensor:
     if not latents.isfinite().all():
         raise VaeganError(f"{path} holds latents that are not finite")
     said = metadata.get(METADATA, "")
-    if said.startswith(OURS) and sha256(model.weights.path) not in said:
+    same = sha256(model.weights.path) in said or (model.encoder is not None and _identity(model.encoder) in said)
+    if said.startswith(OURS) and not same:
         emit(Warned(f"{path} was encoded by other weights than {model.weights.path}: the faces will be others"))
     return latents.float()

@@ -39,6 +39,17 @@ def test_other_faces_are_not_mixed_in(demo, capsys):
     assert "holds 40 faces, -n asks for 50" in capsys.readouterr().err
 
 
+def test_faces_of_another_seed_are_told_and_force_leaves_none(tmp_path, capsys):
+    out = tmp_path / "faces"
+    draw = ["demo", "--faces-only", "--out", str(out)]
+    assert main([*draw, "-n", "20"]) == 0 and main([*draw, "-n", "20"]) == 0
+    assert main([*draw, "-n", "20", "--seed", "5"]) == 1
+    assert "holds faces of another seed than --seed 5" in capsys.readouterr().err
+    assert main([*draw, "-n", "16", "--seed", "5", "--force"]) == 0
+    assert len(list(out.glob("face-*.png"))) == 16
+    assert main([*draw, "-n", "16", "--seed", "5"]) == 0
+
+
 def test_faces_only(tmp_path, capsys):
     out = tmp_path / "faces"
     assert main(["demo", "--faces-only", "-n", "20", "--out", str(out), "--seed", "3"]) == 0

@@ -67,7 +67,21 @@ def test_what_was_not_written_by_an_evaluation_is_kept(vae_run, here, capsys):
     (here / "mine" / "letter.txt").write_text("dear")
     status, _, err = run(capsys, "evaluate", vae_run, "-n", 24, "--out", "mine")
     assert status == 1 and "mine exists and holds no evaluation" in err and "--force" in err
-    assert (here / "mine" / "letter.txt").read_text() == "dear"
+    (here / "mine" / "curves.png").write_bytes(b"of an older comparison, as far as its name says")
+    for force in (["--force"], []):  # the second finds an evaluation there
+        assert run(capsys, "evaluate", vae_run, "-n", 24, "--out", "mine", *force)[0] == 0
+        assert (here / "mine" / "letter.txt").read_text() == "dear"
+        assert (here / "mine" / "evaluation.json").is_file() and not (here / "mine" / "curves.png").exists()
+
+
+def test_runs_and_sets_are_never_replaced(vae_run, prepared, copy, here, capsys):
+    other = copy(vae_run).rename(here / "other")
+    for place, what in ((copy(vae_run), "run"), (copy(prepared), "prepared set")):
+        before = sorted(path.name for path in place.rglob("*"))
+        for command in (("evaluate", vae_run), ("compare", vae_run, other)):
+            status, _, err = run(capsys, *command, "-n", 24, "--out", place, "--force")
+            assert status == 1 and f"is a {what}: name another folder" in err
+        assert sorted(path.name for path in place.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,15 @@ def test_what_it_says(capsys, extra, here, prepared):
     assert "holds no encoder, as a GAN from scratch: only the decoder was exported" in err
 
 
+def test_parts_of_another_model_do_not_stay_beside_it(capsys, extra, here, vae_run, prepared, monkeypatch):
+    monkeypatch.setattr("vaegan.export.CHECKED", (1, 2))
+    assert run(capsys, "export", vae_run, "--onnx", "-o", "both")[0] == 0 and Path("both-encoder.onnx").is_file()
+    assert run(capsys, "train-gan", prepared, "--run", "new", "--steps", "1", *TINY, "-q")[0] == 0
+    status, _, err = run(capsys, "export", "new", "--onnx", "-o", "both")
+    assert status == 0 and "both-encoder.onnx, of an older export, was removed: this model has no encoder" in err
+    assert [path.name for path in Path().glob("both*")] == ["both-decoder.onnx"]
+
+
 def test_a_difference_is_an_error_and_nothing_is_written(capsys, extra, here, vae_run, monkeypatch):
     monkeypatch.setattr("vaegan.export.TOLERANCE", 0.0)
     monkeypatch.setattr("vaegan.export.CHECKED", (1, 2))

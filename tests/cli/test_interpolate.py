@@ -80,9 +80,9 @@ def test_latents_of_a_file(capsys, faces, vae_run):
     with Image.open("samples/vae-walk-vae.gif") as animation:
         assert animation.n_frames == 6
     status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-back")
-    assert (status, out.splitlines()[0]) == (0, "samples/vae-walk-vae-1-0.png")
+    assert (status, out.splitlines()[0]) == (0, "samples/vae-walk-vae-1-and-0.png")
     assert torch.equal(cells(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
-    with Image.open("samples/vae-walk-vae-1-0.gif") as animation:
+    with Image.open("samples/vae-walk-vae-1-and-0.gif") as animation:
         assert animation.n_frames == 3
 
 
@@ -146,6 +146,8 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--path", "lerp", "--method", "linear"], 2, "--path and --method contradict"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),
         (["--format", "mp4"], 1, "MP4 needs PyAV: pip install 'vaegan[video]'"),
+        (["-o", "."], 2, "--out . is a directory: name a file in it"),
+        (["-o", "/"], 2, "--out / is a directory"),
         (["-o", "walk.mov"], 2, "--out walk.mov: expected a name that ends in"),
         (["-o", "walk.gif", "--format", "webp"], 2, "contradict"),
         (["--fps", "60"], 2, "a GIF shows at most 50"),

@@ -67,7 +67,7 @@ def test_from_faces_to_faces_by_defaults(capsys, here, drawn):
         assert sheet.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
-    assert "runs/vae is finished: 3 steps, 24 pictures. To go on: --images 48" in err
+    assert "runs/vae is finished: 3 steps, 24 pictures. To go on: vaegan train-vae --run runs/vae --images 48" in err
 
 
 @pytest.mark.parametrize("what", ["prepared", "vae_run", "gan_run"])

@@ -76,9 +76,13 @@ def test_latents_go_to_a_file_and_back(capsys, pictures, vae_run, prepared):
     torch.testing.assert_close(load_tensors(Path("set.safetensors"))["latents"], expected)
 
 
-def test_latents_of_other_weights_are_told(capsys, pictures, vae_run, gan_run):
+def test_latents_of_another_encoder_are_told(capsys, pictures, vae_run, gan_run, prepared):
     assert run(capsys, "encode", vae_run, "0.png")[0] == 0
     status, _, err = run(capsys, "decode", gan_run, "latents/vae.safetensors")
+    assert status == 0 and "other weights" not in err  # a GAN has the encoder that it came with
+    tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--steps", "1", "--seed", "9", "-q")
+    assert run(capsys, "train-vae", prepared, "--run", "theirs", *tiny)[0] == 0
+    status, _, err = run(capsys, "decode", "theirs", "latents/vae.safetensors")
     assert status == 0 and "warning: latents/vae.safetensors was encoded by other weights" in err
     save_file({"latents": torch.randn(3, 8).half()}, "theirs.safetensors")
     assert run(capsys, "decode", gan_run, "theirs.safetensors", "-q")[0] == 0

@@ -42,6 +42,14 @@ def test_a_bad_option_is_refused_before_anything_is_read(asked, here, capsys):
     assert not (here / "gan").exists()
 
 
+def test_a_vae_is_not_replaced_by_its_gan(prepared, vae_run, copy, capsys):
+    vae = copy(vae_run)
+    for named in (vae, vae / "model.safetensors", vae / "checkpoints" / "step-0000004"):
+        assert main(["train-gan", str(prepared), "--run", str(vae), "--from-vae", str(named), "--force"]) == 2
+        assert "lies in" in (err := capsys.readouterr().err) and "choose another --run" in err
+    assert (vae / "model.safetensors").read_bytes() == (vae_run / "model.safetensors").read_bytes()
+
+
 def test_grey_and_coloured_pictures_do_not_mix(drawn, prepared, vae_run, here, capsys):
     assert main(["preprocess", str(drawn), "--out", "grey", "--size", "32", "--grayscale", "-q"]) == 0
     code, line = refused(capsys, "grey", "--from-vae", vae_run, "--steps", "1")

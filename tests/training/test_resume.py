@@ -82,7 +82,9 @@ def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prep
 def test_a_config_file_that_contradicts_the_run_is_refused(prepared, tmp_path):
     one = train_vae(prepared, tmp_path / "one", steps=1, beta=0.5, **VAE)
     other = train_vae(prepared, tmp_path / "other", steps=1, beta=2.0, **VAE)
-    with pytest.raises(VaeganError, match=r"--beta 0.5 contradicts .*other, which was started with --beta 2.0"):
+    with pytest.raises(
+        VaeganError, match=r"--beta 0.5 of .*one.config.json contradicts .*other, which was started with --beta 2.0"
+    ):
         train_vae(prepared, other, config=one / "config.json")
 
 
@@ -106,6 +108,10 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+def steps_of(run):
+    return json.loads((run / "config.json").read_text())["plan"]["total"]
+
+
 def options_of(run):
     return json.loads((run / "config.json").read_text())["options"]
 
@@ -126,6 +132,44 @@ def test_a_purpose_sets_what_is_left_out(prepared, tmp_path):
     assert options_of(again)["likelihood"] == "gaussian"
     as_it_was = train_vae(prepared, tmp_path / "as", config=faithful / "config.json")
     assert options_of(as_it_was)["likelihood"] == "gaussian"
+
+
+def test_a_typed_length_wins_over_a_config_files(prepared, tmp_path):
+    few = {**VAE, "evaluate_every": 0}
+    one = train_vae(prepared, tmp_path / "one", steps=2, **few)
+    longer = train_vae(prepared, tmp_path / "longer", config=one / "config.json", images=24)
+    assert steps_of(longer) == 3
+    train_vae(prepared, longer, steps=4)  # a longer length of another kind, and the same again by its config
+    assert steps_of(train_vae(prepared, tmp_path / "same", config=longer / "config.json")) == steps_of(longer) == 4
+    train_vae(prepared, longer, steps=4)
+
+
+def test_the_same_command_goes_on_whatever_a_config_file_says(prepared, tmp_path):
+    few = {**VAE, "evaluate_every": 0}
+    one = train_vae(prepared, tmp_path / "one", steps=1, **few)
+    command = {"config": one / "config.json", "purpose": "reconstruction"}
+    train_vae(prepared, tmp_path / "two", **command)
+    train_vae(prepared, tmp_path / "two", **command)
+    assert options_of(tmp_path / "two")["likelihood"] == "gaussian"
+    config = json.loads((one / "config.json").read_text())
+    config["options"]["newfangled"] = 1
+    (tmp_path / "newer.json").write_text(json.dumps(config))
+    for run in ("two", "three"):
+        with pytest.raises(VaeganError, match=r"--config .*newer.json: unknown option 'newfangled'"):
+            train_vae(prepared, tmp_path / run, config=tmp_path / "newer.json")
+    config["options"] |= {"latent_dim": 16}
+    del config["options"]["newfangled"]
+    (tmp_path / "wider.json").write_text(json.dumps(config))
+    with pytest.raises(VaeganError, match=r"--latent-dim 16 of .*wider.json contradicts .*: leave --config out"):
+        train_vae(prepared, tmp_path / "two", config=tmp_path / "wider.json")
+
+
+def test_a_gan_takes_its_shape_from_its_vae_not_from_a_config_file(prepared, vae_run, tmp_path):
+    few = {"steps": 1, "batch_size": 8, "evaluate_every": 0}
+    scratch = train_gan(prepared, tmp_path / "scratch", preset="small", latent_dim=16, gamma=3.0, **few)
+    gan = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, config=scratch / "config.json")
+    said = options_of(gan)
+    assert (said["preset"], said["latent_dim"], said["gamma"]) == ("tiny", 8, 3.0)
 
 
 def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from pathlib import Path
 
 from vaegan.cli.reporting import duration
@@ -64,7 +65,10 @@ def seeds(text: str, flag: str = "--seeds") -> list[int]:
 
 
 def named(values: list[int]) -> str:
-    """Seeds as part of a file name: 0-63 for a range, else the first few."""
+    """Seeds as part of a file name, another for other seeds: 0-63 for a range, 3-and-6, 3-17-42, 1-5-2-8-4-9-etc-..."""
     if len(values) > 1 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]}-{values[-1]}"
-    return "-".join(map(str, values[:6])) + ("-etc" if len(values) > 6 else "")
+    if len(values) == 2:
+        return f"{values[0]}-and-{values[1]}"
+    rest = "" if len(values) <= 6 else f"-etc-{zlib.crc32(repr(values).encode()):08x}"
+    return "-".join(map(str, values[:6])) + rest

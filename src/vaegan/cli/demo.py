@@ -37,10 +37,13 @@ def demo(
         raise UsageError(f"--out {out} goes with --faces-only; the whole demo goes to DIR: vaegan demo {out}")
     place = directory or Path("vaegan-demo")
     with reporting(quiet) as emit:
-        from vaegan.demo import draw, run_demo
+        from vaegan.demo import check_seed, draw, run_demo
 
         if faces_only:
-            made = {"faces": draw(out or place / "faces", settings.n, settings.seed, force, emit)}
+            faces = out or place / "faces"
+            if not force:
+                check_seed(faces, settings.seed)
+            made = {"faces": draw(faces, settings.n, settings.seed, force, emit)}
         else:
             made = run_demo(place, settings, device, force, emit)
     results(made, json)

@@ -13,6 +13,7 @@ import typer
 from vaegan.config import OptionField, options_of
 
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there, even if it was not made by vaegan.")]
+Anew = Annotated[bool, typer.Option("--force", help="Start over: replace the prepared set that is there.")]
 Restart = Annotated[bool, typer.Option("--force", help="Start over: replace the run that is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Force, Json, Quiet, takes
+from vaegan.cli.options import Anew, Json, Quiet, takes
 from vaegan.cli.reporting import reporting, results
 from vaegan.settings import PrepareSettings
 
@@ -24,7 +24,7 @@ def preprocess(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of every file; write nothing.")
     ] = False,
-    force: Force = False,
+    force: Anew = False,
     json: Json = False,
     quiet: Quiet = False,
     *,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaegan.data.store import is_prepared
 from vaegan.errors import VaeganError
 from vaegan.evaluation import plots
 from vaegan.evaluation.evaluate import REAL, Evaluation
@@ -16,8 +17,12 @@ from vaegan.events import Emit, Note, Wrote
 from vaegan.files import directory_atomically, write_bytes, write_json
 from vaegan.images import enlarge, grid, png_bytes, to_pil
 from vaegan.report import page
+from vaegan.run import Run
 
 NUMBERS = "evaluation.json"
+OURS = frozenset(
+    (NUMBERS, "report.html", "evaluation.png", "neighbours.png", "samples.png", "comparison.png", "curves.png")
+)
 EXPLAINED = (
     "Every number is to be read beside the last column: what as many real pictures get. Fine, middle and coarse are"
     " random convolutional features at three scales, which need no download and favour no model; learned features tell"
@@ -44,9 +49,11 @@ def plain(columns: Mapping[str, Numbers]) -> dict[str, dict[str, float | None]]:
 
 
 def check_place(place: Path, force: bool) -> None:
-    """Raise VaeganError when `place` holds something that no evaluation wrote."""
+    """Raise VaeganError when `place` holds something that no evaluation wrote; `force` allows all but runs and sets."""
     if place.exists() and not place.is_dir():
         raise VaeganError(f"--out {place} is a file: name a folder")
+    if Run(place).exists() or is_prepared(place):
+        raise VaeganError(f"--out {place} is a {'run' if Run(place).exists() else 'prepared set'}: name another folder")
     if place.is_dir() and any(place.iterdir()) and not (place / NUMBERS).is_file() and not force:
         raise VaeganError(f"{place} exists and holds no evaluation: choose another --out, or add --force")
 
@@ -61,7 +68,10 @@ def write_files(
     charts: Mapping[str, tuple[bytes, str]],
     emit: Emit,
 ) -> None:
-    """Write the folder `place` whole: numbers, pictures and charts (name -> PNG, what it shows), and the page."""
+    """Write numbers, pictures and charts (name -> PNG, what it shows), and the page, into the folder `place`.
+
+    An older evaluation's files give way, all at once where nothing else lies there; what else does stays.
+    """
     if not charts:
         emit(Note(plots.HINT))
     head = ("measure", "better", *columns)
@@ -71,11 +81,21 @@ def write_files(
     for png, text in pictures.values():
         sections += [page.heading(text), page.picture(png, text, pixels=True)]
     sections += [page.heading("What was compared"), page.facts(facts)]
-    with directory_atomically(place) as folder:
-        write_json(folder / NUMBERS, {**facts, "warnings": warnings, "columns": plain(columns)})
-        for name, (png, _) in {**pictures, **charts}.items():
+    drawn = {name: png for name, (png, _) in {**pictures, **charts}.items()}
+
+    def write(folder: Path) -> None:
+        for name, png in drawn.items():
             write_bytes(folder / name, png)
         page.write_page(folder / "report.html", title, sections)
+        write_json(folder / NUMBERS, {**facts, "warnings": warnings, "columns": plain(columns)})
+
+    if place.is_dir() and any(path.name not in OURS for path in place.iterdir()):
+        for name in OURS - drawn.keys():
+            (place / name).unlink(missing_ok=True)
+        write(place)
+    else:
+        with directory_atomically(place) as folder:
+            write(folder)
     for name in (*charts, "report.html"):
         emit(Wrote("evaluation", place / name))
 

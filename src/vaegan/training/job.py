@@ -21,6 +21,7 @@ from vaegan.training.distributed import World
 from vaegan.training.machine import Place, choose_place
 
 Settings = VAESettings | GANSettings
+LENGTHS = ("steps", "images", "minutes")
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,40 @@ def _base(path: Path | None, kind: str, settings_class: type) -> dict[str, Any]:
     if saved.get("kind") != kind or not isinstance(saved.get("options"), dict):
         raise VaeganError(f"--config {path}: expected the config.json of a {kind} run")
     told = {name: value for name, value in saved["options"].items() if value is not None}
+    try:
+        build(settings_class, told)
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from error
     return former(settings_class) | told
+
+
+def _from_config(wish: Wish) -> dict[str, Any]:
+    """Options that --config gives: not those that are to be tried, or follow from the purpose or from the VAE."""
+    left = {"latent_dim"} if wish.probe or wish.from_vae is not None else set()
+    left |= {"batch_size"} if wish.tune else set()
+    left |= {"preset"} if wish.from_vae is not None else set()
+    left |= _purpose(wish).keys()
+    base = _base(wish.config, wish.kind, wish.settings_class)
+    return {name: value for name, value in base.items() if name not in left}
+
+
+def _purpose(wish: Wish) -> Mapping[str, Any]:
+    return PURPOSES.get(str(wish.given.get("purpose")), {})
+
+
+def _other_lengths(given: Mapping[str, Any]) -> dict[str, None]:
+    """The lengths that are not in force where one of them is given."""
+    return dict.fromkeys(LENGTHS) if any(given.get(name) is not None for name in LENGTHS) else {}
 
 
 def _begin(wish: Wish, emit: Emit, world: World) -> Job:
     wish.run.refuse_foreign(wish.force)
-    purpose = PURPOSES.get(str(wish.given.get("purpose")), {})
     settings: Settings = build(
-        wish.settings_class, _base(wish.config, wish.kind, wish.settings_class), purpose, wish.given
+        wish.settings_class, _from_config(wish), _purpose(wish), _other_lengths(wish.given), wish.given
     )
     vae = _read_vae(wish.from_vae) if wish.from_vae is not None else None
+    if vae is not None and vae.path.resolve().is_relative_to(wish.run.path.resolve()):
+        raise UsageError(f"--from-vae {vae.path} lies in {wish.run.path}, where the GAN is to go: choose another --run")
     data = _find_data(wish.data, vae, emit)
     place = choose_place(world.device(settings.device), settings.precision)
     if vae is not None:
@@ -192,12 +217,13 @@ def _resume(wish: Wish, world: World) -> Job:
         model = build(ModelConfig, former(ModelConfig), saved["model"])
     except UsageError as error:
         raise VaeganError(f"{run.path / 'config.json'} is damaged: {error}") from error
-    asked = {**_base(wish.config, wish.kind, wish.settings_class), **wish.given}
+    asked = {**_from_config(wish), **wish.given}
     for name in contradictions(settings_class, options, asked):
         flag = options_of(settings_class)[name].flag
+        of, out = ("", "it") if name in wish.given or wish.config is None else (f" of {wish.config}", "--config")
         raise UsageError(
-            f"{flag} {asked[name]} contradicts {run.path}, which was started with {flag}"
-            f" {getattr(was, name)}: leave it out to go on, or choose another --run"
+            f"{flag} {asked[name]}{of} contradicts {run.path}, which was started with {flag}"
+            f" {getattr(was, name)}: leave {out} out to go on, or choose another --run"
         )
     if wish.probe and not saved.get("probed"):
         raise UsageError(
@@ -211,7 +237,7 @@ def _resume(wish: Wish, world: World) -> Job:
             f"{data.path} is not the set that {run.path} was trained on (its pictures differ): give that one, or"
             " choose another --run"
         )
-    settings: Settings = build(settings_class, options, wish.given)
+    settings: Settings = build(settings_class, options, _other_lengths(wish.given), wish.given)
     precision = settings.precision
     if precision == "auto":  # what was found best where the run began: another precision is another run
         precision = str(saved["plan"].get("precision", precision))

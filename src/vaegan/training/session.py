@@ -27,7 +27,7 @@ from vaegan.training.diagnosis import of_run
 from vaegan.training.distributed import World, joined
 from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
-from vaegan.training.job import Job, Wish, decide, vae_of_resumed
+from vaegan.training.job import LENGTHS, Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session
 from vaegan.training.machine import machine_of
@@ -95,7 +95,7 @@ def _train(
     tune = given.get("batch_size") == "auto"
     tried = {"latent_dim": probe, "batch_size": tune}
     given = {name: value for name, value in given.items() if not tried.get(name)}
-    only_one(given, ("steps", "images", "minutes"))
+    only_one(given, LENGTHS)
     wish = Wish(kind, Run(Path(run)), given, _path(data), _path(from_vae), _path(config), force, probe, tune)
     with joined() as world:
         stop = Stop(patient=world.size > 1)
@@ -187,8 +187,8 @@ def _is_finished(job: Job, start: int, emit: Emit) -> bool:
         raise UsageError(f"{path} is already at step {start}, past the {total} asked for: ask for more, or nothing")
     emit(
         Note(
-            f"{path} is finished: {start} steps, {images:,} pictures. To go on: --images {2 * images}, --steps or"
-            " --minutes, counted from the beginning"
+            f"{path} is finished: {start} steps, {images:,} pictures. To go on: vaegan train-{job.wish.kind} --run"
+            f" {path} --images {2 * images}, or --steps or --minutes, counted from the beginning"
         )
     )
     emit(Finished(job.wish.kind, 0.0, start, images))

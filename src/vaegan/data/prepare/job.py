@@ -274,7 +274,7 @@ class Job:
         if not self.request.dry_run:
             publisher = Publisher(self.ledger, self.older, self.fates, self.settings)
             written = publisher.publish(self.request.out, self.sources, summary, pool)
-        report(summary, self.settings, self.emit)
+        report(summary, self.settings, self.emit, self.request.dry_run)
         if self.request.dry_run:
             self.emit(Note("Dry run: nothing was written"))
         elif written:
@@ -283,8 +283,8 @@ class Job:
             self.emit(Note(f"{self.request.out} is up to date"))
 
 
-def report(summary: Summary, settings: PrepareSettings, emit: Emit) -> None:
-    """Say what the set holds and why the rest is not in it."""
+def report(summary: Summary, settings: PrepareSettings, emit: Emit, dry_run: bool) -> None:
+    """Say what the set holds, or would, and why the rest is not in it."""
     train, held_out = summary.sides["train"], summary.sides["held-out"]
     emit(Note(f"{summary.kept} pictures kept: {train} to train on, {held_out} held out"))
     reasons = Counter(summary.reasons)
@@ -292,7 +292,8 @@ def report(summary: Summary, settings: PrepareSettings, emit: Emit) -> None:
         emit(Note("files beside the pictures that describe them were passed over"))
     if reasons:
         told = ", ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
-        emit(Warned(f"{reasons.total()} files skipped ({told}); manifest.jsonl names them"))
+        named = "" if dry_run else "; manifest.jsonl names them"
+        emit(Warned(f"{reasons.total()} files skipped ({told}){named}"))
         width = max(map(len, reasons))
         for why, count in reasons.most_common():
             emit(Note(f"  {count:>8,}  {why:<{width}}  {REASONS[why]}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from vaegan.version import __version__
 FEW_HELD_OUT = 200
 REAL = "real"
 NEIGHBOURS = 8
+FEW_PAIRS, PAIRED = 3, 0.02
+"""Pairs of samples that are nearly the same which are worth a word: at least so many, and for so many samples one."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def warnings(columns: dict[str, Numbers]) -> list[str]:
         return None if mine is None or theirs is None else (mine, theirs)
 
     found = []
-    memory, variety, doubles = pair("memorised"), pair("coverage"), pair("support")
+    memory, variety, doubles = pair("memorised"), pair("coverage"), pair("duplicates")
     if memory is not None and memory[0] > memory[1] + 0.2:
         found.append(
             f"memorised: {memory[0]:.0%} of the samples are nearer to a training picture than its own nearest"
@@ -219,8 +222,11 @@ def warnings(columns: dict[str, Numbers]) -> list[str]:
             f"low coverage: the samples cover {variety[0]:.0%} of the held-out faces, real ones {variety[1]:.0%}:"
             " kinds of faces are missing (mode collapse) or none looks real yet"
         )
-    if doubles is not None and doubles[0] < min(doubles[1], 1e9) / 10:
-        found.append(f"repeated faces: there seem to be only about {doubles[0]:,.0f} different ones (mode collapse)")
+    different = samples.get("support")
+    if doubles is not None and different is not None and doubles[0] >= max(FEW_PAIRS, 10 * doubles[1]):
+        n = math.sqrt(2 * different * doubles[0])
+        if doubles[0] >= n * PAIRED:  # else so few that chance, or one face that comes often, may have done it
+            found.append(f"repeated faces: there seem to be only about {different:,.0f} different ones (mode collapse)")
     fine, coarse = pair("frechet_fine"), pair("frechet_coarse")
     if fine is not None and coarse is not None and fine[0] / fine[1] > 4 * coarse[0] / coarse[1]:
         found.append(

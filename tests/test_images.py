@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -59,9 +62,12 @@ def test_own_files_are_known_and_others_kept(tmp_path):
     save_png(picture, tmp_path / "ours.png", "seed 3")
     Image.new("RGB", (4, 4)).save(tmp_path / "theirs.png")
     (tmp_path / "text.png").write_text("no picture")
+    header = struct.pack(">4s2I5B", b"IHDR", 30_000, 30_000, 8, 2, 0, 0, 0)
+    bomb = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bomb)
     assert is_ours(tmp_path / "ours.png")
     assert Image.open(tmp_path / "ours.png").info["Comment"] == "seed 3"
-    for foreign in ("theirs.png", "text.png"):
+    for foreign in ("theirs.png", "text.png", "bomb.png"):
         with pytest.raises(VaeganError, match=f"{foreign}.*--force"):
             refuse_foreign([tmp_path / "ours.png", tmp_path / foreign], force=False)
     refuse_foreign([tmp_path / "theirs.png", tmp_path / "new.png"], force=True)

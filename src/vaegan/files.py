@@ -68,8 +68,12 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write `value` as indented JSON, atomically; a name that is no Unicode is escaped, and so is all else then."""
+    try:
+        content = json.dumps(value, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        content = json.dumps(value, indent=2).encode()
+    write_bytes(path, content + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -94,8 +98,10 @@ def directory_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; when the block ends well it becomes `path`.
 
     A directory that is there is replaced whole: it is set aside first, and `recover` brings it back should the
-    process be killed between the two renames. When the block raises, the temporary directory is removed.
+    process be killed between the two renames. When the block raises, the temporary directory is removed. Where `path`
+    is a link, what it leads to is replaced.
     """
+    path = path.resolve() if path.is_symlink() else path
     recover(path)
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
@@ -162,7 +168,7 @@ def inside(path: Path, root: Path) -> Path:
 def refuse_nameless(out: Path) -> None:
     """Raise UsageError where --out names no file: ".", "..", or a disk's root."""
     if out.name in ("", ".."):
-        raise UsageError(f"--out {out} is a directory: name a file in it")
+        raise UsageError(f"--out {out} is a directory: give a name in it")
 
 
 def sha256(path: Path) -> str:

@@ -100,7 +100,7 @@ def is_ours(path: Path) -> bool:
         with Image.open(path) as picture:
             comment, software = picture.info.get("comment", b""), picture.getexif().get(EXIF_SOFTWARE)
             return SIGNATURE in (picture.info.get("Software"), software) or comment.startswith(SIGNATURE.encode())
-    except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError):
+    except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError, Image.DecompressionBombError):
         return False
 
 

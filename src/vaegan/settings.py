@@ -193,8 +193,11 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
         formerly=0.0,
     )
     anchored: float = option(0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1)
-    head_start: int = option(
-        200, "Steps of the discriminator alone before a generator that comes from a VAE moves.", min=0
+    head_start: int | None = option(
+        None,
+        "Steps of the discriminator alone before a generator that comes from a VAE moves.",
+        min=0,
+        shown="50, or 200 with --no-warm-discriminator",
     )
     on_collapse: str = option(
         "rollback",

@@ -146,7 +146,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--path", "lerp", "--method", "linear"], 2, "--path and --method contradict"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),
         (["--format", "mp4"], 1, "MP4 needs PyAV: pip install 'vaegan[video]'"),
-        (["-o", "."], 2, "--out . is a directory: name a file in it"),
+        (["-o", "."], 2, "--out . is a directory: give a name in it"),
         (["-o", "/"], 2, "--out / is a directory"),
         (["-o", "walk.mov"], 2, "--out walk.mov: expected a name that ends in"),
         (["-o", "walk.gif", "--format", "webp"], 2, "contradict"),

@@ -104,6 +104,16 @@ def test_keys_move_the_point_and_take_a_face(page):
     page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Axis 1 at')")
 
 
+def test_the_browsers_own_keys_do_not_move_the_point(page):
+    page.focus("#map")
+    page.evaluate("window.kept = 0; addEventListener('keydown', (event) => { window.kept += event.defaultPrevented; })")
+    for key in ("Control+Equal", "Control+Minus", "Alt+ArrowUp"):
+        page.keyboard.press(key)
+    assert page.evaluate("window.kept") == 0
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("window.kept") == 1
+
+
 def test_sliders_seeds_and_truncation(page):
     page.fill("#seed", "7")
     changes(page, "face-0", lambda: page.keyboard.press("Enter"))

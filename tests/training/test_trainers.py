@@ -164,6 +164,14 @@ def test_during_the_head_start_only_the_discriminator_moves(pictures):
         assert ("loss_g" in metrics) == (step == 2)
 
 
+@pytest.mark.parametrize(("warm", "steps"), [(True, 50), (False, 200)])
+def test_a_warm_discriminator_needs_a_shorter_head_start(pictures, warm, steps):
+    settings = GANSettings(preset="tiny", batch_size=8, warm_discriminator=warm)
+    trainer = GANTrainer(CONFIG, settings, CPU, vae_of(pictures))
+    moves = {step: "loss_g" in trainer.step(pictures[0][:8], step) for step in (0, steps - 1, steps)}
+    assert moves == {0: False, steps - 1: False, steps: True}
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 def test_every_loss_trains_from_scratch(pictures, loss, gamma):

@@ -14,6 +14,7 @@ from vaegan.data.prepare.publish import Summary
 from vaegan.data.prepare.splits import group_pattern
 from vaegan.errors import UsageError
 from vaegan.events import Emit, ignore
+from vaegan.files import refuse_nameless
 from vaegan.settings import PrepareSettings
 
 
@@ -50,6 +51,7 @@ def prepare_and_count(
     if not sources:
         raise UsageError("no SRC: give a folder of pictures")
     place = out if out is not None else default_out(sources, settings.size)
+    refuse_nameless(place)
     return place, run(Request(list(sources), place, settings, force, dry_run), on_event)
 
 

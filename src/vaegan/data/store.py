@@ -26,6 +26,8 @@ MAX_LINE = 2**16
 TRAIN, HELD_OUT = 0, 1
 SPLITS = ("train", "held-out")
 FEATURES = "features.safetensors"
+PARTS = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES))
+"""What a set is made of, beside its shards."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ def _manifest_rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 if type(row) is int and isinstance(name, str) and isinstance(split, str):
                     frame = said.get("frame")
                     yield row, shown(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
+
+
+def foreign(path: Path) -> str | None:
+    """Return the name of something in the directory of a set that is no part of one, or None.
+
+    What systems leave in every folder that someone looks at is passed over.
+    """
+    for entry in sorted(path.iterdir()):
+        ours = entry.name in PARTS or (entry.name.startswith("images-") and entry.suffix == ".safetensors")
+        if not ours and not entry.name.startswith(".") and entry.name not in ("Thumbs.db", "desktop.ini"):
+            return entry.name
+    return None
 
 
 def is_prepared(path: Path) -> bool:

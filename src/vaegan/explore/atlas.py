@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.data.mapped import some_of
 from vaegan.errors import VaeganError
 from vaegan.events import Counted, Emit
 from vaegan.generation import BATCH, Model
@@ -55,8 +56,8 @@ def make_atlas(model: Model, emit: Emit) -> Atlas:
         train, _ = set_of(model)
     except VaeganError as error:
         return _sampled(model, str(error))
-    count = min(FACES, len(train))
-    pictures = train[torch.arange(count) * len(train) // count]
+    pictures = some_of(train, FACES)
+    count = len(pictures)
     latents = []
     for part in torch.split(pictures, BATCH):
         latents.append(model.encode(part))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from vaegan.data.mapped import Pictures, some_of
 from vaegan.data.store import open_set
 from vaegan.errors import VaeganError
 from vaegan.files import inside
@@ -105,10 +106,10 @@ def samples(model: Model) -> str:
     return page.picture(_sheet(model.sample(columns**2), columns), said, pixels=True)
 
 
-def reconstructions(model: Model, pictures: Tensor) -> str:
+def reconstructions(model: Model, pictures: Pictures) -> str:
     """Pictures above what the model makes of them, as HTML."""
     columns = min(_columns(model), len(pictures))
-    shown = pictures[: max(1, len(pictures) // columns) * columns][: 2 * columns]
+    shown = pictures[: min(2, max(1, len(pictures) // columns)) * columns]
     decoded = model.reconstruct(shown)
     parts = zip(torch.split(shown, columns), torch.split(decoded, columns), strict=True)
     rows = torch.cat([row for pair in parts for row in pair])
@@ -158,11 +159,11 @@ def closest(queries: Tensor, train: Tensor, count: int = NEAR) -> tuple[Tensor, 
     return torch.stack(found), torch.stack(distances)
 
 
-def neighbours(model: Model, train: Tensor) -> str:
+def neighbours(model: Model, train: Pictures) -> str:
     """Some samples, each beside the training pictures that look most like it, as HTML."""
     asked: Sequence[int] = range(SHOWN)
     pictures = torch.cat(list(model.batches(asked)))
-    searched = train if len(train) <= ROWS else train[torch.arange(ROWS) * len(train) // ROWS]
+    searched = some_of(train, ROWS)
     near, distances = closest(pictures, searched)
     figures = []
     for seed, picture, row, far in zip(asked, pictures, near, distances, strict=True):
@@ -170,7 +171,7 @@ def neighbours(model: Model, train: Tensor) -> str:
         mine = page.picture(_strip(picture[None], 0), f"Sample of seed {seed}")
         theirs = page.picture(_strip(row, 0), f"Its {len(row)} nearest training pictures")
         figures.append(f'<figure class="near">{mine}{theirs}<figcaption>{caption}</figcaption></figure>')
-    few = "" if searched is train else f" Looked for among {len(searched):,} of {len(train):,} pictures."
+    few = "" if len(searched) == len(train) else f" Looked for among {len(searched):,} of {len(train):,} pictures."
     said = (
         f"Nearest at {COARSE}x{COARSE} pixels, mirrors included; the number is the root mean squared difference"
         f" (black to white is 2).{few} A sample that equals its neighbour is a memory, not a new face."
@@ -178,8 +179,8 @@ def neighbours(model: Model, train: Tensor) -> str:
     return page.paragraph(said, soft=True) + f'<div class="two">{"".join(figures)}</div>'
 
 
-def set_of(model: Model) -> tuple[Tensor, Tensor]:
-    """Pictures that a model was trained on, uint8 [N, C, S, S], N at least 1, and those held out from it.
+def set_of(model: Model) -> tuple[Pictures, Pictures]:
+    """Pictures that a model was trained on, uint8 [N, C, S, S], N at least 1, and those held out; read when needed.
 
     Raises VaeganError, with the reason, where they are not known, gone, damaged or of another shape.
     """
@@ -189,4 +190,4 @@ def set_of(model: Model) -> tuple[Tensor, Tensor]:
     found = open_set(Path(str(run.config()["data"].get("path", ""))))
     if (found.size, found.channels) != (config.size, config.channels) or not found.counts["train"]:
         raise VaeganError(f"{found.path} holds other pictures than this model was trained on")
-    return found.load()
+    return found.mapped()

@@ -34,6 +34,7 @@ from vaegan.training.transfer import Transfer, transfer
 from vaegan.training.views import mirrored
 
 BETAS, MOMENTUM = (0.0, 0.99), 0.0
+WARM, COLD = 50, 200
 PREVIEW = 64
 LOOKED_AT = 256
 
@@ -95,6 +96,12 @@ class GANTrainer:
     def _anchors(self) -> bool:
         return self.encoder is not None and self.settings.anchor > 0 and self.settings.anchored > 0
 
+    @property
+    def _head_start(self) -> int:
+        """Steps: a discriminator that begins as the encoder needs few."""
+        asked = self.settings.head_start
+        return asked if asked is not None else WARM if self.settings.warm_discriminator else COLD
+
     def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
         """What the discriminator sees of pictures: augmented as the policy says."""
         share = 1.0 if self.adaptive is None else self.adaptive.share
@@ -114,7 +121,7 @@ class GANTrainer:
         """
         drawn = self._draw(pictures, step)
         count, whole = len(pictures), self.shares.whole(len(pictures))
-        head_start = self.encoder is not None and step < self.settings.head_start
+        head_start = self.encoder is not None and step < self._head_start
         images = (step + 1) * whole
         gamma = self._gamma(images) if step % self.settings.penalty_every == 0 else 0.0
         rate_scale = self.rate_scale * fallen(images, self.settings.lr_decay)

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,69 @@ def test_a_grey_set_goes_all_the_way(tmp_path, monkeypatch, capsys):
     assert len(pictures) >= 5
     with Image.open("samples/gan-seeds-0-3.png") as sheet:
         assert sheet.mode == "L"
+
+
+def test_what_is_no_part_of_a_set_is_never_deleted_with_it(tmp_path):
+    save_faces(tmp_path / "in", range(6))
+    out = prepare([tmp_path / "in"], tmp_path / "set", size=32)
+    (out / ".DS_Store").write_bytes(b"what a Mac leaves behind")
+    save_faces(tmp_path / "in", range(7))
+    prepare([tmp_path / "in"], out, size=32)
+    (out / "notes.txt").write_text("dear")
+    save_faces(tmp_path / "in", range(8))
+    for force in (False, True):
+        with pytest.raises(VaeganError, match=r"set also holds notes.txt, which is no part of a set"):
+            prepare([tmp_path / "in"], out, size=32, force=force)
+    (out / "notes.txt").unlink()
+    save_faces(out / "incoming", range(8, 10))
+    for force in (False, True):
+        with pytest.raises(VaeganError, match=r"incoming lies in --out .*set, which is replaced whole"):
+            prepare([tmp_path / "in", out / "incoming"], out, size=32, force=force)
+    assert len(list((out / "incoming").iterdir())) == 2
+
+
+def test_files_that_are_named_like_pythons_own_are_not_run(tmp_path, monkeypatch):
+    save_faces(tmp_path / "in", range(4))
+    for name in ("dataclasses", "struct", "queue"):
+        (tmp_path / "in" / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path / "in")
+    assert open_set(prepare(["."], tmp_path / "set", size=32)).counts["train"] > 0
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("size", [(10, 1500), (1500, 6)])
+def test_a_picture_as_thin_as_a_line_does_not_cost_the_set(tmp_path, size):
+    save_faces(tmp_path / "in", range(4), (80, 80))
+    Image.new("RGB", size).save(tmp_path / "in" / "thin.png")
+    assert sum(open_set(prepare([tmp_path / "in"], tmp_path / "set", size=32)).counts.values()) >= 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are Unicode")
+def test_names_that_are_no_unicode(tmp_path):
+    folder = tmp_path / "caf\udce9"
+    save_faces(folder, range(4))
+    with tarfile.open(tmp_path / "more\udce9.tar.gz", "w:gz") as archive:
+        archive.add(folder / "face-000.png", "packed.png")
+    counts = open_set(prepare([folder, tmp_path / "more\udce9.tar.gz"], tmp_path / "set", size=32)).counts
+    assert counts["skipped"] == 1  # the same face again
+    assert "packed.png" in (tmp_path / "set" / "manifest.jsonl").read_text()
+
+
+def test_a_set_that_is_a_link_is_written_where_it_leads(tmp_path):
+    (tmp_path / "disk" / "faces").mkdir(parents=True)
+    (tmp_path / "set").symlink_to(tmp_path / "disk" / "faces")
+    for count in (4, 5):
+        save_faces(tmp_path / "in", range(count))
+        prepare([tmp_path / "in"], tmp_path / "set", size=32)
+        assert (tmp_path / "set").is_symlink() and (tmp_path / "disk" / "faces" / "set.json").is_file()
+        counts = open_set(tmp_path / "set").counts
+        assert counts["train"] + counts["held-out"] == count
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["faces"]
+
+
+def test_the_working_directory_is_no_place_for_a_set(tmp_path, monkeypatch):
+    save_faces(tmp_path / "in", range(4))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match=r"--out \. is a directory: give a name in it"):
+        prepare([tmp_path / "in"], ".", size=32)

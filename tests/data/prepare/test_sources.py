@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import tarfile
@@ -237,3 +238,36 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, work, monkeypatch, large
     calls.clear()
     outcome = work(path)
     assert large or (outcome.reason == "" and outcome.stamp == reading.stamp_of(path.stat()))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_links_are_followed_in_one_order(tmp_path, monkeypatch, backwards):
+    outer = tmp_path / "outer"
+    (outer / "inner").mkdir(parents=True)
+    (tmp_path / "in").mkdir()
+    for place in (outer / "one.png", outer / "inner" / "two.png", tmp_path / "in" / "own.png"):
+        place.write_bytes(b"x")
+    for name, target in (("a", outer / "inner"), ("b", outer), ("c", outer)):
+        (tmp_path / "in" / name).symlink_to(target)
+    scan = os.scandir
+
+    @contextlib.contextmanager
+    def scanned(folder):
+        with scan(folder) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=backwards)
+
+    monkeypatch.setattr("vaegan.data.prepare.sources.os.scandir", scanned)
+    assert sorted(found(tmp_path / "in")) == ["b/inner/two.png", "b/one.png", "own.png"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_name_of_megabytes_is_not_read(tmp_path, monkeypatch, kind, ending):
+    monkeypatch.setattr("vaegan.data.prepare.archives.MAX_ABOUT", 1000)
+    path = tmp_path / f"long{ending}"
+    with tarfile.open(path, "w:gz" if ending.endswith("gz") else "w") as archive:
+        entry = tarfile.TarInfo("long")
+        entry.type, entry.size = kind, 5000
+        archive.addfile(entry, io.BytesIO(b"x" * 5000))
+    (one,) = found(path, spool=tmp_path / "spool").values()
+    assert one.reason == "broken archive" and "5,000 bytes about one member's name" in one.detail

@@ -19,7 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, Self
 
 from vaegan.data.prepare.items import Found, Place
 from vaegan.data.prepare.reading import MAX_BYTES
@@ -35,6 +35,12 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _ENTRY = struct.Struct("<4s6H3I5H2I")
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 _METHODS = (0, 8, 12)
+_ABOUT = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+"""Types of headers that tell of the member after them."""
+MAX_ABOUT = 2**20
 _FAULTS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError, OverflowError)
 
 
@@ -181,9 +187,21 @@ def _entries(tar: tarfile.TarFile) -> Iterator[Entry]:
             yield entry, None if entry.isreg() and not entry.issparse() else (UNREADABLE, "no regular file")
 
 
+class _Entry(tarfile.TarInfo):
+    """A member whose name is of a sane length: tarfile reads what a header says of names into memory, however long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header. Raises tarfile.ReadError."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _ABOUT and entry.size > MAX_ABOUT:
+            raise tarfile.ReadError(f"{entry.size:,} bytes about one member's name")
+        return entry
+
+
 def _tar(file: BinaryIO, path: Path, stamp: str) -> Iterator[Found]:
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as tar:
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Entry) as tar:
         for entry, refusal in _entries(tar):
             place = Place(str(path), entry.offset_data, entry.size)
             yield _found(entry.name, place, f"{stamp}:{entry.size}", refusal)
@@ -191,7 +209,11 @@ def _tar(file: BinaryIO, path: Path, stamp: str) -> Iterator[Found]:
 
 def _packed_tar(file: BinaryIO, kind: str, stamp: str, spool: Path) -> Iterator[Found]:
     """Copy what may be pictures into `spool`, and say where in it they lie."""
-    with spool.open("wb") as out, _unpacked(file, kind) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+    with (
+        spool.open("wb") as out,
+        _unpacked(file, kind) as plain,
+        tarfile.open(fileobj=plain, mode="r|", tarinfo=_Entry) as tar,
+    ):
         for entry, refusal in _entries(tar):
             at = out.tell()
             if refusal is None and _unsafe(entry.name) is None:

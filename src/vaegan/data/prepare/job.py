@@ -16,14 +16,14 @@ from typing import Any
 
 from vaegan.config import flag_of
 from vaegan.data.prepare.fates import Fates
-from vaegan.data.prepare.items import Task
+from vaegan.data.prepare.items import Task, to_bytes
 from vaegan.data.prepare.ledger import COMMIT_SECONDS, Ledger, discard
 from vaegan.data.prepare.older import Older
 from vaegan.data.prepare.pool import LocalPool, Pool, cores
 from vaegan.data.prepare.publish import RECIPE, Damaged, Publisher, Summary, fixed_options, summarise
 from vaegan.data.prepare.reasons import METADATA, REASONS
 from vaegan.data.prepare.sources import find, resolve
-from vaegan.data.store import is_prepared
+from vaegan.data.store import foreign, is_prepared
 from vaegan.errors import Interrupted, VaeganError, reason
 from vaegan.events import Counted, Emit, Note, Warned, Wrote
 from vaegan.files import read_json, recover
@@ -116,6 +116,14 @@ def refuse_existing(request: Request, sources: list[Path]) -> None:
         return
     if not is_prepared(out):
         raise VaeganError(f"{out} exists and is not a prepared set: choose another --out")
+    inside = next((source for source in sources if source.is_relative_to(out.resolve())), None)
+    if inside is not None:
+        raise VaeganError(f"{inside} lies in --out {out}, which is replaced whole: choose another --out")
+    if other := foreign(out):
+        raise VaeganError(
+            f"{out} also holds {other}, which is no part of a set, and is replaced whole: move it away, or choose"
+            " another --out"
+        )
     if request.force:
         return
     info = read_json(out / "set.json")
@@ -192,8 +200,9 @@ class Job:
         passed: Counter[str] = Counter()
 
         def unpack(archive: Path) -> Path:
-            number = self.ledger.note(f"unpacked {archive}") or str(len(list(self.ledger.folder.glob("unpacked-*"))))
-            self.ledger.note(f"unpacked {archive}", number)
+            key = f"unpacked {to_bytes(str(archive)).hex()}"  # names come in any bytes, and SQLite takes text
+            number = self.ledger.note(key) or str(len(list(self.ledger.folder.glob("unpacked-*"))))
+            self.ledger.note(key, number)
             return self.ledger.folder / f"unpacked-{number}"
 
         self.ledger.begin_search()

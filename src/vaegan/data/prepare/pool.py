@@ -53,7 +53,8 @@ class Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         paths = os.pathsep.join(path for path in sys.path if path)
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "vaegan.data.prepare.worker"]
+        # -P: the working directory is where a stranger's pictures, and files named like Python's own, may lie
+        command = [sys.executable, "-P", "-m", "vaegan.data.prepare.worker"]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -68,7 +68,9 @@ def _draw_pair(sheet: Image.Image, pair: Pair, left: int, top: int, size: int) -
     x, y = left + (2 * size - whole.width) // 2, top + (size - whole.height) // 2
     sheet.paste(whole, (x, y))
     across, down = whole.width / original[0], whole.height / original[1]
-    corners = (x + box[0] * across, y + box[1] * down, x + box[2] * across - 1, y + box[3] * down - 1)
+    left_edge, top_edge = x + box[0] * across, y + box[1] * down
+    right_edge, bottom_edge = max(left_edge, x + box[2] * across - 1), max(top_edge, y + box[3] * down - 1)
+    corners = (left_edge, top_edge, right_edge, bottom_edge)
     ImageDraw.Draw(sheet).rectangle(corners, outline=_FRAME)
     sheet.paste(square, (left + 2 * size + GAP, top))
 

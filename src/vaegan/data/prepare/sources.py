@@ -13,6 +13,7 @@ from vaegan.data.prepare.reading import stamp_of
 from vaegan.data.prepare.reasons import UNREADABLE
 from vaegan.errors import VaeganError, reason
 
+LOOPS = "link to a folder that is looked through anyway"
 Unpack = Callable[[Path], Path]
 """Where the contents of a compressed tar may be laid out for a while: archive -> a new file."""
 
@@ -53,10 +54,21 @@ def find(sources: Sequence[Path], avoid: Path, unpack: Unpack, passed: Callable[
 def _folder(
     root: Path, label: str, sources: Sequence[Path], avoid: Path, unpack: Unpack, passed: Callable[[str], None]
 ) -> Iterator[Found]:
-    """Walk a folder. A link to a folder is followed once, and only out of the sources: so no loop is endless."""
+    """Walk a folder. A link to a folder is followed once, and only out of the sources: so no loop is endless.
+
+    Links are followed after all else, the one that leads furthest out first: file systems list them in any order.
+    """
     followed: set[Path] = set()
-    waiting = [root]
-    while waiting:
+    waiting, links = [root], list[tuple[int, bytes, bytes, Path]]()
+    while waiting or links:
+        if not waiting:
+            links.sort()
+            _, _, _, link = links.pop(0)
+            if not _leads_out(link.resolve(), sources, followed):
+                passed(LOOPS)
+                continue
+            followed.add(link.resolve())
+            waiting.append(link)
         folder = waiting.pop()
         if folder == avoid or ((folder / "set.json").is_file() and (folder / "manifest.jsonl").is_file()):
             passed("prepared set")
@@ -73,11 +85,10 @@ def _folder(
                         yield from _file(entry.path, name, archive, unpack)
                     elif not entry.is_symlink():
                         waiting.append(Path(entry.path))
-                    elif _leads_out(Path(entry.path).resolve(), sources, followed):
-                        followed.add(Path(entry.path).resolve())
-                        waiting.append(Path(entry.path))
                     else:
-                        passed("link to a folder that is looked through anyway")
+                        target = Path(entry.path).resolve()
+                        place = to_bytes(str(target)), to_bytes(entry.path)
+                        links.append((len(target.parts), *place, Path(entry.path)))
         except OSError as error:
             name = _join(label, folder.relative_to(root).as_posix())
             yield Found(name, Place(str(folder)), "", UNREADABLE, reason(error))

@@ -99,6 +99,7 @@ export class FaceMap {
   }
 
   key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const step = KEY_STEP * (event.shiftKey ? 5 : 1);
     if (ways[event.key]) this.moveTo(this.point[0] + ways[event.key][0] * step, this.point[1] + ways[event.key][1] * step, true);

@@ -43,7 +43,7 @@ ARMS = {
     "gamma-3": Arm(gan={"gamma": 3.0}),
     "no-penalty": Arm(gan={"gamma": 0.0}),
     "no-minibatch-std": Arm(gan={"minibatch_std": False}),
-    "scratch-no-minibatch-std": Arm(share=0.0, gan={"minibatch_std": False}),
+    "scratch-minibatch-std": Arm(share=0.0, gan={"minibatch_std": True}),
     "muon": Arm(gan={"optimizer": "muon"}),
     "adam-vae": Arm(vae={"optimizer": "adam"}),
     "tighter-vae": Arm(vae={"beta": 1.0}),

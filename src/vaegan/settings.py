@@ -180,10 +180,11 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
         choices=("normal", "uniform", "mixture"),
         shown="the VAE's; normal from scratch",
     )
-    minibatch_std: bool = option(
-        True,
+    minibatch_std: bool | None = option(
+        None,
         "Show the discriminator how much pictures differ, so that samples that repeat give themselves away.",
         formerly=False,
+        shown="minibatch-std with --from-vae, else no-minibatch-std",
     )
     warm_discriminator: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
     anchor: float = option(

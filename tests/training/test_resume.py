@@ -164,6 +164,21 @@ def test_the_same_command_goes_on_whatever_a_config_file_says(prepared, tmp_path
         train_vae(prepared, tmp_path / "two", config=tmp_path / "wider.json")
 
 
+def test_a_gan_from_a_vae_is_told_how_pictures_differ_one_from_scratch_is_not(prepared, vae_run, tmp_path):
+    few = {"steps": 1, "batch_size": 8, "evaluate_every": 0, "preset": "tiny", "latent_dim": 8}
+    for name, given, told in (
+        ("gan", {"from_vae": vae_run}, True),
+        ("hidden", {"from_vae": vae_run, "minibatch_std": False}, False),
+        ("scratch", {}, False),
+        ("shown", {"minibatch_std": True}, True),
+    ):
+        run = train_gan(prepared, tmp_path / name, **few, **given)
+        assert options_of(run)["minibatch_std"] is told
+        train_gan(prepared, run, steps=2)  # what it was is known again
+        with pytest.raises(VaeganError, match="minibatch-std"):
+            train_gan(prepared, run, minibatch_std=not told)
+
+
 def test_a_gan_takes_its_shape_from_its_vae_not_from_a_config_file(prepared, vae_run, tmp_path):
     few = {"steps": 1, "batch_size": 8, "evaluate_every": 0}
     scratch = train_gan(prepared, tmp_path / "scratch", preset="small", latent_dim=16, gamma=3.0, **few)

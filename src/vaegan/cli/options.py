@@ -48,7 +48,7 @@ def _parameter(field: OptionField) -> inspect.Parameter:
     default = field.option.shown or (str(field.default) if field.default not in (None, "") else None)
     if field.type is bool:
         names = [f"{field.flag}/--no-{field.flag[2:]}"]
-        default = field.flag[2:] if field.default else f"no-{field.flag[2:]}"
+        default = field.option.shown or (field.flag[2:] if field.default else f"no-{field.flag[2:]}")
     else:
         names = [field.flag]
     allowed = field.option.names()

@@ -63,7 +63,8 @@ class GANTrainer:
         """
         self.config, self.settings, self.place = config, settings, place
         self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
-        self.shares.together = GROUP if settings.minibatch_std else 1
+        told = settings.minibatch_std if settings.minibatch_std is not None else vae is not None
+        self.shares.together = GROUP if told else 1
         train, held_out = seen or (torch.empty(0), torch.empty(0))
         self.train, self.held_out = (some_of(part, LOOKED_AT).to(place.device) for part in (train, held_out))
         self.shown = held_out[:ROW]
@@ -73,7 +74,7 @@ class GANTrainer:
             raise VaeganError("--augment-target needs held-out pictures: prepare the set with --held-out 0.1, or so")
         with seeded(settings.seed, "gan"):
             self.generator = Generator(config)
-            self.discriminator = Discriminator(config, settings.minibatch_std)
+            self.discriminator = Discriminator(config, told)
         place.put(self.generator)
         place.put(self.discriminator)
         self.prior = (vae.prior if vae is not None and config.prior == "mixture" else Prior(config)).to(place.device)

@@ -134,6 +134,8 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
         model = _with_prior(model, settings.prior, vae)
+        if settings.minibatch_std is None:
+            settings = replace(settings, minibatch_std=vae is not None)
         if settings.augment_target is not None and not policy(settings.augment):
             raise UsageError(
                 f"--augment-target {settings.augment_target:g} adapts augmentations, and there are none: add --augment"

@@ -166,13 +166,13 @@ def test_the_same_command_goes_on_whatever_a_config_file_says(prepared, tmp_path
 
 def test_a_gan_from_a_vae_is_told_how_pictures_differ_one_from_scratch_is_not(prepared, vae_run, tmp_path):
     few = {"steps": 1, "batch_size": 8, "evaluate_every": 0, "preset": "tiny", "latent_dim": 8}
-    for name, given, told in (
+    for name, options, told in (
         ("gan", {"from_vae": vae_run}, True),
         ("hidden", {"from_vae": vae_run, "minibatch_std": False}, False),
         ("scratch", {}, False),
         ("shown", {"minibatch_std": True}, True),
     ):
-        run = train_gan(prepared, tmp_path / name, **few, **given)
+        run = train_gan(prepared, tmp_path / name, **few, **options)
         assert options_of(run)["minibatch_std"] is told
         train_gan(prepared, run, steps=2)  # what it was is known again
         with pytest.raises(VaeganError, match="minibatch-std"):

@@ -114,10 +114,13 @@ def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Au
 @torch.no_grad()
 def _apply(vae: VAE, spread: Tensor, inverse: Tensor, centre: Tensor) -> None:
     """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
-    first, head = vae.decoder.first, vae.encoder.mean
-    weight = first.weight.cpu().double()
-    first.bias.copy_(first.bias.cpu().double() + weight @ centre)
-    first.weight.copy_(weight @ spread)
-    head.bias.copy_(inverse @ (head.bias.cpu().double() - centre))
-    head.weight.copy_(inverse @ head.weight.cpu().double())
-    vae.encoder.mix.copy_(inverse @ vae.encoder.mix.cpu().double())
+    first, head, mix = vae.decoder.first, vae.encoder.mean, vae.encoder.mix
+    exact = {part: part.cpu().double() for part in (first.weight, first.bias, head.weight, head.bias, mix)}
+    for part, value in (
+        (first.bias, exact[first.bias] + exact[first.weight] @ centre),
+        (first.weight, exact[first.weight] @ spread),
+        (head.bias, inverse @ (exact[head.bias] - centre)),
+        (head.weight, inverse @ exact[head.weight]),
+        (mix, inverse @ exact[mix]),
+    ):
+        part.copy_(value.to(part.dtype))  # rounded here: not every device knows float64

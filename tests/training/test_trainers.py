@@ -128,7 +128,7 @@ def test_generator_is_the_decoder_to_the_bit_after_transfer(pictures):
 def test_the_discriminator_starts_from_the_encoder_unless_told_otherwise(pictures, warm):
     vae = vae_of(pictures)
     trainer = GANTrainer(CONFIG, GANSettings(preset="tiny", warm_discriminator=warm), CPU, vae)
-    cold = GANTrainer(CONFIG, GANSettings(preset="tiny"), CPU, None).discriminator.state_dict()
+    cold = GANTrainer(CONFIG, GANSettings(preset="tiny", minibatch_std=True), CPU, None).discriminator.state_dict()
     for name, tensor in trainer.discriminator.state_dict().items():
         wanted = vae.encoder.state_dict()[name] if warm and name.startswith("trunk") else cold[name]
         assert torch.equal(tensor, wanted), name

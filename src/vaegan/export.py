@@ -128,8 +128,9 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Export
                 f" {exported.difference:.2g}"
             )
         )
+    written = {exported.name for exported, _ in found}
     for name, path in paths.items():  # of another model that was exported there
-        if path.exists() and name not in {exported.name for exported, _ in found}:
+        if name not in written and path.exists():
             path.unlink()
             emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:

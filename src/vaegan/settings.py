@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaegan.architecture import PRESETS
 from vaegan.config import option
@@ -13,6 +13,10 @@ copies."""
 
 
 OPTIMIZERS = ("muon", "adam")
+LENGTHS = ("steps", "images", "minutes")
+"""The options of `Length`, of which one is in force."""
+WARM, COLD = 50, 200
+"""Steps of a head start: a discriminator that begins as the encoder needs few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +211,15 @@ class GANSettings(Machine, Cadence, Length, Network, Training):
         fixed=False,
         formerly="ignore",
     )
+
+    def completed(self, from_vae: bool) -> GANSettings:
+        """Settings whose defaults follow from how the GAN starts, filled in: what a run's config.json tells."""
+        told, alone = self.minibatch_std, self.head_start
+        return replace(
+            self,
+            minibatch_std=from_vae if told is None else told,
+            head_start=(WARM if self.warm_discriminator else COLD) if alone is None else alone,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,8 +52,9 @@ def check_place(place: Path, force: bool) -> None:
     """Raise VaeganError when `place` holds something that no evaluation wrote; `force` allows all but runs and sets."""
     if place.exists() and not place.is_dir():
         raise VaeganError(f"--out {place} is a file: name a folder")
-    if Run(place).exists() or is_prepared(place):
-        raise VaeganError(f"--out {place} is a {'run' if Run(place).exists() else 'prepared set'}: name another folder")
+    for what, there in (("run", Run(place).exists()), ("prepared set", is_prepared(place))):
+        if there:
+            raise VaeganError(f"--out {place} is a {what}: name another folder")
     if place.is_dir() and any(place.iterdir()) and not (place / NUMBERS).is_file() and not force:
         raise VaeganError(f"{place} exists and holds no evaluation: choose another --out, or add --force")
 

@@ -115,12 +115,13 @@ def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Au
 def _apply(vae: VAE, spread: Tensor, inverse: Tensor, centre: Tensor) -> None:
     """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
     first, head, mix = vae.decoder.first, vae.encoder.mean, vae.encoder.mix
-    exact = {part: part.cpu().double() for part in (first.weight, first.bias, head.weight, head.bias, mix)}
-    for part, value in (
-        (first.bias, exact[first.bias] + exact[first.weight] @ centre),
-        (first.weight, exact[first.weight] @ spread),
-        (head.bias, inverse @ (exact[head.bias] - centre)),
-        (head.weight, inverse @ exact[head.weight]),
-        (mix, inverse @ exact[mix]),
-    ):
+    weight = first.weight.cpu().double()
+    folded = {
+        first.bias: first.bias.cpu().double() + weight @ centre,
+        first.weight: weight @ spread,
+        head.bias: inverse @ (head.bias.cpu().double() - centre),
+        head.weight: inverse @ head.weight.cpu().double(),
+        mix: inverse @ mix.cpu().double(),
+    }
+    for part, value in folded.items():
         part.copy_(value.to(part.dtype))  # rounded here: not every device knows float64

@@ -8,9 +8,8 @@ from typing import Any
 from vaegan.config import options_of
 from vaegan.errors import shown
 from vaegan.report.charts import Line
-from vaegan.settings import GANSettings, VAESettings
+from vaegan.settings import LENGTHS, GANSettings, VAESettings
 
-LENGTHS = ("steps", "images", "minutes")
 WORSE = 1.25
 """How much worse than its best the last KIDs are to be worth a word."""
 LOOKS = 2

@@ -34,7 +34,6 @@ from vaegan.training.transfer import Transfer, transfer
 from vaegan.training.views import mirrored
 
 BETAS, MOMENTUM = (0.0, 0.99), 0.0
-WARM, COLD = 50, 200
 PREVIEW = 64
 LOOKED_AT = 256
 
@@ -61,10 +60,10 @@ class GANTrainer:
         Its encoder's trunk goes into the discriminator, unless told otherwise: a cold discriminator's first gradients
         spoil what a warm generator knows.
         """
-        self.config, self.settings, self.place = config, settings, place
+        self.config, self.place = config, place
+        self.settings = settings = settings.completed(vae is not None)
         self.shares, self.rate_scale, self.penalty_scale = shares or Shares(), 1.0, 1.0
-        told = settings.minibatch_std if settings.minibatch_std is not None else vae is not None
-        self.shares.together = GROUP if told else 1
+        self.shares.together = GROUP if settings.minibatch_std else 1
         train, held_out = seen or (torch.empty(0), torch.empty(0))
         self.train, self.held_out = (some_of(part, LOOKED_AT).to(place.device) for part in (train, held_out))
         self.shown = held_out[:ROW]
@@ -74,7 +73,7 @@ class GANTrainer:
             raise VaeganError("--augment-target needs held-out pictures: prepare the set with --held-out 0.1, or so")
         with seeded(settings.seed, "gan"):
             self.generator = Generator(config)
-            self.discriminator = Discriminator(config, told)
+            self.discriminator = Discriminator(config, bool(settings.minibatch_std))
         place.put(self.generator)
         place.put(self.discriminator)
         self.prior = (vae.prior if vae is not None and config.prior == "mixture" else Prior(config)).to(place.device)
@@ -97,12 +96,6 @@ class GANTrainer:
     def _anchors(self) -> bool:
         return self.encoder is not None and self.settings.anchor > 0 and self.settings.anchored > 0
 
-    @property
-    def _head_start(self) -> int:
-        """Steps: a discriminator that begins as the encoder needs few."""
-        asked = self.settings.head_start
-        return asked if asked is not None else WARM if self.settings.warm_discriminator else COLD
-
     def _seen(self, pictures: Tensor, chances: Tensor) -> Tensor:
         """What the discriminator sees of pictures: augmented as the policy says."""
         share = 1.0 if self.adaptive is None else self.adaptive.share
@@ -122,7 +115,7 @@ class GANTrainer:
         """
         drawn = self._draw(pictures, step)
         count, whole = len(pictures), self.shares.whole(len(pictures))
-        head_start = self.encoder is not None and step < self._head_start
+        head_start = self.encoder is not None and step < (self.settings.head_start or 0)
         images = (step + 1) * whole
         gamma = self._gamma(images) if step % self.settings.penalty_every == 0 else 0.0
         rate_scale = self.rate_scale * fallen(images, self.settings.lr_decay)

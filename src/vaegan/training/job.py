@@ -16,12 +16,11 @@ from vaegan.events import Emit, Note
 from vaegan.files import read_json, sha256
 from vaegan.losses.augment import policy
 from vaegan.run import Run
-from vaegan.settings import PURPOSES, GANSettings, VAESettings
+from vaegan.settings import LENGTHS, PURPOSES, GANSettings, VAESettings
 from vaegan.training.distributed import World
 from vaegan.training.machine import Place, choose_place
 
 Settings = VAESettings | GANSettings
-LENGTHS = ("steps", "images", "minutes")
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,7 @@ def _begin(wish: Wish, emit: Emit, world: World) -> Job:
         model = ModelConfig(data.size, data.channels, latent_dim, row.width)
     if isinstance(settings, GANSettings):
         model = _with_prior(model, settings.prior, vae)
-        if settings.minibatch_std is None:
-            settings = replace(settings, minibatch_std=vae is not None)
+        settings = settings.completed(vae is not None)
         if settings.augment_target is not None and not policy(settings.augment):
             raise UsageError(
                 f"--augment-target {settings.augment_target:g} adapts augmentations, and there are none: add --augment"

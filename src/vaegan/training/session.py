@@ -22,12 +22,12 @@ from vaegan.lock import locked
 from vaegan.models.vae import VAE
 from vaegan.report.story import ReportWriter
 from vaegan.run import Run, run_of
-from vaegan.settings import VAESettings
+from vaegan.settings import LENGTHS, VAESettings
 from vaegan.training.diagnosis import of_run
 from vaegan.training.distributed import World, joined
 from vaegan.training.gan import GANTrainer
 from vaegan.training.interruption import Stop
-from vaegan.training.job import LENGTHS, Job, Wish, decide, vae_of_resumed
+from vaegan.training.job import Job, Wish, decide, vae_of_resumed
 from vaegan.training.length import asked, fix
 from vaegan.training.loop import Plan, Session
 from vaegan.training.machine import machine_of

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaegan.data.store import open_set
-from vaegan.evaluation.spaces import features_of_set
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import open_set
+from vaegan.evaluation.feature_spaces import features_of_set
 from vaegan.events import ignore
-from vaegan.journal import seconds_of
-from vaegan.settings import EvaluateSettings
-from vaegan.training.session import train_gan, train_vae
+from vaegan.metrics_log import seconds_of
+from vaegan.training.train import train_gan, train_vae
 
 
 @dataclass(frozen=True)

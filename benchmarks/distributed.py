@@ -20,13 +20,13 @@ def measure(kind: str, preset: str, size: int, batch: int, steps: int) -> None:
     """One process's part: time `steps` steps after three; the first process prints pictures per second."""
     import torch
 
-    from vaegan.architecture import PRESETS, ModelConfig
-    from vaegan.settings import GANSettings, VAESettings
+    from vaegan.config.model_config import PRESETS, ModelConfig
+    from vaegan.config.settings import GANSettings, VAESettings
+    from vaegan.training.accumulation import Shares
     from vaegan.training.distributed import joined
-    from vaegan.training.gan import GANTrainer
-    from vaegan.training.machine import Place
-    from vaegan.training.shares import Shares
-    from vaegan.training.vae import VAETrainer
+    from vaegan.training.gan_trainer import GANTrainer
+    from vaegan.training.precision import Place
+    from vaegan.training.vae_trainer import VAETrainer
 
     row, place = PRESETS[preset], Place(torch.device("cpu"), "fp32")
     config = ModelConfig(size, 3, row.latent_dim, row.width)

@@ -21,12 +21,12 @@ import torch
 
 from benchmarks import spoil
 from benchmarks.machine import machine
-from vaegan.config import parse_count
-from vaegan.data.store import FEATURES, open_set
+from vaegan.config.options import parse_count
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import FEATURES, open_set
 from vaegan.evaluation.evaluate import Judge, evaluate
 from vaegan.events import ignore
-from vaegan.settings import EvaluateSettings
-from vaegan.training import loop, session
+from vaegan.training import loop, train
 
 SEEDS = (0, 1, 2)
 SHOWN = (
@@ -127,10 +127,10 @@ def cost(data: Path, images: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         runs = Path(place)
         for preset in ("tiny", "small"):
-            for kind, train in (("vae", session.train_vae), ("gan", session.train_gan)):
+            for kind, trained in (("vae", train.train_vae), ("gan", train.train_gan)):
                 spent.clear()
                 began = time.perf_counter()
-                train(data, runs / f"{kind}-{preset}", preset=preset, images=parse_count(images))
+                trained(data, runs / f"{kind}-{preset}", preset=preset, images=parse_count(images))
                 whole = time.perf_counter() - began
                 share = sum(spent) / whole
                 print(f"{kind} {preset}, {images} pictures: {len(spent)} looks, {share:.1%} of {whole:.0f} s")

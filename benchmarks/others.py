@@ -37,12 +37,12 @@ from benchmarks.arms import Plan, trained
 from benchmarks.machine import threaded
 from benchmarks.pretraining import ARMS, SHOWN
 from benchmarks.speed.plain import dataloader
-from vaegan.data.store import open_set
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import open_set
 from vaegan.evaluation.evaluate import Judge
 from vaegan.events import ignore
-from vaegan.generation import load
-from vaegan.images import grid, save_png, to_pil, to_uint8
-from vaegan.settings import EvaluateSettings
+from vaegan.inference.model import load
+from vaegan.utils.images import grid, save_png, to_pil, to_uint8
 
 BATCH = 32
 DRAWN = 100

@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from PIL import Image
 
-from vaegan.config import parse_count
-from vaegan.data.cartoon import draw_face, random_face
+from vaegan.config.options import parse_count
+from vaegan.demo.faces import draw_face, random_face
 
 TENTHS = 10
 

@@ -25,12 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from PIL import Image
 from torchvision import transforms
 
-from vaegan.data.cartoon import draw_face, random_face
-from vaegan.data.prepare import decoding
-from vaegan.data.prepare.items import Place, Task
-from vaegan.data.prepare.work import prepare as prepare_one
-from vaegan.data.preprocess import prepare
-from vaegan.settings import PrepareSettings
+from vaegan.config.settings import PrepareSettings
+from vaegan.data.preprocess import decoding
+from vaegan.data.preprocess.preprocess import prepare
+from vaegan.data.preprocess.records import Place, Task
+from vaegan.data.preprocess.tasks import prepare as prepare_one
+from vaegan.demo.faces import draw_face, random_face
 
 WORKERS = 2
 

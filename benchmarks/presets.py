@@ -11,14 +11,14 @@ import platform
 
 import torch
 
-from vaegan.architecture import PRESETS, ModelConfig
-from vaegan.data.batches import Batches
-from vaegan.settings import GANSettings, VAESettings
+from vaegan.config.model_config import PRESETS, ModelConfig
+from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.data.sampler import Batches
 from vaegan.training.distributed import World
-from vaegan.training.gan import GANTrainer
-from vaegan.training.length import step_seconds
-from vaegan.training.machine import choose_place
-from vaegan.training.vae import VAETrainer
+from vaegan.training.duration import step_seconds
+from vaegan.training.gan_trainer import GANTrainer
+from vaegan.training.precision import choose_place
+from vaegan.training.vae_trainer import VAETrainer
 
 PICTURES = 4096
 

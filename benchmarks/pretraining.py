@@ -22,7 +22,7 @@ from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.evaluation.evaluate import evaluate
 from vaegan.evaluation.plots import COLOURS
-from vaegan.journal import metrics_of
+from vaegan.metrics_log import metrics_of
 
 Look = tuple[float, float, float]
 SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")

@@ -22,9 +22,9 @@ import torch
 
 from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
-from vaegan.data.store import HELD_OUT, TRAIN, is_prepared, open_set, write_set
+from vaegan.data.dataset import HELD_OUT, TRAIN, is_prepared, open_set, write_set
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.journal import metrics_of
+from vaegan.metrics_log import metrics_of
 
 POLICY = "color,translation"
 BASELINE = "none"

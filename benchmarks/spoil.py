@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from vaegan.images import to_float, to_uint8
+from vaegan.utils.images import to_float, to_uint8
 
 
 def noise(pictures, seed, strength=0.1):

@@ -30,22 +30,22 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from vaegan.architecture import PRESETS, ModelConfig
 from vaegan.checkpoint import TRAINING, fill, load_tensors, under
-from vaegan.data.batches import Batches
-from vaegan.data.store import open_set
+from vaegan.config.model_config import PRESETS, ModelConfig
+from vaegan.config.settings import EvaluateSettings, VAESettings
+from vaegan.data.dataset import open_set
+from vaegan.data.sampler import Batches
 from vaegan.evaluation.evaluate import Judge
 from vaegan.events import ignore
-from vaegan.generation import Model, load
-from vaegan.images import to_float
+from vaegan.inference.model import Model, load
 from vaegan.losses.vae import kl_per_axis
 from vaegan.metrics.distances import frechet
-from vaegan.metrics.features import LEVELS
-from vaegan.metrics.pictures import psnr
+from vaegan.metrics.image_quality import psnr
+from vaegan.metrics.random_features import LEVELS
 from vaegan.models.vae import VAE
-from vaegan.run import Run
-from vaegan.settings import EvaluateSettings, VAESettings
-from vaegan.training.session import train_vae
+from vaegan.run_dir import Run
+from vaegan.training.train import train_vae
+from vaegan.utils.images import to_float
 
 BATCH = 64
 RATE = 1e-3

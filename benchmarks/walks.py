@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
 from vaegan.events import ignore
-from vaegan.generation import Model, load
-from vaegan.inversion import invert, quality
-from vaegan.models.latents import PATHS
+from vaegan.inference.invert import invert, quality
+from vaegan.inference.model import Model, load
+from vaegan.models.interpolation import PATHS
 
 STEPS = (50, 100, 200, 400)
 

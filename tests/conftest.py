@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 from vaegan.cli import main
-from vaegan.data.cartoon import draw_faces
+from vaegan.demo.faces import draw_faces
 from vaegan.models.prior import expect_maximise, localised
 
 for number, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
@@ -55,7 +55,7 @@ def mixed_vae():
         every = latents.flatten(0, 1)
         return localised(expect_maximise(every, 3, torch.Generator().manual_seed(seed)), every)
 
-    return lambda: mock.patch("vaegan.models.folding.fit", three)
+    return lambda: mock.patch("vaegan.models.latent_whitening.fit", three)
 
 
 @pytest.fixture(scope="session")

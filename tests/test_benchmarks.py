@@ -14,13 +14,13 @@ from benchmarks.speed import plain
 from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
 from benchmarks.speed.sides import Taken, run_command
-from vaegan.architecture import ModelConfig
-from vaegan.data.store import open_set
+from vaegan.config.model_config import ModelConfig
+from vaegan.data.dataset import open_set
 from vaegan.losses.gan import LOSSES
-from vaegan.models.blocks import BOX
-from vaegan.models.gan import Discriminator, Generator
+from vaegan.models.discriminator import Discriminator, Generator
+from vaegan.models.layers import BOX
 from vaegan.models.vae import VAE
-from vaegan.run import Run
+from vaegan.run_dir import Run
 
 
 def operations(model, *inputs):

@@ -7,10 +7,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import fill, find_weights, flatten, load_tensors, publish, read_weights, save_tensors, under
+from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.generation import load
+from vaegan.inference.model import load
 from vaegan.models.vae import VAE
 
 CONFIG = ModelConfig(32, 3, 4, 4)

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from vaegan.checkpoint import read_checkpoint
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
 from vaegan.errors import VaeganError
 from vaegan.events import ignore
-from vaegan.generation import load
-from vaegan.inspection import inspect
-from vaegan.run import Run
+from vaegan.inference.info import inspect
+from vaegan.inference.model import load
+from vaegan.run_dir import Run
 from vaegan.training.distributed import World
-from vaegan.training.job import Wish, decide, vae_of_resumed
-from vaegan.training.session import _load_vae
+from vaegan.training.setup import Wish, decide, vae_of_resumed
+from vaegan.training.train import _load_vae
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1"
 STEP = "checkpoints/step-0000002"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vaegan
-from vaegan.training.alarms import RULES
+from vaegan.diagnostics import RULES
 
 SOURCE = Path(vaegan.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
@@ -70,8 +70,8 @@ def test_the_alarms_are_found():
 
 
 def test_every_option_in_the_docs_exists():
-    from vaegan.config import flag_of
-    from vaegan.settings import EvaluateSettings, GANSettings, InterpolateSettings, PrepareSettings, VAESettings
+    from vaegan.config.options import flag_of
+    from vaegan.config.settings import EvaluateSettings, GANSettings, InterpolateSettings, PrepareSettings, VAESettings
 
     known = {
         flag_of(name)

@@ -12,7 +12,7 @@ from benchmarks.speed.sides import ROOT, environment
 
 QUESTION = """
 import json, torch
-from vaegan.training.machine import choose_place, machine_of
+from vaegan.training.precision import choose_place, machine_of
 place = choose_place("auto", "auto")
 told = {"precision": place.precision, "torch": torch.__version__, "threads": torch.get_num_threads()}
 print(json.dumps(machine_of(place) | told))

@@ -19,8 +19,8 @@ DISTINCT = 256
 
 def faces(place: Path, count: int, size: int) -> None:
     """`count` PNGs for an image folder, and the same as a prepared set; so many drawn ones, each of them repeated."""
-    from vaegan.data.cartoon import draw_face, random_face
-    from vaegan.images import from_pil, png_bytes
+    from vaegan.demo.faces import draw_face, random_face
+    from vaegan.utils.images import from_pil, png_bytes
 
     folder = place / "folder" / "faces"
     folder.mkdir(parents=True)
@@ -32,7 +32,7 @@ def faces(place: Path, count: int, size: int) -> None:
 
 
 def _write(place: Path, rows: Any, size: int, count: int = 0) -> None:
-    from vaegan.data.store import write_manifest, write_set
+    from vaegan.data.dataset import write_manifest, write_set
 
     place.mkdir()
     count = count or len(rows)
@@ -64,9 +64,9 @@ def networks(place: Path, size: int, width: int, latent_dim: int) -> None:
     from safetensors.torch import save_file
 
     from benchmarks.speed.plain import Generator, weights_init
-    from vaegan.architecture import ModelConfig
     from vaegan.checkpoint import publish
-    from vaegan.models.gan import PublishedGAN
+    from vaegan.config.model_config import ModelConfig
+    from vaegan.models.discriminator import PublishedGAN
     from vaegan.models.prior import Prior
     from vaegan.models.vae import Decoder
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from vaegan.architecture import ModelConfig
-from vaegan.data.batches import Batches
-from vaegan.data.mapped import Pictures
-from vaegan.data.store import open_set
-from vaegan.images import to_float
+from vaegan.config.model_config import ModelConfig
+from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.data.dataset import open_set
+from vaegan.data.memmap import Pictures
+from vaegan.data.sampler import Batches
 from vaegan.models.vae import VAE
-from vaegan.settings import GANSettings, VAESettings
-from vaegan.training.gan import GANTrainer
-from vaegan.training.machine import choose_place
-from vaegan.training.tally import Tally
+from vaegan.training.averager import Tally
+from vaegan.training.gan_trainer import GANTrainer
+from vaegan.training.precision import choose_place
 from vaegan.training.trainer import Trainer
-from vaegan.training.vae import VAETrainer, mirrored
+from vaegan.training.vae_trainer import VAETrainer, mirrored
+from vaegan.utils.images import to_float
 
 LOG_EVERY = 50
 CYCLE = 8

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.speed.pairs import Bench, Found, commands, in_turn, workers
 from benchmarks.speed.sides import Taken, run_command
-from vaegan.architecture import PRESETS
-from vaegan.data.store import FEATURES
+from vaegan.config.model_config import PRESETS
+from vaegan.data.dataset import FEATURES
 from vaegan.losses.gan import LOSSES
 
 SIZE, BATCH, PRESET = 64, 32, "small"

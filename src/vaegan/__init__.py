@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from vaegan.version import __version__
 
 if TYPE_CHECKING:
-    from vaegan.data.preprocess import prepare
+    from vaegan.data.preprocess.preprocess import prepare
     from vaegan.evaluation.compare import compare
     from vaegan.evaluation.evaluate import evaluate
-    from vaegan.generation import load
-    from vaegan.training.session import train_gan, train_vae
+    from vaegan.inference.model import load
+    from vaegan.training.train import train_gan, train_vae
 
 _LAZY = {
-    "prepare": "vaegan.data.preprocess",
-    "train_vae": "vaegan.training.session",
-    "train_gan": "vaegan.training.session",
-    "load": "vaegan.generation",
+    "prepare": "vaegan.data.preprocess.preprocess",
+    "train_vae": "vaegan.training.train",
+    "train_gan": "vaegan.training.train",
+    "load": "vaegan.inference.model",
     "evaluate": "vaegan.evaluation.evaluate",
     "compare": "vaegan.evaluation.compare",
 }

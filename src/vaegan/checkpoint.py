@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.architecture import ModelConfig
-from vaegan.config import build, former, whole
+from vaegan.config.model_config import ModelConfig
+from vaegan.config.options import build, former, whole
 from vaegan.errors import VaeganError, reason, shown
-from vaegan.files import inside, read_json, sha256, write_atomically
+from vaegan.utils.files import inside, read_json, sha256, write_atomically
 from vaegan.version import __version__
 
 FORMAT_VERSION = 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vaegan.cli import main
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
 
 
 def run(capsys, *arguments):

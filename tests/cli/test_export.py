@@ -9,9 +9,9 @@ import torch
 from test_pipeline import TINY, failing, run
 
 from vaegan.cli import main
-from vaegan.data.store import open_set
-from vaegan.generation import load
-from vaegan.images import to_float, to_uint8
+from vaegan.data.dataset import open_set
+from vaegan.inference.model import load
+from vaegan.utils.images import to_float, to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_what_it_says(capsys, extra, here, prepared):
 
 
 def test_parts_of_another_model_do_not_stay_beside_it(capsys, extra, here, vae_run, prepared, monkeypatch):
-    monkeypatch.setattr("vaegan.export.CHECKED", (1, 2))
+    monkeypatch.setattr("vaegan.inference.export.CHECKED", (1, 2))
     assert run(capsys, "export", vae_run, "--onnx", "-o", "both")[0] == 0 and Path("both-encoder.onnx").is_file()
     assert run(capsys, "train-gan", prepared, "--run", "new", "--steps", "1", *TINY, "-q")[0] == 0
     status, _, err = run(capsys, "export", "new", "--onnx", "-o", "both")
@@ -99,8 +99,8 @@ def test_parts_of_another_model_do_not_stay_beside_it(capsys, extra, here, vae_r
 
 
 def test_a_difference_is_an_error_and_nothing_is_written(capsys, extra, here, vae_run, monkeypatch):
-    monkeypatch.setattr("vaegan.export.TOLERANCE", 0.0)
-    monkeypatch.setattr("vaegan.export.CHECKED", (1, 2))
+    monkeypatch.setattr("vaegan.inference.export.TOLERANCE", 0.0)
+    monkeypatch.setattr("vaegan.inference.export.CHECKED", (1, 2))
     line = failing(capsys, "export", vae_run, "--onnx")
     assert "the exported decoder differs from torch's by" in line and "nothing was written" in line
     assert not Path("exports").exists()

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from test_pipeline import TINY, failing, run
 
-from vaegan.data.store import open_set
-from vaegan.generation import load
-from vaegan.images import from_pil, save_png, to_pil
+from vaegan.data.dataset import open_set
+from vaegan.inference.model import load
+from vaegan.utils.images import from_pil, save_png, to_pil
 
 
 def cells(strip, side=32):

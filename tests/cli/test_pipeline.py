@@ -208,15 +208,15 @@ def test_debugging_shows_where(capsys, monkeypatch, tmp_path):
 
 
 def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("vaegan.inspection.inspect", lambda path: 1 / 0)
+    monkeypatch.setattr("vaegan.inference.info.inspect", lambda path: 1 / 0)
     assert "ZeroDivisionError" in failing(capsys, "info", tmp_path)
-    monkeypatch.setattr("vaegan.inspection.inspect", lambda path: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr("vaegan.inference.info.inspect", lambda path: (_ for _ in ()).throw(MemoryError()))
     assert "out of memory" in failing(capsys, "info", tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
 def test_interrupted_while_preparing_it_goes_on(capsys, monkeypatch, drawn, tmp_path):
-    from vaegan.data.prepare.ledger import Ledger
+    from vaegan.data.preprocess.database import Ledger
 
     save = Ledger.save
 

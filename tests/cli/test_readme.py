@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vaegan.architecture import PRESETS
 from vaegan.cli import COMMANDS
+from vaegan.config.model_config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

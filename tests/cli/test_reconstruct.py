@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from test_pipeline import failing, run
 
 from vaegan.checkpoint import load_tensors
-from vaegan.data.store import open_set
-from vaegan.generation import load
-from vaegan.images import from_pil, save_png, to_float, to_pil
-from vaegan.metrics.pictures import psnr
+from vaegan.data.dataset import open_set
+from vaegan.inference.model import load
+from vaegan.metrics.image_quality import psnr
+from vaegan.utils.images import from_pil, save_png, to_float, to_pil
 
 
 @pytest.fixture

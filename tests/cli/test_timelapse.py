@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from test_pipeline import failing, run
 
-from vaegan.images import from_pil, save_png
-from vaegan.run import Run
-from vaegan.timelapse import BAND, evenly
+from vaegan.inference.timelapse import BAND, evenly
+from vaegan.run_dir import Run
+from vaegan.utils.images import from_pil, save_png
 
 
 def shown(path):

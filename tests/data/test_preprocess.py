@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaegan.data.preprocess import prepare
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
+from vaegan.data.preprocess.preprocess import prepare
 from vaegan.errors import UsageError, VaeganError
 
 SMALL: dict[str, Any] = {"size": 32}

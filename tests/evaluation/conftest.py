@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from vaegan.cli import main
-from vaegan.data.cartoon import ATTRIBUTES, draw_faces
-from vaegan.data.store import open_set
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import open_set
+from vaegan.demo.faces import ATTRIBUTES, draw_faces
 from vaegan.evaluation.evaluate import Judge
 from vaegan.events import ignore
-from vaegan.settings import EvaluateSettings
 
 FACES = 600
 

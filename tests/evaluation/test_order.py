@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import spoil
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
 
 SEEDS = (0, 1, 2)
 DISTANCES = ("frechet_together", "kid_together")

@@ -3,7 +3,7 @@
 import pytest
 
 from vaegan.evaluation.evaluate import REAL, warnings
-from vaegan.metrics.neighbours import support
+from vaegan.metrics.prdc import support
 
 HEALTHY = {"memorised": 0.4, "coverage": 0.93, "frechet_fine": 12.0, "frechet_coarse": 19.0}
 REAL_FACES = {"memorised": 0.4, "coverage": 0.97, "frechet_fine": 9.0, "frechet_coarse": 17.0}

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from vaegan.events import ignore
 from vaegan.explore.server import make_app
-from vaegan.explore.studio import open_studio
+from vaegan.explore.session import open_studio
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vaegan.checkpoint import load_tensors
-from vaegan.explore.live import FACE, HEAD
+from vaegan.explore.websocket import FACE, HEAD
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

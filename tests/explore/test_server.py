@@ -16,13 +16,13 @@ from starlette.testclient import TestClient
 
 import vaegan
 from vaegan.cli import main
-from vaegan.data.store import open_set
+from vaegan.data.dataset import open_set
 from vaegan.events import ignore
-from vaegan.explore.live import COMPLAINTS, FACE, HEAD, STRIPS
 from vaegan.explore.server import MAX_UPLOAD, make_app
-from vaegan.explore.studio import MAX_KEYS, STOPS, open_studio, rgba, tamed
-from vaegan.images import to_pil
-from vaegan.video import has_video
+from vaegan.explore.session import MAX_KEYS, STOPS, open_studio, rgba, tamed
+from vaegan.explore.websocket import COMPLAINTS, FACE, HEAD, STRIPS
+from vaegan.utils.images import to_pil
+from vaegan.utils.video import has_video
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"

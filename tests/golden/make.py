@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vaegan.architecture import PRESETS, Preset
 from vaegan.cli import main
-from vaegan.data.cartoon import draw_faces
+from vaegan.config.model_config import PRESETS, Preset
+from vaegan.demo.faces import draw_faces
 
 TRAINING = ["--steps", "2", "--batch-size", "3", "--device", "cpu", "--precision", "fp32", "--log-every", "1"]
 

@@ -10,8 +10,8 @@ from PIL import Image
 import vaegan
 from vaegan.checkpoint import FORMAT_VERSION
 from vaegan.cli import main
-from vaegan.data.store import open_set
-from vaegan.images import from_pil, grid
+from vaegan.data.dataset import open_set
+from vaegan.utils.images import from_pil, grid
 
 HERE = Path(__file__).parent
 FORMATS = sorted(path.name for path in HERE.glob("format-*"))

@@ -1,6 +1,6 @@
 import torch
 
-from vaegan.metrics.latents import active_units
+from vaegan.metrics.active_units import active_units
 
 
 def test_active_units_are_axes_whose_means_differ_between_pictures():

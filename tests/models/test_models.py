@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vaegan.architecture import SIZES, UPSAMPLINGS, ModelConfig
-from vaegan.config import build, former
+from vaegan.config.model_config import SIZES, UPSAMPLINGS, ModelConfig
+from vaegan.config.options import build, former
 from vaegan.errors import VaeganError
-from vaegan.models.blocks import BILINEAR, BOX, Up, pyramid
-from vaegan.models.gan import Discriminator, Generator, deviation
+from vaegan.models.discriminator import Discriminator, Generator, deviation
+from vaegan.models.layers import BILINEAR, BOX, Up, pyramid
 from vaegan.models.vae import VAE, Decoder, Posterior
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vaegan.architecture import ModelConfig
+from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.prior import (
     DIRECTIONS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.report.charts import POINTS, Line, chart, short, thinned, ticks
-from vaegan.report.curves import curves, read_lines
+from vaegan.report.training_charts import curves, read_lines
 
 finite = st.floats(-1e12, 1e12)
 

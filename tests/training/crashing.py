@@ -23,7 +23,7 @@ from pieces import collapsing
 from comparing import assert_same_run
 from vaegan.cli import main
 from vaegan.events import Retreated, Wrote
-from vaegan.training.session import train_gan, train_vae
+from vaegan.training.train import train_gan, train_vae
 
 OPTIONS = {"batch_size": 8, "precision": "fp32", "device": "cpu", "log_every": 1, "preview_every": 1}
 NOBODY = 65534

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vaegan.errors import Interrupted
-from vaegan.training.gan import GANTrainer
+from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import Session
-from vaegan.training.session import train_gan, train_vae
-from vaegan.training.watch import Watch
+from vaegan.training.train import train_gan, train_vae
+from vaegan.training.validation import Watch
 
 COMMON = {"batch_size": 8, "log_every": 1, "precision": "fp32", "device": "cpu"}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}

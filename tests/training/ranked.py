@@ -11,13 +11,13 @@ import torch
 from pieces import collapsing
 
 from vaegan.cli import main
+from vaegan.config.settings import VAESettings
 from vaegan.errors import Abandoned, Interrupted, VaeganError
 from vaegan.events import Skipped
 from vaegan.losses import vae as losses
-from vaegan.settings import VAESettings
 from vaegan.training.distributed import joined
-from vaegan.training.gan import GANTrainer
-from vaegan.training.session import train_gan, train_vae
+from vaegan.training.gan_trainer import GANTrainer
+from vaegan.training.train import train_gan, train_vae
 
 COMMON = {"batch_size": 32, "precision": "fp32", "device": "cpu", "log_every": 5}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8, "lr_warmup": 0, "optimizer": "adam", "lr": 1e-4}
@@ -96,7 +96,7 @@ def skipping(world, data, run):
 
 def one_normal():
     """Keep N(0, I) for a prior: a draw at the border of two components makes another picture of the same weights."""
-    return mock.patch("vaegan.models.folding.fit", lambda latents, seed: None)
+    return mock.patch("vaegan.models.latent_whitening.fit", lambda latents, seed: None)
 
 
 def everything(data, vae, out):

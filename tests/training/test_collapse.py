@@ -9,14 +9,14 @@ from pieces import collapsing, interrupted_after, trainer_of
 from comparing import assert_same_run
 from vaegan.checkpoint import load_tensors
 from vaegan.cli import main
-from vaegan.cli.reporting import describe
+from vaegan.cli.console import describe
+from vaegan.diagnostics import COLLAPSES
 from vaegan.errors import VaeganError
 from vaegan.events import Alarmed, Retreated
-from vaegan.journal import alarms_of
-from vaegan.run import Run
-from vaegan.training.alarms import COLLAPSES
-from vaegan.training.guard import NAME
+from vaegan.metrics_log import alarms_of
+from vaegan.run_dir import Run
 from vaegan.training.loop import Session
+from vaegan.training.recovery import NAME
 
 PLAN = {"steps": 9, "checkpoint_every": 3, "preview_every": 3, "log_every": 1, "evaluate_every": 2, "keep": 1}
 

@@ -14,7 +14,7 @@ from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
 from vaegan.checkpoint import load_tensors, under
 from vaegan.errors import UsageError
 from vaegan.training.distributed import World, joined
-from vaegan.training.session import train_gan, train_vae
+from vaegan.training.train import train_gan, train_vae
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun are tested where they are common")
 

@@ -7,8 +7,8 @@ from pieces import COMMON, interrupted_after, trainer_of
 from comparing import assert_same_run
 from vaegan.checkpoint import find_weights, load_tensors, read_weights, under
 from vaegan.errors import UsageError
-from vaegan.generation import load
-from vaegan.training.session import train_gan
+from vaegan.inference.model import load
+from vaegan.training.train import train_gan
 
 FROM = {**COMMON, "evaluate_every": 0}
 

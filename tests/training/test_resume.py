@@ -11,7 +11,7 @@ from pieces import COMMON, VAE, interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.errors import VaeganError
-from vaegan.training.session import train_gan, train_vae
+from vaegan.training.train import train_gan, train_vae
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])

@@ -9,8 +9,8 @@ from pieces import interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.errors import VaeganError
-from vaegan.run import Run
-from vaegan.training.session import train_vae
+from vaegan.run_dir import Run
+from vaegan.training.train import train_vae
 
 OFTEN = {"steps": 4, "checkpoint_every": 2, "preview_every": 2, "log_every": 1, "evaluate_every": 2}
 

@@ -4,22 +4,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vaegan.architecture import ModelConfig
 from vaegan.checkpoint import load_tensors
-from vaegan.data.store import open_set
+from vaegan.config.model_config import ModelConfig
+from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.data.dataset import open_set
 from vaegan.events import Note, Started
-from vaegan.generation import load
-from vaegan.images import to_float
+from vaegan.inference.model import load
 from vaegan.losses.gan import LOSSES
-from vaegan.settings import GANSettings, VAESettings
 from vaegan.training.ema import EMA
-from vaegan.training.gan import GANTrainer
-from vaegan.training.machine import Place
+from vaegan.training.gan_trainer import GANTrainer
+from vaegan.training.precision import Place
 from vaegan.training.rng import StepRandom, derive
 from vaegan.training.schedules import fallen
-from vaegan.training.session import train_gan, train_vae
-from vaegan.training.vae import VAETrainer
-from vaegan.training.views import jittered
+from vaegan.training.train import train_gan, train_vae
+from vaegan.training.train_augment import jittered
+from vaegan.training.vae_trainer import VAETrainer
+from vaegan.utils.images import to_float
 
 CPU = Place(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)
@@ -141,7 +141,7 @@ def test_step_0_preview_of_the_gan_is_the_vae_sampled(prepared, vae_run, tmp_pat
     assert "10 tensors" in report and "difference of the pictures 0" in report
     from PIL import Image
 
-    from vaegan.images import from_pil, grid
+    from vaegan.utils.images import from_pil, grid
 
     preview = from_pil(Image.open(run / "previews" / "step-0000000.png"))
     assert torch.equal(preview, grid(load(vae_run, "cpu").sample(64), columns=8))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Device, Force, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, show_table
-from vaegan.config import build
-from vaegan.settings import EvaluateSettings
+from vaegan.cli.console import reporting, show_table
+from vaegan.cli.params import Device, Force, Json, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import EvaluateSettings
 
 
 @takes(EvaluateSettings)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Device, Force, Json, Model, Out, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build
-from vaegan.settings import DecodeSettings
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Device, Force, Json, Model, Out, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import DecodeSettings
 
 AT_ONCE = 64
 
@@ -34,9 +34,9 @@ def decode(
     settings = build(DecodeSettings, options)
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
-        from vaegan.generation import load
-        from vaegan.output import check_folder, check_sheet, draw_separate, draw_sheet, note_of
-        from vaegan.reconstruction import read_latents
+        from vaegan.inference.model import load
+        from vaegan.inference.reconstruct import read_latents
+        from vaegan.inference.sample import check_folder, check_sheet, draw_separate, draw_sheet, note_of
 
         model = load(path, device)
         rows = read_latents(latents, model, emit)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Device, Force, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Device, Force, Json, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import DemoSettings
 from vaegan.errors import UsageError
-from vaegan.settings import DemoSettings
 
 
 @takes(DemoSettings)
@@ -37,7 +37,7 @@ def demo(
         raise UsageError(f"--out {out} goes with --faces-only; the whole demo goes to DIR: vaegan demo {out}")
     place = directory or Path("vaegan-demo")
     with reporting(quiet) as emit:
-        from vaegan.demo import check_seed, draw, run_demo
+        from vaegan.demo.pipeline import check_seed, draw, run_demo
 
         if faces_only:
             faces = out or place / "faces"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Device, Force, Json, Model, Pictures, Quiet
-from vaegan.cli.reporting import reporting, results
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Device, Force, Json, Model, Pictures, Quiet
 
 
 def encode(
@@ -27,9 +27,9 @@ def encode(
     """Turn pictures into latents: a safetensors file, a row a picture."""
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
-        from vaegan.generation import load
-        from vaegan.reconstruction import check_latents
-        from vaegan.reconstruction import encode as write
+        from vaegan.inference.model import load
+        from vaegan.inference.reconstruct import check_latents
+        from vaegan.inference.reconstruct import encode as write
 
         model = load(path, device)
         place = out or Path("latents") / f"{label(model.weights.path)}.safetensors"

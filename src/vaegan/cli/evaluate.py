@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Checkpoint, Device, Force, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, show_table
-from vaegan.config import build
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, show_table
+from vaegan.cli.params import Best, Checkpoint, Device, Force, Json, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import EvaluateSettings
 from vaegan.events import Warned
-from vaegan.settings import EvaluateSettings
 
 
 @takes(EvaluateSettings)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Checkpoint, Device, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Checkpoint, Device, Json, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import ExploreSettings
 from vaegan.events import Note
-from vaegan.settings import ExploreSettings
 
 
 @takes(ExploreSettings)
@@ -31,7 +31,7 @@ def explore(
         path = checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights
         from vaegan.explore.server import make_app
-        from vaegan.explore.studio import leave_cores, open_studio
+        from vaegan.explore.session import leave_cores, open_studio
 
         with listen(settings.port) as found:
             studio = open_studio(path, label(read_weights(path).path), device, emit)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Force, Json, Model, Quiet
-from vaegan.cli.reporting import reporting, results
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Force, Json, Model, Quiet
 from vaegan.errors import UsageError
 
 
@@ -33,8 +33,8 @@ def export(
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights
-        from vaegan.export import OPSET, check_export, export_onnx
-        from vaegan.generation import load
+        from vaegan.inference.export import OPSET, check_export, export_onnx
+        from vaegan.inference.model import load
 
         paths = check_export(out or Path("exports") / label(read_weights(path).path), force)
         made = export_onnx(load(path, "cpu"), paths, emit)

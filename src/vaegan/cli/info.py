@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Device, Force, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, results, show_table
-from vaegan.config import build
+from vaegan.cli.console import reporting, results, show_table
+from vaegan.cli.params import Device, Force, Json, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import ReconstructSettings
 from vaegan.errors import UsageError
-from vaegan.settings import ReconstructSettings
 
 
 @takes(ReconstructSettings)
@@ -47,7 +47,7 @@ def info(
     for flag, value in alone.items():
         if value is not None:
             raise UsageError(f"{flag} {value} goes with --outliers: add it")
-    from vaegan.inspection import inspect
+    from vaegan.inference.info import inspect
 
     facts = inspect(path)
     if json:
@@ -69,10 +69,10 @@ def _show_outliers(
     settings: ReconstructSettings,
 ) -> None:
     with reporting(quiet) as emit:
-        from vaegan.cli.chosen import label
-        from vaegan.generation import load
-        from vaegan.output import check_sheet
-        from vaegan.reconstruction import outliers, write_pairs
+        from vaegan.cli.checkpoint_args import label
+        from vaegan.inference.model import load
+        from vaegan.inference.reconstruct import outliers, write_pairs
+        from vaegan.inference.sample import check_sheet
 
         model = load(path, device)
         place = out or Path("samples") / f"{label(model.weights.path)}-outliers.png"

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label, named
-from vaegan.cli.chosen import seeds as read_seeds
-from vaegan.cli.options import Best, Checkpoint, Device, Force, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build, only_one
+from vaegan.cli.checkpoint_args import checkpoint, label, named
+from vaegan.cli.checkpoint_args import seeds as read_seeds
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Checkpoint, Device, Force, Json, Quiet, takes
+from vaegan.config.options import build, only_one
+from vaegan.config.settings import InterpolateSettings
 from vaegan.errors import UsageError
 from vaegan.events import Emit
-from vaegan.settings import InterpolateSettings
 
 if TYPE_CHECKING:
-    from vaegan.generation import Model
-    from vaegan.walking import Keys
+    from vaegan.inference.interpolate import Keys
+    from vaegan.inference.model import Model
 
 LONGEST = 80
 
@@ -66,8 +66,8 @@ def interpolate(
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as 0,1")
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
-        from vaegan.generation import load
-        from vaegan.walking import check_walk, keys_of_pictures, keys_of_seeds, write_walk
+        from vaegan.inference.interpolate import check_walk, keys_of_pictures, keys_of_seeds, write_walk
+        from vaegan.inference.model import load
 
         model = load(path, device)
         if pictures:
@@ -90,7 +90,7 @@ def _place(model: Model, name: str) -> Path:
 
 
 def _rows(model: Model, latents: Path, rows: list[int] | None, emit: Emit) -> tuple[Keys, str]:
-    from vaegan.walking import keys_of_latents
+    from vaegan.inference.interpolate import keys_of_latents
 
     keys = keys_of_latents(model, latents, rows, emit)
     if len(keys.latents) < 2:

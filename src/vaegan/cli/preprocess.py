@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Anew, Json, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.settings import PrepareSettings
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Anew, Json, Quiet, takes
+from vaegan.config.settings import PrepareSettings
 
 
 @takes(PrepareSettings)
@@ -32,7 +32,7 @@ def preprocess(
 ) -> None:
     """Make a prepared set of squares from pictures of any shape."""
     with reporting(quiet) as emit:
-        from vaegan.data.preprocess import prepare_and_count
+        from vaegan.data.preprocess.preprocess import prepare_and_count
 
         path, summary = prepare_and_count(src, out, force, dry_run, emit, options)
     counts = {**summary.sides, "skipped": summary.reasons.total(), "enlarged": summary.enlarged}

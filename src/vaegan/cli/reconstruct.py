@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vaegan.cli.chosen import checkpoint, label
-from vaegan.cli.options import Best, Device, Force, Json, Model, Out, Pictures, Quiet, takes
-from vaegan.cli.reporting import reporting, results, show_table
-from vaegan.config import build
-from vaegan.settings import ReconstructSettings
+from vaegan.cli.checkpoint_args import checkpoint, label
+from vaegan.cli.console import reporting, results, show_table
+from vaegan.cli.params import Best, Device, Force, Json, Model, Out, Pictures, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import ReconstructSettings
 
 
 @takes(ReconstructSettings)
@@ -29,10 +29,10 @@ def reconstruct(
     settings = build(ReconstructSettings, options)
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
-        from vaegan.generation import load
-        from vaegan.output import check_sheet
-        from vaegan.reconstruction import reconstruct as measure
-        from vaegan.reconstruction import write_pairs
+        from vaegan.inference.model import load
+        from vaegan.inference.reconstruct import reconstruct as measure
+        from vaegan.inference.reconstruct import write_pairs
+        from vaegan.inference.sample import check_sheet
 
         model = load(path, device)
         place = out or Path("samples") / f"{label(model.weights.path)}-reconstructions.png"

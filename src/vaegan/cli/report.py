@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.chosen import checkpoint
-from vaegan.cli.options import Device, Force, Json, Quiet
-from vaegan.cli.reporting import reporting, results
+from vaegan.cli.checkpoint_args import checkpoint
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Device, Force, Json, Quiet
 
 
 def report(
@@ -28,9 +28,9 @@ def report(
     """Write a run's page: settings, curves, previews, samples, latent axes, reconstructions, neighbours."""
     with reporting(quiet) as emit:
         path = checkpoint(run, emit)
-        from vaegan.report.story import check_place
-        from vaegan.report.story import report as write
-        from vaegan.training.diagnosis import of_run
+        from vaegan.report.run_report import check_place
+        from vaegan.report.run_report import report as write
+        from vaegan.vae_diagnostics import of_run
 
         if out is not None:
             check_place(out, force)

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.chosen import checkpoint, label, named
-from vaegan.cli.chosen import seeds as read_seeds
-from vaegan.cli.options import Best, Checkpoint, Device, Force, Json, Out, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build, only_one
-from vaegan.settings import SampleSettings
+from vaegan.cli.checkpoint_args import checkpoint, label, named
+from vaegan.cli.checkpoint_args import seeds as read_seeds
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Best, Checkpoint, Device, Force, Json, Out, Quiet, takes
+from vaegan.config.options import build, only_one
+from vaegan.config.settings import SampleSettings
 
 
 @takes(SampleSettings)
@@ -38,8 +38,8 @@ def sample(
     wanted = read_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
     with reporting(quiet) as emit:
         path = checkpoint(ckpt, emit, best)
-        from vaegan.generation import load
-        from vaegan.output import write_separate, write_sheet
+        from vaegan.inference.model import load
+        from vaegan.inference.sample import write_separate, write_sheet
 
         model = load(path, device)
         name = f"{label(model.weights.path)}-seeds-{named(wanted)}"

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.chosen import checkpoint
-from vaegan.cli.options import Force, Json, Out, Quiet, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.config import build
-from vaegan.settings import TimelapseSettings
+from vaegan.cli.checkpoint_args import checkpoint
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Force, Json, Out, Quiet, takes
+from vaegan.config.options import build
+from vaegan.config.settings import TimelapseSettings
 
 
 @takes(TimelapseSettings)
@@ -31,8 +31,8 @@ def timelapse(
     settings = build(TimelapseSettings, options)
     with reporting(quiet) as emit:
         path = checkpoint(run, emit)
-        from vaegan.run import Run
-        from vaegan.timelapse import write_timelapse
+        from vaegan.inference.timelapse import write_timelapse
+        from vaegan.run_dir import Run
 
         place = out or Path("samples") / f"{path.resolve().name}-timelapse"
         made, count = write_timelapse(Run(path), settings, place, force, emit)

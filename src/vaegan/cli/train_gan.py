@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Config, Data, Json, Quiet, Restart, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.settings import GANSettings
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Config, Data, Json, Quiet, Restart, takes
+from vaegan.config.settings import GANSettings
 
 
 @takes(GANSettings)
@@ -31,7 +31,7 @@ def train_gan(
 ) -> None:
     """Train a GAN, its generator started from a VAE's decoder or from scratch."""
     with reporting(quiet) as emit:
-        from vaegan.training.session import train_gan as train
+        from vaegan.training.train import train_gan as train
 
         path = train(data, run, from_vae=from_vae, config=config, force=force, on_event=emit, **options)
     results({"run": path}, json)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.options import Config, Data, Json, Quiet, Restart, takes
-from vaegan.cli.reporting import reporting, results
-from vaegan.settings import VAESettings
+from vaegan.cli.console import reporting, results
+from vaegan.cli.params import Config, Data, Json, Quiet, Restart, takes
+from vaegan.config.settings import VAESettings
 
 
 @takes(VAESettings)
@@ -25,7 +25,7 @@ def train_vae(
 ) -> None:
     """Train a VAE on a prepared set, or go on where it stopped."""
     with reporting(quiet) as emit:
-        from vaegan.training.session import train_vae as train
+        from vaegan.training.train import train_vae as train
 
         path = train(data, run, config=config, force=force, on_event=emit, **options)
     results({"run": path}, json)

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import Weights, read_weights
-from vaegan.config import build
-from vaegan.data.store import PreparedSet, open_set
+from vaegan.config.options import build
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import PreparedSet, open_set
 from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation import plots
-from vaegan.evaluation.evaluate import REAL, Judge, check_fits, data_of
+from vaegan.evaluation.evaluate import REAL, Judge
 from vaegan.evaluation.reference import Numbers
 from vaegan.evaluation.results import write_files
 from vaegan.events import Counted, Emit, Note, ignore
-from vaegan.generation import load
-from vaegan.images import enlarge, grid, png_bytes, to_pil
-from vaegan.journal import metrics_of
-from vaegan.run import run_of
-from vaegan.settings import EvaluateSettings
+from vaegan.inference.model import load
+from vaegan.metrics_log import metrics_of
+from vaegan.run_dir import run_of
+from vaegan.run_lookup import check_dataset_fits, dataset_for
+from vaegan.utils.images import enlarge, grid, png_bytes, to_pil
 
 SHOWN = 12
 
@@ -57,7 +58,7 @@ def _shared_set(weights: Sequence[Weights], data: Path | None, emit: Emit) -> Pr
     if data is not None:
         found = open_set(data)
     else:
-        found = data_of(weights[0], None, emit)
+        found = dataset_for(weights[0], None, emit)
         for other in weights[1:]:
             run = run_of(other.path)
             theirs = run.config()["data"] if run is not None else {}
@@ -67,7 +68,7 @@ def _shared_set(weights: Sequence[Weights], data: Path | None, emit: Emit) -> Pr
                     " name the set to measure both on with --data"
                 )
     for one in weights:
-        check_fits(found, one.config, one.path)
+        check_dataset_fits(found, one.config, one.path)
     return found
 
 

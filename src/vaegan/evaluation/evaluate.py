@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.architecture import ModelConfig
-from vaegan.checkpoint import Weights, read_weights
-from vaegan.config import build
-from vaegan.data.store import PreparedSet, newest_set, open_set
+from vaegan.checkpoint import read_weights
+from vaegan.config.options import build
+from vaegan.config.settings import EvaluateSettings
+from vaegan.data.dataset import PreparedSet
 from vaegan.errors import VaeganError
+from vaegan.evaluation.feature_spaces import Spaces, features_of_set, learned_space
 from vaegan.evaluation.inception import check_inception, inception
 from vaegan.evaluation.reference import Lot, Numbers, Reference
-from vaegan.evaluation.spaces import Spaces, features_of_set, learned_space
 from vaegan.events import Counted, Emit, Note, ignore
-from vaegan.generation import Model, load
-from vaegan.run import run_of
-from vaegan.settings import EvaluateSettings
+from vaegan.inference.model import Model, load
+from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
 
 FEW_HELD_OUT = 200
@@ -44,45 +43,6 @@ class Evaluation:
     facts: dict[str, Any]
     warnings: list[str]
     neighbours: Tensor
-
-
-def data_of(weights: Weights, data: Path | None, emit: Emit) -> PreparedSet:
-    """Open `data`, or the set that `weights` were trained on, or the newest. Raises VaeganError if it does not fit."""
-    path, run = data, run_of(weights.path)
-    if path is None and run is not None:
-        path = Path(str(run.config()["data"].get("path", "")))
-        if not path.is_dir():
-            raise VaeganError(f"{path}, which {run.path} was trained on, is gone: give DATA, a prepared set")
-    if path is None:
-        path = newest_set(Path("data"))
-        if path is None:
-            raise VaeganError(f"{weights.path} is in no run that names its set: give DATA, a prepared set")
-        emit(Note(f"Using {path}, the newest prepared set"))
-    found = open_set(path)
-    check_fits(found, weights.config, weights.path)
-    return found
-
-
-def check_fits(data: PreparedSet, config: ModelConfig, path: Path) -> None:
-    """Raise VaeganError when a set's pictures are not what a model draws."""
-    if (data.size, data.channels) != (config.size, config.channels):
-        raise VaeganError(
-            f"{data.path} holds {data.size}x{data.size} pictures of {data.channels} channels, {path} draws"
-            f" {config.size}x{config.size} of {config.channels}: give the set that it was trained on"
-        )
-
-
-def vae_of(weights: Weights, emit: Emit) -> Path | None:
-    """The VAE that a GAN's run was started from, where it is still there."""
-    run = run_of(weights.path)
-    source = run.config().get("from_vae") if run is not None and weights.kind == "gan" else None
-    if not source:
-        return None
-    path = Path(str(source.get("path", "")))
-    if path.is_file():
-        return path
-    emit(Note(f"{path}, the VAE that this GAN came from, is gone: its samples are not shown"))
-    return None
 
 
 class Judge:
@@ -156,9 +116,9 @@ def evaluate(
     began = time.perf_counter()
     settings = build(EvaluateSettings, options)
     weights = read_weights(Path(ckpt))
-    prepared = data_of(weights, None if data is None else Path(data), on_event)
+    prepared = dataset_for(weights, None if data is None else Path(data), on_event)
     model = load(weights.path, device)
-    vae = vae_of(weights, on_event)
+    vae = source_vae_for(weights, on_event)
     encoder = weights.path if vae_encoder else None
     if vae_encoder and model.encoder is None:
         raise VaeganError(f"--vae-encoder: {weights.path} holds no encoder, it is a GAN that was trained from scratch")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaegan.evaluation.measures import MEASURES
+from vaegan.evaluation.metric_specs import MEASURES
 from vaegan.evaluation.reference import Numbers
 
 HINT = "charts need matplotlib: pip install 'vaegan[plot]'"

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaegan.data.mapped import some_of
-from vaegan.evaluation.measures import TOGETHER
-from vaegan.evaluation.spaces import Spaces
-from vaegan.images import to_float
-from vaegan.metrics.bins import bin_test
+from vaegan.data.memmap import some_of
+from vaegan.evaluation.feature_spaces import Spaces
+from vaegan.evaluation.metric_specs import TOGETHER
 from vaegan.metrics.distances import frechet, kid
-from vaegan.metrics.features import LEVELS
-from vaegan.metrics.neighbours import K, duplicates, manifold, memorised, radii, support
-from vaegan.metrics.pyramid import PATCH, PATCHES, pyramid_distances
-from vaegan.nearest import nearest
+from vaegan.metrics.ndb import bin_test
+from vaegan.metrics.prdc import K, duplicates, manifold, memorised, radii, support
+from vaegan.metrics.random_features import LEVELS
+from vaegan.metrics.sliced_wasserstein import PATCH, PATCHES, pyramid_distances
+from vaegan.utils.images import to_float
+from vaegan.utils.neighbors import nearest
 
 Numbers = dict[str, float | None]
 PYRAMID_PICTURES = 2048

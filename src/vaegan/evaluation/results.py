@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaegan.data.store import is_prepared
+from vaegan.data.dataset import is_prepared
 from vaegan.errors import VaeganError
 from vaegan.evaluation import plots
 from vaegan.evaluation.evaluate import REAL, Evaluation
-from vaegan.evaluation.measures import MEASURES, told
+from vaegan.evaluation.metric_specs import MEASURES, told
 from vaegan.evaluation.reference import Numbers
 from vaegan.events import Emit, Note, Wrote
-from vaegan.files import directory_atomically, write_bytes, write_json
-from vaegan.images import enlarge, grid, png_bytes, to_pil
-from vaegan.report import page
-from vaegan.run import Run
+from vaegan.report import html_page
+from vaegan.run_dir import Run
+from vaegan.utils.files import directory_atomically, write_bytes, write_json
+from vaegan.utils.images import enlarge, grid, png_bytes, to_pil
 
 NUMBERS = "evaluation.json"
 OURS = frozenset(
@@ -76,18 +76,18 @@ def write_files(
     if not charts:
         emit(Note(plots.HINT))
     head = ("measure", "better", *columns)
-    sections = [page.paragraph(EXPLAINED, soft=True), *(page.warning(text) for text in warnings)]
-    sections += [page.picture(png, text) for png, text in charts.values()]
-    sections.append(page.table(head, rows(columns)))
+    sections = [html_page.paragraph(EXPLAINED, soft=True), *(html_page.warning(text) for text in warnings)]
+    sections += [html_page.picture(png, text) for png, text in charts.values()]
+    sections.append(html_page.table(head, rows(columns)))
     for png, text in pictures.values():
-        sections += [page.heading(text), page.picture(png, text, pixels=True)]
-    sections += [page.heading("What was compared"), page.facts(facts)]
+        sections += [html_page.heading(text), html_page.picture(png, text, pixels=True)]
+    sections += [html_page.heading("What was compared"), html_page.facts(facts)]
     drawn = {name: png for name, (png, _) in {**pictures, **charts}.items()}
 
     def write(folder: Path) -> None:
         for name, png in drawn.items():
             write_bytes(folder / name, png)
-        page.write_page(folder / "report.html", title, sections)
+        html_page.write_page(folder / "report.html", title, sections)
         write_json(folder / NUMBERS, {**facts, "warnings": warnings, "columns": plain(columns)})
 
     if place.is_dir() and any(path.name not in OURS for path in place.iterdir()):

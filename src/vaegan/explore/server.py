@@ -17,10 +17,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from vaegan.errors import UsageError, VaeganError, reason
-from vaegan.explore.guard import Guard
-from vaegan.explore.live import Live
-from vaegan.explore.studio import Studio, tamed
-from vaegan.report.page import TOKENS
+from vaegan.explore.origin_check import Guard
+from vaegan.explore.session import Studio, tamed
+from vaegan.explore.websocket import Live
+from vaegan.report.html_page import TOKENS
 
 HERE = Path(__file__).parent / "page"
 FILES = {"/": "index.html"} | {

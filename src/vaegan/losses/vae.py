@@ -50,7 +50,7 @@ def _pyramid_errors(pictures: Tensor, decoded: Tensor, mean: Tensor | None = Non
 
     float [B]. Each level then counts alike (Bojanowski et al. 2018, arXiv 1707.05776, Lap1).
     """
-    from vaegan.pyramid import laplacian_pyramid
+    from vaegan.utils.laplacian import laplacian_pyramid
 
     levels = max(1, int(math.log2(pictures.shape[-1])) - 2)
     parts = laplacian_pyramid(pictures - decoded, levels)

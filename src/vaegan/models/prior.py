@@ -1,6 +1,6 @@
 """What latents are drawn from: N(0, I), a cube, or a mixture of normals that was fitted to encoded pictures.
 
-A folded posterior (`vaegan.models.folding`) has the moments of N(0, I), not its shape: pictures of one kind lie
+A folded posterior (`latent_whitening`) has the moments of N(0, I), not its shape: pictures of one kind lie
 together in it, and between the kinds lie latents that decode to mud. Estimating the density of the latents after
 training and drawing from that is the remedy of Ghosh et al. 2020 ("From variational to deterministic autoencoders",
 arXiv 1903.12436, section 4) for autoencoders; a GAN that starts from one is trained on such draws as well.
@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vaegan.architecture import MOST_COMPONENTS, ModelConfig
-from vaegan.nearest import nearer_than_others, parts
+from vaegan.config.model_config import MOST_COMPONENTS, ModelConfig
+from vaegan.utils.neighbors import nearer_than_others, parts
 
 PER_COMPONENT = (2, 3, 5, 10, 30, 100)
 """Pictures to a component in the mixtures that are tried, the finest first, until one is new enough."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaegan.architecture import ModelConfig
-from vaegan.models.blocks import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid, same
+from vaegan.config.model_config import ModelConfig
+from vaegan.models.layers import BILINEAR, BOX, SLOPE, Trunk, Up, init_he, pyramid, same
 from vaegan.models.prior import Prior
 
 
@@ -17,7 +17,7 @@ from vaegan.models.prior import Prior
 class Posterior:
     """q(z|x) = N(mean, M diag(exp(log_var)) M^T), with M = `mix`, or the identity where it is None.
 
-    mean, log_var: float [B, d]. M is only there after folding (`vaegan.models.folding`).
+    mean, log_var: float [B, d]. M is only there after folding (`vaegan.models.latent_whitening`).
     """
 
     mean: Tensor

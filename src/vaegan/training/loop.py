@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from vaegan.checkpoint import read_checkpoint
-from vaegan.data.batches import Batches
+from vaegan.data.sampler import Batches
 from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Alarmed, Emit, Finished, Progress, Retreated, Skipped, Wrote
-from vaegan.run import Run
+from vaegan.run_dir import Run
+from vaegan.training.averager import Tally
 from vaegan.training.distributed import World
-from vaegan.training.guard import IN_A_ROW, RETREATS, ROLLBACKS, Guard
-from vaegan.training.interruption import Stop
-from vaegan.training.lookout import Lookout
-from vaegan.training.tally import Tally
+from vaegan.training.monitor import Lookout
+from vaegan.training.recovery import IN_A_ROW, RETREATS, ROLLBACKS, Guard
+from vaegan.training.signals import Stop
 from vaegan.training.trainer import Trainer
-from vaegan.training.watch import Watch
+from vaegan.training.validation import Watch
 
 TICK_SECONDS = 0.5
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from vaegan.errors import VaeganError, reason
 from vaegan.events import Emit, Event, Measured, Progress, Retreated, Started, Warned, Wrote
-from vaegan.files import inside
-from vaegan.images import from_pil
-from vaegan.run import TENSORBOARD, Run
+from vaegan.run_dir import TENSORBOARD, Run
+from vaegan.utils.files import inside
+from vaegan.utils.images import from_pil
 
 HINT = "pip install 'vaegan[tensorboard]'"
 

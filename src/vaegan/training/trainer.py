@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from vaegan.events import Event
-from vaegan.training.shares import Shares
+from vaegan.training.accumulation import Shares
 
 
 class Trainer(Protocol):

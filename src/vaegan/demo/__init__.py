@@ -1,0 +1,1 @@
+"""Cartoon faces drawn by the package itself, and the whole pipeline on them."""

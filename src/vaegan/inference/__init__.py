@@ -1,0 +1,1 @@
+"""Use of trained models: sampling, encoding, decoding, interpolation, inversion and export."""

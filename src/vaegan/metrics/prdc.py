@@ -1,0 +1,95 @@
+"""What nearest neighbours tell: precision, recall, density, coverage, duplicates, memorisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaegan.utils.neighbors import distances, nearer_than_others
+
+K = 5
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """Four answers of nearest neighbours: of precision, recall, coverage the range is 0..1, density can exceed 1."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def radii(features: Tensor, k: int = K) -> Tensor:
+    """Distance of each row of [N, d] to its k-th nearest other row; float [N]. Raises ValueError for N <= k."""
+    if len(features) <= k:
+        raise ValueError(f"{len(features)} rows: expected more than k = {k}")
+    found = []
+    for start in range(0, len(features), ROWS):
+        between = distances(features[start : start + ROWS], features)
+        rows = torch.arange(len(between))
+        between[rows, rows + start] = torch.inf  # a row is not its own neighbour
+        found.append(between.kthvalue(k, 1).values)
+    return torch.cat(found)
+
+
+def manifold(real: Tensor, fake: Tensor, k: int = K) -> Manifold:
+    """Compare real [M, d] and generated [N, d] features by balls that reach to each point's k-th neighbour.
+
+    precision and recall: Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage: Naeem et al. 2020,
+    2002.09797, eq. 3 and 4, k = 5 as there. Equal distributions have density 1 and, for M = N, coverage
+    1 - 2^-k = 0.97. Raises ValueError for fewer than k + 1 rows.
+    """
+    real_radii, fake_radii = radii(real, k), radii(fake, k)
+    inside = torch.zeros(len(fake), dtype=torch.long)
+    recalled, covered = [], []
+    for start in range(0, len(real), ROWS):
+        between = distances(real[start : start + ROWS], fake)
+        near = between <= real_radii[start : start + ROWS, None]
+        inside += near.sum(0)
+        covered.append(near.any(1))
+        recalled.append((between <= fake_radii).any(1))
+    return Manifold(
+        precision=float((inside > 0).double().mean()),
+        recall=float(torch.cat(recalled).double().mean()),
+        density=float(inside.double().mean() / k),
+        coverage=float(torch.cat(covered).double().mean()),
+    )
+
+
+def memorised(fake: Tensor, train: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+    """Say which of the features `fake` [N, d] come closer to a training picture than its own nearest neighbour.
+
+    train: features [M, d]; mirrored: those of the mirrored training pictures, in the same order. Returns bool [N] and
+    the training row of each nearest neighbour, M added where it is a mirror. New pictures of the same distribution
+    do so too at some rate, so the answer is to be read beside that of held-out pictures.
+    """
+    own = torch.arange(len(train), device=train.device).repeat(2)  # nor is its own mirror a neighbour
+    return nearer_than_others(fake, torch.cat([train, mirrored]), own, own)
+
+
+def duplicates(features: Tensor, radius: float) -> int:
+    """Pairs of rows of [N, d] that are closer than `radius`."""
+    pairs = 0
+    for start in range(0, len(features), ROWS):
+        near = distances(features[start : start + ROWS], features) < radius
+        rows = torch.arange(near.shape[0])
+        near[rows, rows + start] = False
+        pairs += int(near.sum())
+    return pairs // 2
+
+
+def repeated(features: Tensor, radius: float) -> Tensor:
+    """Say which rows of [N, d] have another one closer than `radius`; bool [N]."""
+    return radii(features, 1) < radius
+
+
+def support(samples: int, pairs: int) -> float:
+    """Estimate of how many different pictures there are, from the birthday paradox.
+
+    samples^2 / (2 pairs) (Arora & Zhang 2017, 1706.08224); infinite where no pair was found.
+    """
+    return samples * (samples - 1) / (2 * pairs) if pairs else float("inf")

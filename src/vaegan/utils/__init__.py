@@ -1,0 +1,1 @@
+"""Files, images, animations, devices and other helpers."""

@@ -1,0 +1,66 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vaegan.cli.console import PlainReporter, RichReporter, describe, duration
+from vaegan.events import Counted, Finished, Measured, Note, Progress, Started, Tabled, Warned, Wrote
+
+STORY = [
+    Note("Using data/faces"),
+    Counted("Preparing", 3, 9, "files"),
+    Counted("Preparing", 9, 9, "files"),
+    Warned("2 files skipped"),
+    Tabled(("latents", "PSNR", ""), [("8", "13.2", ""), ("16", "14.1", "<- taken")]),
+    Started("vae", 0, 100, 32, 64.0),
+    Progress(50, 100, 1600, 64.0, {"kl": 12.5}),
+    Measured(50, 1600, {"held_out_psnr": 21.0}),
+    Wrote("checkpoint", Path("runs/vae/checkpoints/step-0000100"), 100),
+    Wrote("samples", Path("samples/a.png")),
+    Progress(100, 100, 3200, 64.0, {"kl": 10.0}),
+    Finished("vae", 50.0, 100, 3200),
+]
+
+
+def test_plain_lines_tell_the_story(capsys):
+    reporter = PlainReporter()
+    for event in STORY:
+        reporter(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    for words in (
+        "Preparing: 9/9 files",
+        "warning: 2 files skipped",
+        "latents  PSNR\n8        13.2\n16       14.1  <- taken\n",
+        "Training the VAE: 100 steps, 3,200 pictures, about 50 seconds (64 pictures/s)",
+        "step 100/100  64 pictures/s, 0 seconds left  kl 10",
+        "held out psnr 21",
+        "Wrote samples/a.png",
+        "Finished the VAE in 50 seconds",
+    ):
+        assert words in err
+    assert "checkpoint" not in err
+
+
+def test_the_terminal_shows_speed_time_left_and_losses():
+    screen = io.StringIO()
+    reporter = RichReporter(Console(file=screen, force_terminal=True, width=120))
+    for event in STORY:
+        reporter(event)
+    reporter.close()
+    shown = screen.getvalue()
+    for words in ("Preparing", "64 pictures/s", "kl 10", "VAE", "<- taken", "warning: 2 files skipped", "100/100"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3, "3 seconds"), (200, "3 minutes"), (9000, "2.5 hours"), (400_000, "5 days")],
+)
+def test_durations_in_words(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_going_on_is_told():
+    assert describe(Started("gan", 40, 100, 10)) == "Going on with the GAN at step 40: 60 steps, 600 pictures"

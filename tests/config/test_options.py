@@ -1,0 +1,92 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaegan.config.model_config import ModelConfig
+from vaegan.config.options import build, contradictions, only_one, option, options_of, parse_count
+from vaegan.config.settings import GANSettings, PrepareSettings, SampleSettings, VAESettings
+from vaegan.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    size: int = option(4, "A size.", min=1, max=9)
+    rate: float = option(0.5, "A rate.", above=0)
+    word: str = option("a", "A word.", choices=("a", "bee"))
+    flag: bool = option(True, "A flag.", fixed=False)
+    count: int | None = option(None, "A count.", count=True, min=1)
+
+
+def test_layers_win_in_order():
+    built = build(Example, {"size": 2, "rate": 1}, {"size": 3})
+    assert built == Example(size=3, rate=1.0)
+    assert isinstance(built.rate, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"size": 0}, ("--size 0", "at least 1", "at most 9")),
+        ({"size": 2.5}, ("--size 2.5", "whole number")),
+        ({"size": True}, ("--size True", "whole number")),
+        ({"rate": 0}, ("--rate 0", "above 0")),
+        ({"rate": float("nan")}, ("--rate nan",)),
+        ({"rate": "x"}, ("--rate x", "a number")),
+        ({"word": "be"}, ("--word be", "a, bee", "did you mean bee")),
+        ({"flag": 1}, ("--flag 1", "true or false")),
+        ({"count": "1.5"}, ("--count 1.5",)),
+        ({"sise": 3}, ("sise", "did you mean size")),
+        ({"size": 10**400}, ("--size",)),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(values, parts):
+    with pytest.raises(UsageError) as caught:
+        build(Example, values)
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@given(st.integers(0, 10**9))
+def test_counts_read_back(number):
+    assert parse_count(str(number)) == number
+    assert parse_count(f"{number}k") == number * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("300k", 300_000), ("1.5M", 1_500_000), (" 2_000 ", 2000), ("1e3", 1000)),
+        *(("16.1k", 16_100), ("2.01M", 2_010_000)),
+    ],
+)
+def test_counts_with_letters(text, number):
+    assert parse_count(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "k", "1.2", "nan", "inf", "3 apples", "1e99999999", "1.2345k"])
+def test_counts_that_are_none(text):
+    with pytest.raises(ValueError):
+        parse_count(text)
+
+
+def test_contradictions_name_fixed_options_only():
+    saved = {"size": 4, "flag": True}
+    assert contradictions(Example, saved, {"size": 5, "flag": False, "rate": 2}) == ["size"]
+    assert contradictions(Example, saved, {"size": 4}) == []
+
+
+def test_only_one_names_both():
+    with pytest.raises(UsageError, match="--steps and --minutes"):
+        only_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
+
+
+@pytest.mark.parametrize("settings", [GANSettings, VAESettings, ModelConfig, PrepareSettings, SampleSettings])
+def test_every_default_passes_its_own_check(settings):
+    fields = options_of(settings)
+    defaults = {name: field.default for name, field in fields.items()}
+    assert build(settings, defaults) == settings()
+    for field in fields.values():
+        assert field.option.help.endswith(".")

@@ -1,0 +1,243 @@
+"""The comic faces: deterministic, varied, complete."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+
+import pytest
+from PIL import Image, ImageChops
+
+from vaegan.demo.faces import Face, draw_face, draw_faces, random_face
+from vaegan.demo.faces.attributes import BACKGROUNDS, CLOTHS, HAIRS, IRISES, SKINS
+from vaegan.demo.faces.backdrop import BACKDROPS
+from vaegan.demo.faces.body import CLOTHES
+from vaegan.demo.faces.canvas import INK, Canvas, smooth
+from vaegan.demo.faces.extras import BEARDS, EARRINGS, GLASSES
+from vaegan.demo.faces.eyes import BROWS, EYES
+from vaegan.demo.faces.features import CHEEKS, MOUTHS, NOSES
+from vaegan.demo.faces.hair import STYLES
+from vaegan.demo.faces.hats import HATS
+from vaegan.demo.faces.head import HEADS
+
+TABLES = {
+    "head": HEADS,
+    "skin": SKINS,
+    "hair": STYLES,
+    "hair_colour": HAIRS,
+    "parting": ("left", "right"),
+    "eyes": EYES,
+    "eye_colour": IRISES,
+    "brows": BROWS,
+    "nose": NOSES,
+    "mouth": MOUTHS,
+    "beard": BEARDS,
+    "glasses": GLASSES,
+    "glasses_colour": CLOTHS,
+    "hat": HATS,
+    "hat_colour": CLOTHS,
+    "earrings": EARRINGS,
+    "cheeks": CHEEKS,
+    "clothes": CLOTHES,
+    "clothes_colour": CLOTHS,
+    "background": BACKDROPS,
+    "background_colour": BACKGROUNDS,
+    "light": ("left", "right"),
+}
+
+PLAIN = replace(
+    random_face(0, 0), width=100, height=130, head="oval", skin="peach", hair="side part",
+    hair_colour="brown", eyes="round", gaze_x=0.0, nose="button", mouth="smile", beard="none",
+    glasses="none", hat="none", earrings="none", cheeks="plain", clothes="t-shirt", background="two-tone",
+    tilt=0.0, turn=0.3, shift_x=0.0, shift_y=0.0, zoom=0.31,
+)  # fmt: skip
+
+# What must be in the picture before an attribute can show.
+NEEDS = {
+    "glasses_colour": {"glasses": "round"},
+    "hat_colour": {"hat": "cap"},
+    "earrings": {"hair": "buzz"},
+}
+
+
+def bytes_of(face: Face) -> bytes:
+    return draw_face(face).tobytes()
+
+
+@pytest.mark.parametrize("attribute", TABLES)
+def test_every_choice_draws_a_picture_of_its_own(attribute):
+    base = replace(PLAIN, **NEEDS.get(attribute, {}))
+    pictures = {bytes_of(replace(base, **{attribute: name})) for name in TABLES[attribute]}
+    assert len(pictures) == len(TABLES[attribute])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "other"),
+    [
+        ("breadth", 1.04), ("jaw", 0.93), ("eye_size", 1.14), ("eye_gap", 0.37), ("gaze_x", -1.0),
+        ("gaze_y", 0.9), ("lashes", 1), ("brow_thickness", 0.15), ("brow_angle", 0.12), ("mouth_width", 0.8),
+        ("tilt", 5.0), ("turn", -0.9), ("shift_x", 0.02), ("shift_y", 0.015), ("zoom", 0.29),
+    ],
+)  # fmt: skip
+def test_every_number_shows(attribute, other):
+    face = replace(PLAIN, breadth=0.97, jaw=1.05, lashes=0, brow_thickness=0.08, brow_angle=0.0, gaze_y=0.0)
+    assert bytes_of(face) != bytes_of(replace(face, **{attribute: other}))
+
+
+def test_the_tests_cover_every_attribute():
+    numbers = {field.name for field in fields(Face) if field.type in ("int", "float")}
+    assert numbers | set(TABLES) == {field.name for field in fields(Face)}
+    assert all(isinstance(value, str | int | float) for value in asdict(random_face(1, 2)).values())
+
+
+def test_every_choice_turns_up():
+    faces = [random_face(7, index) for index in range(1500)]
+    for attribute, table in TABLES.items():
+        assert {getattr(face, attribute) for face in faces} == set(table), attribute
+    assert {face.lashes for face in faces} == {0, 1}
+
+
+def test_sizes_vary_and_stay_in_range():
+    faces = [random_face(3, index) for index in range(400)]
+    assert all(96 <= min(face.width, face.height) <= 140 for face in faces)
+    assert all(112 <= max(face.width, face.height) <= 176 for face in faces)
+    portraits = sum(face.height > face.width for face in faces)
+    assert 0.7 < portraits / len(faces) < 0.95
+    assert len({(face.width, face.height) for face in faces}) > 200
+
+
+def test_pictures_are_rgb_and_as_large_as_said():
+    for index in range(12):
+        face = random_face(5, index)
+        picture = draw_face(face)
+        assert picture.mode == "RGB"
+        assert picture.size == (face.width, face.height)
+        assert len(picture.getcolors(1 << 16) or ()) > 50
+
+
+def test_same_face_same_bytes_other_face_other_bytes():
+    pictures = [bytes_of(random_face(11, index)) for index in range(60)]
+    assert len(set(pictures)) == 60
+    assert pictures[:10] == [bytes_of(random_face(11, index)) for index in range(10)]
+    assert random_face(11, 4) != random_face(12, 4)
+
+
+def test_another_process_draws_the_same_whatever_its_hash_seed():
+    code = (
+        "import sys, zlib\nfrom vaegan.demo.faces import draw_face, random_face\n"
+        "print([zlib.crc32(draw_face(random_face(2, i)).tobytes()) for i in range(3)])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert results[0].startswith("[")
+    assert results[0] == results[1]
+
+
+def test_the_centre_square_shows_the_whole_face():
+    """Between its ears, and from brow to chin, a bald head lies within the centre crop."""
+    for index in range(60):
+        face = replace(random_face(9, index), background="flat", hat="none", hair="bald", beard="none", earrings="none")
+        other = replace(face, skin="porcelain" if face.skin != "porcelain" else "ebony")
+        changed = ImageChops.difference(draw_face(face), draw_face(other))
+        neckline = int(face.height / 2 + min(face.width, face.height) * 0.28)
+        left, top, right, _ = changed.crop((0, 0, face.width, neckline)).getbbox()
+        short = min(face.width, face.height)
+        x, y = (face.width - short) / 2, (face.height - short) / 2
+        assert x < left and right < x + short
+        assert y < top
+        chin = face.height / 2 + (face.shift_y + face.zoom) * short
+        assert chin < y + short * 0.93
+
+
+def test_hats_that_hide_the_hair_only_go_with_hair_that_fits():
+    faces = [random_face(4, index) for index in range(600)]
+    covered = [face for face in faces if face.hat not in ("none", "headband", "bow")]
+    assert len(covered) > 40
+    assert all(STYLES[face.hair].hats for face in covered)
+
+
+def test_folder_has_the_pictures_and_their_table(tmp_path):
+    calls = []
+    draw_faces(tmp_path / "new", 7, seed=3, on_progress=lambda done, count: calls.append((done, count)))
+    assert calls == [(done, 7) for done in range(1, 8)]
+    names = [f"face-{index:05d}.png" for index in range(7)]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["attributes.csv", *names]
+    with (tmp_path / "new" / "attributes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", *(field.name for field in fields(Face))]
+    assert [row["file"] for row in rows] == names
+    for index, (name, row) in enumerate(zip(names, rows, strict=True)):
+        face = random_face(3, index)
+        assert {key: str(value) for key, value in asdict(face).items()} == {
+            key: value for key, value in row.items() if key != "file"
+        }
+        with Image.open(tmp_path / "new" / name) as picture:
+            assert (picture.format, picture.mode) == ("PNG", "RGB")
+            assert picture.tobytes() == bytes_of(face)
+
+
+def test_count_does_not_change_the_faces_and_files_are_rewritten(tmp_path):
+    draw_faces(tmp_path / "few", 2, seed=1)
+    draw_faces(tmp_path / "more", 4, seed=1)
+    few, more = ((tmp_path / name / "face-00001.png") for name in ("few", "more"))
+    assert few.read_bytes() == more.read_bytes()
+    few.write_bytes(b"broken")
+    draw_faces(tmp_path / "few", 2, seed=1)
+    assert few.read_bytes() == more.read_bytes()
+
+
+def test_table_comes_last(tmp_path):
+    def stop(done, count):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_faces(tmp_path, 3, on_progress=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face-00000.png", "face-00001.png"]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_faces_is_refused(tmp_path, count):
+    with pytest.raises(ValueError, match=f"count is {count}"):
+        draw_faces(tmp_path, count)
+    assert not list(tmp_path.iterdir())
+
+
+def test_png_files_are_small():
+    sizes = []
+    for index in range(20):
+        file = io.BytesIO()
+        draw_face(random_face(0, index)).save(file, "PNG")
+        sizes.append(len(file.getvalue()))
+    assert sum(sizes) / len(sizes) < 16_000
+
+
+def test_smooth_curve_goes_through_its_points():
+    corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
+    assert set(corners) <= set(smooth(corners, closed=True))
+    assert set(corners) <= set(smooth(corners))
+    assert smooth(corners)[-1] == corners[-1]
+    assert len(smooth(corners, closed=True)) > len(corners)
+
+
+def test_shade_lies_away_from_the_light():
+    square = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
+    for light, dark in ((-1.0, (64, 40)), (1.0, (16, 40))):
+        canvas = Canvas(80, 80, (255, 255, 255))
+        canvas.frame(40, 40, 30, 0)
+        canvas.light = light
+        canvas.shape(square, (200, 0, 0), (100, 0, 0), 0.4)
+        picture = canvas.finished()
+        assert picture.getpixel(dark) == (100, 0, 0)
+        assert picture.getpixel((80 - dark[0], 40)) == (200, 0, 0)
+        assert picture.getpixel((40, 10)) == INK
+        assert picture.getpixel((2, 2)) == (255, 255, 255)

@@ -1,0 +1,93 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import vaegan
+from vaegan.errors import UsageError, VaeganError
+
+
+@pytest.fixture(scope="module")
+def model(gan_run):
+    return vaegan.load(gan_run, "cpu")
+
+
+def test_a_seed_is_the_same_picture_at_any_batch_size(model):
+    many = model.sample(150)
+    assert many.shape == (150, 3, 32, 32) and many.dtype == torch.uint8
+    for seed in (0, 7, 63, 64, 149):
+        assert torch.equal(model.sample(1, seed=seed)[0], many[seed])
+    assert torch.equal(model.sample(5, seed=100), many[100:105])
+
+
+def test_truncation_pulls_to_the_average_face(model):
+    assert torch.equal(model.sample(4, truncation=1.0), model.sample(4))
+    still = model.sample(4, truncation=0.0)
+    assert all(torch.equal(still[0], other) for other in still)
+
+
+def test_walks_begin_and_end_at_their_seeds(model):
+    walk = model.interpolate([3, 9, 4], frames=6)
+    assert len(walk) == 11
+    ends = torch.cat([model.sample(1, seed) for seed in (3, 9, 4)])
+    assert (walk[[0, 5, 10]].int() - ends.int()).abs().max() <= 1
+
+
+def test_encode_then_decode_is_the_vaes_reconstruction(vae_run, prepared):
+    from vaegan.data.dataset import open_set
+
+    model = vaegan.load(vae_run, "cpu")
+    pictures, _ = open_set(prepared).load()
+    latents = model.encode(pictures[:9])
+    assert latents.shape == (9, 8)
+    assert model.decode(latents).shape == pictures[:9].shape
+
+
+def test_a_gan_from_scratch_has_no_encoder(prepared, tmp_path):
+    run = vaegan.train_gan(prepared, tmp_path / "gan", steps=1, preset="tiny", latent_dim=8, batch_size=8)
+    model = vaegan.load(run, "cpu")
+    assert model.sample(2).shape == (2, 3, 32, 32)
+    with pytest.raises(VaeganError, match=r"no encoder.*from scratch"):
+        model.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(2, 9)])
+def test_latents_of_another_shape_are_refused(model, wrong):
+    with pytest.raises(UsageError, match=r"expected \[N, 8\]"):
+        model.decode(wrong)
+
+
+def test_pictures_of_another_shape_are_refused(model):
+    for wrong in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 32, 32)):
+        with pytest.raises(VaeganError, match=r"expected uint8 \[N, 3, 32, 32\]"):
+            model.encode(wrong)
+
+
+def test_a_sample_does_not_wait_for_torchs_compiler(vae_run, tmp_path):
+    """Which some operations on the meta device import, and torchvision: over a second."""
+    command = ["sample", str(vae_run), "-n", "2", "--out", str(tmp_path / "two.png"), "-q"]
+    code = f"import sys; from vaegan.cli import main; main({command}); print('torch._dynamo' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "False"
+    assert (tmp_path / "two.png").exists()
+
+
+@pytest.mark.parametrize("statement", ["import vaegan", "main(['--help'])", "main(['train-gan', '-h'])"])
+def test_importing_and_helping_do_not_import_torch(statement):
+    heavy = "{'torch', 'torchvision', 'PIL', 'rich'}"
+    code = f"import sys; from vaegan.cli import main; {statement}; print(sorted({heavy} & sys.modules.keys()))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
+
+
+def test_the_python_face_of_the_pipeline(drawn, tmp_path):
+    data = vaegan.prepare(str(drawn), str(tmp_path / "set"), size=32, fit="pad")
+    vae = vaegan.train_vae(str(data), str(tmp_path / "vae"), steps=1, preset="tiny", batch_size=8)
+    gan = vaegan.train_gan(str(data), str(tmp_path / "gan"), from_vae=str(vae), steps=1, batch_size=8)
+    assert vaegan.load(str(gan)).sample(2, seed=3).shape == (2, 3, 32, 32)
+    with pytest.raises(UsageError, match="unknown option 'stepz'; did you mean steps"):
+        vaegan.train_vae(data, tmp_path / "other", stepz=1)
+
+
+def test_unknown_attributes_are_errors():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = vaegan.nothing

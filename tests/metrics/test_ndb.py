@@ -1,0 +1,43 @@
+"""Number of statistically different bins."""
+
+import torch
+
+from vaegan.metrics.ndb import bin_test, different_bins, kmeans
+
+
+def blobs(weights, n, seed):
+    """Points in 8 well separated blobs."""
+    generator = torch.Generator().manual_seed(seed)
+    which = torch.multinomial(torch.tensor(weights), n, True, generator=generator)
+    return torch.nn.functional.one_hot(which, 8) * 50.0 + torch.randn(n, 8, generator=generator)
+
+
+def test_the_test_of_proportions_by_hand():
+    # 50 of 100 against 60 of 100: z = 1.42; against 70 of 100: z = 2.89
+    assert different_bins(torch.tensor([50, 50]), torch.tensor([60, 40])) == (0, 0)
+    assert different_bins(torch.tensor([50, 50]), torch.tensor([70, 30])) == (2, 0)
+    assert different_bins(torch.tensor([50, 50]), torch.tensor([100, 0])) == (2, 1)
+
+
+def test_kmeans_finds_the_blobs():
+    points = blobs([1.0] * 8, 400, 0)
+    centres = kmeans(points, 8)
+    assert torch.cdist(centres, torch.eye(8) * 50).min(1).values.max() < 3
+    assert len(torch.cdist(centres, torch.eye(8) * 50).argmin(1).unique()) == 8
+
+
+def test_equal_sets_differ_by_chance_and_dropped_blobs_show():
+    train, real = blobs([1.0] * 8, 2000, 0), blobs([1.0] * 8, 2000, 1)
+    same = bin_test(train, real, blobs([1.0] * 8, 2000, 2))
+    assert same.bins == 100 and same.share < 0.15 and same.missing <= 1
+    dropped = bin_test(train, real, blobs([1.0] * 4 + [0.0] * 4, 2000, 3))
+    assert dropped.share > 0.6 and dropped.missing > 30
+
+
+def test_equal_sets_of_many_directions_differ_by_chance_where_the_bins_are_cut_around_others():
+    train, real, fake = (torch.randn(n, 128, generator=torch.Generator().manual_seed(n)) for n in (1000, 1001, 2000))
+    assert bin_test(train, real, fake).share <= 0.15 < bin_test(train, train, fake).share
+
+
+def test_few_pictures_have_few_bins():
+    assert bin_test(torch.randn(40, 3), torch.randn(40, 3), torch.randn(40, 3)).bins == 2

@@ -1,0 +1,147 @@
+"""Steps whose numbers are not finite are left out, counted, gone back from, and in the end given up."""
+
+import json
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+import torch
+from pieces import interrupted_after, trainer_of
+
+from comparing import assert_same_run, contents
+from vaegan.cli.console import describe
+from vaegan.config.settings import VAESettings
+from vaegan.errors import VaeganError
+from vaegan.events import Retreated, Skipped
+from vaegan.losses.gan import LOSSES, AdversarialLoss
+from vaegan.losses.vae import LIKELIHOODS
+from vaegan.training import gan_trainer, vae_trainer
+from vaegan.training.loop import Session
+from vaegan.training.recovery import IN_A_ROW, Guard
+
+LIKELIHOOD = VAESettings().likelihood
+PLAN = {"steps": 20, "checkpoint_every": 4, "preview_every": 20, "log_every": 4}
+
+
+@contextmanager
+def spoiled(kind, bad):
+    """Make the loss infinite in the steps (from 0) for which bad(step, rate_scale) holds."""
+    trainer, now = (vae_trainer.VAETrainer if kind == "vae" else gan_trainer.GANTrainer), {"bad": False}
+    taken, likelihood, loss = trainer.step, LIKELIHOODS[LIKELIHOOD], LOSSES["relativistic"]
+
+    def step(self, pictures, number):
+        now["bad"] = bad(number, self.rate_scale)
+        return taken(self, pictures, number)
+
+    def worse(value):
+        return value * float("inf") if now["bad"] else value
+
+    losses = AdversarialLoss(loss.discriminator, lambda *on: worse(loss.generator(*on)), True, "")
+    with (
+        mock.patch.object(trainer, "step", step),
+        mock.patch.dict(LIKELIHOODS, {LIKELIHOOD: lambda *on: worse(likelihood(*on))}),
+        mock.patch.dict(LOSSES, relativistic=losses),
+    ):
+        yield
+
+
+def weights(run, step):
+    files = contents(run)
+    return files[f"checkpoints/step-{step:07d}/model.safetensors"]
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_one_bad_step_is_left_out_counted_and_told(kind, prepared, vae_run, tmp_path):
+    told = []
+    train = trainer_of(kind, prepared, vae_run)
+    with spoiled(kind, lambda step, scale: step == 5):
+        run = train(tmp_path / "run", **PLAN, on_event=told.append)
+    assert [event for event in told if isinstance(event, Skipped)] == [Skipped(6, 1)]
+    assert describe(Skipped(6, 1)) == "warning: step 6 left out, its gradients are not finite (1 so far)"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    counts = [line.get("skipped", 0) for line in lines if "images_per_second" in line]
+    assert counts == [0, 1, 1, 1, 1]
+    assert all(torch.isfinite(torch.tensor(value)) for line in lines for value in line.values())
+
+
+def retreats(told):
+    return [event.text for event in told if isinstance(event, Retreated)]
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_a_streak_goes_back_with_half_the_rate_and_interrupted_it_is_the_same_run(kind, prepared, vae_run, tmp_path):
+    """From step 9 on nothing is finite until the learning rate is halved twice."""
+
+    def bad(step, scale):
+        return step >= 9 and scale > 0.25
+
+    train, told = trainer_of(kind, prepared, vae_run), []
+    with spoiled(kind, bad):
+        train(tmp_path / "whole", **PLAN, on_event=told.append)
+        (before, again) = retreats(told)
+        assert "back to step 8 with half the learning rate (1 of 3 times)" in before
+        assert "(2 of 3 times)" in again
+        for stop in (3, 11, 16):  # the second one amid the streak
+            with interrupted_after(stop):
+                train(tmp_path / "parts", **PLAN)
+        train(tmp_path / "parts", **PLAN)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "images_per_second" in line] == [4, 8, 12, 16, 20]
+    assert [(line["step"], line["retreats"]) for line in lines if "alarm" in line] == [(8, 1), (8, 2)]
+    measured = [line["step"] for line in lines if not line.keys() & {"images_per_second", "alarm"}]
+    assert measured == [0, 0, 20, 20] if kind == "vae" else [0, 20]  # the VAE's losses and both kinds' samples
+
+
+def test_going_back_puts_back_the_weights_of_the_checkpoint(prepared, vae_run, tmp_path):
+    train = trainer_of("vae", prepared, vae_run)
+    seen = []
+
+    def spy(self, path):
+        seen.append(path.name)
+        return restore(self, path)
+
+    restore = Session.restore
+    with mock.patch.object(Session, "restore", spy), spoiled("vae", lambda step, scale: step >= 9 and scale == 1):
+        train(tmp_path / "run", **PLAN, keep=9)
+    assert seen == ["step-0000008"]
+    kept = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
+    assert kept == [f"step-{step:07d}" for step in (4, 8, 12, 16, 20)]
+
+
+def test_without_a_checkpoint_it_goes_on_with_half_the_rate(prepared, vae_run, tmp_path):
+    told = []
+    with spoiled("vae", lambda step, scale: scale == 1):
+        plan = PLAN | {"checkpoint_every": 20}
+        trainer_of("vae", prepared, vae_run)(tmp_path / "run", **plan, on_event=told.append)
+    (text,) = retreats(told)
+    assert f"{IN_A_ROW} steps in a row" in text and "going on from here, as there is no checkpoint yet" in text
+
+
+@pytest.mark.parametrize(("kind", "flag"), [("vae", "--lr"), ("gan", "--lr-g, --lr-d")])
+def test_what_never_becomes_finite_stops_clearly_with_the_last_state_whole(kind, flag, prepared, vae_run, tmp_path):
+    train = trainer_of(kind, prepared, vae_run)
+    train(tmp_path / "run", **PLAN | {"steps": 4})
+    good = weights(tmp_path / "run", 4)
+    with (
+        spoiled(kind, lambda step, scale: True),
+        pytest.raises(
+            VaeganError, match=rf"no longer finite at step \d+.*3 times.*lower learning rate \({flag}\)"
+        ) as caught,
+    ):
+        train(tmp_path / "run", **PLAN | {"steps": 99})
+    assert "\n" not in str(caught.value)
+    assert weights(tmp_path / "run", 4) == good
+
+
+def test_the_guards_counts_survive_a_checkpoint():
+    guard = Guard()
+    assert guard.stateful() == {}
+    assert [guard.take(True) for _ in range(IN_A_ROW)] == [False] * (IN_A_ROW - 1) + [True]
+    guard.retreat()
+    guard.take(True)
+    other = Guard()
+    other.restore(guard.stateful())
+    assert (other.skipped, other.in_a_row, other.retreats, other.rate_scale) == (IN_A_ROW + 1, 1, 1, 0.5)
+    other.restore({})
+    assert other == Guard()

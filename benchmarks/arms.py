@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.config.settings import EvaluateSettings
-from vaegan.data.dataset import open_set
-from vaegan.evaluation.feature_spaces import features_of_set
-from vaegan.events import ignore
-from vaegan.metrics_log import seconds_of
+from vaegan.data.dataset import open_dataset
+from vaegan.evaluation.feature_spaces import load_or_train_features
+from vaegan.events import ignore_event
+from vaegan.metrics_log import training_seconds
 from vaegan.training.train import train_gan, train_vae
 
 
@@ -82,7 +82,7 @@ def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | No
     vae, gan = train_start(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
     length = plan.length((1 - arm.share) * arm.minutes * plan.minutes, "gan")
     train_gan(plan.data, gan, from_vae=vae, **length, **plan.common(seed), **arm.gan)
-    return gan, vae, seconds_of(gan) + (seconds_of(vae) if vae is not None else 0.0)
+    return gan, vae, training_seconds(gan) + (training_seconds(vae) if vae is not None else 0.0)
 
 
 Measure = Callable[[Plan, Arm, str, int, int], dict[str, Any]]
@@ -96,8 +96,8 @@ def work(
 
     Prints each row when it is there; returns an arm's rows by its name, in the order of the seeds.
     """
-    opened = open_set(data)
-    features_of_set(opened, opened.load()[0], ignore)  # kept in the set: learned once, not by every run
+    opened = open_dataset(data)
+    load_or_train_features(opened, opened.load()[0], ignore_event)  # kept in the set: learned once, not by every run
     speed = (options.speed[0], options.speed[1]) if options.speed else None
     plan = Plan(data, out, options.minutes, options.preset, options.device, speed)
     turns = [(name, seed) for seed in options.seeds for name in options.arms]

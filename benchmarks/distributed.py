@@ -22,29 +22,29 @@ def measure(kind: str, preset: str, size: int, batch: int, steps: int) -> None:
 
     from vaegan.config.model_config import PRESETS, ModelConfig
     from vaegan.config.settings import GANSettings, VAESettings
-    from vaegan.training.accumulation import Shares
-    from vaegan.training.distributed import joined
+    from vaegan.training.accumulation import GradientAccumulator
+    from vaegan.training.distributed import init_distributed
     from vaegan.training.gan_trainer import GANTrainer
-    from vaegan.training.precision import Place
+    from vaegan.training.precision import DeviceContext
     from vaegan.training.vae_trainer import VAETrainer
 
-    row, place = PRESETS[preset], Place(torch.device("cpu"), "fp32")
-    config = ModelConfig(size, 3, row.latent_dim, row.width)
-    with joined() as world:
+    row, place = PRESETS[preset], DeviceContext(torch.device("cpu"), "fp32")
+    config = ModelConfig(size, 3, row.latent_dim, row.base_channels)
+    with init_distributed() as world:
         pictures = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
-        shares = Shares(world, batch)
+        shares = GradientAccumulator(world, batch)
         if kind == "vae":
             trainer = VAETrainer(config, VAESettings(batch_size=batch), place, pictures, pictures, shares)
         else:
             trainer = GANTrainer(config, GANSettings(batch_size=batch), place, None, shares)
-        mine = pictures[world.rows(batch)]
+        mine = pictures[world.local_slice(batch)]
         for step in range(steps + 3):
             if step == 3:
-                world.any(False)
+                world.any_rank(False)
                 began = time.perf_counter()
             trainer.step(mine, step)
-        world.any(False)
-        if world.leads:
+        world.any_rank(False)
+        if world.is_main_process:
             print(json.dumps(steps * batch / (time.perf_counter() - began)))
 
 

@@ -23,9 +23,9 @@ from benchmarks import spoil
 from benchmarks.machine import machine
 from vaegan.config.options import parse_count
 from vaegan.config.settings import EvaluateSettings
-from vaegan.data.dataset import FEATURES, open_set
-from vaegan.evaluation.evaluate import Judge, evaluate
-from vaegan.events import ignore
+from vaegan.data.dataset import FEATURES_FILE, open_dataset
+from vaegan.evaluation.evaluate import Evaluator, evaluate
+from vaegan.events import ignore_event
 from vaegan.training import loop, train
 
 SEEDS = (0, 1, 2)
@@ -38,8 +38,8 @@ SHOWN = (
     "kid_set",
     "coverage",
     "sliced_wasserstein",
-    "bins_different",
-    "memorised",
+    "ndb_over_k",
+    "memorized_fraction",
 )
 ORDERS = (
     ("real", "noise", "blur"),
@@ -60,8 +60,8 @@ def characters(data: Path, pattern: str) -> list[str]:
 
 
 def orders(data: Path, pattern: str | None, n: int) -> None:
-    judge = Judge(open_set(data), EvaluateSettings(n=n), torch.device("cpu"), None, ignore)
-    train, _ = open_set(data).load()
+    judge = Evaluator(open_dataset(data), EvaluateSettings(n=n), torch.device("cpu"), None, ignore_event)
+    train, _ = open_dataset(data).load()
     kinds = characters(data, pattern) if pattern else None
     found: dict[str, list[dict[str, float | None]]] = {}
     for seed in SEEDS:
@@ -79,8 +79,10 @@ def orders(data: Path, pattern: str | None, n: int) -> None:
         if kinds is not None:
             lots["dropped"] = spoil.dropped(train[order], [kinds[row] for row in order.tolist()], n, seed)
         for name, pictures in lots.items():
-            found.setdefault(name, []).append(judge.reference.measure(judge.reference.lot(pictures)))
-    print(f"\n{data.name}: {n} pictures against {len(judge.reference.held_out.pictures)} held out, seeds {SEEDS}")
+            found.setdefault(name, []).append(
+                judge.reference.compute_metrics(judge.reference.extract_features(pictures))
+            )
+    print(f"\n{data.name}: {n} pictures against {len(judge.reference.val.images)} held out, seeds {SEEDS}")
     print(f"{'':10s}", *(f"{name:>20s}" for name in SHOWN))
     for name, runs in found.items():
         cells = []
@@ -98,13 +100,15 @@ def orders(data: Path, pattern: str | None, n: int) -> None:
                 kept += values == sorted(values) and len(set(values)) == len(values)
             print(f"{' < '.join(names):24s} by {measure:18s} kept on {kept} of {len(SEEDS)} seeds")
     reference = judge.reference
-    copies = reference.lot(reference.train_pictures[:256])
-    print("training pictures called memorised:", reference.measure(copies)["memorised"])
-    print("held-out pictures called memorised:", reference.measure(reference.floor)["memorised"])
+    copies = reference.extract_features(reference.train_images[:256])
+    print("training pictures called memorised:", reference.compute_metrics(copies)["memorized_fraction"])
+    print(
+        "held-out pictures called memorised:", reference.compute_metrics(reference.real_baseline)["memorized_fraction"]
+    )
 
 
 def timing(run: Path, data: Path, n: int) -> None:
-    kept = data / FEATURES
+    kept = data / FEATURES_FILE
     kept.unlink(missing_ok=True)
     for what in ("features learned first", "features kept", "features kept"):
         began = time.perf_counter()
@@ -115,15 +119,15 @@ def timing(run: Path, data: Path, n: int) -> None:
 def cost(data: Path, images: str) -> None:
     """Train both kinds with light evaluations at their default spacing, and time those."""
     spent: list[float] = []
-    look = loop.Session._evaluate
+    look = loop.TrainLoop._evaluate
 
-    def timed(self: loop.Session, done: int) -> int:
+    def timed(self: loop.TrainLoop, done: int) -> int:
         began = time.perf_counter()
         back = look(self, done)
         spent.append(time.perf_counter() - began)
         return back
 
-    loop.Session._evaluate = timed  # type: ignore[method-assign]
+    loop.TrainLoop._evaluate = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as place:
         runs = Path(place)
         for preset in ("tiny", "small"):
@@ -149,7 +153,7 @@ def main() -> None:
         timing(options.run, options.data, options.n)
     if options.train_images is not None:
         cost(options.data, options.train_images)
-    orders(options.data, options.characters, min(options.n, 3 * open_set(options.data).counts["train"] // 4))
+    orders(options.data, options.characters, min(options.n, 3 * open_dataset(options.data).counts["train"] // 4))
 
 
 if __name__ == "__main__":

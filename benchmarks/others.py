@@ -38,11 +38,11 @@ from benchmarks.machine import threaded
 from benchmarks.pretraining import ARMS, SHOWN
 from benchmarks.speed.plain import dataloader
 from vaegan.config.settings import EvaluateSettings
-from vaegan.data.dataset import open_set
-from vaegan.evaluation.evaluate import Judge
-from vaegan.events import ignore
+from vaegan.data.dataset import open_dataset
+from vaegan.evaluation.evaluate import Evaluator
+from vaegan.events import ignore_event
 from vaegan.inference.model import load
-from vaegan.utils.images import grid, save_png, to_pil, to_uint8
+from vaegan.utils.images import make_grid, save_png, to_pil, to_uint8
 
 BATCH = 32
 DRAWN = 100
@@ -56,7 +56,7 @@ def files(data: Path, place: Path) -> Path:
     folder = place / "files" / "faces"
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        for index, picture in enumerate(open_set(data).load()[0]):
+        for index, picture in enumerate(open_dataset(data).load()[0]):
             to_pil(picture).save(folder / f"{index:06d}.png")
     return folder.parent
 
@@ -180,12 +180,12 @@ def say(rows: list[dict[str, Any]], real: dict[str, Any]) -> None:
 
 def taken(tool: str, seed: int, seconds: float, options: argparse.Namespace, out: Path) -> tuple[Tensor, int]:
     """One tool's turn: its samples and how many pictures it saw."""
-    data = open_set(options.data)
+    data = open_dataset(options.data)
     if tool == "vaegan":
         plan = Plan(options.data, out, options.minutes, options.preset)
         run, _, _ = trained(plan, ARMS["from-vae"], tool, seed)
         model = load(run, "cpu")
-        return model.sample(options.n, seed), model.weights.images
+        return model.sample(options.n, seed), model.info.images_seen
     folder = files(options.data, out)
     other = DCGAN(folder, data.size, seed) if tool == "dcgan" else Lightweight(folder, data.size, seed, out)
     seen = worked(other, seconds)
@@ -203,10 +203,12 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=EvaluateSettings().n)
     options = parser.parse_args()
     print(f"{threaded()}\n{options.data.name}, {options.minutes:g} minutes", flush=True)
-    judge = Judge(open_set(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore)
-    if len(judge.reference.train_pictures) < DCGAN.BATCH:
+    judge = Evaluator(
+        open_dataset(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore_event
+    )
+    if len(judge.reference.train_images) < DCGAN.BATCH:
         parser.error(f"{options.data} has fewer training pictures than the tutorial's batches, {DCGAN.BATCH}")
-    options.n, rows = judge.n, []
+    options.n, rows = judge.num_images, []
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
@@ -217,11 +219,11 @@ def main() -> None:
                 pictures, seen = taken(tool, seed, seconds, options, out)
                 spent = time.perf_counter() - began
                 seconds = spent if tool == "vaegan" else seconds
-                save_png(grid(pictures[:64], columns=8), out / f"{tool}-{seed}.png")
-                numbers = judge.numbers(judge.reference.lot(pictures))
+                save_png(make_grid(pictures[:64], columns=8), out / f"{tool}-{seed}.png")
+                numbers = judge.compute_metrics(judge.reference.extract_features(pictures))
                 rows.append({"tool": tool, "seed": seed, "seconds": round(spent, 1), "pictures": seen, **numbers})
                 print(json.dumps(rows[-1]), flush=True)
-        say(rows, judge.real())
+        say(rows, judge.real_metrics())
 
 
 if __name__ == "__main__":

@@ -25,11 +25,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from PIL import Image
 from torchvision import transforms
 
-from vaegan.config.settings import PrepareSettings
+from vaegan.config.settings import PreprocessSettings
 from vaegan.data.preprocess import decoding
-from vaegan.data.preprocess.preprocess import prepare
-from vaegan.data.preprocess.records import Place, Task
-from vaegan.data.preprocess.tasks import prepare as prepare_one
+from vaegan.data.preprocess.records import FileLocation, Task
+from vaegan.data.preprocess.tasks import run_task as prepare_one
 from vaegan.demo.faces import draw_face, random_face
 
 WORKERS = 2
@@ -91,20 +90,20 @@ def compare(name: str, folder: Path, place: Path, size: int, pairs: int) -> None
 
 def difference(name: str, folder: Path, size: int, most: int) -> None:
     """Squares from scaled decoding against those from full decoding, in levels of 255."""
-    settings = PrepareSettings(size=size)
-    usual, worst, means, over = decoding.DRAFT, 0, [], 0
+    settings = PreprocessSettings(size=size)
+    usual, worst, means, over = decoding.DRAFT_SCALE, 0, [], 0
     paths = sorted(folder.iterdir())[:most]
     values = 0
     for path in paths:
         squares = []
         for draft in (usual, 10**6):
-            decoding.DRAFT = draft
-            squares.append(prepare_one(Task(0, Place(str(path))), settings).squares[0].pixels)
+            decoding.DRAFT_SCALE = draft
+            squares.append(prepare_one(Task(0, FileLocation(str(path))), settings).images[0].pixels)
         levels = [abs(a - b) for a, b in zip(*squares, strict=True)]
         worst, values = max(worst, max(levels)), values + len(levels)
         over += sum(level > 8 for level in levels)
         means.append(sum(levels) / len(levels))
-    decoding.DRAFT = usual
+    decoding.DRAFT_SCALE = usual
     print(
         f"| {name} | {len(paths)} | {worst} | {statistics.mean(means):.3f} | {100 * over / values:.4f} % |", flush=True
     )

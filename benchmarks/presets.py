@@ -13,11 +13,11 @@ import torch
 
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
-from vaegan.data.sampler import Batches
-from vaegan.training.distributed import World
-from vaegan.training.duration import step_seconds
+from vaegan.data.sampler import BatchSampler
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.duration import measure_step_seconds
 from vaegan.training.gan_trainer import GANTrainer
-from vaegan.training.precision import choose_place
+from vaegan.training.precision import choose_device_context
 from vaegan.training.vae_trainer import VAETrainer
 
 PICTURES = 4096
@@ -35,20 +35,22 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS))
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    place = choose_place(options.device, "auto")
+    place = choose_device_context(options.device, "auto")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {place.device}, {place.precision}")
     pictures = torch.randint(0, 256, (PICTURES, 3, options.size, options.size), dtype=torch.uint8)
     print(f"{'':8s}{'VAE':>10s}{'pictures/s':>12s}{'G':>10s}{'D':>10s}{'pictures/s':>12s}")
     for preset in options.presets:
         row = PRESETS[preset]
-        config = ModelConfig(options.size, 3, row.latent_dim, row.width)
+        config = ModelConfig(options.size, 3, row.latent_dim, row.base_channels)
         vae = VAETrainer(config, VAESettings(), place, pictures, pictures[:8])
-        gan = GANTrainer(config, GANSettings(head_start=0), place, None)
+        gan = GANTrainer(config, GANSettings(d_warmup_steps=0), place, None)
         speeds = []
         for trainer in (vae, gan):
             batch = trainer.settings.batch_size
-            batches = Batches(pictures, batch, 0, place.device)
-            speeds.append(f"{batch / step_seconds(trainer, batches, options.seconds, World()):.0f}")
+            batches = BatchSampler(pictures, batch, 0, place.device)
+            speeds.append(
+                f"{batch / measure_step_seconds(trainer, batches, options.seconds, DistributedContext()):.0f}"
+            )
         networks = [millions(model) for model in (vae.vae, gan.generator, gan.discriminator)]
         print(f"{preset:8s}{networks[0]:>10s}{speeds[0]:>12s}{networks[1]:>10s}{networks[2]:>10s}{speeds[1]:>12s}")
 

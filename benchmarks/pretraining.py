@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.evaluation.plots import COLOURS
-from vaegan.metrics_log import metrics_of
+from vaegan.evaluation.plots import COLORS
+from vaegan.metrics_log import read_metrics
 
 Look = tuple[float, float, float]
 SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")
@@ -34,10 +34,10 @@ ARMS = {
     BASELINE: Arm(share=0.0),
     "from-vae": Arm(),
     "from-vae-60": Arm(minutes=0.6),
-    "no-anchor": Arm(gan={"anchor": 0.0}),
-    "anchor-4": Arm(gan={"anchor": 4.0}),
-    "anchor-8": Arm(gan={"anchor": 8.0}),
-    "anchored-a-quarter": Arm(gan={"anchored": 0.25}),
+    "no-anchor": Arm(gan={"recon_weight": 0.0}),
+    "anchor-4": Arm(gan={"recon_weight": 4.0}),
+    "anchor-8": Arm(gan={"recon_weight": 8.0}),
+    "anchored-a-quarter": Arm(gan={"recon_fraction": 0.25}),
     "gamma-0.1": Arm(gan={"gamma": 0.1}),
     "gamma-0.3": Arm(gan={"gamma": 0.3}),
     "gamma-3": Arm(gan={"gamma": 3.0}),
@@ -48,8 +48,8 @@ ARMS = {
     "adam-vae": Arm(vae={"optimizer": "adam"}),
     "tighter-vae": Arm(vae={"beta": 1.0}),
     "few-latents": Arm(vae={"latent_dim": 64}),
-    "cold-discriminator": Arm(gan={"warm_discriminator": False}),
-    "no-head-start": Arm(gan={"head_start": 0}),
+    "cold-discriminator": Arm(gan={"init_d_from_encoder": False}),
+    "no-head-start": Arm(gan={"d_warmup_steps": 0}),
     "short-vae": Arm(share=0.07),
     "long-vae": Arm(share=0.4),
     "tight-vae": Arm(vae={"likelihood": "gaussian"}),
@@ -59,7 +59,7 @@ ARMS = {
     "lr-d-1e-3": Arm(gan={"lr_d": 1e-3}),
     "both-rates-doubled": Arm(gan={"lr_g": 8e-4, "lr_d": 1e-3}),
     "ema-10k": Arm(gan={"ema_halflife": 10_000}),
-    "decay-40k": Arm(gan={"lr_decay": 40_000}),
+    "decay-40k": Arm(gan={"lr_decay_start": 40_000}),
 }
 
 
@@ -67,11 +67,11 @@ def looks(plan: Plan, run: Path, vae: Path | None) -> list[Look]:
     """Every look at a GAN's samples: minutes until then, the VAE's included, KID and coverage."""
 
     def minutes(kind: str, line: dict[str, float]) -> float:
-        seconds = line["seconds"] if plan.speed is None else line["images"] / plan.speed[kind == "gan"]
+        seconds = line["train_seconds"] if plan.speed is None else line["images_seen"] / plan.speed[kind == "gan"]
         return seconds / 60
 
-    before = 0.0 if vae is None else max(minutes("vae", line) for line in metrics_of(vae) if "images" in line)
-    lines = [line for line in metrics_of(run) if {"kid", "coverage"} <= set(line)]
+    before = 0.0 if vae is None else max(minutes("vae", line) for line in read_metrics(vae) if "images_seen" in line)
+    lines = [line for line in read_metrics(run) if {"kid", "coverage"} <= set(line)]
     return [(before + minutes("gan", line), line["kid"], line["coverage"]) for line in lines]
 
 
@@ -87,7 +87,7 @@ def kept(coverages: Iterable[float]) -> float | None:
 def measured(plan: Plan, arm: Arm, name: str, seed: int, n: int) -> dict[str, Any]:
     """Train an arm with a seed, and say what `evaluate` finds."""
     run, vae, seconds = trained(plan, arm, name, seed)
-    columns = evaluate(run, plan.data, n=n, device=plan.device).columns
+    columns = evaluate(run, plan.data, n=n, device=plan.device).metrics
     row: dict[str, Any] = {"arm": name, "seed": seed, "seconds": round(seconds, 1), "looks": looks(plan, run, vae)}
     row |= {"samples": dict(columns["samples"]), "real": dict(columns["real"])}
     return row if vae is None else {**row, "vae": dict(columns["VAE"])}
@@ -140,7 +140,7 @@ def draw(sets: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
     panels = figure.subplots(2, len(sets), squeeze=False, sharex="col")
     for column, (title, found) in enumerate(sets.items()):
         for number, (arm, rows) in enumerate(found.items()):
-            colour = COLOURS[number % len(COLOURS)]
+            colour = COLORS[number % len(COLORS)]
             for turn, looked in enumerate(row["looks"] for row in rows if row["looks"]):
                 minutes, kids, coverages = zip(*looked, strict=True)
                 for panel, values in zip(panels[:, column], (kids, coverages), strict=True):

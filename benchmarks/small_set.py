@@ -22,9 +22,9 @@ import torch
 
 from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
-from vaegan.data.dataset import HELD_OUT, TRAIN, is_prepared, open_set, write_set
+from vaegan.data.dataset import TRAIN, VAL, is_dataset, open_dataset, write_dataset
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.metrics_log import metrics_of
+from vaegan.metrics_log import read_metrics
 
 POLICY = "color,translation"
 BASELINE = "none"
@@ -33,26 +33,26 @@ WAYS: dict[str, dict[str, Any]] = {
     "fixed": {"augment": POLICY},
     "translation": {"augment": "translation"},
     "cutout": {"augment": f"{POLICY},cutout"},
-    "adaptive": {"augment": POLICY, "augment_target": 0.3},
+    "adaptive": {"augment": POLICY, "ada_target": 0.3},
 }
 SCRATCH = "scratch-"
 ARMS = {name: Arm(gan=way) for name, way in WAYS.items()}
 ARMS |= {SCRATCH + name: Arm(share=0.0, gan=way) for name, way in WAYS.items()}
-SHOWN = ("coverage", "memorised", "frechet_together", "kid_together")
+SHOWN = ("coverage", "memorized_fraction", "frechet_together", "kid_together")
 
 
 def subset(source: Path, place: Path, count: int) -> Path:
     """Write `count` of a set's training pictures, evenly chosen, and all of its held-out ones, as a set."""
-    if not is_prepared(place):
-        data = open_set(source)
+    if not is_dataset(place):
+        data = open_dataset(source)
         train, held_out = data.load()
         if len(train) < count:
             raise SystemExit(f"{source} has {len(train)} training pictures: give --count {len(train)} or fewer")
         chosen = torch.cat([train[torch.arange(count) * len(train) // count], held_out])
         place.mkdir(parents=True, exist_ok=True)
-        splits = bytes([TRAIN]) * count + bytes([HELD_OUT]) * len(held_out)
+        splits = bytes([TRAIN]) * count + bytes([VAL]) * len(held_out)
         pictures = (picture.numpy().tobytes() for picture in chosen)
-        write_set(place, pictures, splits, (data.channels, data.size, data.size), {"source": [source.name]})
+        write_dataset(place, pictures, splits, (data.channels, data.size, data.size), {"source": [source.name]})
     return place
 
 
@@ -61,21 +61,21 @@ def measured(plan: Plan, arm: Arm, name: str, seed: int, n: int) -> dict[str, An
     run, _, _ = trained(plan, arm, name, seed)
     found = evaluate(run, plan.data, n=n, device=plan.device)
     newest: dict[str, float] = {}
-    for line in metrics_of(run):
+    for line in read_metrics(run):
         newest |= line
     return {
         "arm": name,
         "seed": seed,
-        **{measure: found.columns["samples"][measure] for measure in SHOWN},
-        "alarm": any(text.startswith("memorised") for text in found.warnings),
-        **{number: newest.get(number) for number in ("overfitting", "augment_share", "images")},
-        "real": {measure: found.columns["real"][measure] for measure in SHOWN},
+        **{measure: found.metrics["samples"][measure] for measure in SHOWN},
+        "alarm": any(text.startswith("memorized_fraction") for text in found.warnings),
+        **{number: newest.get(number) for number in ("ada_rv", "augment_p", "images_seen")},
+        "real": {measure: found.metrics["real"][measure] for measure in SHOWN},
     }
 
 
 def say(found: dict[str, list[dict[str, Any]]]) -> None:
     """Print means and ranges over the seeds, and each arm's coverage beside the one without augmentation."""
-    names = (*SHOWN, "overfitting", "augment_share", "images")
+    names = (*SHOWN, "ada_rv", "augment_p", "images_seen")
     print(f"\n{'':20s}", *(f"{name:>24s}" for name in names), f"{'alarms':>8s}")
     for arm, rows in found.items():
         cells = []

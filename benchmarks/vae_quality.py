@@ -30,20 +30,20 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from vaegan.checkpoint import TRAINING, fill, load_tensors, under
+from vaegan.checkpoint import TRAINING_STATE_FILE, load_strict, load_tensors, strip_prefix
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.settings import EvaluateSettings, VAESettings
-from vaegan.data.dataset import open_set
-from vaegan.data.sampler import Batches
-from vaegan.evaluation.evaluate import Judge
-from vaegan.events import ignore
+from vaegan.data.dataset import open_dataset
+from vaegan.data.sampler import BatchSampler
+from vaegan.evaluation.evaluate import Evaluator
+from vaegan.events import ignore_event
 from vaegan.inference.model import Model, load
-from vaegan.losses.vae import kl_per_axis
-from vaegan.metrics.distances import frechet
+from vaegan.losses.vae import kl_per_dim
+from vaegan.metrics.distances import frechet_distance
 from vaegan.metrics.image_quality import psnr
 from vaegan.metrics.random_features import LEVELS
 from vaegan.models.vae import VAE
-from vaegan.run_dir import Run
+from vaegan.run_dir import RunDir
 from vaegan.training.train import train_vae
 from vaegan.utils.images import to_float
 
@@ -62,7 +62,7 @@ def reconstructed(vae: VAE, pictures: torch.Tensor) -> Numbers:
         real = to_float(part)
         posterior = vae.encoder(real)
         ratios.append(psnr(real, vae.decoder(posterior.mean)))
-        nats.append(kl_per_axis(posterior.mean, posterior.log_var).sum(1))
+        nats.append(kl_per_dim(posterior.mean, posterior.log_var).sum(1))
     return {"psnr": float(torch.cat(ratios).mean()), "kl": float(torch.cat(nats).mean())}
 
 
@@ -73,7 +73,7 @@ class Tutorial:
         torch.manual_seed(seed)
         self.vae = VAE(config).train()
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=RATE)
-        self.batches = Batches(train, batch_size, seed)
+        self.batches = BatchSampler(train, batch_size, seed)
         self.step, self.seconds = 0, 0.0
 
     def go(self, until: float) -> None:
@@ -84,7 +84,7 @@ class Tutorial:
                 pictures = self.batches[self.step].float() / 255
                 posterior = self.vae.encoder(pictures * 2 - 1)
                 decoded = (self.vae.decoder(posterior.sample(torch.randn_like(posterior.mean))) + 1) / 2
-                loss = (decoded - pictures).square().sum() + kl_per_axis(posterior.mean, posterior.log_var).sum()
+                loss = (decoded - pictures).square().sum() + kl_per_dim(posterior.mean, posterior.log_var).sum()
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -98,19 +98,25 @@ class Tutorial:
         return {**found, "images": self.step * self.batches.batch_size, "seconds": round(self.seconds, 1)}
 
 
-def unfolded(run: Run, config: ModelConfig) -> VAE:
+def unfolded(run: RunDir, config: ModelConfig) -> VAE:
     """The averaged weights of the newest checkpoint, before folding."""
-    path, vae = run.checkpoints()[-1] / TRAINING, VAE(config.trained())
-    fill(vae, under(load_tensors(path), "ema"), path)
+    path, vae = run.checkpoints()[-1] / TRAINING_STATE_FILE, VAE(config.with_normal_prior())
+    load_strict(vae, strip_prefix(load_tensors(path), "ema"), path)
     return vae.eval()
 
 
-def ratios(judge: Judge, model: Model, seed: int) -> Numbers:
+def ratios(judge: Evaluator, model: Model, seed: int) -> Numbers:
     """FD(prior samples, held-out) / FD(reconstructions of posterior samples, held-out) by space, and both."""
     reference = judge.reference
-    lots = reference.lot(model.sample(judge.n, seed)), reference.lot(model.reconstruct(reference.floor.pictures, seed))
+    lots = (
+        reference.extract_features(model.sample(judge.num_images, seed)),
+        reference.extract_features(model.reconstruct(reference.real_baseline.images, seed)),
+    )
     distances = [
-        {space: frechet(reference.held_out.features[space], lot.features[space]) for space in reference.spaces.names}
+        {
+            space: frechet_distance(reference.val.features[space], lot.features[space])
+            for space in reference.feature_spaces.names
+        }
         for lot in lots
     ]
     for one in distances:
@@ -119,10 +125,10 @@ def ratios(judge: Judge, model: Model, seed: int) -> Numbers:
     return {"ratio": found, "samples": distances[0], "reconstructions": distances[1]}
 
 
-def measured(run: Run, held_out: torch.Tensor, judge: Judge, seed: int) -> Numbers:
+def measured(run: RunDir, held_out: torch.Tensor, judge: Evaluator, seed: int) -> Numbers:
     """What a run of ours has come to: its published weights, and what folding changed."""
     model = load(run.path, "cpu")
-    before = unfolded(run, model.weights.config)
+    before = unfolded(run, model.info.config)
     assert model.encoder is not None
     change, ratio = 0.0, []
     with torch.no_grad():
@@ -134,19 +140,19 @@ def measured(run: Run, held_out: torch.Tensor, judge: Judge, seed: int) -> Numbe
     return {
         **reconstructed(before, held_out),
         "psnr": float(torch.cat(ratio).mean()),
-        "images": model.weights.images,
+        "images": model.info.images_seen,
         "folding": change,
         **ratios(judge, model, seed),
     }
 
 
-def one_seed(options: argparse.Namespace, seed: int, judge: Judge | None, place: Path) -> list[Numbers]:
+def one_seed(options: argparse.Namespace, seed: int, judge: Evaluator | None, place: Path) -> list[Numbers]:
     """Both trainings of one seed, measured at every length."""
-    data, row, found = open_set(options.data), PRESETS[options.preset], []
+    data, row, found = open_dataset(options.data), PRESETS[options.preset], []
     train, held_out = data.load()
     given = {"preset": options.preset, **dict(options.ours)}
-    config = ModelConfig(data.size, data.channels, int(given.get("latent_dim", row.latent_dim)), row.width)
-    batch, spent, run = int(given.get("batch_size", VAESettings.batch_size)), 0.0, Run(place / f"seed-{seed}")
+    config = ModelConfig(data.size, data.channels, int(given.get("latent_dim", row.latent_dim)), row.base_channels)
+    batch, spent, run = int(given.get("batch_size", VAESettings.batch_size)), 0.0, RunDir(place / f"seed-{seed}")
     walls = {minutes: minutes * 60.0 for minutes in options.minutes}
     if options.only != "tutorial":
         assert judge is not None
@@ -227,7 +233,9 @@ def main() -> None:
     print(f"{machine()}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
     judge = None
     if options.only != "tutorial":
-        judge = Judge(open_set(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore)
+        judge = Evaluator(
+            open_dataset(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore_event
+        )
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)
         rows = list(itertools.chain(*(one_seed(options, seed, judge, out) for seed in options.seeds)))

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.data.dataset import open_set
-from vaegan.events import ignore
-from vaegan.inference.invert import invert, quality
+from vaegan.data.dataset import open_dataset
+from vaegan.events import ignore_event
+from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import Model, load
-from vaegan.models.interpolation import PATHS
+from vaegan.models.interpolation import INTERPOLATION_METHODS
 
 STEPS = (50, 100, 200, 400)
 
@@ -36,7 +36,7 @@ def compare(model: Model, name: str, keys: Tensor) -> None:
     half = torch.tensor([0.5])
     ends = detail(model, keys)
     print(f"{name:18} ends    radius {radius(keys):.3f}  detail 1")
-    for path, go in PATHS.items():
+    for path, go in INTERPOLATION_METHODS.items():
         middles = torch.cat([go(a, b, half) for a, b in zip(keys[::2], keys[1::2], strict=True)])
         print(f"{'':18} {path:6}  radius {radius(middles):.3f}  detail {detail(model, middles) / ends:.3f}")
 
@@ -48,17 +48,17 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=256)
     args = parser.parse_args()
     model = load(args.run)
-    pictures = open_set(args.data).load()[1][: args.n - args.n % 2]
-    compare(model, "seeds", model.latents(range(len(pictures))))
+    pictures = open_dataset(args.data).load()[1][: args.n - args.n % 2]
+    compare(model, "seeds", model.latents_from_seeds(range(len(pictures))))
     encoded = model.encode(pictures)
     compare(model, "encoded pictures", encoded)
     few, start = pictures[:16], encoded[:16]
-    print(f"encoder alone     PSNR {quality(model, few, start).mean():.2f} dB")
+    print(f"encoder alone     PSNR {decode_psnr(model, few, start).mean():.2f} dB")
     for steps in STEPS:
         began = time.perf_counter()
-        moved = invert(model, few, start, steps, ignore)
+        moved = invert(model, few, start, steps, ignore_event)
         spent = time.perf_counter() - began
-        error = quality(model, few, moved).mean()
+        error = decode_psnr(model, few, moved).mean()
         print(f"{steps:4} steps        PSNR {error:.2f} dB  radius {radius(moved):.3f}  {spent:.1f} s for {len(few)}")
 
 

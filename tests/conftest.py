@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 
 from vaegan.cli import main
-from vaegan.demo.faces import draw_faces
-from vaegan.models.prior import expect_maximise, localised
+from vaegan.demo.faces import write_faces
+from vaegan.models.prior import add_local_covariances, fit_em
 
 for number, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
     if hasattr(signal, number):  # as a terminal has them: what is started in the background, or by nohup, ignores them
@@ -29,14 +29,14 @@ TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precisi
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn") / "faces"
-    draw_faces(folder, 48, seed=1)
+    write_faces(folder, 48, seed=1)
     return folder
 
 
 @pytest.fixture(scope="session")
 def prepared(drawn, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "faces-32"
-    assert main(["preprocess", str(drawn), "--out", str(out), "--size", "32", "--held-out", "0.2", "-q"]) == 0
+    assert main(["preprocess", str(drawn), "--out", str(out), "--size", "32", "--val-fraction", "0.2", "-q"]) == 0
     return out
 
 
@@ -53,9 +53,9 @@ def mixed_vae():
 
     def three(latents, seed):
         every = latents.flatten(0, 1)
-        return localised(expect_maximise(every, 3, torch.Generator().manual_seed(seed)), every)
+        return add_local_covariances(fit_em(every, 3, torch.Generator().manual_seed(seed)), every)
 
-    return lambda: mock.patch("vaegan.models.latent_whitening.fit", three)
+    return lambda: mock.patch("vaegan.models.latent_whitening.fit_mixture", three)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def gan_run(prepared, vae_run, tmp_path_factory):
         "4",
         "--batch-size",
         "8",
-        "--head-start",
+        "--d-warmup-steps",
         "1",
     ]
     assert main(["train-gan", str(prepared), *arguments, "-q"]) == 0

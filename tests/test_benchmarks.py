@@ -15,12 +15,12 @@ from benchmarks.speed.pairs import Found, in_turn
 from benchmarks.speed.rows import ROWS
 from benchmarks.speed.sides import Taken, run_command
 from vaegan.config.model_config import ModelConfig
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.losses.gan import LOSSES
 from vaegan.models.discriminator import Discriminator, Generator
-from vaegan.models.layers import BOX
+from vaegan.models.layers import BOX_FILTER
 from vaegan.models.vae import VAE
-from vaegan.run_dir import Run
+from vaegan.run_dir import RunDir
 
 
 def operations(model, *inputs):
@@ -36,7 +36,7 @@ def test_the_plain_networks_do_as_much_as_ours(size, width):
         pictures, latents = torch.empty(4, 3, size, size), torch.empty(4, 64)
         generator, vae = Generator(config), VAE(config)
         for decoder in (generator, vae.decoder):
-            decoder.layers[-2].taps = BOX  # bilinear as it is, ours does more
+            decoder.layers[-2].taps = BOX_FILTER  # bilinear as it is, ours does more
         pairs = [
             (operations(generator, latents), operations(plain.Generator(width, size, 64), latents)),
             (operations(Discriminator(config), pictures), operations(plain.Discriminator(width, size), pictures)),
@@ -50,8 +50,8 @@ def test_the_plain_networks_do_as_much_as_ours(size, width):
 def test_the_plain_losses_are_ours(name):
     real, fake = torch.randn(2, 16)
     of_real, of_fake = plain.D_LOSSES[name]
-    assert torch.allclose(LOSSES[name].discriminator(real, fake), of_real(real) + of_fake(fake))
-    assert torch.allclose(LOSSES[name].generator(real, fake), plain.G_LOSSES[name](fake))
+    assert torch.allclose(LOSSES[name].discriminator_loss(real, fake), of_real(real) + of_fake(fake))
+    assert torch.allclose(LOSSES[name].generator_loss(real, fake), plain.G_LOSSES[name](fake))
 
 
 def test_every_loss_has_a_row_with_and_without_penalties():
@@ -138,10 +138,13 @@ def test_what_a_run_keeps_of_its_coverage_is_the_deepest_fall_from_an_earlier_be
 
 
 def test_looks_at_samples_are_timed_from_the_vae_s_first_step(tmp_path):
-    vae, gan = Run(tmp_path / "vae"), Run(tmp_path / "gan")
-    of_vae = [{"images": 300, "seconds": 30}, {"images": 600, "seconds": 60.0}]
-    of_gan = [{"images": 0, "seconds": 0, "kid": 0.5, "coverage": 0.25}, {"images": 50, "seconds": 9}]
-    of_gan.append({"images": 800, "seconds": 120, "kid": 0.125, "coverage": 0.75})
+    vae, gan = RunDir(tmp_path / "vae"), RunDir(tmp_path / "gan")
+    of_vae = [{"images_seen": 300, "train_seconds": 30}, {"images_seen": 600, "train_seconds": 60.0}]
+    of_gan = [
+        {"images_seen": 0, "train_seconds": 0, "kid": 0.5, "coverage": 0.25},
+        {"images_seen": 50, "train_seconds": 9},
+    ]
+    of_gan.append({"images_seen": 800, "train_seconds": 120, "kid": 0.125, "coverage": 0.75})
     for run, lines in ((vae, of_vae), (gan, of_gan)):
         run.path.mkdir()
         (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -168,8 +171,8 @@ def test_a_small_set_is_measured_from_both_starts(prepared, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["small_set", str(prepared), *length, *what, "--out", str(tmp_path)])
     small_set.main()
     said = capsys.readouterr().out
-    assert open_set(tmp_path / "set-16").counts["train"] == 16
+    assert open_dataset(tmp_path / "set-16").counts["train"] == 16
     assert len(list(tmp_path.glob("vae-*"))) == 1 and len(list(tmp_path.glob("gan-*"))) == 3
     rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert [row["images"] for row in rows] == [96, 96, 128]
+    assert [row["images_seen"] for row in rows] == [96, 96, 128]
     assert "translation: coverage" in said and "none: coverage" not in said

@@ -7,7 +7,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vaegan.checkpoint import fill, find_weights, flatten, load_tensors, publish, read_weights, save_tensors, under
+from vaegan.checkpoint import (
+    find_weights,
+    flatten_tensors,
+    load_strict,
+    load_tensors,
+    read_weights_info,
+    save_model,
+    save_tensors,
+    strip_prefix,
+)
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.inference.model import load
@@ -20,7 +29,7 @@ SMALL = asdict(CONFIG)
 @pytest.fixture
 def published(tmp_path):
     path = tmp_path / "model.safetensors"
-    publish(path, VAE(CONFIG), "vae", CONFIG, 7, 224)
+    save_model(path, VAE(CONFIG), "vae", CONFIG, 7, 224)
     return path
 
 
@@ -33,8 +42,8 @@ def respoken(path, **changes):
 
 
 def test_the_file_alone_says_what_it_is(published):
-    weights = read_weights(published)
-    assert (weights.kind, weights.config, weights.step, weights.images) == ("vae", CONFIG, 7, 224)
+    weights = read_weights_info(published)
+    assert (weights.kind, weights.config, weights.step, weights.images_seen) == ("vae", CONFIG, 7, 224)
 
 
 def test_run_checkpoint_and_file_all_name_weights(gan_run):
@@ -101,7 +110,7 @@ def test_other_files_and_places_are_refused(tmp_path, prepared):
 def test_fill_checks_names_shapes_and_types(tmp_path):
     model = torch.nn.Linear(2, 3)
     good = {name: torch.ones_like(tensor) for name, tensor in model.state_dict().items()}
-    fill(model, good, tmp_path)
+    load_strict(model, good, tmp_path)
     assert model.weight.sum() == 6
     for spoiled, words in (
         ({"weight": good["weight"]}, "bias is missing"),
@@ -110,14 +119,14 @@ def test_fill_checks_names_shapes_and_types(tmp_path):
         (good | {"bias": torch.ones(3).half()}, r"bias is float16"),
     ):
         with pytest.raises(VaeganError, match=words):
-            fill(model, spoiled, tmp_path)
+            load_strict(model, spoiled, tmp_path)
 
 
 def test_trees_of_tensors_are_named_by_path(tmp_path):
     a, b = torch.ones(1), torch.zeros(2)
-    flat = flatten({"x": {"y": a}, "xy": b})
+    flat = flatten_tensors({"x": {"y": a}, "xy": b})
     assert flat == {"x.y": a, "xy": b}
-    assert under(flat, "x") == {"y": a}
+    assert strip_prefix(flat, "x") == {"y": a}
     save_file(flat, tmp_path / "t.safetensors")
     assert torch.equal(load_tensors(tmp_path / "t.safetensors")["xy"], b)
 

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from vaegan.checkpoint import read_checkpoint
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.errors import VaeganError
-from vaegan.events import ignore
-from vaegan.inference.info import inspect
+from vaegan.events import ignore_event
+from vaegan.inference.info import describe_path
 from vaegan.inference.model import load
-from vaegan.run_dir import Run
-from vaegan.training.distributed import World
-from vaegan.training.setup import Wish, decide, vae_of_resumed
+from vaegan.run_dir import RunDir
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.setup import TrainRequest, find_source_vae, resolve_setup
 from vaegan.training.train import _load_vae
 
-GOLDEN = Path(__file__).parent / "golden" / "format-1"
+GOLDEN = Path(__file__).parent / "golden" / "format-2"
 STEP = "checkpoints/step-0000002"
 MEGABYTE = 2**20
 NASTY = [
@@ -125,26 +125,32 @@ def spoil(content, name, chance):
 
 def opened(path):
     """What `sample` and `train-gan --from-vae` do with weights, and `info` with everything."""
-    assert all(str(value).isprintable() for value in inspect(path).values())
+    assert all(str(value).isprintable() for value in describe_path(path).values())
     model = load(path, "cpu")
     model.sample(1)
 
 
 def from_vae(files, path):
-    job = decide(Wish("gan", Run(files / "new"), {"device": "cpu"}, files / "set", path, None, False), ignore, World())
-    _load_vae(job.from_vae)
+    job = resolve_setup(
+        TrainRequest("gan", RunDir(files / "new"), {"device": "cpu"}, files / "set", path, None, False),
+        ignore_event,
+        DistributedContext(),
+    )
+    _load_vae(job.vae_weights)
 
 
 def resumed(files, kind):
-    run = Run(files / kind)
-    job = decide(Wish(kind, run, {"device": "cpu"}, files / "set", None, None, False), ignore, World())
-    run.mend()
-    newest = run.newest(ignore)
+    run = RunDir(files / kind)
+    job = resolve_setup(
+        TrainRequest(kind, run, {"device": "cpu"}, files / "set", None, None, False), ignore_event, DistributedContext()
+    )
+    run.remove_partial_files()
+    newest = run.latest_checkpoint(ignore_event)
     if newest is None:
-        vae_of_resumed(job)
+        find_source_vae(job)
     else:
         read_checkpoint(newest)
-    run.cut_metrics(2)
+    run.truncate_metrics(2)
 
 
 ATTACKS = {
@@ -152,11 +158,11 @@ ATTACKS = {
     "gan/model.safetensors": [lambda files: opened(files / "gan/model.safetensors")],
     "vae/config.json": [lambda files: opened(files / "vae"), lambda files: resumed(files, "vae")],
     "gan/config.json": [lambda files: opened(files / "gan"), lambda files: resumed(files, "gan")],
-    "gan/metrics.jsonl": [lambda files: inspect(files / "gan"), lambda files: resumed(files, "gan")],
+    "gan/metrics.jsonl": [lambda files: describe_path(files / "gan"), lambda files: resumed(files, "gan")],
     f"vae/{STEP}/state.json": [lambda files: resumed(files, "vae")],
     f"vae/{STEP}/training.safetensors": [lambda files: resumed(files, "vae")],
-    "set/set.json": [lambda files: inspect(files / "set"), lambda files: open_set(files / "set").load()],
-    "set/images-00000.safetensors": [lambda files: open_set(files / "set").load()],
+    "set/set.json": [lambda files: describe_path(files / "set"), lambda files: open_dataset(files / "set").load()],
+    "set/images-00000.safetensors": [lambda files: open_dataset(files / "set").load()],
 }
 
 
@@ -213,8 +219,14 @@ def test_ten_thousand_spoiled_files_in_bounded_memory(files):
 )
 def test_a_small_file_that_claims_to_be_a_giant_allocates_nothing(files, tmp_path, changes):
     path = tmp_path / "giant.safetensors"
-    said = {"format_version": 1, "kind": "vae", "step": 1, "images": 1, "config": {"size": 32, "width": 4} | changes}
-    save_file({"decoder.first.weight": torch.zeros(2)}, path, {"vaegan": json.dumps(said)})
+    said = {
+        "format_version": 2,
+        "kind": "vae",
+        "step": 1,
+        "images_seen": 1,
+        "config": {"size": 32, "base_channels": 4} | changes,
+    }
+    save_file({"decoder.proj_in.weight": torch.zeros(2)}, path, {"vaegan": json.dumps(said)})
     before = peak()
     for use in (lambda: load(path, "cpu"), lambda: from_vae(files, path)):
         with pytest.raises(VaeganError, match=r"giant\.safetensors|32x32"):
@@ -273,7 +285,7 @@ def test_a_future_format_says_what_to_do(files, copy, file, what):
     said = json.loads((place / Path(file).name).read_text()) | {"format_version": 7}
     (place / Path(file).name).write_text(json.dumps(said))
     with pytest.raises(VaeganError, match="has format 7, this vaegan reads up to 1: upgrade vaegan"):
-        inspect(place)
+        describe_path(place)
 
 
 def test_json_without_end_is_not_read_whole(tmp_path, files, copy):
@@ -281,4 +293,4 @@ def test_json_without_end_is_not_read_whole(tmp_path, files, copy):
     with (run / "config.json").open("r+b") as file:
         file.truncate(2 * 2**30)
     with pytest.raises(VaeganError, match=r"config\.json is damaged: longer than"):
-        inspect(run)
+        describe_path(run)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vaegan
-from vaegan.diagnostics import RULES
+from vaegan.diagnostics import ALARM_RULES
 
 SOURCE = Path(vaegan.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
@@ -64,21 +64,27 @@ def test_every_alarm_is_in_the_table(alarm):
 
 def test_the_alarms_are_found():
     text = " ".join(alarms())
-    assert sum(name.startswith("alarms.py") for name in alarms()) == len(RULES)
-    for word in ("posterior collapse", "overfitting", "memorised", "low coverage", "steps in a row", "do not fit"):
+    assert sum(name.startswith("alarms.py") for name in alarms()) == len(ALARM_RULES)
+    for word in ("posterior collapse", "ada_rv", "memorized_fraction", "low coverage", "steps in a row", "do not fit"):
         assert word in text
 
 
 def test_every_option_in_the_docs_exists():
-    from vaegan.config.options import flag_of
-    from vaegan.config.settings import EvaluateSettings, GANSettings, InterpolateSettings, PrepareSettings, VAESettings
+    from vaegan.config.options import flag_name
+    from vaegan.config.settings import (
+        EvaluateSettings,
+        GANSettings,
+        InterpolateSettings,
+        PreprocessSettings,
+        VAESettings,
+    )
 
     known = {
-        flag_of(name)
-        for settings in (EvaluateSettings, GANSettings, InterpolateSettings, PrepareSettings, VAESettings)
+        flag_name(name)
+        for settings in (EvaluateSettings, GANSettings, InterpolateSettings, PreprocessSettings, VAESettings)
         for name in settings.__dataclass_fields__
     }
-    known |= {"--from-vae", "--run", "--best", "--separate", "--no-warm-discriminator"}
+    known |= {"--from-vae", "--run", "--best", "--separate", "--no-init-d-from-encoder"}
     for page in PAGE.parent.glob("*.md"):
         used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
         assert used <= known, (page.name, used - known)

@@ -11,18 +11,18 @@ from vaegan.cli import main
 from vaegan.config.model_config import ModelConfig
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
-from vaegan.training.precision import Place
-from vaegan.training.vae_metrics import bits_per_dim, measure_vae
-from vaegan.vae_diagnostics import latents, quality, warnings
+from vaegan.training.precision import DeviceContext
+from vaegan.training.vae_metrics import compute_bits_per_dim, validate_vae
+from vaegan.vae_diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 
-HEALTHY = {"active_units": 30.0, "held_out_kl": 60.0, "held_out_psnr": 20.0, "train_psnr": 20.5, "held_out_ssim": 0.7}
+HEALTHY = {"active_units": 30.0, "val_kl": 60.0, "val_psnr": 20.0, "train_psnr": 20.5, "val_ssim": 0.7}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({}, None),
-        ({"held_out_kl": 2.0}, "posterior collapse: 30 of 64 latents are used and say 2 nats"),
+        ({"val_kl": 2.0}, "posterior collapse: 30 of 64 latents are used and say 2 nats"),
         ({"active_units": 6.0}, "posterior collapse: 6 of 64 latents are used and say 60 nats"),
         ({"active_units": 7.0}, None),
         ({"train_psnr": 21.4}, None),
@@ -30,7 +30,7 @@ HEALTHY = {"active_units": 30.0, "held_out_kl": 60.0, "held_out_psnr": 20.0, "tr
     ],
 )
 def test_warnings_come_when_they_should(change, words):
-    found = warnings(HEALTHY | change, 4.0, 64, 10**6)
+    found = vae_warnings(HEALTHY | change, 4.0, 64, 10**6)
     assert len(found) == (words is not None)
     if words:
         assert found[0].startswith(words)
@@ -38,9 +38,9 @@ def test_warnings_come_when_they_should(change, words):
 
 
 def test_nothing_is_said_of_what_was_not_measured():
-    assert (warnings({}, 1.0, 64, 0), latents({}, 64), quality({})) == ([], "", "")
-    assert "train longer" in warnings({"active_units": 0.0}, 1.0, 64, 100)[0]
-    assert warnings({"active_units": 1.0}, 1.0, 1, 10**6) == []
+    assert (vae_warnings({}, 1.0, 64, 0), describe_latent_usage({}, 64), describe_reconstruction({})) == ([], "", "")
+    assert "train longer" in vae_warnings({"active_units": 0.0}, 1.0, 64, 100)[0]
+    assert vae_warnings({"active_units": 1.0}, 1.0, 1, 10**6) == []
 
 
 def test_a_collapsed_vae_is_called_so_at_its_end_and_by_info(capsys, prepared, tmp_path):
@@ -57,20 +57,20 @@ def test_a_collapsed_vae_is_called_so_at_its_end_and_by_info(capsys, prepared, t
 
 def test_losses_are_logged_for_a_picture_and_for_a_dimension(vae_run):
     lines = [json.loads(line) for line in (vae_run / "metrics.jsonl").read_text().splitlines()]
-    (line,) = [line for line in lines if "reconstruction" in line]
-    for name in ("reconstruction", "kl"):
+    (line,) = [line for line in lines if "recon_loss" in line]
+    for name in ("recon_loss", "kl"):
         assert line[f"{name}_nats_per_dim"] == pytest.approx(line[name] / 3072, rel=1e-4)
         assert line[f"{name}_bits_per_dim"] == pytest.approx(line[name] / 3072 / math.log(2), rel=1e-4)
-    measured = [line for line in lines if "held_out_psnr" in line][-1]
-    assert measured["kl_axis_smallest"] <= measured["kl_axis_median"] <= measured["kl_axis_largest"]
-    assert 0 < measured["posterior_variance_smallest"] <= measured["posterior_variance_largest"]
-    assert {"held_out_ssim", "held_out_bits_per_dim", "train_psnr", "posterior_mean_largest"} <= measured.keys()
+    measured = [line for line in lines if "val_psnr" in line][-1]
+    assert measured["kl_per_dim_min"] <= measured["kl_per_dim_median"] <= measured["kl_per_dim_max"]
+    assert 0 < measured["agg_posterior_var_min"] <= measured["agg_posterior_var_max"]
+    assert {"val_ssim", "val_bits_per_dim", "train_psnr", "agg_posterior_mean_absmax"} <= measured.keys()
 
 
 def test_bits_per_dim_of_a_uniform_guess_is_eight():
     """A model that gives each of 255 steps the density 1/2 on [-1, 1] needs log2(255) bits a value."""
-    assert bits_per_dim(100 * math.log(2), "gaussian", 100) == pytest.approx(math.log2(255))
-    assert bits_per_dim(1.0, "bernoulli", 100) is None
+    assert compute_bits_per_dim(100 * math.log(2), "gaussian", 100) == pytest.approx(math.log2(255))
+    assert compute_bits_per_dim(1.0, "bernoulli", 100) is None
 
 
 @pytest.mark.parametrize("name", ["squared", "gaussian", "laplace"])
@@ -81,15 +81,15 @@ def test_bits_per_dim_are_those_of_the_density(name):
     variance = {"squared": 0.5, "gaussian": float((real - made).square().mean())}.get(name, 0.0)
     density = Normal(made, math.sqrt(variance)) if variance else torch.distributions.Laplace(made, 0.5)
     expected = float(-density.log_prob(real).mean()) / math.log(2) + math.log2(127.5)
-    assert bits_per_dim(nats, name, 192) == pytest.approx(expected, rel=1e-5)
+    assert compute_bits_per_dim(nats, name, 192) == pytest.approx(expected, rel=1e-5)
 
 
 def test_measuring_is_the_same_twice_and_works_without_held_out_pictures():
     torch.manual_seed(0)
-    vae, place = VAE(ModelConfig(32, 1, 4, 8)).eval(), Place(torch.device("cpu"), "fp32")
+    vae, place = VAE(ModelConfig(32, 1, 4, 8)).eval(), DeviceContext(torch.device("cpu"), "fp32")
     pictures = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
-    found = [measure_vae(vae, pictures[:9], pictures[9:], "squared", place, 3) for _ in range(2)]
+    found = [validate_vae(vae, pictures[:9], pictures[9:], "squared", place, 3) for _ in range(2)]
     assert found[0] == found[1]
     assert all(math.isfinite(value) for value in found[0].values())
-    without = measure_vae(vae, pictures[:0], pictures[9:], "squared", place, 3)
+    without = validate_vae(vae, pictures[:0], pictures[9:], "squared", place, 3)
     assert without == {name: value for name, value in found[0].items() if not name.startswith("held_out")}

@@ -32,12 +32,12 @@ def faces(place: Path, count: int, size: int) -> None:
 
 
 def _write(place: Path, rows: Any, size: int, count: int = 0) -> None:
-    from vaegan.data.dataset import write_manifest, write_set
+    from vaegan.data.dataset import write_dataset, write_manifest
 
     place.mkdir()
     count = count or len(rows)
     splits = bytes(number % 10 == 9 for number in range(count))
-    write_set(place, rows, splits, (3, size, size), {})
+    write_dataset(place, rows, splits, (3, size, size), {})
     write_manifest(place, [])
 
 
@@ -64,15 +64,15 @@ def networks(place: Path, size: int, width: int, latent_dim: int) -> None:
     from safetensors.torch import save_file
 
     from benchmarks.speed.plain import Generator, weights_init
-    from vaegan.checkpoint import publish
+    from vaegan.checkpoint import save_model
     from vaegan.config.model_config import ModelConfig
-    from vaegan.models.discriminator import PublishedGAN
+    from vaegan.models.discriminator import GANForInference
     from vaegan.models.prior import Prior
     from vaegan.models.vae import Decoder
 
     place.mkdir(parents=True)
     config = ModelConfig(size, 3, latent_dim, width)
-    publish(place / "model.safetensors", PublishedGAN(Decoder(config), None, Prior(config)), "gan", config, 1, 32)
+    save_model(place / "model.safetensors", GANForInference(Decoder(config), None, Prior(config)), "gan", config, 1, 32)
     plain = Generator(width, size, latent_dim)
     plain.apply(weights_init)
     save_file(plain.state_dict(), place / "plain.safetensors")

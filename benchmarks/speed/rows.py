@@ -12,13 +12,13 @@ from typing import Any
 from benchmarks.speed.pairs import Bench, Found, commands, in_turn, workers
 from benchmarks.speed.sides import Taken, run_command
 from vaegan.config.model_config import PRESETS
-from vaegan.data.dataset import FEATURES
+from vaegan.data.dataset import FEATURES_FILE
 from vaegan.losses.gan import LOSSES
 
 SIZE, BATCH, PRESET = 64, 32, "small"
 FACES = 4096
 SET_OF_MEMORY = 8300
-NETWORK = {"width": PRESETS[PRESET].width, "latent_dim": PRESETS[PRESET].latent_dim}
+NETWORK = {"width": PRESETS[PRESET].base_channels, "latent_dim": PRESETS[PRESET].latent_dim}
 _numbers = itertools.count()
 
 
@@ -134,7 +134,7 @@ def _evaluate(bench: Bench) -> Found:
     model, plain = _network(bench)
     count = bench.number(200, 16)
     place = bench.material.get("faces", count=bench.number(FACES, 256), size=SIZE)
-    if not (place / "set" / FEATURES).exists():
+    if not (place / "set" / FEATURES_FILE).exists():
         run_command(["vaegan", "evaluate", model, str(place / "set"), "-n", "16", "--out", str(_out(bench)), "-q"], 1)
     found = commands(
         bench,

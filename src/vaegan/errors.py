@@ -13,7 +13,7 @@ class UsageError(VaeganError):
     exit_code = 2
 
 
-class Abandoned(VaeganError):
+class PeerProcessFailed(VaeganError):
     """Another process of the same training stopped, and this one with it: that one says why."""
 
 
@@ -26,14 +26,14 @@ class Interrupted(BaseException):
     exit_code = 130
 
 
-def reason(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the shortest human sentence for an operating-system or library error, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
-def shown(value: object, length: int = 80) -> str:
+def printable(value: object, max_length: int = 80) -> str:
     """A value of someone's file or command line as part of one line: whole words, printable, at most so long."""
-    text = " ".join(str(value)[: 10 * length].split())
+    text = " ".join(str(value)[: 10 * max_length].split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

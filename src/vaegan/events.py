@@ -15,14 +15,14 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Warned:
+class WarningMessage:
     """Something the user should look at, in words."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Counted:
+class TaskProgress:
     """`done` of `total` items of countable work are finished, e.g. pictures prepared.
 
     rate: items per second where it was measured, else 0; detail: what else to show, e.g. how many were kept.
@@ -37,109 +37,120 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Tabled:
+class TextTable:
     """Numbers that are read beside each other: a head, and rows of as many cells."""
 
-    head: Sequence[str]
+    header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Started:
+class TrainingStarted:
     """Training begins (or goes on) at `step` of `total`; `rate` is the measured pictures per second."""
 
     label: str
     step: int
     total: int
     batch_size: int
-    rate: float | None = None
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """`step` of `total` is done; `metrics` are means since the last such event."""
 
     step: int
     total: int
-    images: int
-    rate: float
+    images_seen: int
+    images_per_second: float
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def ended(self) -> bool:
+    def is_last(self) -> bool:
         """Say whether this is the last step."""
         return self.step == self.total
 
     @property
     def seconds_left(self) -> float:
         """What the rest takes at this rate."""
-        return (self.total - self.step) * self.images / max(self.step, 1) / max(self.rate, 1e-9)
+        return (self.total - self.step) * self.images_seen / max(self.step, 1) / max(self.images_per_second, 1e-9)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ValidationMetrics:
     """Numbers that were worked out beside the steps, e.g. on held-out pictures."""
 
     step: int
-    images: int
+    images_seen: int
     metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Alarmed:
+class Alarm:
     """What was measured warns of something: which alarm it is, and in words what is wrong and what to do."""
 
     step: int
-    images: int
+    images_seen: int
     name: str
     text: str
 
 
 @dataclass(frozen=True)
-class Retreated:
+class Rollback:
     """The run goes on from `step`, back from a later one where there is an earlier checkpoint, with gentler settings.
 
     times: how often so far; text: why, and what is gentler now.
     """
 
     step: int
-    images: int
-    times: int
+    images_seen: int
+    num_rollbacks: int
     text: str
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedStep:
     """The step that would have been number `step` was left out: not all its numbers were finite; `skipped` so far."""
 
     step: int
-    skipped: int
+    num_skipped: int
 
 
 @dataclass(frozen=True)
-class Wrote:
+class FileWritten:
     """A file or directory is whole on the disk; `what` is "preview", "checkpoint", "weights", ..."""
 
-    what: str
+    kind: str
     path: Path
     step: int = 0
 
 
 @dataclass(frozen=True)
-class Finished:
+class TrainingFinished:
     """The work ended as planned after `seconds`."""
 
     label: str
     seconds: float
     step: int = 0
-    images: int = 0
+    images_seen: int = 0
 
 
 Event = (
-    Note | Warned | Counted | Tabled | Started | Progress | Measured | Alarmed | Retreated | Skipped | Wrote | Finished
+    Note
+    | WarningMessage
+    | TaskProgress
+    | TextTable
+    | TrainingStarted
+    | TrainingProgress
+    | ValidationMetrics
+    | Alarm
+    | Rollback
+    | SkippedStep
+    | FileWritten
+    | TrainingFinished
 )
-Emit = Callable[[Event], None]
+EventHandler = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """Listen to nothing."""

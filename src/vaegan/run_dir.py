@@ -12,40 +12,40 @@ from torch import Tensor
 
 from vaegan import metrics_log
 from vaegan.checkpoint import (
-    KINDS,
-    TRAINING,
-    WEIGHTS,
-    check_sums,
-    marked,
+    MODEL_KINDS,
+    TRAINING_STATE_FILE,
+    WEIGHTS_FILE,
+    has_flag,
+    parse_step,
     save_tensors,
-    step_named,
-    verify,
+    verify_checksums,
+    verify_tensors,
 )
-from vaegan.config.options import whole
-from vaegan.errors import VaeganError, reason, shown
-from vaegan.events import Emit, Warned
+from vaegan.config.options import require_int
+from vaegan.errors import VaeganError, error_text, printable
+from vaegan.events import EventHandler, WarningMessage
 from vaegan.utils import lock
 from vaegan.utils.files import (
-    ASIDE,
-    TEMPORARY,
-    directory_atomically,
-    inside,
+    PARTIAL_PREFIX,
+    REPLACED_PREFIX,
+    atomic_directory,
+    clean_partial_files,
+    ensure_within,
+    file_sha256,
     read_json,
-    sha256,
-    sweep,
     write_bytes,
     write_json,
 )
 
-FORMAT_VERSION = 1
-BEST = "best.safetensors"
-TENSORBOARD = "tensorboard"
-STEP, DRIFT = "step", "drift"
+RUN_FORMAT_VERSION = 2
+BEST_WEIGHTS_FILE = "best.safetensors"
+TENSORBOARD_DIR = "tensorboard"
+STEP_PREVIEW, DRIFT_PREVIEW = "step", "drift"
 """What a preview's name begins with: samples of the same latents, or the VAE's decoder beside the GAN's generator."""
-LATENT_SIZES = "latent-sizes.svg"
-OURS = (
-    *("config.json", metrics_log.NAME, "previews", "checkpoints", WEIGHTS, BEST),
-    *(LATENT_SIZES, "report.html", TENSORBOARD),
+LATENT_DIM_CHART = "latent-sizes.svg"
+MANAGED_FILES = (
+    *("config.json", metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
+    *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR),
 )
 
 
@@ -56,21 +56,21 @@ def step_name(step: int) -> str:
 
 def _check_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError where a number or a text of config.json is none."""
-    for name in ("total", "checkpoint_every", "preview_every"):
-        whole(config["plan"], name, 1)
-    whole(config["plan"], "evaluate_every", 0)
-    whole(config["options"], "batch_size", 0)
-    rate = config["plan"].get("rate")
+    for name in ("total_steps", "checkpoint_every", "sample_every"):
+        require_int(config["plan"], name, 1)
+    require_int(config["plan"], "evaluate_every", 0)
+    require_int(config["options"], "batch_size", 0)
+    rate = config["plan"].get("images_per_second")
     if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
-        raise ValueError(f"rate {shown(rate)!r}, expected a number above 0")
+        raise ValueError(f"rate {printable(rate)!r}, expected a number above 0")
     source = config.get("from_vae")
     if source is not None and not isinstance(source, dict):
         raise ValueError("from_vae is no object")
-    if source and not isinstance(source.get("seconds", 0.0), (int, float)):
-        raise ValueError(f"from_vae seconds {shown(source['seconds'])!r}, expected a number")
+    if source and not isinstance(source.get("train_seconds", 0.0), (int, float)):
+        raise ValueError(f"from_vae seconds {printable(source['train_seconds'])!r}, expected a number")
 
 
-class Run:
+class RunDir:
     """The run at `path`, existing or to be made."""
 
     def __init__(self, path: Path) -> None:
@@ -78,28 +78,33 @@ class Run:
         self.path = path
 
     @property
-    def weights(self) -> Path:
+    def weights_path(self) -> Path:
         """The published weights."""
-        return self.path / WEIGHTS
+        return self.path / WEIGHTS_FILE
 
     @property
-    def best(self) -> Path:
+    def best_weights_path(self) -> Path:
         """The weights that scored best during training."""
-        return self.path / BEST
+        return self.path / BEST_WEIGHTS_FILE
 
     def exists(self) -> bool:
         """Say whether a run of ours is there."""
         return (self.path / "config.json").is_file()
 
-    def config(self) -> dict[str, Any]:
+    def read_config(self) -> dict[str, Any]:
         """Read config.json. Raises VaeganError when it is damaged, foreign or of a newer format."""
-        config = read_json(inside(self.path / "config.json", self.path))
+        config = read_json(ensure_within(self.path / "config.json", self.path))
         version = config.get("format_version")
-        if not isinstance(version, int) or version < 1 or config.get("kind") not in KINDS:
+        if not isinstance(version, int) or version < 1 or config.get("kind") not in MODEL_KINDS:
             raise VaeganError(f"{self.path / 'config.json'} is damaged: it names no format version and kind")
-        if version > FORMAT_VERSION:
+        if version < RUN_FORMAT_VERSION:
             raise VaeganError(
-                f"{self.path} has format {version}, this vaegan reads up to {FORMAT_VERSION}: upgrade vaegan"
+                f"{self.path} has format {version} of vaegan 0.1, which is no longer read: train it again, with --force or"
+                " another --run"
+            )
+        if version > RUN_FORMAT_VERSION:
+            raise VaeganError(
+                f"{self.path} has format {version}, this vaegan reads up to {RUN_FORMAT_VERSION}: upgrade vaegan"
             )
         for part in ("options", "model", "data", "plan"):
             if not isinstance(config.get(part), dict):
@@ -107,28 +112,28 @@ class Run:
         try:
             _check_config(config)
         except ValueError as error:
-            raise VaeganError(f"{self.path / 'config.json'} is damaged: {reason(error)}") from error
+            raise VaeganError(f"{self.path / 'config.json'} is damaged: {error_text(error)}") from error
         return config
 
-    def refuse_foreign(self, force: bool) -> None:
+    def check_is_run_or_empty(self, force: bool) -> None:
         """Raise VaeganError where the directory holds something that is not a run, unless `force`."""
         if self.path.exists() and not self.path.is_dir():
             raise VaeganError(f"{self.path} is a file: choose another --run")
-        ours = (lock.NAME, TEMPORARY, ASIDE)
+        ours = (lock.LOCK_FILE, PARTIAL_PREFIX, REPLACED_PREFIX)
         foreign = self.path.is_dir() and any(not path.name.startswith(ours) for path in self.path.iterdir())
         if foreign and not self.exists() and not force:
             raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
 
-    def claim(self, force: bool) -> None:
+    def prepare_new(self, force: bool) -> None:
         """Make the directory ready for a new run.
 
         Raises VaeganError when it holds something that is not a run. `force` removes an older run's files, and
         only those that a run is made of.
         """
-        self.refuse_foreign(force)
-        sweep(self.path)
+        self.check_is_run_or_empty(force)
+        clean_partial_files(self.path)
         if force:
-            for name in OURS:
+            for name in MANAGED_FILES:
                 place = self.path / name
                 if place.is_dir() and not place.is_symlink():
                     shutil.rmtree(place, ignore_errors=True)
@@ -137,35 +142,35 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VaeganError(f"cannot make {self.path}: {reason(error)}") from error
+            raise VaeganError(f"cannot make {self.path}: {error_text(error)}") from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json with its format version first."""
-        write_json(self.path / "config.json", {"format_version": FORMAT_VERSION, **config})
+        write_json(self.path / "config.json", {"format_version": RUN_FORMAT_VERSION, **config})
 
-    def preview(self, step: int, kind: str = STEP) -> Path:
+    def preview_path(self, step: int, kind: str = STEP_PREVIEW) -> Path:
         """Where the preview of `step` goes; kind: STEP or DRIFT."""
         return self.path / "previews" / f"{kind}-{step:07d}.png"
 
-    def previews(self, kind: str = STEP) -> dict[Path, int]:
+    def previews(self, kind: str = STEP_PREVIEW) -> dict[Path, int]:
         """Previews and their steps, oldest first."""
         found = (self.path / "previews").glob(f"{kind}-*.png")
-        steps = {path: step_named(path.with_suffix(""), kind) for path in found}
+        steps = {path: parse_step(path.with_suffix(""), kind) for path in found}
         return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint directories, oldest first."""
         found = (self.path / "checkpoints").glob("step-*")
-        return sorted((path for path in found if path.is_dir() and step_named(path) >= 0), key=step_named)
+        return sorted((path for path in found if path.is_dir() and parse_step(path) >= 0), key=parse_step)
 
-    def save(
+    def save_checkpoint(
         self,
         step: int,
         tensors: Mapping[str, Tensor],
-        publish: Callable[[Path], None],
-        keep: int,
-        planned: bool = True,
-        best: int | None = None,
+        write_weights: Callable[[Path], None],
+        num_to_keep: int,
+        is_scheduled: bool = True,
+        best_step: int | None = None,
     ) -> Path:
         """Write a checkpoint whole, read it back, publish its weights, then drop all but the newest `keep`.
 
@@ -174,75 +179,75 @@ class Run:
         whose checkpoint, this one or an older one, stays for its score. Raises VaeganError when the disk refuses; every
         older checkpoint is then still there.
         """
-        path = self.checkpoint(step)
+        path = self.checkpoint_path(step)
         try:
-            with directory_atomically(path) as place:
-                save_tensors(place / TRAINING, tensors, {"format": "vaegan-training"})
-                verify(place / TRAINING, tensors)
-                publish(place / WEIGHTS)
-                sums = {name: sha256(place / name) for name in (TRAINING, WEIGHTS)}
-                state = {"step": step, "planned": planned, "best": step == best, "sha256": sums}
+            with atomic_directory(path) as place:
+                save_tensors(place / TRAINING_STATE_FILE, tensors, {"format": "vaegan-training"})
+                verify_tensors(place / TRAINING_STATE_FILE, tensors)
+                write_weights(place / WEIGHTS_FILE)
+                sums = {name: file_sha256(place / name) for name in (TRAINING_STATE_FILE, WEIGHTS_FILE)}
+                state = {"step": step, "scheduled": is_scheduled, "is_best": step == best_step, "sha256": sums}
                 write_json(place / "state.json", state)
-            check_sums(path)
-            self.publish(path)
+            verify_checksums(path)
+            self.copy_weights_from(path)
         except VaeganError as error:
             older = [old for old in self.checkpoints() if old != path]
             kept = f"{older[-1]} is whole" if older else "there is no older one"
             raise VaeganError(
-                f"cannot save checkpoint {path}: {_cause(error)}; {kept}: free some room or make it writable, and run"
+                f"cannot save checkpoint {path}: {_cause_text(error)}; {kept}: free some room or make it writable, and run"
                 " the same command again"
             ) from error
-        stay = [path, *[old for old in self.checkpoints() if marked(old, "planned")][-keep:]]
-        if best is not None:
-            stay.append(self.checkpoint(best))
+        stay = [path, *[old for old in self.checkpoints() if has_flag(old, "scheduled")][-num_to_keep:]]
+        if best_step is not None:
+            stay.append(self.checkpoint_path(best_step))
         for old in self.checkpoints():
             if old not in stay:
                 shutil.rmtree(old, ignore_errors=True)
         return path
 
-    def checkpoint(self, step: int) -> Path:
+    def checkpoint_path(self, step: int) -> Path:
         """Where the checkpoint of `step` goes."""
         return self.path / "checkpoints" / step_name(step)
 
-    def whole(self, step: int) -> Path | None:
+    def valid_checkpoint(self, step: int) -> Path | None:
         """Return the checkpoint of `step`, if there is one and it is whole."""
-        path = self.checkpoint(step)
+        path = self.checkpoint_path(step)
         with contextlib.suppress(VaeganError):
-            check_sums(inside(path, self.path))
+            verify_checksums(ensure_within(path, self.path))
             return path
         return None
 
-    def plans(self, checkpoint: Path) -> bool:
+    def is_scheduled(self, checkpoint: Path) -> bool:
         """Say whether the run has this checkpoint by its cadence."""
-        return marked(checkpoint, "planned")
+        return has_flag(checkpoint, "scheduled")
 
-    def rewind(self, step: int, times: int) -> None:
+    def rollback_to(self, step: int, num_rollbacks: int) -> None:
         """Drop checkpoints, the newest first, previews and metrics of after `step`: the run went back to there.
 
         times: how often it did so far.
         """
         for old in reversed(self.checkpoints()):
-            if step_named(old) > step:
+            if parse_step(old) > step:
                 shutil.rmtree(old, ignore_errors=True)
-        for path, drawn in (self.previews(STEP) | self.previews(DRIFT)).items():
+        for path, drawn in (self.previews(STEP_PREVIEW) | self.previews(DRIFT_PREVIEW)).items():
             if drawn > step:
                 path.unlink(missing_ok=True)
-        self.cut_metrics(step, times)
+        self.truncate_metrics(step, num_rollbacks)
 
-    def publish(self, checkpoint: Path) -> None:
+    def copy_weights_from(self, checkpoint: Path) -> None:
         """Make a checkpoint's weights the run's, unless they are. Raises VaeganError when the disk refuses."""
-        content = (checkpoint / WEIGHTS).read_bytes()
-        if not self.weights.is_file() or self.weights.read_bytes() != content:
-            write_bytes(self.weights, content)
+        content = (checkpoint / WEIGHTS_FILE).read_bytes()
+        if not self.weights_path.is_file() or self.weights_path.read_bytes() != content:
+            write_bytes(self.weights_path, content)
 
-    def mend(self) -> None:
+    def remove_partial_files(self) -> None:
         """Remove what a killed process left half-written. Raises VaeganError where a link leads out of the run."""
-        for name in OURS:
-            inside(self.path / name, self.path)
+        for name in MANAGED_FILES:
+            ensure_within(self.path / name, self.path)
         for folder in (self.path, self.path / "checkpoints", self.path / "previews"):
-            sweep(folder)
+            clean_partial_files(folder)
 
-    def newest(self, on_event: Emit, planned: bool = False) -> Path | None:
+    def latest_checkpoint(self, on_event: EventHandler, scheduled_only: bool = False) -> Path | None:
         """Return the newest checkpoint that is whole; say which damaged ones were passed over.
 
         planned: not those that only an interruption asked for. Raises VaeganError where there are some and all are
@@ -250,15 +255,15 @@ class Run:
         """
         damaged = []
         for path in reversed(self.checkpoints()):
-            if planned and not (marked(path, "planned") or marked(path, "best")):
+            if scheduled_only and not (has_flag(path, "scheduled") or has_flag(path, "is_best")):
                 continue
             try:
-                check_sums(inside(path, self.path))
+                verify_checksums(ensure_within(path, self.path))
             except VaeganError as error:
                 damaged.append(f"{path} is damaged ({error})")
                 continue
             if damaged:
-                on_event(Warned(f"{'; '.join(damaged)}: going on from {path}"))
+                on_event(WarningMessage(f"{'; '.join(damaged)}: going on from {path}"))
             return path
         if damaged:
             raise VaeganError(
@@ -266,33 +271,33 @@ class Run:
             )
         return None
 
-    def cut_metrics(self, step: int, times: int = 0) -> None:
+    def truncate_metrics(self, step: int, num_rollbacks: int = 0) -> None:
         """Drop the lines of metrics.jsonl that a resumed run will write again.
 
         Those are the lines after `step`, and those that say that the run went back more than `times` times.
         """
-        metrics_log.cut(self.path, step, times)
+        metrics_log.truncate_log(self.path, step, num_rollbacks)
 
 
-def _cause(error: VaeganError) -> str:
-    return reason(error.__cause__) if error.__cause__ is not None else str(error)
+def _cause_text(error: VaeganError) -> str:
+    return error_text(error.__cause__) if error.__cause__ is not None else str(error)
 
 
-def run_of(weights: Path) -> Run | None:
+def find_run(weights: Path) -> RunDir | None:
     """Return the run that a weights file lies in, as published or in a checkpoint, if it lies in one."""
     for parent in list(weights.resolve().parents)[:3]:
-        if Run(parent).exists():
-            return Run(parent)
+        if RunDir(parent).exists():
+            return RunDir(parent)
     return None
 
 
-def newest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
+def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
     """Return the run under `root` with weights of the first kind of `kinds` that there is, the newest of them."""
     for kind in kinds:
         found = []
-        for path in root.glob(f"*/{WEIGHTS}"):
+        for path in root.glob(f"*/{WEIGHTS_FILE}"):
             try:
-                if Run(path.parent).config()["kind"] == kind:
+                if RunDir(path.parent).read_config()["kind"] == kind:
                     found.append(path)
             except VaeganError:
                 continue

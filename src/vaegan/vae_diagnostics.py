@@ -5,64 +5,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FEW_NATS = 3.0
+MIN_KL_NATS = 3.0
 """A posterior that says less of a picture cannot tell twenty of them apart."""
-FEW_ACTIVE = 0.1
-GAP = 1.5
+MIN_ACTIVE_FRACTION = 0.1
+MAX_PSNR_GAP = 1.5
 """Decibels that training pictures may be better reconstructed than held-out ones: 1.4 times the error."""
-SHORT = 20_000
+SHORT_RUN_IMAGES = 20_000
 
-Numbers = Mapping[str, float]
+MetricMapping = Mapping[str, float]
 
 
-def latents(numbers: Numbers, latent_dim: int) -> str:
+def describe_latent_usage(metrics: MetricMapping, latent_dim: int) -> str:
     """How the latents are used, in one line; empty where it was not measured."""
-    if "active_units" not in numbers:
+    if "active_units" not in metrics:
         return ""
-    kl = f", KL {numbers['held_out_kl']:.3g} nats a picture" if "held_out_kl" in numbers else ""
+    kl = f", KL {metrics['val_kl']:.3g} nats a picture" if "val_kl" in metrics else ""
     moments = ""
-    if "posterior_mean_largest" in numbers:
+    if "agg_posterior_mean_absmax" in metrics:
         moments = (
-            f"; before folding, means up to {numbers['posterior_mean_largest']:.2g} and variances"
-            f" {numbers['posterior_variance_smallest']:.2g} to {numbers['posterior_variance_largest']:.2g}"
+            f"; before folding, means up to {metrics['agg_posterior_mean_absmax']:.2g} and variances"
+            f" {metrics['agg_posterior_var_min']:.2g} to {metrics['agg_posterior_var_max']:.2g}"
         )
     names = ("smallest", "median", "largest")
-    axes = ", ".join(f"{numbers.get(f'kl_axis_{name}', 0.0):.2g}" for name in names)
-    active = f"{numbers['active_units']:.0f} of {latent_dim} active"
+    axes = ", ".join(f"{metrics.get(f'kl_axis_{name}', 0.0):.2g}" for name in names)
+    active = f"{metrics['active_units']:.0f} of {latent_dim} active"
     return f"{active}{kl} (per axis {axes}: {', '.join(names)}){moments}"
 
 
-def quality(numbers: Numbers) -> str:
+def describe_reconstruction(metrics: MetricMapping) -> str:
     """How well held-out pictures are reconstructed, beside training pictures, in one line; empty where unknown."""
-    if "held_out_psnr" not in numbers:
+    if "val_psnr" not in metrics:
         return ""
-    parts = [f"PSNR {numbers['held_out_psnr']:.1f} dB"]
-    if "held_out_ssim" in numbers:
-        parts.append(f"SSIM {numbers['held_out_ssim']:.3f}")
-    if "train_psnr" in numbers:
-        parts.append(f"training pictures {numbers['train_psnr']:.1f} dB")
+    parts = [f"PSNR {metrics['val_psnr']:.1f} dB"]
+    if "val_ssim" in metrics:
+        parts.append(f"SSIM {metrics['val_ssim']:.3f}")
+    if "train_psnr" in metrics:
+        parts.append(f"training pictures {metrics['train_psnr']:.1f} dB")
     return ", ".join(parts)
 
 
-def warnings(numbers: Numbers, beta: float, latent_dim: int, images: int) -> list[str]:
+def vae_warnings(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: int) -> list[str]:
     """What is wrong with a VAE whose newest `numbers` these are, after `images` pictures, and which flag mends it."""
-    return [text for text in (_collapse(numbers, beta, latent_dim, images), _overfitting(numbers)) if text]
+    return [
+        text
+        for text in (_check_posterior_collapse(metrics, beta, latent_dim, images_seen), _check_vae_overfitting(metrics))
+        if text
+    ]
 
 
-def of_run(config: Mapping[str, Any], numbers: Numbers) -> list[str]:
+def vae_run_warnings(config: Mapping[str, Any], metrics: MetricMapping) -> list[str]:
     """The warnings of a VAE run whose config.json and newest `numbers` these are; none for a GAN."""
     beta, latent_dim = config["options"].get("beta"), config["model"].get("latent_dim")
     if config["kind"] != "vae" or not isinstance(beta, (int, float)) or not isinstance(latent_dim, int):
         return []
-    return warnings(numbers, float(beta), latent_dim, int(numbers.get("images", 0)))
+    return vae_warnings(metrics, float(beta), latent_dim, int(metrics.get("images_seen", 0)))
 
 
-def _collapse(numbers: Numbers, beta: float, latent_dim: int, images: int) -> str:
-    active, kl = numbers.get("active_units"), numbers.get("held_out_kl")
-    if active is None or (active >= FEW_ACTIVE * latent_dim and active > 0 and (kl is None or kl >= FEW_NATS)):
+def _check_posterior_collapse(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: int) -> str:
+    active, kl = metrics.get("active_units"), metrics.get("val_kl")
+    if active is None or (
+        active >= MIN_ACTIVE_FRACTION * latent_dim and active > 0 and (kl is None or kl >= MIN_KL_NATS)
+    ):
         return ""
     says = f" and say {kl:.2g} nats about a picture" if kl is not None else ""
-    longer = ", and train longer" if images < SHORT else ""
+    longer = ", and train longer" if images_seen < SHORT_RUN_IMAGES else ""
     cure = f"lower --beta (it is {beta:g})" if beta > 0 else "train longer"
     return (
         f"posterior collapse: {active:.0f} of {latent_dim} latents are used{says}, so that all pictures decode to"
@@ -70,12 +76,12 @@ def _collapse(numbers: Numbers, beta: float, latent_dim: int, images: int) -> st
     )
 
 
-def _overfitting(numbers: Numbers) -> str:
-    train, held_out = numbers.get("train_psnr"), numbers.get("held_out_psnr")
-    if train is None or held_out is None or train - held_out < GAP:
+def _check_vae_overfitting(metrics: MetricMapping) -> str:
+    train, held_out = metrics.get("train_psnr"), metrics.get("val_psnr")
+    if train is None or held_out is None or train - held_out < MAX_PSNR_GAP:
         return ""
     return (
         f"overfitting: training pictures are reconstructed {train - held_out:.1f} dB better than held-out ones"
-        f" ({train:.1f} against {held_out:.1f} dB): give more pictures, vary them more (--jitter), train shorter"
+        f" ({train:.1f} against {held_out:.1f} dB): give more pictures, vary them more (--train-augment), train shorter"
         " (--images), with fewer latents (--latent-dim) or a higher --beta"
     )

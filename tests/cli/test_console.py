@@ -4,22 +4,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vaegan.cli.console import PlainReporter, RichReporter, describe, duration
-from vaegan.events import Counted, Finished, Measured, Note, Progress, Started, Tabled, Warned, Wrote
+from vaegan.cli.console import PlainReporter, RichReporter, describe_event, format_duration
+from vaegan.events import (
+    FileWritten,
+    Note,
+    TaskProgress,
+    TextTable,
+    TrainingFinished,
+    TrainingProgress,
+    TrainingStarted,
+    ValidationMetrics,
+    WarningMessage,
+)
 
 STORY = [
     Note("Using data/faces"),
-    Counted("Preparing", 3, 9, "files"),
-    Counted("Preparing", 9, 9, "files"),
-    Warned("2 files skipped"),
-    Tabled(("latents", "PSNR", ""), [("8", "13.2", ""), ("16", "14.1", "<- taken")]),
-    Started("vae", 0, 100, 32, 64.0),
-    Progress(50, 100, 1600, 64.0, {"kl": 12.5}),
-    Measured(50, 1600, {"held_out_psnr": 21.0}),
-    Wrote("checkpoint", Path("runs/vae/checkpoints/step-0000100"), 100),
-    Wrote("samples", Path("samples/a.png")),
-    Progress(100, 100, 3200, 64.0, {"kl": 10.0}),
-    Finished("vae", 50.0, 100, 3200),
+    TaskProgress("Preparing", 3, 9, "files"),
+    TaskProgress("Preparing", 9, 9, "files"),
+    WarningMessage("2 files skipped"),
+    TextTable(("latents", "PSNR", ""), [("8", "13.2", ""), ("16", "14.1", "<- taken")]),
+    TrainingStarted("vae", 0, 100, 32, 64.0),
+    TrainingProgress(50, 100, 1600, 64.0, {"kl": 12.5}),
+    ValidationMetrics(50, 1600, {"val_psnr": 21.0}),
+    FileWritten("checkpoint", Path("runs/vae/checkpoints/step-0000100"), 100),
+    FileWritten("samples", Path("samples/a.png")),
+    TrainingProgress(100, 100, 3200, 64.0, {"kl": 10.0}),
+    TrainingFinished("vae", 50.0, 100, 3200),
 ]
 
 
@@ -59,8 +69,11 @@ def test_the_terminal_shows_speed_time_left_and_losses():
     [(3, "3 seconds"), (200, "3 minutes"), (9000, "2.5 hours"), (400_000, "5 days")],
 )
 def test_durations_in_words(seconds, words):
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_going_on_is_told():
-    assert describe(Started("gan", 40, 100, 10)) == "Going on with the GAN at step 40: 60 steps, 600 pictures"
+    assert (
+        describe_event(TrainingStarted("gan", 40, 100, 10))
+        == "Going on with the GAN at step 40: 60 steps, 600 pictures"
+    )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vaegan.cli import main
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 
 
 def run(capsys, *arguments):
@@ -24,7 +24,7 @@ def test_a_gan_is_shown_beside_its_vae_and_real_pictures(gan_run, prepared, here
     samples, real = said["columns"]["samples"], said["columns"]["real"]
     assert samples["frechet_together"] > real["frechet_together"]
     assert samples["kid_set"] > real["kid_set"] and "kid_vae" in samples
-    assert 0 <= samples["memorised"] <= 1 and said["n"] == 24
+    assert 0 <= samples["memorized_fraction"] <= 1 and said["n"] == 24
     folder = here / "evaluations" / "gan"
     assert json.loads((folder / "evaluation.json").read_text())["columns"] == said["columns"]
     page = (folder / "report.html").read_text()
@@ -59,7 +59,7 @@ def test_learned_features_are_kept_beside_the_set_and_made_again_when_damaged(va
     status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
     assert status == 0 and "once for a set" in err
     assert kept.read_bytes() == content
-    open_set(data).load()
+    open_dataset(data).load()
 
 
 def test_what_was_not_written_by_an_evaluation_is_kept(vae_run, here, capsys):
@@ -105,9 +105,9 @@ def test_a_set_of_another_size_is_refused(vae_run, drawn, here, capsys):
 
 
 def test_a_set_with_nothing_held_out_is_refused(vae_run, drawn, here, capsys):
-    assert main(["preprocess", str(drawn), "--out", "all", "--size", "32", "--held-out", "0", "-q"]) == 0
+    assert main(["preprocess", str(drawn), "--out", "all", "--size", "32", "--val-fraction", "0", "-q"]) == 0
     status, _, err = run(capsys, "evaluate", vae_run, "all")
-    assert status == 1 and "--held-out 0.1" in err
+    assert status == 1 and "--val-fraction 0.1" in err
 
 
 def test_runs_are_compared(gan_run, vae_run, here, capsys):
@@ -135,7 +135,7 @@ def test_comparing_one_or_the_same_is_refused(gan_run, here, capsys):
 
 
 def test_runs_of_different_sets_need_a_set(gan_run, drawn, here, capsys):
-    assert main(["preprocess", str(drawn), "--out", "other", "--size", "32", "--held-out", "0.3", "-q"]) == 0
+    assert main(["preprocess", str(drawn), "--out", "other", "--size", "32", "--val-fraction", "0.3", "-q"]) == 0
     tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--steps", "2", "-q")
     assert main(["train-vae", "other", "--run", "mine", *tiny]) == 0
     status, _, err = run(capsys, "compare", gan_run, "mine", "-n", 24)

@@ -14,7 +14,7 @@ import pytest
 from vaegan.cli import main
 from vaegan.explore import serve
 
-EXTRA = all(__import__("importlib.util").util.find_spec(name) for name in serve.EXTRA)
+EXTRA = all(__import__("importlib.util").util.find_spec(name) for name in serve.EXPLORE_PACKAGES)
 needs_extra = pytest.mark.skipif(not EXTRA, reason="needs vaegan[explore]")
 
 
@@ -27,15 +27,15 @@ def test_without_the_extra_it_says_how_to_get_it(vae_run, capsys, monkeypatch):
 
 @needs_extra
 def test_a_port_in_use_is_told_and_passed_over_when_none_was_named(vae_run, capsys, monkeypatch):
-    with serve.listen(None) as taken:
+    with serve.open_listening_socket(None) as taken:
         port = taken.getsockname()[1]
         assert taken.getsockname()[0] == "127.0.0.1"
         assert main(["explore", str(vae_run), "--no-browser", "--port", str(port)]) == 1
         assert f"--port {port} cannot be used" in capsys.readouterr().err
-        with serve.listen(None) as other:
+        with serve.open_listening_socket(None) as other:
             assert other.getsockname()[1] != port
-        monkeypatch.setattr(serve, "PORT", port)
-        monkeypatch.setattr(serve, "TRIES", 1)
+        monkeypatch.setattr(serve, "DEFAULT_PORT", port)
+        monkeypatch.setattr(serve, "NUM_PORTS_TRIED", 1)
         assert main(["explore", str(vae_run), "--no-browser"]) == 1
         assert "choose one with --port" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import torch
 from test_pipeline import TINY, failing, run
 
 from vaegan.cli import main
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.inference.model import load
 from vaegan.utils.images import to_float, to_uint8
 
@@ -35,7 +35,7 @@ def session(extra, path):
 def test_the_exported_decoder_draws_the_same_pictures(extra, exported, vae_run):
     model, decoder = load(vae_run, "cpu"), session(extra, exported / "faces-decoder.onnx")
     for count in (1, 2, 5):
-        latents = model.latents(range(count))
+        latents = model.latents_from_seeds(range(count))
         (pictures,) = decoder.run(None, {"latents": latents.numpy()})
         drawn = to_uint8(torch.from_numpy(pictures))
         assert (drawn.int() - model.decode(latents).int()).abs().max() <= 1
@@ -47,7 +47,7 @@ def test_the_exported_decoder_draws_the_same_pictures(extra, exported, vae_run):
 def test_the_exported_encoder_has_the_whole_posterior(extra, exported, vae_run, prepared):
     """With the mixing matrix that folding left: draws of the posterior are the model's own."""
     model, encoder = load(vae_run, "cpu"), session(extra, exported / "faces-encoder.onnx")
-    pictures = to_float(open_set(prepared).load()[0][:3])
+    pictures = to_float(open_dataset(prepared).load()[0][:3])
     mean, log_var, mix = map(torch.from_numpy, encoder.run(["mean", "log_var", "mix"], {"pictures": pictures.numpy()}))
     assert not torch.equal(mix, torch.eye(8))
     noise = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
@@ -60,7 +60,7 @@ def test_the_exported_prior_draws_the_same_latents(extra, mixed_vae_run, tmp_pat
     assert main(["export", str(mixed_vae_run), "--onnx", "--out", str(tmp_path / "faces.onnx"), "-q"]) == 0
     model, prior = load(mixed_vae_run, "cpu"), session(extra, tmp_path / "faces-prior.onnx")
     for count in (1, 2, 500):
-        noise = torch.randn(count, model.prior.columns, generator=torch.Generator().manual_seed(count))
+        noise = torch.randn(count, model.prior.noise_dim, generator=torch.Generator().manual_seed(count))
         (latents,) = prior.run(None, {"noise": noise.numpy()})
         torch.testing.assert_close(torch.from_numpy(latents), model.prior(noise), atol=1e-5, rtol=1e-5)
 
@@ -90,7 +90,7 @@ def test_what_it_says(capsys, extra, here, prepared):
 
 
 def test_parts_of_another_model_do_not_stay_beside_it(capsys, extra, here, vae_run, prepared, monkeypatch):
-    monkeypatch.setattr("vaegan.inference.export.CHECKED", (1, 2))
+    monkeypatch.setattr("vaegan.inference.export.CHECKED_BATCH_SIZES", (1, 2))
     assert run(capsys, "export", vae_run, "--onnx", "-o", "both")[0] == 0 and Path("both-encoder.onnx").is_file()
     assert run(capsys, "train-gan", prepared, "--run", "new", "--steps", "1", *TINY, "-q")[0] == 0
     status, _, err = run(capsys, "export", "new", "--onnx", "-o", "both")
@@ -99,8 +99,8 @@ def test_parts_of_another_model_do_not_stay_beside_it(capsys, extra, here, vae_r
 
 
 def test_a_difference_is_an_error_and_nothing_is_written(capsys, extra, here, vae_run, monkeypatch):
-    monkeypatch.setattr("vaegan.inference.export.TOLERANCE", 0.0)
-    monkeypatch.setattr("vaegan.inference.export.CHECKED", (1, 2))
+    monkeypatch.setattr("vaegan.inference.export.MAX_ONNX_DIFF", 0.0)
+    monkeypatch.setattr("vaegan.inference.export.CHECKED_BATCH_SIZES", (1, 2))
     line = failing(capsys, "export", vae_run, "--onnx")
     assert "the exported decoder differs from torch's by" in line and "nothing was written" in line
     assert not Path("exports").exists()

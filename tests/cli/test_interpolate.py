@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from test_pipeline import TINY, failing, run
 
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.inference.model import load
 from vaegan.utils.images import from_pil, save_png, to_pil
 
@@ -25,7 +25,7 @@ def cells(strip, side=32):
 @pytest.fixture
 def faces(here, prepared):
     """Three training pictures as files; the last is grey and no square."""
-    train, _ = open_set(prepared).load()
+    train, _ = open_dataset(prepared).load()
     for index in range(2):
         save_png(train[index], Path(f"{index}.png"))
     to_pil(train[2]).convert("L").resize((50, 90)).save("odd.jpg")
@@ -50,7 +50,7 @@ def test_a_walk_between_pictures_ends_at_their_reconstructions(capsys, faces, va
 
 def test_optimization_comes_closer_and_says_how_close(capsys, faces, gan_run):
     command = ["interpolate", gan_run, "--from", "0.png", "--to", "1.png", "--frames", "3", "-o", "walk", "--json"]
-    status, out, err = run(capsys, *command, "--optimize", "40")
+    status, out, err = run(capsys, *command, "--invert-steps", "40")
     assert status == 0
     made = json.loads(out)
     assert (made["strip"], made["animation"]) == ("walk.png", "walk.gif")
@@ -63,7 +63,7 @@ def test_without_an_encoder_optimization_starts_from_the_average_face(capsys, fa
     assert run(capsys, "train-gan", prepared, "--run", "scratch", "--steps", "1", *TINY, "-q")[0] == 0
     walk = ["interpolate", "scratch", "--from", "0.png", "--to", "1.png", "--frames", "3"]
     assert "holds no encoder" in failing(capsys, *walk)
-    status, _, err = run(capsys, *walk, "--optimize", "5")
+    status, _, err = run(capsys, *walk, "--invert-steps", "5")
     assert status == 0 and "scratch/model.safetensors holds no encoder: optimizing from the average face" in err
     assert run(capsys, "interpolate", "scratch", "--frames", "3")[0] == 0
 
@@ -79,7 +79,7 @@ def test_latents_of_a_file(capsys, faces, vae_run):
     assert strip.shape[:2] == (3, 3) and torch.equal(strip[0, 0], decoded[0]) and torch.equal(strip[2, 2], decoded[0])
     with Image.open("samples/vae-walk-vae.gif") as animation:
         assert animation.n_frames == 6
-    status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-back")
+    status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-ping-pong")
     assert (status, out.splitlines()[0]) == (0, "samples/vae-walk-vae-1-and-0.png")
     assert torch.equal(cells(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
     with Image.open("samples/vae-walk-vae-1-and-0.gif") as animation:
@@ -141,7 +141,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--latents", "one.safetensors"], 2, "one row alone is no walk"),
         (["--latents", "one.safetensors", "--rows", "0,4"], 2, "there is no row 4"),
         (["--rows", "0,4"], 2, "--rows goes with --latents"),
-        (["--optimize", "5"], 2, "--optimize 5 goes with --from and --to"),
+        (["--invert-steps", "5"], 2, "--invert-steps 5 goes with --from and --to"),
         ([*pair, "--truncation", "0.5"], 2, "--truncation 0.5 goes with --seeds"),
         (["--path", "lerp", "--method", "linear"], 2, "--path and --method contradict"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),

@@ -132,7 +132,7 @@ def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_ru
         (["train-vae", prepared, "--likelihood", "guess"], 2, "expected one of squared, gaussian, laplace, bernoulli"),
         (["train-vae", prepared, "--device", "abacus"], 2, "--device abacus"),
         (["train-gan", prepared, "--loss", "hinged"], 2, "did you mean hinge?"),
-        (["train-gan", prepared, "--penalty-every", "0"], 2, "--penalty-every 0"),
+        (["train-gan", prepared, "--gp-interval", "0"], 2, "--gp-interval 0"),
         (["train-gan", prepared, "--augment", "blur"], 2, "--augment blur"),
         (["train-gan", prepared, "--from-vae", tmp_path / "none"], 1, "none does not exist"),
         (["train-gan", prepared, "--from-vae", gan_run], 1, "this is a GAN; give a run of vaegan train-vae"),
@@ -208,24 +208,24 @@ def test_debugging_shows_where(capsys, monkeypatch, tmp_path):
 
 
 def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("vaegan.inference.info.inspect", lambda path: 1 / 0)
+    monkeypatch.setattr("vaegan.inference.info.describe_path", lambda path: 1 / 0)
     assert "ZeroDivisionError" in failing(capsys, "info", tmp_path)
-    monkeypatch.setattr("vaegan.inference.info.inspect", lambda path: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr("vaegan.inference.info.describe_path", lambda path: (_ for _ in ()).throw(MemoryError()))
     assert "out of memory" in failing(capsys, "info", tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
 def test_interrupted_while_preparing_it_goes_on(capsys, monkeypatch, drawn, tmp_path):
-    from vaegan.data.preprocess.database import Ledger
+    from vaegan.data.preprocess.database import PreprocessDB
 
-    save = Ledger.save
+    save = PreprocessDB.save_result
 
     def interrupted(self, outcome, spots=None):
         save(self, outcome, spots)
-        if outcome.id == 20:
+        if outcome.file_id == 20:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Ledger, "save", interrupted)
+    monkeypatch.setattr(PreprocessDB, "save_result", interrupted)
     command = ["preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces"]
     status, out, err = run(capsys, *command)
     assert (status, out) == (130, "")
@@ -234,7 +234,7 @@ def test_interrupted_while_preparing_it_goes_on(capsys, monkeypatch, drawn, tmp_
     )
     assert done
     assert [path.name for path in (tmp_path / "sets").iterdir()] == [".preparing-faces"]
-    monkeypatch.setattr(Ledger, "save", save)
+    monkeypatch.setattr(PreprocessDB, "save_result", save)
     status, out, err = run(capsys, *command)
     assert status == 0 and f"Going on: {done[1]} of 49 files are done" in err
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["faces"]

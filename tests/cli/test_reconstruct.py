@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from test_pipeline import failing, run
 
 from vaegan.checkpoint import load_tensors
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.inference.model import load
 from vaegan.metrics.image_quality import psnr
 from vaegan.utils.images import from_pil, save_png, to_float, to_pil
@@ -19,7 +19,7 @@ from vaegan.utils.images import from_pil, save_png, to_float, to_pil
 @pytest.fixture
 def pictures(here, prepared):
     """The first training pictures of the set as files, one of another mode and size."""
-    train, _ = open_set(prepared).load()
+    train, _ = open_dataset(prepared).load()
     for index in range(3):
         save_png(train[index], Path(f"{index}.png"))
     to_pil(train[0]).convert("L").resize((50, 90)).save("odd.jpg")
@@ -47,7 +47,7 @@ def test_reconstruct_shows_pairs_and_errors(capsys, pictures, vae_run):
 
 def test_pictures_are_squared_as_the_set_was(capsys, here, drawn, tmp_path):
     """A grey set that was padded with black, and a model of it: a wide red picture gets black bars, one channel."""
-    assert run(capsys, "preprocess", drawn, "--size", "32", "--fit", "pad", "--pad", "color", "--background", "black",
+    assert run(capsys, "preprocess", drawn, "--size", "32", "--fit", "pad", "--pad-mode", "color", "--background", "black",
                "--grayscale", "--min-side", "40", "-o", "data/padded", "-q")[0] == 0  # fmt: skip
     tiny = ["--preset", "tiny", "--latent-dim", "4", "--batch-size", "4", "--steps", "1", "-q"]
     assert run(capsys, "train-vae", "data/padded", *tiny)[0] == 0
@@ -71,7 +71,7 @@ def test_latents_go_to_a_file_and_back(capsys, pictures, vae_run, prepared):
         assert torch.equal(from_pil(Image.open(f"samples/vae-vae/latent-000000{index}.png")), decoded[index])
     assert run(capsys, "decode", vae_run, "latents/vae.safetensors", "-o", "sheet.png")[:2] == (0, "sheet.png\n")
     assert run(capsys, "encode", vae_run, prepared, "-o", "set.safetensors", "-q")[0] == 0
-    train, held_out = open_set(prepared).load()
+    train, held_out = open_dataset(prepared).load()
     expected = torch.cat([model.encode(held_out), model.encode(train)])
     torch.testing.assert_close(load_tensors(Path("set.safetensors"))["latents"], expected)
 
@@ -92,10 +92,14 @@ def test_outliers_are_the_pictures_that_are_reconstructed_worst(capsys, here, va
     status, out, _ = run(capsys, "info", vae_run, "--outliers", "-n", "5", "--json")
     said = json.loads(out)
     assert status == 0 and said["sheet"] == "samples/vae-outliers.png" and said["set"] == str(prepared)
-    model, (train, held_out), names = load(vae_run, "cpu"), open_set(prepared).load(), open_set(prepared).names()
+    model, (train, held_out), names = (
+        load(vae_run, "cpu"),
+        open_dataset(prepared).load(),
+        open_dataset(prepared).image_names(),
+    )
     both = torch.cat([train, held_out])
     errors = psnr(to_float(both), to_float(model.reconstruct(both)))
-    labels = [f"{name} ({split})" for part, split in zip(names, ("train", "held-out"), strict=True) for name in part]
+    labels = [f"{name} ({split})" for part, split in zip(names, ("train", "val"), strict=True) for name in part]
     worst = [labels[row] for row in errors.argsort()[:5].tolist()]
     assert [row["picture"] for row in said["pictures"]] == worst
     status, out, _ = run(capsys, "info", vae_run, "--outliers", "-n", "2", "-o", "two.png", "-q")
@@ -104,11 +108,11 @@ def test_outliers_are_the_pictures_that_are_reconstructed_worst(capsys, here, va
 
 def test_names_of_a_set_without_a_manifest(copy, prepared):
     place = copy(prepared)
-    train, held_out = open_set(place).names()
+    train, held_out = open_dataset(place).image_names()
     assert all(name.endswith(".png") for name in train + held_out)
     (place / "manifest.jsonl").write_text('{"row": 3}\nnonsense\n')
-    counts = open_set(place).counts
-    assert open_set(place).names()[1] == [f"held-out {row}" for row in range(counts["held-out"])]
+    counts = open_dataset(place).counts
+    assert open_dataset(place).image_names()[1] == [f"held-out {row}" for row in range(counts["val"])]
 
 
 def test_bad_input(capsys, pictures, here, vae_run, prepared, drawn):

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from test_pipeline import failing, run
 
-from vaegan.inference.timelapse import BAND, evenly
-from vaegan.run_dir import Run
+from vaegan.inference.timelapse import CAPTION_HEIGHT, evenly_spaced_indices
+from vaegan.run_dir import RunDir
 from vaegan.utils.images import from_pil, save_png
 
 
@@ -26,27 +26,27 @@ def shown(path):
 @pytest.fixture
 def many(copy, vae_run):
     """A run with twelve previews of growing brightness, 10 steps apart."""
-    place = Run(copy(vae_run))
+    place = RunDir(copy(vae_run))
     for path in place.previews():
         path.unlink()
     for step in range(0, 120, 10):
-        save_png(torch.full((3, 24, 40), step * 2, dtype=torch.uint8), place.preview(step))
+        save_png(torch.full((3, 24, 40), step * 2, dtype=torch.uint8), place.preview_path(step))
     return place
 
 
 def test_a_training_as_it_went(capsys, here, copy, vae_run):
     vae_run = copy(vae_run)
-    previews = Run(vae_run).previews()
+    previews = RunDir(vae_run).previews()
     assert list(previews.values()) == sorted(previews.values()) and len(previews) >= 2
     save_png(from_pil(Image.open(max(previews))).flip(1), max(previews))  # a few steps change less than 256 colours do
     status, out, err = run(capsys, "timelapse", vae_run)
     assert (status, out) == (0, "samples/vae-timelapse.gif\n") and "Wrote samples/vae-timelapse.gif" in err
     frames = shown("samples/vae-timelapse.gif")
     first, last = (from_pil(Image.open(path)).float() for path in (min(previews), max(previews)))
-    assert frames.shape == (len(previews), 3, first.shape[1] + BAND, first.shape[2])
+    assert frames.shape == (len(previews), 3, first.shape[1] + CAPTION_HEIGHT, first.shape[2])
     for frame, picture, other in ((frames[0], first, last), (frames[-1], last, first)):  # but for 256 colours
-        assert 2 * (frame[:, BAND:] - picture).abs().mean() < (frame[:, BAND:] - other).abs().mean()
-    assert (frames[0, :, :BAND] != frames[-1, :, :BAND]).any(), "captions name the steps"
+        assert 2 * (frame[:, CAPTION_HEIGHT:] - picture).abs().mean() < (frame[:, CAPTION_HEIGHT:] - other).abs().mean()
+    assert (frames[0, :, :CAPTION_HEIGHT] != frames[-1, :, :CAPTION_HEIGHT]).any(), "captions name the steps"
     assert run(capsys, "timelapse", vae_run, "-q")[0] == 0, "what is ours may be replaced"
 
 
@@ -58,7 +58,19 @@ def test_by_default_the_newest_run(capsys, here, vae_run):
 
 
 def test_few_frames_are_chosen_evenly_and_the_last_is_held(capsys, here, many):
-    command = ["timelapse", many.path, "--no-captions", "--scale", "2", "--frames", "4", "--fps", "4", "--hold", "1"]
+    command = [
+        "timelapse",
+        many.path,
+        "--no-captions",
+        "--scale",
+        "2",
+        "--frames",
+        "4",
+        "--fps",
+        "4",
+        "--hold-last",
+        "1",
+    ]
     status, out, _ = run(capsys, *command, "-o", "few.webp", "--json")
     assert status == 0 and json.loads(out) == {"timelapse": "few.webp", "previews": 4}
     with Image.open("few.webp") as picture:
@@ -85,11 +97,11 @@ def test_an_mp4_of_any_size(capsys, here, many):
 
 
 def test_evenly():
-    assert evenly(3, 5) == [0, 1, 2]
-    assert evenly(12, 4) == [0, 4, 7, 11]
+    assert evenly_spaced_indices(3, 5) == [0, 1, 2]
+    assert evenly_spaced_indices(12, 4) == [0, 4, 7, 11]
     for count in (2, 7, 100):
         for wanted in range(2, 20):
-            places = evenly(count, wanted)
+            places = evenly_spaced_indices(count, wanted)
             assert places[0] == 0 and places[-1] == count - 1 and places == sorted(set(places))
 
 
@@ -119,5 +131,5 @@ def test_bad_input(capsys, here, many, prepared):
     for path in list(many.previews())[1:]:
         path.unlink()
     line = failing(capsys, "timelapse", many.path)
-    assert "has 1 preview, a timelapse needs two or more: train on (--preview-every" in line
+    assert "has 1 preview, a timelapse needs two or more: train on (--sample-every" in line
     assert Path("mine.gif").read_bytes() == b"another's"

@@ -5,22 +5,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.config.model_config import ModelConfig
-from vaegan.config.options import build, contradictions, only_one, option, options_of, parse_count
-from vaegan.config.settings import GANSettings, PrepareSettings, SampleSettings, VAESettings
+from vaegan.config.options import (
+    build_settings,
+    changed_locked_options,
+    option,
+    option_fields,
+    parse_count,
+    require_at_most_one,
+)
+from vaegan.config.settings import GANSettings, PreprocessSettings, SampleSettings, VAESettings
 from vaegan.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
     size: int = option(4, "A size.", min=1, max=9)
-    rate: float = option(0.5, "A rate.", above=0)
+    rate: float = option(0.5, "A rate.", exclusive_min=0)
     word: str = option("a", "A word.", choices=("a", "bee"))
-    flag: bool = option(True, "A flag.", fixed=False)
-    count: int | None = option(None, "A count.", count=True, min=1)
+    flag: bool = option(True, "A flag.", resume_locked=False)
+    count: int | None = option(None, "A count.", is_count=True, min=1)
 
 
 def test_layers_win_in_order():
-    built = build(Example, {"size": 2, "rate": 1}, {"size": 3})
+    built = build_settings(Example, {"size": 2, "rate": 1}, {"size": 3})
     assert built == Example(size=3, rate=1.0)
     assert isinstance(built.rate, float)
 
@@ -43,7 +50,7 @@ def test_layers_win_in_order():
 )
 def test_what_cannot_be_is_refused_by_name(values, parts):
     with pytest.raises(UsageError) as caught:
-        build(Example, values)
+        build_settings(Example, values)
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
@@ -74,19 +81,19 @@ def test_counts_that_are_none(text):
 
 def test_contradictions_name_fixed_options_only():
     saved = {"size": 4, "flag": True}
-    assert contradictions(Example, saved, {"size": 5, "flag": False, "rate": 2}) == ["size"]
-    assert contradictions(Example, saved, {"size": 4}) == []
+    assert changed_locked_options(Example, saved, {"size": 5, "flag": False, "rate": 2}) == ["size"]
+    assert changed_locked_options(Example, saved, {"size": 4}) == []
 
 
 def test_only_one_names_both():
     with pytest.raises(UsageError, match="--steps and --minutes"):
-        only_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
+        require_at_most_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
 
 
-@pytest.mark.parametrize("settings", [GANSettings, VAESettings, ModelConfig, PrepareSettings, SampleSettings])
+@pytest.mark.parametrize("settings", [GANSettings, VAESettings, ModelConfig, PreprocessSettings, SampleSettings])
 def test_every_default_passes_its_own_check(settings):
-    fields = options_of(settings)
+    fields = option_fields(settings)
     defaults = {name: field.default for name, field in fields.items()}
-    assert build(settings, defaults) == settings()
+    assert build_settings(settings, defaults) == settings()
     for field in fields.values():
         assert field.option.help.endswith(".")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.errors import UsageError, VaeganError
 
@@ -59,10 +59,10 @@ def test_every_file_has_a_line_and_a_fate(pile, tmp_path):
     }
     assert lines["rgb.png"]["original"] == [50, 70]
     assert lines["rgb.png"]["split"] == lines["no-extension"]["split"] == lines["新しい\nname.png"]["split"]
-    prepared = open_set(out)
+    prepared = open_dataset(out)
     train, held_out = prepared.load()
     assert train.shape[1:] == (3, 32, 32) and train.dtype == torch.uint8
-    assert (len(train), len(held_out)) == (prepared.counts["train"], prepared.counts["held-out"])
+    assert (len(train), len(held_out)) == (prepared.counts["train"], prepared.counts["val"])
     assert len(train) + len(held_out) == len(lines) - 4
     assert prepared.counts["skipped"] == 4
     with Image.open(out / "preview.png") as preview:
@@ -70,8 +70,8 @@ def test_every_file_has_a_line_and_a_fate(pile, tmp_path):
 
 
 def test_modes_become_what_is_seen(pile, tmp_path):
-    out = prepare([pile], tmp_path / "set", size=32, held_out=0.0)
-    train, held_out = open_set(out).load()
+    out = prepare([pile], tmp_path / "set", size=32, val_fraction=0.0)
+    train, held_out = open_dataset(out).load()
     rows = {name: line["row"] for name, line in manifest(out).items() if "row" in line}
     assert len(held_out) == 0
     assert train[rows["clear.png"]].min() == 255  # what is transparent lies on white
@@ -91,7 +91,7 @@ def test_rotated_by_exif_is_upright(tmp_path):
     exif[0x0112] = 6  # shown rotated by 90 degrees
     (tmp_path / "in").mkdir()
     picture.save(tmp_path / "in" / "a.jpg", exif=exif, quality=95)
-    train, _ = open_set(prepare([tmp_path / "in"], tmp_path / "out", **SMALL)).load()
+    train, _ = open_dataset(prepare([tmp_path / "in"], tmp_path / "out", **SMALL)).load()
     assert train[0, 0, 16, 2] < 20 and train[0, 0, 16, 29] > 230
 
 
@@ -100,11 +100,11 @@ def test_split_depends_on_content_alone(drawn, prepared, tmp_path):
     shuffled.mkdir()
     for number, path in enumerate(sorted(drawn.glob("*.png"), reverse=True)):
         shutil.copy(path, shuffled / f"{number}.png")
-    renamed = manifest(prepare([shuffled], tmp_path / "set", held_out=0.2, **SMALL))
+    renamed = manifest(prepare([shuffled], tmp_path / "set", val_fraction=0.2, **SMALL))
     sides = {line["sha256"]: line["split"] for line in renamed.values()}
     before = {line["sha256"]: line["split"] for line in manifest(prepared).values() if "row" in line}
     assert sides == before
-    assert set(sides.values()) == {"train", "held-out"}
+    assert set(sides.values()) == {"train", "val"}
 
 
 def test_groups_stay_on_one_side(tmp_path):
@@ -113,12 +113,12 @@ def test_groups_stay_on_one_side(tmp_path):
     for frame in range(20):
         for crop in range(3):
             Image.new("RGB", (32, 32), (frame * 10, crop * 80, 7)).save(folder / f"ann-{frame:02d}-{crop}.png")
-    lines = manifest(prepare([folder], tmp_path / "set", size=32, group_by=r"^(\w+-\d+)-", held_out=0.3))
+    lines = manifest(prepare([folder], tmp_path / "set", size=32, group_by=r"^(\w+-\d+)-", val_fraction=0.3))
     sides: dict[str, set[str]] = {}
     for name, line in lines.items():
         sides.setdefault(name[:6], set()).add(line["split"])
     assert all(len(side) == 1 for side in sides.values())
-    assert set.union(*sides.values()) == {"train", "held-out"}
+    assert set.union(*sides.values()) == {"train", "val"}
     with pytest.raises(UsageError, match=r"--group-by \(: not a regular expression"):
         prepare([folder], tmp_path / "other", size=32, group_by="(")
 
@@ -147,7 +147,7 @@ def test_what_is_there_is_not_overwritten(pile, tmp_path):
         prepare([pile], out, size=32, fit="pad")
     assert (out / "set.json").read_bytes() == before
     prepare([pile], out, size=32, fit="pad", force=True)
-    assert open_set(out).info["fit"] == "pad"
+    assert open_dataset(out).info["fit"] == "pad"
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "diary.txt").write_text("dear diary")

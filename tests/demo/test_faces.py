@@ -10,54 +10,54 @@ from dataclasses import asdict, fields, replace
 import pytest
 from PIL import Image, ImageChops
 
-from vaegan.demo.faces import Face, draw_face, draw_faces, random_face
-from vaegan.demo.faces.attributes import BACKGROUNDS, CLOTHS, HAIRS, IRISES, SKINS
-from vaegan.demo.faces.backdrop import BACKDROPS
-from vaegan.demo.faces.body import CLOTHES
-from vaegan.demo.faces.canvas import INK, Canvas, smooth
-from vaegan.demo.faces.extras import BEARDS, EARRINGS, GLASSES
-from vaegan.demo.faces.eyes import BROWS, EYES
-from vaegan.demo.faces.features import CHEEKS, MOUTHS, NOSES
-from vaegan.demo.faces.hair import STYLES
-from vaegan.demo.faces.hats import HATS
-from vaegan.demo.faces.head import HEADS
+from vaegan.demo.faces import Face, draw_face, random_face, write_faces
+from vaegan.demo.faces.attributes import BACKGROUND_PALETTES, CLOTHING_COLORS, HAIR_COLORS, IRIS_COLORS, SKIN_TONES
+from vaegan.demo.faces.backdrop import BACKGROUND_PATTERNS
+from vaegan.demo.faces.body import CLOTHES_STYLES
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, Canvas, catmull_rom
+from vaegan.demo.faces.extras import BEARD_STYLES, EARRING_STYLES, GLASSES_STYLES
+from vaegan.demo.faces.eyes import EYE_STYLES, EYEBROW_STYLES
+from vaegan.demo.faces.features import CHEEK_STYLES, MOUTH_STYLES, NOSE_STYLES
+from vaegan.demo.faces.hair import HAIR_STYLES
+from vaegan.demo.faces.hats import HAT_STYLES
+from vaegan.demo.faces.head import HEAD_SHAPES
 
 TABLES = {
-    "head": HEADS,
-    "skin": SKINS,
-    "hair": STYLES,
-    "hair_colour": HAIRS,
-    "parting": ("left", "right"),
-    "eyes": EYES,
-    "eye_colour": IRISES,
-    "brows": BROWS,
-    "nose": NOSES,
-    "mouth": MOUTHS,
-    "beard": BEARDS,
-    "glasses": GLASSES,
-    "glasses_colour": CLOTHS,
-    "hat": HATS,
-    "hat_colour": CLOTHS,
-    "earrings": EARRINGS,
-    "cheeks": CHEEKS,
-    "clothes": CLOTHES,
-    "clothes_colour": CLOTHS,
-    "background": BACKDROPS,
-    "background_colour": BACKGROUNDS,
-    "light": ("left", "right"),
+    "head": HEAD_SHAPES,
+    "skin": SKIN_TONES,
+    "hair": HAIR_STYLES,
+    "hair_color": HAIR_COLORS,
+    "hair_side": ("left", "right"),
+    "eyes": EYE_STYLES,
+    "eye_color": IRIS_COLORS,
+    "brows": EYEBROW_STYLES,
+    "nose": NOSE_STYLES,
+    "mouth": MOUTH_STYLES,
+    "beard": BEARD_STYLES,
+    "glasses": GLASSES_STYLES,
+    "glasses_color": CLOTHING_COLORS,
+    "hat": HAT_STYLES,
+    "hat_color": CLOTHING_COLORS,
+    "earrings": EARRING_STYLES,
+    "cheeks": CHEEK_STYLES,
+    "clothes": CLOTHES_STYLES,
+    "clothes_color": CLOTHING_COLORS,
+    "background_pattern": BACKGROUND_PATTERNS,
+    "background_palette": BACKGROUND_PALETTES,
+    "light_side": ("left", "right"),
 }
 
 PLAIN = replace(
     random_face(0, 0), width=100, height=130, head="oval", skin="peach", hair="side part",
-    hair_colour="brown", eyes="round", gaze_x=0.0, nose="button", mouth="smile", beard="none",
-    glasses="none", hat="none", earrings="none", cheeks="plain", clothes="t-shirt", background="two-tone",
-    tilt=0.0, turn=0.3, shift_x=0.0, shift_y=0.0, zoom=0.31,
+    hair_color="brown", eyes="round", gaze_x=0.0, nose="button", mouth="smile", beard="none",
+    glasses="none", hat="none", earrings="none", cheeks="plain", clothes="t-shirt", background_pattern="two-tone",
+    tilt=0.0, turn=0.3, shift_x=0.0, shift_y=0.0, head_scale=0.31,
 )  # fmt: skip
 
 # What must be in the picture before an attribute can show.
 NEEDS = {
-    "glasses_colour": {"glasses": "round"},
-    "hat_colour": {"hat": "cap"},
+    "glasses_color": {"glasses": "round"},
+    "hat_color": {"hat": "cap"},
     "earrings": {"hair": "buzz"},
 }
 
@@ -76,13 +76,15 @@ def test_every_choice_draws_a_picture_of_its_own(attribute):
 @pytest.mark.parametrize(
     ("attribute", "other"),
     [
-        ("breadth", 1.04), ("jaw", 0.93), ("eye_size", 1.14), ("eye_gap", 0.37), ("gaze_x", -1.0),
-        ("gaze_y", 0.9), ("lashes", 1), ("brow_thickness", 0.15), ("brow_angle", 0.12), ("mouth_width", 0.8),
-        ("tilt", 5.0), ("turn", -0.9), ("shift_x", 0.02), ("shift_y", 0.015), ("zoom", 0.29),
+        ("head_width", 1.04), ("jaw_width", 0.93), ("eye_size", 1.14), ("eye_gap", 0.37), ("gaze_x", -1.0),
+        ("gaze_y", 0.9), ("has_eyelashes", 1), ("brow_thickness", 0.15), ("brow_angle", 0.12), ("mouth_width", 0.8),
+        ("tilt", 5.0), ("turn", -0.9), ("shift_x", 0.02), ("shift_y", 0.015), ("head_scale", 0.29),
     ],
 )  # fmt: skip
 def test_every_number_shows(attribute, other):
-    face = replace(PLAIN, breadth=0.97, jaw=1.05, lashes=0, brow_thickness=0.08, brow_angle=0.0, gaze_y=0.0)
+    face = replace(
+        PLAIN, head_width=0.97, jaw_width=1.05, has_eyelashes=0, brow_thickness=0.08, brow_angle=0.0, gaze_y=0.0
+    )
     assert bytes_of(face) != bytes_of(replace(face, **{attribute: other}))
 
 
@@ -96,7 +98,7 @@ def test_every_choice_turns_up():
     faces = [random_face(7, index) for index in range(1500)]
     for attribute, table in TABLES.items():
         assert {getattr(face, attribute) for face in faces} == set(table), attribute
-    assert {face.lashes for face in faces} == {0, 1}
+    assert {face.has_eyelashes for face in faces} == {0, 1}
 
 
 def test_sizes_vary_and_stay_in_range():
@@ -154,7 +156,7 @@ def test_the_centre_square_shows_the_whole_face():
         x, y = (face.width - short) / 2, (face.height - short) / 2
         assert x < left and right < x + short
         assert y < top
-        chin = face.height / 2 + (face.shift_y + face.zoom) * short
+        chin = face.height / 2 + (face.shift_y + face.head_scale) * short
         assert chin < y + short * 0.93
 
 
@@ -162,12 +164,12 @@ def test_hats_that_hide_the_hair_only_go_with_hair_that_fits():
     faces = [random_face(4, index) for index in range(600)]
     covered = [face for face in faces if face.hat not in ("none", "headband", "bow")]
     assert len(covered) > 40
-    assert all(STYLES[face.hair].hats for face in covered)
+    assert all(HAIR_STYLES[face.hair].fits_hats for face in covered)
 
 
 def test_folder_has_the_pictures_and_their_table(tmp_path):
     calls = []
-    draw_faces(tmp_path / "new", 7, seed=3, on_progress=lambda done, count: calls.append((done, count)))
+    write_faces(tmp_path / "new", 7, seed=3, on_progress=lambda done, count: calls.append((done, count)))
     assert calls == [(done, 7) for done in range(1, 8)]
     names = [f"face-{index:05d}.png" for index in range(7)]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["attributes.csv", *names]
@@ -186,12 +188,12 @@ def test_folder_has_the_pictures_and_their_table(tmp_path):
 
 
 def test_count_does_not_change_the_faces_and_files_are_rewritten(tmp_path):
-    draw_faces(tmp_path / "few", 2, seed=1)
-    draw_faces(tmp_path / "more", 4, seed=1)
+    write_faces(tmp_path / "few", 2, seed=1)
+    write_faces(tmp_path / "more", 4, seed=1)
     few, more = ((tmp_path / name / "face-00001.png") for name in ("few", "more"))
     assert few.read_bytes() == more.read_bytes()
     few.write_bytes(b"broken")
-    draw_faces(tmp_path / "few", 2, seed=1)
+    write_faces(tmp_path / "few", 2, seed=1)
     assert few.read_bytes() == more.read_bytes()
 
 
@@ -201,14 +203,14 @@ def test_table_comes_last(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        draw_faces(tmp_path, 3, on_progress=stop)
+        write_faces(tmp_path, 3, on_progress=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["face-00000.png", "face-00001.png"]
 
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_faces_is_refused(tmp_path, count):
     with pytest.raises(ValueError, match=f"count is {count}"):
-        draw_faces(tmp_path, count)
+        write_faces(tmp_path, count)
     assert not list(tmp_path.iterdir())
 
 
@@ -223,21 +225,21 @@ def test_png_files_are_small():
 
 def test_smooth_curve_goes_through_its_points():
     corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
-    assert set(corners) <= set(smooth(corners, closed=True))
-    assert set(corners) <= set(smooth(corners))
-    assert smooth(corners)[-1] == corners[-1]
-    assert len(smooth(corners, closed=True)) > len(corners)
+    assert set(corners) <= set(catmull_rom(corners, is_closed=True))
+    assert set(corners) <= set(catmull_rom(corners))
+    assert catmull_rom(corners)[-1] == corners[-1]
+    assert len(catmull_rom(corners, is_closed=True)) > len(corners)
 
 
 def test_shade_lies_away_from_the_light():
     square = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
     for light, dark in ((-1.0, (64, 40)), (1.0, (16, 40))):
         canvas = Canvas(80, 80, (255, 255, 255))
-        canvas.frame(40, 40, 30, 0)
-        canvas.light = light
-        canvas.shape(square, (200, 0, 0), (100, 0, 0), 0.4)
-        picture = canvas.finished()
+        canvas.set_frame(40, 40, 30, 0)
+        canvas.light_sign = light
+        canvas.draw_shape(square, (200, 0, 0), (100, 0, 0), 0.4)
+        picture = canvas.to_image()
         assert picture.getpixel(dark) == (100, 0, 0)
         assert picture.getpixel((80 - dark[0], 40)) == (200, 0, 0)
-        assert picture.getpixel((40, 10)) == INK
+        assert picture.getpixel((40, 10)) == OUTLINE_COLOR
         assert picture.getpixel((2, 2)) == (255, 255, 255)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaegan.errors import VaeganError
-from vaegan.evaluation.inception import check_inception, inception
+from vaegan.evaluation.inception import check_inception, inception_metrics
 
 fidelity = pytest.importorskip("torch_fidelity")
 
@@ -54,10 +54,10 @@ def pictures(seed, shift=0):
 
 @pytest.mark.slow
 def test_a_weights_file_gives_every_number(weights):
-    found = inception(pictures(0), pictures(1, 50), str(weights), False)
-    assert set(found) == {f"inception_{name}" for name in ("fid", "kid", "kid_error", "precision", "recall")}
+    found = inception_metrics(pictures(0), pictures(1, 50), str(weights), False)
+    assert set(found) == {f"inception_{name}" for name in ("fid", "kid", "kid_stderr", "precision", "recall")}
     assert found["inception_fid"] > 0
-    same = inception(pictures(0), pictures(0), str(weights), False)
+    same = inception_metrics(pictures(0), pictures(0), str(weights), False)
     assert same["inception_fid"] < found["inception_fid"] and same["inception_precision"] == 1.0
 
 
@@ -69,7 +69,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(VaeganError, match=r"evil\.pth: cannot be used"):
-        inception(pictures(0), pictures(1), str(path), False)
+        inception_metrics(pictures(0), pictures(1), str(path), False)
     assert not (tmp_path / "ran").exists()
 
 
@@ -85,5 +85,5 @@ def test_no_network_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     with pytest.raises(VaeganError, match="without a network give --inception FILE"):
-        inception(pictures(0), pictures(1), "download", False)
+        inception_metrics(pictures(0), pictures(1), "download", False)
     assert socket.getdefaulttimeout() is None

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import spoil
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 
 SEEDS = (0, 1, 2)
 DISTANCES = ("frechet_together", "kid_together")
@@ -14,7 +14,7 @@ DISTANCES = ("frechet_together", "kid_together")
 def lots(request, judged):
     """Numbers of real pictures and of spoiled ones, of one choice of pictures."""
     reference, seed = judged.judge.reference, request.param
-    train, _ = open_set(judged.judge.data.path).load()
+    train, _ = open_dataset(judged.judge.dataset.path).load()
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     real = train[order[:256]]
@@ -28,7 +28,7 @@ def lots(request, judged):
         "dropped": spoil.dropped(train[order], [judged.hair[row] for row in order.tolist()], 256, seed),
         "one": real[:1].expand_as(real),
     }
-    return {name: reference.measure(reference.lot(lot)) for name, lot in pictures.items()}
+    return {name: reference.compute_metrics(reference.extract_features(lot)) for name, lot in pictures.items()}
 
 
 def rising(lots, measure, names):
@@ -57,19 +57,19 @@ def test_the_faintest_faults_are_seen_where_they_are(lots):
 def test_learned_features_see_what_is_missing(lots):
     rising(lots, "frechet_set", ("real", "dropped", "one"))
     rising(lots, "frechet_set", ("real", "blur"))
-    rising(lots, "bins_different", ("real", "one"))
+    rising(lots, "ndb_over_k", ("real", "one"))
 
 
 def test_one_picture_covers_and_recalls_nothing(lots):
     assert lots["one"]["coverage"] < 0.1 and lots["one"]["recall"] < 0.1
     assert lots["real"]["coverage"] > 0.85 and lots["real"]["recall"] > 0.7
-    assert lots["one"]["support"] < 2 < 100 < lots["real"]["support"]
+    assert lots["one"]["birthday_support"] < 2 < 100 < lots["real"]["birthday_support"]
 
 
 def test_training_pictures_are_memorised_and_held_out_ones_are_not(judged):
     reference = judged.judge.reference
-    copies = reference.lot(reference.train_pictures[:64].flip(-1))
-    new = reference.measure(reference.lot(reference.held_out.pictures))
-    assert reference.measure(copies)["memorised"] == 1.0
-    assert new["memorised"] < 0.7
-    assert new["memorised"] == reference.measure(reference.floor)["memorised"]
+    copies = reference.extract_features(reference.train_images[:64].flip(-1))
+    new = reference.compute_metrics(reference.extract_features(reference.val.images))
+    assert reference.compute_metrics(copies)["memorized_fraction"] == 1.0
+    assert new["memorized_fraction"] < 0.7
+    assert new["memorized_fraction"] == reference.compute_metrics(reference.real_baseline)["memorized_fraction"]

@@ -9,9 +9,9 @@ pytest.importorskip("httpx")
 
 from starlette.testclient import TestClient
 
-from vaegan.events import ignore
+from vaegan.events import ignore_event
 from vaegan.explore.server import make_app
-from vaegan.explore.session import open_studio
+from vaegan.explore.session import open_session
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
@@ -19,7 +19,7 @@ HOME = f"http://127.0.0.1:{PORT}"
 
 @pytest.fixture(scope="session")
 def studio(gan_run):
-    return open_studio(gan_run, "gan", "cpu", ignore)
+    return open_session(gan_run, "gan", "cpu", ignore_event)
 
 
 @pytest.fixture

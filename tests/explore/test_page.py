@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vaegan.checkpoint import load_tensors
-from vaegan.explore.websocket import FACE, HEAD
+from vaegan.explore.websocket import FACE_MESSAGE, MESSAGE_HEADER
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -172,10 +172,10 @@ def test_faces_that_others_overtook_are_not_waited_for(browser, address):
 
     def serve(socket):
         def take(content):
-            kind, _, _, number = HEAD.unpack_from(content)
-            asked.extend([number] if kind == FACE else [])
-            if kind == FACE and len(asked) % 2 == 0:
-                socket.send(HEAD.pack(FACE, 0, 2, number) + bytes(2 * 32 * 32 * 4))
+            kind, _, _, number = MESSAGE_HEADER.unpack_from(content)
+            asked.extend([number] if kind == FACE_MESSAGE else [])
+            if kind == FACE_MESSAGE and len(asked) % 2 == 0:
+                socket.send(MESSAGE_HEADER.pack(FACE_MESSAGE, 0, 2, number) + bytes(2 * 32 * 32 * 4))
 
         socket.on_message(take)
 

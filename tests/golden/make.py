@@ -1,4 +1,4 @@
-"""Make the golden files of a format version: `python tests/golden/make.py tests/golden/format-1`, once per version.
+"""Make the golden files of a format version: `python tests/golden/make.py tests/golden/format-2`, once per version.
 
 They are never made again: whatever vaegan becomes, it must open what this version wrote.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vaegan.cli import main
 from vaegan.config.model_config import PRESETS, Preset
-from vaegan.demo.faces import draw_faces
+from vaegan.demo.faces import write_faces
 
 TRAINING = ["--steps", "2", "--batch-size", "3", "--device", "cpu", "--precision", "fp32", "--log-every", "1"]
 
@@ -37,11 +37,34 @@ def make(place: Path) -> None:
     os.chdir(place)
     PRESETS["tiny"] = Preset(4, 2, 9, 9, "the smallest there is")
     with tempfile.TemporaryDirectory() as faces:
-        draw_faces(Path(faces), 4, 0)
-        run("preprocess", faces, "--out", "set", "--size", "32", "--held-out", "0.25")
-    run("train-vae", "set", "--run", "vae", "--preset", "tiny", "--keep", "1", "--preview-every", "9", *TRAINING)
-    gan = ["--from-vae", "vae", "--run", "gan", "--head-start", "1", "--penalty-every", "1", "--keep", "1"]
-    run("train-gan", "set", *gan, "--preview-every", "9", *TRAINING)
+        write_faces(Path(faces), 4, 0)
+        run("preprocess", faces, "--out", "set", "--size", "32", "--val-fraction", "0.25")
+    run(
+        "train-vae",
+        "set",
+        "--run",
+        "vae",
+        "--preset",
+        "tiny",
+        "--keep-checkpoints",
+        "1",
+        "--sample-every",
+        "9",
+        *TRAINING,
+    )
+    gan = [
+        "--from-vae",
+        "vae",
+        "--run",
+        "gan",
+        "--d-warmup-steps",
+        "1",
+        "--gp-interval",
+        "1",
+        "--keep-checkpoints",
+        "1",
+    ]
+    run("train-gan", "set", *gan, "--sample-every", "9", *TRAINING)
     for kind in ("vae", "gan"):
         run("sample", kind, "-n", "4", "--out", f"{kind}.png", "--device", "cpu")
     without_place(Path("set/set.json"))

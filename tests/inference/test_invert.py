@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import vaegan
-from vaegan.events import Counted, ignore
-from vaegan.inference.invert import invert, quality
+from vaegan.events import TaskProgress, ignore_event
+from vaegan.inference.invert import decode_psnr, invert
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,15 @@ def test_a_picture_of_the_generator_is_found_again(model):
     pictures = model.sample(3)
     told = []
     found = invert(model, pictures, torch.zeros(3, model.latent_dim), 60, told.append)
-    before = quality(model, pictures, torch.zeros(3, model.latent_dim))
-    assert (quality(model, pictures, found) > before + 3).all()
-    assert all(isinstance(event, Counted) for event in told)
+    before = decode_psnr(model, pictures, torch.zeros(3, model.latent_dim))
+    assert (decode_psnr(model, pictures, found) > before + 3).all()
+    assert all(isinstance(event, TaskProgress) for event in told)
     assert [event.done for event in told] == list(range(1, 62)) and told[-1].total == 61
 
 
 def test_what_is_best_already_stays(model):
     start = model.latents([1, 2])
-    assert torch.equal(invert(model, model.decode(start), start, 3, ignore), start)
+    assert torch.equal(invert(model, model.decode(start), start, 3, ignore_event), start)
 
 
 def test_latents_of_a_uniform_prior_stay_in_their_cube(prepared, tmp_path):
@@ -34,6 +34,6 @@ def test_latents_of_a_uniform_prior_stay_in_their_cube(prepared, tmp_path):
     )
     model = vaegan.load(run, "cpu")
     white = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
-    found = invert(model, white, torch.zeros(1, 8), 120, ignore)
+    found = invert(model, white, torch.zeros(1, 8), 120, ignore_event)
     assert found.abs().max() <= math.sqrt(3) + 1e-6
-    assert quality(model, white, found) > quality(model, white, torch.zeros(1, 8))
+    assert decode_psnr(model, white, found) > decode_psnr(model, white, torch.zeros(1, 8))

@@ -35,10 +35,10 @@ def test_walks_begin_and_end_at_their_seeds(model):
 
 
 def test_encode_then_decode_is_the_vaes_reconstruction(vae_run, prepared):
-    from vaegan.data.dataset import open_set
+    from vaegan.data.dataset import open_dataset
 
     model = vaegan.load(vae_run, "cpu")
-    pictures, _ = open_set(prepared).load()
+    pictures, _ = open_dataset(prepared).load()
     latents = model.encode(pictures[:9])
     assert latents.shape == (9, 8)
     assert model.decode(latents).shape == pictures[:9].shape

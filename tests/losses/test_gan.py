@@ -33,16 +33,16 @@ def test_every_loss_has_a_hand_computed_value():
 @pytest.mark.parametrize("name", LOSSES)
 def test_hand_computed_values(name):
     loss, (of_discriminator, of_generator) = LOSSES[name], EXPECTED[name]
-    assert loss.discriminator(REAL, FAKE).item() == pytest.approx(of_discriminator)
-    assert loss.generator(REAL, FAKE).item() == pytest.approx(of_generator)
-    assert loss.about
+    assert loss.discriminator_loss(REAL, FAKE).item() == pytest.approx(of_discriminator)
+    assert loss.generator_loss(REAL, FAKE).item() == pytest.approx(of_generator)
+    assert loss.description
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_two_pull_in_opposite_directions(name):
     real, fake = torch.zeros(4), torch.zeros(4, requires_grad=True)
-    (for_d,) = torch.autograd.grad(LOSSES[name].discriminator(real, fake), fake)
-    (for_g,) = torch.autograd.grad(LOSSES[name].generator(real, fake), fake)
+    (for_d,) = torch.autograd.grad(LOSSES[name].discriminator_loss(real, fake), fake)
+    (for_g,) = torch.autograd.grad(LOSSES[name].generator_loss(real, fake), fake)
     assert (for_d > 0).all() and (for_g < 0).all()
 
 
@@ -50,14 +50,14 @@ def test_the_two_pull_in_opposite_directions(name):
 def test_huge_logits_stay_finite(name):
     for scale in (-1e4, 1e4):
         real, fake = torch.full((2,), scale), torch.full((2,), -scale)
-        assert LOSSES[name].discriminator(real, fake).isfinite()
-        assert LOSSES[name].generator(real, fake).isfinite()
+        assert LOSSES[name].discriminator_loss(real, fake).isfinite()
+        assert LOSSES[name].generator_loss(real, fake).isfinite()
 
 
 def test_paired_tells_whether_the_generator_needs_real_logits():
     for loss in LOSSES.values():
-        same = loss.generator(REAL, FAKE) == loss.generator(REAL + 3, FAKE)
-        assert bool(same) is not loss.paired
+        same = loss.generator_loss(REAL, FAKE) == loss.generator_loss(REAL + 3, FAKE)
+        assert bool(same) is not loss.needs_real_logits
 
 
 def test_penalty_is_the_squared_norm_of_the_gradient():

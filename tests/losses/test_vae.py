@@ -4,49 +4,64 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Laplace, Normal, kl_divergence
 
-from vaegan.losses.vae import LIKELIHOODS, _pyramid_errors, bernoulli, gaussian, kl_per_axis, laplace, pyramid, squared
+from vaegan.losses.vae import (
+    LIKELIHOODS,
+    _laplacian_pyramid_error,
+    bernoulli_nll,
+    gaussian_nll,
+    kl_per_dim,
+    laplace_nll,
+    laplacian_pyramid_nll,
+    squared_error,
+)
 
 REAL = torch.tensor([[[[1.0, -1.0]]], [[[0.5, 0.0]]]])
 MADE = torch.tensor([[[[0.0, -0.5]]], [[[0.5, 0.25]]]])
 
 
 def test_hand_computed_values():
-    assert squared(REAL, MADE).tolist() == [1.25, 0.0625]
-    assert laplace(REAL, MADE).tolist() == [3.0, 0.5]
+    assert squared_error(REAL, MADE).tolist() == [1.25, 0.0625]
+    assert laplace_nll(REAL, MADE).tolist() == [3.0, 0.5]
     # probabilities 0.5 and 0.25 against targets 1 and 0; 0.75 and 0.625 against 0.75 and 0.5
     first = -math.log(0.5) - math.log(0.75)
     second = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) - 0.5 * (math.log(0.625) + math.log(0.375))
-    assert bernoulli(REAL, MADE).tolist() == pytest.approx([first, second])
+    assert bernoulli_nll(REAL, MADE).tolist() == pytest.approx([first, second])
 
 
 def test_squared_and_laplace_are_likelihoods_up_to_a_constant():
     normal = -Normal(MADE, math.sqrt(0.5)).log_prob(REAL).flatten(1).sum(1)
-    torch.testing.assert_close(squared(REAL, MADE) + math.log(math.pi), normal)
+    torch.testing.assert_close(squared_error(REAL, MADE) + math.log(math.pi), normal)
     spread = -Laplace(MADE, 0.5).log_prob(REAL).flatten(1).sum(1)
-    torch.testing.assert_close(laplace(REAL, MADE), spread)
+    torch.testing.assert_close(laplace_nll(REAL, MADE), spread)
     chance = -Bernoulli(probs=(MADE + 1) / 2).log_prob((REAL > 0.9).float()).flatten(1).sum(1)
-    torch.testing.assert_close(bernoulli((REAL > 0.9).float() * 2 - 1, MADE), chance)
+    torch.testing.assert_close(bernoulli_nll((REAL > 0.9).float() * 2 - 1, MADE), chance)
 
 
 def test_gaussian_is_the_normal_of_the_best_variance():
     best = float((REAL - MADE).square().mean())
     expected = -Normal(MADE, math.sqrt(best)).log_prob(REAL).flatten(1).sum(1)
-    torch.testing.assert_close(gaussian(REAL, MADE), expected)
+    torch.testing.assert_close(gaussian_nll(REAL, MADE), expected)
     for other in (0.7, 1.4):
         worse = -Normal(MADE, math.sqrt(best) * other).log_prob(REAL).flatten(1).sum(1)
-        assert worse.mean() > gaussian(REAL, MADE).mean()
+        assert worse.mean() > gaussian_nll(REAL, MADE).mean()
 
 
 def test_pyramid_is_a_density_of_the_best_scale():
     """Of pictures whose differences are all k times as large, -log p is D log k more, as of any density."""
     generator = torch.Generator().manual_seed(0)
     real, difference = (torch.rand(6, 1, 32, 32, generator=generator) - 0.5 for _ in range(2))
-    near, far = (pyramid(real, real + size * difference).mean() for size in (0.1, 0.4))
+    near, far = (laplacian_pyramid_nll(real, real + size * difference).mean() for size in (0.1, 0.4))
     assert float(far - near) == pytest.approx(1024 * math.log(4), rel=1e-5)
-    mean = _pyramid_errors(real, real + difference).mean()
-    assert pyramid(real, real + difference, mean).mean() == pyramid(real, real + difference).mean()
+    mean = _laplacian_pyramid_error(real, real + difference).mean()
+    assert (
+        laplacian_pyramid_nll(real, real + difference, mean).mean()
+        == laplacian_pyramid_nll(real, real + difference).mean()
+    )
     for other in (0.7, 1.4):
-        assert pyramid(real, real + difference, mean * other).mean() > pyramid(real, real + difference).mean()
+        assert (
+            laplacian_pyramid_nll(real, real + difference, mean * other).mean()
+            > laplacian_pyramid_nll(real, real + difference).mean()
+        )
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -64,5 +79,5 @@ def test_every_likelihood_is_per_picture_and_best_at_the_picture(name):
 def test_kl_is_that_of_torch_distributions():
     mean, log_var = torch.randn(9, 5), torch.randn(9, 5)
     expected = kl_divergence(Normal(mean, (log_var / 2).exp()), Normal(0.0, 1.0))
-    torch.testing.assert_close(kl_per_axis(mean, log_var), expected)
-    assert kl_per_axis(torch.zeros(1), torch.zeros(1)) == 0
+    torch.testing.assert_close(kl_per_dim(mean, log_var), expected)
+    assert kl_per_dim(torch.zeros(1), torch.zeros(1)) == 0

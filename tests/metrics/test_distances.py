@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaegan.metrics.distances import frechet, kid
+from vaegan.metrics.distances import frechet_distance, kid
 
 
 def normals(n, d, seed, shift=0.0):
@@ -12,19 +12,21 @@ def normals(n, d, seed, shift=0.0):
 
 def test_frechet_by_hand():
     # means 1 and 3, variances 2 and 8: 4 + (sqrt 8 - sqrt 2)^2 = 6
-    assert frechet(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]])) == pytest.approx(6, abs=1e-9)
+    assert frechet_distance(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]])) == pytest.approx(6, abs=1e-9)
 
 
 def test_frechet_of_turned_covariances():
     """Covariances diag(9, 1) and diag(1, 9), which share axes: 2 (3 - 1)^2 = 8."""
     base = normals(40_000, 2, 0)
     base = (base - base.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(base.T)).T)
-    assert frechet(base * torch.tensor([3.0, 1.0]), base * torch.tensor([1.0, 3.0])) == pytest.approx(8, rel=1e-3)
+    assert frechet_distance(base * torch.tensor([3.0, 1.0]), base * torch.tensor([1.0, 3.0])) == pytest.approx(
+        8, rel=1e-3
+    )
 
 
 def test_frechet_of_the_same_is_nothing():
     features = normals(50, 80, 0)  # fewer rows than dimensions: a singular covariance
-    assert frechet(features, features) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
 
 
 def brute(a, b):
@@ -52,7 +54,7 @@ def test_kid_is_unbiased_and_its_error_is_right():
 
 @pytest.mark.parametrize(("a", "b"), [((3, 2), (3, 4)), ((1, 2), (3, 2)), ((3,), (3,))])
 def test_other_shapes_are_refused(a, b):
-    for distance in (frechet, kid):
+    for distance in (frechet_distance, kid):
         with pytest.raises(ValueError, match="expected"):
             distance(torch.zeros(a), torch.zeros(b))
 
@@ -64,6 +66,6 @@ def test_torch_fidelity_agrees():
 
     a, b = normals(500, 32, 0), normals(500, 32, 1, 0.3) * 1.2
     theirs = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), verbose=False)
-    assert frechet(a, b) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
+    assert frechet_distance(a, b) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
     theirs = kid_features_to_metric(a, b, kid_subset_size=500, kid_subsets=1, verbose=False)
     assert kid(a, b)[0] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)

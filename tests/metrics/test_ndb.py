@@ -2,7 +2,7 @@
 
 import torch
 
-from vaegan.metrics.ndb import bin_test, different_bins, kmeans
+from vaegan.metrics.ndb import count_different_bins, kmeans, ndb
 
 
 def blobs(weights, n, seed):
@@ -14,9 +14,9 @@ def blobs(weights, n, seed):
 
 def test_the_test_of_proportions_by_hand():
     # 50 of 100 against 60 of 100: z = 1.42; against 70 of 100: z = 2.89
-    assert different_bins(torch.tensor([50, 50]), torch.tensor([60, 40])) == (0, 0)
-    assert different_bins(torch.tensor([50, 50]), torch.tensor([70, 30])) == (2, 0)
-    assert different_bins(torch.tensor([50, 50]), torch.tensor([100, 0])) == (2, 1)
+    assert count_different_bins(torch.tensor([50, 50]), torch.tensor([60, 40])) == (0, 0)
+    assert count_different_bins(torch.tensor([50, 50]), torch.tensor([70, 30])) == (2, 0)
+    assert count_different_bins(torch.tensor([50, 50]), torch.tensor([100, 0])) == (2, 1)
 
 
 def test_kmeans_finds_the_blobs():
@@ -28,16 +28,16 @@ def test_kmeans_finds_the_blobs():
 
 def test_equal_sets_differ_by_chance_and_dropped_blobs_show():
     train, real = blobs([1.0] * 8, 2000, 0), blobs([1.0] * 8, 2000, 1)
-    same = bin_test(train, real, blobs([1.0] * 8, 2000, 2))
-    assert same.bins == 100 and same.share < 0.15 and same.missing <= 1
-    dropped = bin_test(train, real, blobs([1.0] * 4 + [0.0] * 4, 2000, 3))
-    assert dropped.share > 0.6 and dropped.missing > 30
+    same = ndb(train, real, blobs([1.0] * 8, 2000, 2))
+    assert same.num_bins == 100 and same.ndb_over_k < 0.15 and same.num_missing <= 1
+    dropped = ndb(train, real, blobs([1.0] * 4 + [0.0] * 4, 2000, 3))
+    assert dropped.ndb_over_k > 0.6 and dropped.num_missing > 30
 
 
 def test_equal_sets_of_many_directions_differ_by_chance_where_the_bins_are_cut_around_others():
     train, real, fake = (torch.randn(n, 128, generator=torch.Generator().manual_seed(n)) for n in (1000, 1001, 2000))
-    assert bin_test(train, real, fake).share <= 0.15 < bin_test(train, train, fake).share
+    assert ndb(train, real, fake).ndb_over_k <= 0.15 < ndb(train, train, fake).ndb_over_k
 
 
 def test_few_pictures_have_few_bins():
-    assert bin_test(torch.randn(40, 3), torch.randn(40, 3), torch.randn(40, 3)).bins == 2
+    assert ndb(torch.randn(40, 3), torch.randn(40, 3), torch.randn(40, 3)).num_bins == 2

@@ -7,17 +7,26 @@ import struct
 import pytest
 import torch
 
-from vaegan.metrics.random_features import FEATURES, LEVELS, RandomFeatures, Whitening, factors, hashed
+from vaegan.metrics.random_features import (
+    LEVELS,
+    RANDOM_FEATURE_DIM,
+    RandomFeatures,
+    Whitening,
+    hash_to_uniform,
+    pool_factors,
+)
 
 
 def test_hashed_numbers_are_what_shake_says():
     content = hashlib.shake_128(b"vaegan features 1/fine/0/weight").digest(16)
     expected = [((whole + 0.5) / 2**31 - 1) * math.sqrt(3) for whole in struct.unpack("<4I", content)]
-    assert hashed("vaegan features 1/fine/0/weight", (2, 2)).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert hash_to_uniform("vaegan features 1/fine/0/weight", (2, 2)).flatten().tolist() == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_hashed_numbers_have_unit_variance():
-    values = hashed("anything", (20_000,))
+    values = hash_to_uniform("anything", (20_000,))
     assert abs(float(values.mean())) < 0.03 and abs(float(values.var()) - 1) < 0.03
 
 
@@ -30,7 +39,9 @@ def picture(size=64, channels=3):
 def test_first_features_are_pinned():
     """A change of these numbers makes every earlier evaluation incomparable: raise the seed's name with it."""
     found = RandomFeatures()(picture())
-    assert {level: tuple(values.shape) for level, values in found.items()} == dict.fromkeys(LEVELS, (1, FEATURES))
+    assert {level: tuple(values.shape) for level, values in found.items()} == dict.fromkeys(
+        LEVELS, (1, RANDOM_FEATURE_DIM)
+    )
     assert found["fine"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["fine"], abs=2e-4)
     assert found["coarse"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["coarse"], abs=2e-4)
 
@@ -41,8 +52,8 @@ PINNED = {"fine": [-0.91252, -0.66669, -0.91367, 0.4358], "coarse": [-1.85194, -
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 def test_every_size_has_features(size):
     found = RandomFeatures()(picture(size))
-    assert all(values.shape == (1, FEATURES) and values.isfinite().all() for values in found.values())
-    assert factors(size)["coarse"] * 16 == max(size, 64)
+    assert all(values.shape == (1, RANDOM_FEATURE_DIM) and values.isfinite().all() for values in found.values())
+    assert pool_factors(size)["coarse"] * 16 == max(size, 64)
 
 
 def test_batches_and_grey_do_not_matter():

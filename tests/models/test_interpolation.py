@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import UsageError
-from vaegan.models.interpolation import default_path, linear, spherical, walk
+from vaegan.models.interpolation import default_method, interpolate_path, lerp, slerp
 from vaegan.models.prior import Prior
 
 
 @given(st.integers(2, 12), st.sampled_from(["slerp", "lerp"]), st.sampled_from(["linear", "smooth"]), st.booleans())
 def test_every_key_is_on_the_path_to_the_bit(frames, path, easing, loop):
-    keys = Prior(ModelConfig(latent_dim=8)).of([1, 2, 3])
-    found = walk(keys, frames, path, easing, loop)
+    keys = Prior(ModelConfig(latent_dim=8)).sample_seeds([1, 2, 3])
+    found = interpolate_path(keys, frames, path, easing, loop)
     legs = 3 if loop else 2
     assert len(found) == legs * (frames - 1) + 1
     expected = torch.cat([keys, keys[:1]]) if loop else keys
@@ -23,36 +23,36 @@ def test_every_key_is_on_the_path_to_the_bit(frames, path, easing, loop):
 
 def test_easing_slows_down_at_both_ends():
     keys = torch.tensor([[0.0], [1.0]])
-    even, eased = (walk(keys, 9, "lerp", easing).squeeze(1).diff() for easing in ("linear", "smooth"))
+    even, eased = (interpolate_path(keys, 9, "lerp", easing).squeeze(1).diff() for easing in ("linear", "smooth"))
     torch.testing.assert_close(even, torch.full((8,), 1 / 8))
     assert eased[0] < eased[1] < eased[3] and eased.sum() == pytest.approx(1)
     torch.testing.assert_close(eased, eased.flip(0))
 
 
 def test_the_default_path_keeps_uniform_latents_in_their_cube():
-    keys = Prior(ModelConfig(latent_dim=8, prior="uniform")).of(range(40))
-    assert default_path("normal") == "slerp"
-    assert walk(keys, 5, default_path("uniform")).abs().max() <= math.sqrt(3)
-    assert walk(keys, 5, "slerp").abs().max() > math.sqrt(3)
+    keys = Prior(ModelConfig(latent_dim=8, prior="uniform")).sample_seeds(range(40))
+    assert default_method("normal") == "slerp"
+    assert interpolate_path(keys, 5, default_method("uniform")).abs().max() <= math.sqrt(3)
+    assert interpolate_path(keys, 5, "slerp").abs().max() > math.sqrt(3)
 
 
 def test_the_arc_keeps_the_length_that_the_straight_line_loses():
     a, b = torch.tensor([2.0, 0, 0]), torch.tensor([0, 2.0, 0])
     middle = torch.tensor([0.5])
-    assert spherical(a, b, middle)[0].norm() == pytest.approx(2.0)
-    assert linear(a, b, middle)[0].norm() == pytest.approx(math.sqrt(2))
-    torch.testing.assert_close(spherical(a, b, torch.tensor([1 / 3]))[0], torch.tensor([math.sqrt(3), 1.0, 0]))
+    assert slerp(a, b, middle)[0].norm() == pytest.approx(2.0)
+    assert lerp(a, b, middle)[0].norm() == pytest.approx(math.sqrt(2))
+    torch.testing.assert_close(slerp(a, b, torch.tensor([1 / 3]))[0], torch.tensor([math.sqrt(3), 1.0, 0]))
 
 
 @pytest.mark.parametrize("other", [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
 def test_degenerate_arcs_stay_finite(other):
-    path = spherical(torch.tensor([1.0, 0.0]), torch.tensor(other), torch.linspace(0, 1, 5))
+    path = slerp(torch.tensor([1.0, 0.0]), torch.tensor(other), torch.linspace(0, 1, 5))
     assert path.isfinite().all()
     assert path[-1].tolist() == other
 
 
 def test_unknown_paths_are_refused():
     with pytest.raises(UsageError, match=r"--path zigzag.*slerp, lerp"):
-        walk(torch.zeros(2, 3), 4, "zigzag")
+        interpolate_path(torch.zeros(2, 3), 4, "zigzag")
     with pytest.raises(UsageError, match=r"--easing bouncy.*linear, smooth"):
-        walk(torch.zeros(2, 3), 4, easing="bouncy")
+        interpolate_path(torch.zeros(2, 3), 4, easing="bouncy")

@@ -2,15 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vaegan.config.model_config import SIZES, UPSAMPLINGS, ModelConfig
-from vaegan.config.options import build, former
+from vaegan.config.model_config import IMAGE_SIZES, UPSAMPLING_MODES, ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.discriminator import Discriminator, Generator, deviation
-from vaegan.models.layers import BILINEAR, BOX, Up, pyramid
+from vaegan.models.discriminator import Discriminator, Generator, minibatch_stddev
+from vaegan.models.layers import BILINEAR_FILTER, BOX_FILTER, FilteredUpsampleConv, channel_widths
 from vaegan.models.vae import VAE, Decoder, Posterior
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", IMAGE_SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes_at_every_size(size, channels):
     config = ModelConfig(size, channels, 5, 4)
@@ -23,12 +22,12 @@ def test_shapes_at_every_size(size, channels):
 
 def test_deviation_is_of_groups_and_the_rest_is_told_that_of_the_last_rows():
     features = torch.randn(10, 48)
-    told = deviation(features)
+    told = minibatch_stddev(features)
     for rows, group in ((slice(0, 4), slice(0, 4)), (slice(4, 8), slice(4, 8)), (slice(8, 10), slice(6, 10))):
         expected = features[group].std(0, correction=0).mean()
         torch.testing.assert_close(told[rows], expected.expand(rows.stop - rows.start))
-    assert deviation(features[:3]).unique().numel() == 1 and deviation(features[:0]).shape == (0,)
-    assert deviation(features[:1].expand(8, -1).bfloat16()).max() < 1e-3
+    assert minibatch_stddev(features[:3]).unique().numel() == 1 and minibatch_stddev(features[:0]).shape == (0,)
+    assert minibatch_stddev(features[:1].expand(8, -1).bfloat16()).max() < 1e-3
 
 
 def test_a_discriminator_that_is_told_it_sees_that_samples_repeat():
@@ -38,7 +37,7 @@ def test_a_discriminator_that_is_told_it_sees_that_samples_repeat():
     assert not torch.allclose(discriminator(pictures)[0], alone[0])
     same = torch.cat([pictures[:6], pictures[:1].expand(6, -1, -1, -1)])  # groups do not go from one to the other
     apart = torch.cat([discriminator(pictures[:6]), discriminator(same[6:])])
-    torch.testing.assert_close(discriminator(same, sources=2), apart)
+    torch.testing.assert_close(discriminator(same, num_chunks=2), apart)
     plain = Discriminator(ModelConfig(32, 3, 5, 4))
     torch.testing.assert_close(plain(pictures)[:1], plain(pictures[:1]))
 
@@ -50,13 +49,13 @@ def test_what_cannot_be_built_is_refused(wrong):
 
 
 def test_pyramid_doubles_up_to_eight_times():
-    assert pyramid(32, 64) == [32, 64, 128, 256]
-    assert pyramid(16, 256) == [16, 32, 64, 128, 128, 128]
+    assert channel_widths(32, 64) == [32, 64, 128, 256]
+    assert channel_widths(16, 256) == [16, 32, 64, 128, 128, 128]
 
 
-@pytest.mark.parametrize(("taps", "mode"), [(BOX, "nearest"), (BILINEAR, "bilinear")])
+@pytest.mark.parametrize(("taps", "mode"), [(BOX_FILTER, "nearest"), (BILINEAR_FILTER, "bilinear")])
 def test_up_is_an_enlargement_then_a_convolution(taps, mode):
-    layer, x = Up(3, 5, taps), torch.randn(2, 3, 6, 6)
+    layer, x = FilteredUpsampleConv(3, 5, taps), torch.randn(2, 3, 6, 6)
     kernel = layer.weight.flip(2, 3).transpose(0, 1)
     expected = F.conv2d(F.interpolate(x, scale_factor=2, mode=mode), kernel, layer.bias, padding=1)
     edge = 0 if mode == "nearest" else 2  # beyond the edge we see zeros, and interpolate the outermost pixels
@@ -65,31 +64,22 @@ def test_up_is_an_enlargement_then_a_convolution(taps, mode):
     assert layer(x).shape == expected.shape
 
 
-@pytest.mark.parametrize("taps", [BOX, BILINEAR])
+@pytest.mark.parametrize("taps", [BOX_FILTER, BILINEAR_FILTER])
 def test_up_makes_no_weave_of_flat_input(taps):
-    inner = Up(4, 6, taps)(torch.ones(1, 4, 8, 8))[..., 2:-2, 2:-2]
+    inner = FilteredUpsampleConv(4, 6, taps)(torch.ones(1, 4, 8, 8))[..., 2:-2, 2:-2]
     torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
 
 
-@pytest.mark.parametrize("taps", [BOX, BILINEAR])
+@pytest.mark.parametrize("taps", [BOX_FILTER, BILINEAR_FILTER])
 def test_up_is_the_transposed_convolution_by_its_kernel_fixed_or_not(taps):
-    layer, x = Up(4, 6, taps).to(memory_format=torch.channels_last), torch.randn(2, 4, 5, 5)
+    layer, x = FilteredUpsampleConv(4, 6, taps).to(memory_format=torch.channels_last), torch.randn(2, 4, 5, 5)
     torch.nn.init.normal_(layer.bias)
-    expected = F.conv_transpose2d(x, layer.kernel(), layer.bias, stride=2, padding=len(taps) // 2)
-    for drawn in (layer(x), layer.fixed()(x)):
+    expected = F.conv_transpose2d(x, layer.filtered_kernel(), layer.bias, stride=2, padding=len(taps) // 2)
+    for drawn in (layer(x), layer.to_frozen()(x)):
         torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_model_of_before_upsampling_was_told_enlarges_as_it_did():
-    told = {"size": 32, "channels": 3, "latent_dim": 4, "width": 4, "prior": "normal"}
-    old = build(ModelConfig, former(ModelConfig), told)
-    assert (old.upsampling, ModelConfig(**told).upsampling) == ("nearest", "refined")
-    smooth, steps = Decoder(ModelConfig(**told, upsampling="bilinear")), Decoder(old)
-    steps.load_state_dict(smooth.state_dict())
-    assert (smooth(torch.ones(1, 4)) - steps(torch.ones(1, 4))).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("upsampling", UPSAMPLING_MODES)
 def test_every_upsampling_draws_pictures_of_its_size(upsampling):
     decoder = Decoder(ModelConfig(32, 1, 4, 4, upsampling=upsampling))
     drawn = decoder(torch.randn(2, 4))
@@ -102,7 +92,7 @@ def test_a_refined_decoder_bends_what_it_enlarged_before_it_draws():
     decoder.layers[-2].register_forward_hook(lambda layer, given, made: seen.update(enlarged=made))
     decoder.layers[-1].register_forward_hook(lambda layer, given, made: seen.update(bent=given[0], drawn=made))
     pictures = decoder(torch.randn(2, 4))
-    assert torch.equal(seen["bent"], F.leaky_relu(seen["enlarged"], 0.2))
+    assert torch.equal(seen["bent"], F.leaky_relu(seen["upscaled"], 0.2))
     assert torch.equal(pictures, torch.tanh(seen["drawn"]))
 
 

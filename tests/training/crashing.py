@@ -22,10 +22,10 @@ from pieces import collapsing
 
 from comparing import assert_same_run
 from vaegan.cli import main
-from vaegan.events import Retreated, Wrote
+from vaegan.events import FileWritten, Rollback
 from vaegan.training.train import train_gan, train_vae
 
-OPTIONS = {"batch_size": 8, "precision": "fp32", "device": "cpu", "log_every": 1, "preview_every": 1}
+OPTIONS = {"batch_size": 8, "precision": "fp32", "device": "cpu", "log_every": 1, "sample_every": 1}
 NOBODY = 65534
 
 
@@ -35,7 +35,7 @@ def train(data, vae, run, **more):
     if vae is None:
         train_vae(data, run, preset="tiny", latent_dim=8, **options)
     else:
-        train_gan(data, run, from_vae=vae, head_start=2, penalty_every=2, **options)
+        train_gan(data, run, from_vae=vae, d_warmup_steps=2, gp_interval=2, **options)
 
 
 def live(work):
@@ -122,7 +122,7 @@ def killed_going_back(data, out, numbers):
 
     It scores best at step 2 and collapses at step 5; checkpoints of steps 3 and 4 are in the way of going back.
     """
-    plan = {"steps": 6, "evaluate_every": 1, "keep": 9, "preset": "tiny", "latent_dim": 8}
+    plan = {"steps": 6, "evaluate_every": 1, "keep_checkpoints": 9, "preset": "tiny", "latent_dim": 8}
 
     def run(place, on_event=lambda event: None):
         with collapsing(5, 0.5):
@@ -144,7 +144,7 @@ def killed_going_back(data, out, numbers):
                 return acts
 
             def goes_back(event):
-                if isinstance(event, Retreated):
+                if isinstance(event, Rollback):
                     Path.replace, shutil.rmtree, Path.unlink = map(dies, (Path.replace, shutil.rmtree, Path.unlink))
 
             run(out / "parts", goes_back)
@@ -199,7 +199,7 @@ def read_only(data, out):
     run, text = out / "parts", out / "said"
 
     def closing(event):
-        if isinstance(event, Wrote) and (event.what, event.step) == ("checkpoint", 2):
+        if isinstance(event, FileWritten) and (event.kind, event.step) == ("checkpoint", 2):
             for path in run.rglob("*"):
                 path.chmod(0o777 if path.is_dir() else 0o666)
             for path in (run / "checkpoints", run):

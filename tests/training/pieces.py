@@ -10,9 +10,9 @@ import torch
 
 from vaegan.errors import Interrupted
 from vaegan.training.gan_trainer import GANTrainer
-from vaegan.training.loop import Session
+from vaegan.training.loop import TrainLoop
 from vaegan.training.train import train_gan, train_vae
-from vaegan.training.validation import Watch
+from vaegan.training.validation import QuickEvaluator
 
 COMMON = {"batch_size": 8, "log_every": 1, "precision": "fp32", "device": "cpu"}
 VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
@@ -21,7 +21,7 @@ VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 @contextmanager
 def interrupted_after(step, number=signal.SIGINT):
     """Send a signal while step `step` is taken, and expect that it is saved and said."""
-    taken = Session._step
+    taken = TrainLoop._take_step
 
     def stopped(session, begun):
         done = taken(session, begun)
@@ -29,7 +29,7 @@ def interrupted_after(step, number=signal.SIGINT):
             os.kill(os.getpid(), number)
         return done
 
-    with mock.patch.object(Session, "_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
+    with mock.patch.object(TrainLoop, "_take_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
         yield
 
 
@@ -50,8 +50,8 @@ def judged(score):
 
     with (
         mock.patch.object(GANTrainer, "step", step),
-        mock.patch.object(GANTrainer, "samples", samples),
-        mock.patch.object(Watch, "look", look),
+        mock.patch.object(GANTrainer, "generate_samples", samples),
+        mock.patch.object(QuickEvaluator, "evaluate", look),
     ):
         yield
 
@@ -62,7 +62,13 @@ def collapsing(after, until, best=2):
     def score(step, scale):
         coverage = 0.1 if step >= after and scale > until else 0.8
         kid = 0.1 if step == best else 0.5
-        return {"kid": kid, "kid_error": 0.01, "coverage": coverage, "diversity": 0.9, "repeated": 0.01}
+        return {
+            "kid": kid,
+            "kid_stderr": 0.01,
+            "coverage": coverage,
+            "effective_rank_ratio": 0.9,
+            "duplicate_fraction": 0.01,
+        }
 
     return judged(score)
 
@@ -70,5 +76,5 @@ def collapsing(after, until, best=2):
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):
     if kind == "vae":
         return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
-    options = {"from_vae": vae_run, "head_start": 1, "penalty_every": 2, "augment": "color,translation", "loss": loss}
+    options = {"from_vae": vae_run, "d_warmup_steps": 1, "gp_interval": 2, "augment": "color,translation", "loss": loss}
     return lambda run, **more: train_gan(prepared, run, **{**COMMON, **options, **more})

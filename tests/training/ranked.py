@@ -12,10 +12,10 @@ from pieces import collapsing
 
 from vaegan.cli import main
 from vaegan.config.settings import VAESettings
-from vaegan.errors import Abandoned, Interrupted, VaeganError
-from vaegan.events import Skipped
+from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError
+from vaegan.events import SkippedStep
 from vaegan.losses import vae as losses
-from vaegan.training.distributed import joined
+from vaegan.training.distributed import init_distributed
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.train import train_gan, train_vae
 
@@ -25,20 +25,20 @@ VAE |= {"kl_warmup": 0, "beta": 4.0}
 """A KL term that pulls, and a low rate: Adam makes whole steps of the rounding of a gradient next to nothing."""
 GAUSSIAN = {**VAE, "likelihood": "gaussian", "optimizer": "muon", "steps": 4}
 """Few steps: orthogonalising enlarges the rounding of directions in which a gradient is next to nothing."""
-GAN = {**COMMON, "head_start": 2, "penalty_every": 2, "augment": "color,translation,cutout", "seed": 3}
-GAN |= {"lr_g": 1e-4, "lr_d": 1e-4, "anchored": 0.0}
+GAN = {**COMMON, "d_warmup_steps": 2, "gp_interval": 2, "augment": "color,translation,cutout", "seed": 3}
+GAN |= {"lr_g": 1e-4, "lr_d": 1e-4, "recon_fraction": 0.0}
 """Low rates: a game of two enlarges rounding from step to step, by anchors most of all."""
-ANCHORED = {**GAN, "anchored": 0.5, "steps": 4}
+ANCHORED = {**GAN, "recon_fraction": 0.5, "steps": 4}
 COLLAPSED = {**ANCHORED, "steps": 5, "evaluate_every": 1, "log_every": 1}
 
 
 def collectives(world):
     """What the world says to this rank."""
     tensors = [torch.full((2, 3), world.rank + 1.0), torch.tensor(10.0 * world.rank)]
-    world.sum(tensors)
-    told = world.tell({"from": world.rank, "words": "Zoë"})
-    wishes = [world.any(False), world.any(world.rank == 1)]
-    rows = world.rows(7)
+    world.all_reduce_sum_(tensors)
+    told = world.broadcast({"from": world.rank, "message": "Zoë"})
+    wishes = [world.any_rank(False), world.any_rank(world.rank == 1)]
+    rows = world.local_slice(7)
     failures = []
     for failing in (0, 1):
 
@@ -47,9 +47,9 @@ def collectives(world):
                 raise VaeganError("the reason")
 
         try:
-            world.together(fail)
+            world.run_on_all_ranks(fail)
         except VaeganError as error:
-            failures.append([isinstance(error, Abandoned), str(error)])
+            failures.append([isinstance(error, PeerProcessFailed), str(error)])
     return {
         "sums": [tensors[0].tolist(), float(tensors[1])],
         "told": told,
@@ -89,23 +89,23 @@ def skipping(world, data, run):
         return likelihood(pictures, decoded) * scale
 
     losses.LIKELIHOODS[name] = spoiled
-    train_vae(data, run, steps=4, on_event=told.append, preview_every=4, **VAE)
+    train_vae(data, run, steps=4, on_event=told.append, sample_every=4, **VAE)
     losses.LIKELIHOODS[name] = likelihood
-    return [event.step for event in told if isinstance(event, Skipped)]
+    return [event.step for event in told if isinstance(event, SkippedStep)]
 
 
 def one_normal():
     """Keep N(0, I) for a prior: a draw at the border of two components makes another picture of the same weights."""
-    return mock.patch("vaegan.models.latent_whitening.fit", lambda latents, seed: None)
+    return mock.patch("vaegan.models.latent_whitening.fit_mixture", lambda latents, seed: None)
 
 
 def everything(data, vae, out):
-    with joined() as world, one_normal():
+    with init_distributed() as world, one_normal():
         said = collectives(world)
         train_vae(data, out / "vae", steps=20, **VAE)
         train_vae(data, out / "gaussian", **GAUSSIAN)
         train_gan(data, out / "gan", from_vae=out / "vae", steps=12, **GAN)
-        train_gan(data, out / "anchored", from_vae=out / "vae", **ANCHORED)
+        train_gan(data, out / "recon_fraction", from_vae=out / "vae", **ANCHORED)
         with collapsing(4, 0.5):
             train_gan(data, out / "collapsed", from_vae=out / "vae", **COLLAPSED)
         said["interrupted"] = interrupted(world, data, out / "vae", out / "parts")

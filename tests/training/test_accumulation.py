@@ -7,19 +7,19 @@ import torch
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
-from vaegan.data.dataset import open_set
-from vaegan.events import Warned
+from vaegan.data.dataset import open_dataset
+from vaegan.events import WarningMessage
 from vaegan.losses.gan import LOSSES
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
 from vaegan.training import gan_trainer as gan_module
 from vaegan.training import vae_trainer as vae_module
-from vaegan.training.accumulation import Shares, all_finite, shorten
-from vaegan.training.distributed import World
-from vaegan.training.precision import Place
-from vaegan.training.rng import seeded
+from vaegan.training.accumulation import GradientAccumulator, are_all_finite, clip_grad_norm_
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.precision import DeviceContext
+from vaegan.training.rng import fork_rng_with_seed
 
-CPU = Place(torch.device("cpu"), "fp32")
+CPU = DeviceContext(torch.device("cpu"), "fp32")
 CONFIG = ModelConfig(32, 3, 8, 8)
 
 
@@ -36,27 +36,27 @@ def double(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pictures(prepared):
-    return open_set(prepared).load()[0]
+    return open_dataset(prepared).load()[0]
 
 
 def vae_trainer(pictures, parts, **options):
-    shares = Shares()
-    shares.parts = parts
+    shares = GradientAccumulator()
+    shares.num_micro_batches = parts
     settings = VAESettings(preset="tiny", latent_dim=8, batch_size=12, lr_warmup=0, **options)
     return vae_module.VAETrainer(CONFIG, settings, CPU, pictures, pictures, shares)
 
 
 def gan_trainer(pictures, parts, **options):
-    shares = Shares()
-    shares.parts = parts
-    settings = GANSettings(preset="tiny", batch_size=12, head_start=1, penalty_every=2, **options)
-    with seeded(0, "a VAE"):
+    shares = GradientAccumulator()
+    shares.num_micro_batches = parts
+    settings = GANSettings(preset="tiny", batch_size=12, d_warmup_steps=1, gp_interval=2, **options)
+    with fork_rng_with_seed(0, "a VAE"):
         started = VAE(CONFIG)
     return gan_module.GANTrainer(CONFIG, settings, CPU, started, shares)
 
 
 def weights(trainer):
-    return {name: tensor for name, tensor in trainer.stateful().items() if not name.startswith("optimizer")}
+    return {name: tensor for name, tensor in trainer.state_dict().items() if not name.startswith("optimizer")}
 
 
 def assert_parts_change_nothing(make, pictures, parts):
@@ -77,7 +77,7 @@ def test_a_vaes_step_does_not_depend_on_the_parts(double, pictures, likelihood, 
     assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, likelihood=likelihood), pictures, parts)
 
 
-@pytest.mark.parametrize("options", [{"free_bits": 0.15}, {"clip": 50.0}])
+@pytest.mark.parametrize("options", [{"free_bits": 0.15}, {"grad_clip": 50.0}])
 def test_free_bits_and_clipping_are_of_the_whole_batch(double, pictures, options):
     plain = vae_trainer(pictures, 1, kl_warmup=0)
     assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, kl_warmup=0, **options), pictures, 5)
@@ -91,9 +91,9 @@ def test_free_bits_and_clipping_are_of_the_whole_batch(double, pictures, options
 
 def test_clipping_shortens_all_gradients_together():
     gradients = [torch.tensor([3.0, 0.0]), torch.tensor([[4.0]])]
-    shorten(gradients, 10.0)
+    clip_grad_norm_(gradients, 10.0)
     assert [gradient.tolist() for gradient in gradients] == [[3.0, 0.0], [[4.0]]]
-    shorten(gradients, 1.0)
+    clip_grad_norm_(gradients, 1.0)
     torch.testing.assert_close(torch.cat([gradient.flatten() for gradient in gradients]), torch.tensor([0.6, 0, 0.8]))
 
 
@@ -122,13 +122,13 @@ class Memory:
 def test_out_of_memory_halves_the_parts_and_says_so_once(pictures, room, parts):
     whole, told = vae_trainer(pictures, 1), []
     short = vae_trainer(pictures, 1)
-    short.shares.emit = told.append
+    short.accumulator.emit = told.append
     memory = Memory(short.vae, room)
     for step in range(3):
         whole.step(pictures[:12], step)
         short.step(pictures[:12], step)
-    assert short.shares.parts == parts
-    assert [type(event) for event in told] == [Warned] * (parts > 1)
+    assert short.accumulator.num_micro_batches == parts
+    assert [type(event) for event in told] == [WarningMessage] * (parts > 1)
     assert all(
         f"12 pictures at once do not fit the memory: every batch is now worked through in {parts} parts" in event.text
         for event in told
@@ -153,7 +153,7 @@ def test_out_of_memory_amid_a_gans_step_loses_nothing_of_it(double, pictures, ne
     for step in range(4):
         whole.step(pictures[:12], step)
         short.step(pictures[:12], step)
-    assert short.shares.parts == 2
+    assert short.accumulator.num_micro_batches == 2
     mine, theirs = weights(whole), weights(short)
     for name in mine:
         torch.testing.assert_close(mine[name], theirs[name], rtol=1e-9, atol=1e-9)
@@ -164,9 +164,9 @@ def test_one_picture_that_does_not_fit_and_other_errors_are_raised(pictures):
     Memory(trainer.vae, 0)
     with pytest.raises(torch.OutOfMemoryError):
         trainer.step(pictures[:12], 0)
-    assert trainer.shares.parts == 12
+    assert trainer.accumulator.num_micro_batches == 12
     with (
-        mock.patch.object(trainer, "_losses", side_effect=RuntimeError("a bug")),
+        mock.patch.object(trainer, "_recon_loss_and_kl", side_effect=RuntimeError("a bug")),
         pytest.raises(RuntimeError, match="bug"),
     ):
         trainer.step(pictures[:12], 0)
@@ -174,17 +174,17 @@ def test_one_picture_that_does_not_fit_and_other_errors_are_raised(pictures):
 
 def test_shares_of_ranks_cover_the_batch_once():
     for size in (1, 2, 3, 5):
-        worlds = [World(rank, size) for rank in range(size)]
-        rows = [row for world in worlds for row in range(13)[world.rows(13)]]
+        worlds = [DistributedContext(rank, size) for rank in range(size)]
+        rows = [row for world in worlds for row in range(13)[world.local_slice(13)]]
         assert rows == list(range(13))
-        assert [len(Shares(world, 13).cut(torch.arange(13))) for world in worlds] == [
-            len(range(13)[world.rows(13)]) for world in worlds
+        assert [len(GradientAccumulator(world, 13).local_rows(torch.arange(13))) for world in worlds] == [
+            len(range(13)[world.local_slice(13)]) for world in worlds
         ]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_one_bad_number_among_many_is_found(bad):
     tensors = [torch.ones(3), torch.ones(5, 5)]
-    assert all_finite(tensors)
+    assert are_all_finite(tensors)
     tensors[1][3, 2] = bad
-    assert not all_finite(tensors)
+    assert not are_all_finite(tensors)

@@ -10,13 +10,13 @@ from training.pieces import VAE
 from vaegan.cli import main
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import VAESettings
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError
 from vaegan.events import Note
 from vaegan.training import batch_size_tuning, precision
-from vaegan.training.distributed import World
-from vaegan.training.precision import Place, prepare_cuda
-from vaegan.training.setup import Job
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.precision import DeviceContext, configure_cuda
+from vaegan.training.setup import TrainSetup
 from vaegan.training.train import train_vae
 
 
@@ -30,7 +30,7 @@ from vaegan.training.train import train_vae
     ],
 )
 def test_the_batch_is_doubled_until_that_gains_little(rates, size):
-    found, measured = batch_size_tuning.find_batch(rates.__getitem__, 32, 256)
+    found, measured = batch_size_tuning.search_batch_size(rates.__getitem__, 32, 256)
     assert found == size
     assert measured == {tried: rate for tried, rate in rates.items() if rate is not None}
 
@@ -38,8 +38,8 @@ def test_the_batch_is_doubled_until_that_gains_little(rates, size):
 @pytest.fixture
 def pretended(prepared, monkeypatch):
     """A job on a GPU that holds 16 pictures, and what is needed to try batches on it."""
-    place = Place(torch.device("cuda"), "bf16")
-    job = Job(None, VAESettings(batch_size=4), ModelConfig(), open_set(prepared), place, None)
+    place = DeviceContext(torch.device("cuda"), "bf16")
+    job = TrainSetup(None, VAESettings(batch_size=4), ModelConfig(), open_dataset(prepared), place, None)
 
     def build(tried):
         if tried.settings.batch_size > 32:
@@ -47,16 +47,16 @@ def pretended(prepared, monkeypatch):
         parts = 1 if tried.settings.batch_size <= 16 else 2
         return SimpleNamespace(shares=SimpleNamespace(parts=parts)), tried.settings.batch_size, None
 
-    monkeypatch.setattr(batch_size_tuning, "step_seconds", lambda trainer, batches, seconds, world: 0.01)
+    monkeypatch.setattr(batch_size_tuning, "measure_step_seconds", lambda trainer, batches, seconds, world: 0.01)
     return job, build
 
 
 def test_a_batch_that_must_be_cut_up_does_not_fit(pretended):
     job, build = pretended
     told = []
-    tuned = batch_size_tuning.try_batches(job, build, told.append, World())
+    tuned = batch_size_tuning.tune_batch_size(job, build, told.append, DistributedContext())
     assert tuned.settings.batch_size == 16
-    assert tuned.tuned == {"batch_size": 16, "rates": {"4": 400.0, "8": 800.0, "16": 1600.0}}
+    assert tuned.batch_size_trials == {"batch_size": 16, "rates": {"4": 400.0, "8": 800.0, "16": 1600.0}}
     assert "Taking 16 pictures a step" in told[0].text
 
 
@@ -65,12 +65,12 @@ def test_errors_other_than_memory_are_not_hidden(pretended):
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        batch_size_tuning.try_batches(pretended[0], broken, [].append, World())
+        batch_size_tuning.tune_batch_size(pretended[0], broken, [].append, DistributedContext())
 
 
 def test_processes_that_share_a_batch_are_refused(pretended):
     with pytest.raises(UsageError, match="--batch-size auto: 2 processes share each batch"):
-        batch_size_tuning.try_batches(*pretended, [].append, World(0, 2))
+        batch_size_tuning.tune_batch_size(*pretended, [].append, DistributedContext(0, 2))
 
 
 def test_on_a_cpu_the_usual_size_is_taken_recorded_and_kept(prepared, tmp_path):
@@ -79,10 +79,10 @@ def test_on_a_cpu_the_usual_size_is_taken_recorded_and_kept(prepared, tmp_path):
     run = train_vae(prepared, tmp_path / "run", steps=1, **options)
     assert any(isinstance(event, Note) and "Taking 32 pictures a step" in event.text for event in told)
     said = json.loads((run / "config.json").read_text())
-    assert said["options"]["batch_size"] == 32 and said["tuned"] == {"batch_size": 32, "rates": {}}
+    assert said["options"]["batch_size"] == 32 and said["batch_size_trials"] == {"batch_size": 32, "rates": {}}
     train_vae(prepared, run, steps=2, **options)
     again = json.loads((run / "config.json").read_text())
-    assert again["options"]["batch_size"] == 32 and again["tuned"] == said["tuned"]
+    assert again["options"]["batch_size"] == 32 and again["batch_size_trials"] == said["batch_size_trials"]
 
 
 def test_a_batch_size_that_is_none(prepared, capsys):
@@ -95,9 +95,9 @@ def test_a_batch_size_that_is_none(prepared, capsys):
 def test_tf32_is_for_those_who_did_not_ask_for_fp32():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     try:
-        prepare_cuda("bf16")
+        configure_cuda("bf16")
         assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.benchmark
-        prepare_cuda("fp32")
+        configure_cuda("fp32")
         assert torch.get_float32_matmul_precision() == "highest"
     finally:
         torch.set_float32_matmul_precision(before[0])
@@ -105,8 +105,8 @@ def test_tf32_is_for_those_who_did_not_ask_for_fp32():
 
 
 def test_a_cpu_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr(precision, "prepare_cuda", lambda precision: 1 / 0)
-    assert precision.choose_place("cpu", "fp32").precision == "fp32"
+    monkeypatch.setattr(precision, "configure_cuda", lambda precision: 1 / 0)
+    assert precision.choose_device_context("cpu", "fp32").precision == "fp32"
 
 
 @pytest.mark.gpu
@@ -114,4 +114,7 @@ def test_a_cpu_is_left_as_it_is(monkeypatch):
 def test_a_gpu_finds_a_batch_size(prepared, tmp_path):
     run = train_vae(prepared, tmp_path / "run", steps=2, preset="tiny", batch_size="auto", device="cuda")
     said = json.loads((run / "config.json").read_text())
-    assert said["options"]["batch_size"] == said["tuned"]["batch_size"] >= 32 and said["tuned"]["rates"]
+    assert (
+        said["options"]["batch_size"] == said["batch_size_trials"]["batch_size"] >= 32
+        and said["batch_size_trials"]["rates"]
+    )

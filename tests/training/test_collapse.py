@@ -9,16 +9,23 @@ from pieces import collapsing, interrupted_after, trainer_of
 from comparing import assert_same_run
 from vaegan.checkpoint import load_tensors
 from vaegan.cli import main
-from vaegan.cli.console import describe
-from vaegan.diagnostics import COLLAPSES
+from vaegan.cli.console import describe_event
+from vaegan.diagnostics import COLLAPSE_ALARMS
 from vaegan.errors import VaeganError
-from vaegan.events import Alarmed, Retreated
-from vaegan.metrics_log import alarms_of
-from vaegan.run_dir import Run
-from vaegan.training.loop import Session
-from vaegan.training.recovery import NAME
+from vaegan.events import Alarm, Rollback
+from vaegan.metrics_log import read_alarms
+from vaegan.run_dir import RunDir
+from vaegan.training.loop import TrainLoop
+from vaegan.training.recovery import RECOVERY_STATE_KEY
 
-PLAN = {"steps": 9, "checkpoint_every": 3, "preview_every": 3, "log_every": 1, "evaluate_every": 2, "keep": 1}
+PLAN = {
+    "steps": 9,
+    "checkpoint_every": 3,
+    "sample_every": 3,
+    "log_every": 1,
+    "evaluate_every": 2,
+    "keep_checkpoints": 1,
+}
 
 
 def lines_of(run):
@@ -30,29 +37,29 @@ def kept(run):
 
 
 def counts(run):
-    return load_tensors(Run(run).checkpoints()[-1] / "training.safetensors")[NAME].tolist()
+    return load_tensors(RunDir(run).checkpoints()[-1] / "training.safetensors")[RECOVERY_STATE_KEY].tolist()
 
 
 def test_it_goes_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(prepared, vae_run, tmp_path):
     """Best at step 2, collapsed at step 6 until the rates are halved twice."""
     train, told, back = trainer_of("gan", prepared, vae_run), [], []
-    restore = Session.restore
+    restore = TrainLoop.load_checkpoint
 
     def spy(session, path):
         back.append(path.name)
         return restore(session, path)
 
     with collapsing(6, 0.25):
-        with mock.patch.object(Session, "restore", spy):
+        with mock.patch.object(TrainLoop, "load_checkpoint", spy):
             train(tmp_path / "whole", **PLAN, on_event=told.append)
         assert back == ["step-0000002"] * 2
-        first, second = (event for event in told if isinstance(event, Retreated))
-        assert (first.step, first.images, first.times, second.times) == (2, 16, 1, 2)
+        first, second = (event for event in told if isinstance(event, Rollback))
+        assert (first.step, first.images_seen, first.num_rollbacks, second.num_rollbacks) == (2, 16, 1, 2)
         assert first.text == (
             "mode collapse at step 6 (forgetting): back to step 2 with half the learning rates and twice the gamma"
             " (1 of 2 times); 4 steps are taken again"
         )
-        assert describe(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
+        assert describe_event(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
         for stop in (1, 4, 7, 8):
             with interrupted_after(stop):
                 train(tmp_path / "parts", **PLAN)
@@ -62,13 +69,16 @@ def test_it_goes_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(pr
     assert counts(tmp_path / "whole") == [0, 0, 0, 2]
     lines = lines_of(tmp_path / "whole")
     assert [line["step"] for line in lines if "loss_d" in line] == list(range(1, 10))
-    assert [(line["step"], line["retreats"]) for line in lines if line.get("alarm") == "went_back"] == [(2, 1), (2, 2)]
-    assert alarms_of(tmp_path / "whole") == [(16, first.text), (16, second.text)]
+    assert [(line["step"], line["rollbacks"]) for line in lines if line.get("alarm") == "rolled_back"] == [
+        (2, 1),
+        (2, 2),
+    ]
+    assert read_alarms(tmp_path / "whole") == [(16, first.text), (16, second.text)]
 
 
 def test_gentler_is_half_the_rates_and_twice_the_penalty(prepared, vae_run, tmp_path):
     seen = []
-    step = Session._step
+    step = TrainLoop._take_step
 
     def spy(session, number):
         done = step(session, number)
@@ -77,7 +87,7 @@ def test_gentler_is_half_the_rates_and_twice_the_penalty(prepared, vae_run, tmp_
         seen.append((number, *rates, trainer.penalty_scale))
         return done
 
-    with collapsing(6, 0.5), mock.patch.object(Session, "_step", spy):
+    with collapsing(6, 0.5), mock.patch.object(TrainLoop, "_take_step", spy):
         trainer_of("gan", prepared, vae_run)(tmp_path / "run", lr_g=4e-4, lr_d=6e-4, **PLAN)
     assert [number for number, *_ in seen] == [*range(6), *range(2, 9)]
     assert {entry[1:] for entry in seen[1:6]} == {(4e-4, 6e-4, 1.0)}
@@ -88,12 +98,12 @@ def test_after_two_times_it_says_so_plainly_and_goes_on(prepared, vae_run, tmp_p
     told = []
     with collapsing(6, 0.0):
         trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_event=told.append)
-    assert sum(isinstance(event, Retreated) for event in told) == 2
-    (last,) = (event for event in told if isinstance(event, Alarmed) and event.name == "collapsed_again")
+    assert sum(isinstance(event, Rollback) for event in told) == 2
+    (last,) = (event for event in told if isinstance(event, Alarm) and event.name == "collapse_rollbacks_exhausted")
     assert last.step == 6 and "2 times with gentler settings did not help, so training goes on" in last.text
     assert kept(tmp_path / "run") == [2, 9]
     assert [line["alarm"] for line in lines_of(tmp_path / "run") if "alarm" in line] == [
-        *("went_back", "went_back", "forgetting", "collapsed_again")
+        *("rolled_back", "rolled_back", "coverage_drop", "collapse_rollbacks_exhausted")
     ]
 
 
@@ -114,9 +124,9 @@ def test_ignore_only_sounds_the_alarm_and_keeps_no_state_for_it(prepared, vae_ru
     told = []
     with collapsing(6, 0.0):
         run = trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_collapse="ignore", on_event=told.append)
-    assert not any(isinstance(event, Retreated) for event in told) and kept(run) == [9]
-    alarms = [event.name for event in told if isinstance(event, Alarmed)]
-    assert [name for name in alarms if name in COLLAPSES] == ["forgetting"]
+    assert not any(isinstance(event, Rollback) for event in told) and kept(run) == [9]
+    alarms = [event.name for event in told if isinstance(event, Alarm)]
+    assert [name for name in alarms if name in COLLAPSE_ALARMS] == ["coverage_drop"]
 
 
 def test_without_the_best_checkpoint_it_goes_on_from_here_more_gently(prepared, vae_run, tmp_path):
@@ -126,7 +136,7 @@ def test_without_the_best_checkpoint_it_goes_on_from_here_more_gently(prepared, 
             train(tmp_path / "run", **PLAN)
         (tmp_path / "run" / "checkpoints" / "step-0000002" / "training.safetensors").write_bytes(b"")
         train(tmp_path / "run", **PLAN, on_event=told.append)
-    (event,) = (event for event in told if isinstance(event, Retreated))
+    (event,) = (event for event in told if isinstance(event, Rollback))
     assert event.step == 6 and "going on from here" in event.text
 
 
@@ -134,7 +144,7 @@ def test_an_alarm_that_already_rang_at_the_best_is_nothing_to_go_back_from(prepa
     told = []
     with collapsing(1, 0.0):
         trainer_of("gan", prepared, vae_run)(tmp_path / "run", **PLAN, on_event=told.append)
-    assert not any(isinstance(event, Retreated) for event in told)
+    assert not any(isinstance(event, Rollback) for event in told)
 
 
 def test_a_policy_that_does_not_exist_is_refused(prepared, vae_run, tmp_path):

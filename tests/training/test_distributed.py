@@ -11,9 +11,9 @@ import torch
 from pieces import collapsing
 from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
 
-from vaegan.checkpoint import load_tensors, under
+from vaegan.checkpoint import load_tensors, strip_prefix
 from vaegan.errors import UsageError
-from vaegan.training.distributed import World, joined
+from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.train import train_gan, train_vae
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun are tested where they are common")
@@ -48,7 +48,7 @@ def said(ranked):
     return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-LOSSES = {"reconstruction", "loss_d", "loss_g", "anchor", "r1", "r2"}
+LOSSES = {"recon_loss", "loss_d", "loss_g", "recon_feature_loss", "r1_penalty", "r2_penalty"}
 
 
 def distance(one, other, step):
@@ -64,19 +64,19 @@ def distance(one, other, step):
     distances = []
     for network in networks:
         ours, wanted = (
-            torch.cat([tensor.flatten() for tensor in under(file, network).values()]) for file in (mine, theirs)
+            torch.cat([tensor.flatten() for tensor in strip_prefix(file, network).values()]) for file in (mine, theirs)
         )
         distances.append(float((ours - wanted).norm() / wanted.norm()))
     return max(distances)
 
 
-COUNTED = {"kid_error", "coverage", "repeated"}
+COUNTED = {"kid_stderr", "coverage", "duplicate_fraction"}
 """Of samples, what counts few pictures or pairs of them, or is a deviation of five numbers."""
 
 
 def metrics(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    clock = ("images_per_second", "seconds")
+    clock = ("images_per_second", "train_seconds")
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
@@ -98,10 +98,10 @@ def looseness(name, folded):
 
     folded: axes that move the picture as much as each other may change places, so that a latent is another sample.
     """
-    if folded and (name.startswith("kid") or name == "diversity"):
+    if folded and (name.startswith("kid") or name == "effective_rank_ratio"):
         return 0.05 if name.startswith("kid") else 0.01
     if name.startswith("kid"):
-        return 0.05 if name == "kid_error" else 0.01  # of pictures rounded to 256 values; a deviation of five such
+        return 0.05 if name == "kid_stderr" else 0.01  # of pictures rounded to 256 values; a deviation of five such
     return 5e-4 if name in LOSSES else 3e-3
 
 
@@ -117,7 +117,7 @@ def test_a_likelihood_of_the_whole_batch_is_one_over_the_ranks(ranked, prepared,
 
 def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_included(ranked, prepared, tmp_path):
     whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", steps=12, **GAN)
-    assert any("r1" in line for line in metrics(whole))
+    assert any("r1_penalty" in line for line in metrics(whole))
     assert_follows(ranked[0] / "gan", whole, 12)
     # a signal to one of the two stopped both at one step; one process goes on to the same end
     parts = train_gan(prepared, ranked[0] / "parts", from_vae=ranked[0] / "vae", steps=12)
@@ -127,14 +127,14 @@ def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_include
 
 def test_anchored_faces_are_shared_among_the_ranks(ranked, prepared, tmp_path):
     whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **ANCHORED)
-    assert any("anchor" in line for line in metrics(whole))
-    assert_follows(ranked[0] / "anchored", whole, 4)
+    assert any("recon_weight" in line for line in metrics(whole))
+    assert_follows(ranked[0] / "recon_fraction", whole, 4)
 
 
 def test_all_ranks_go_back_from_a_collapse(ranked, prepared, tmp_path):
     with collapsing(4, 0.5):
         whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **COLLAPSED)
-    assert [line["step"] for line in metrics(whole) if line.get("alarm") == "went_back"] == [2]
+    assert [line["step"] for line in metrics(whole) if line.get("alarm") == "rolled_back"] == [2]
     assert_follows(ranked[0] / "collapsed", whole, 5)
 
 
@@ -146,13 +146,13 @@ def test_every_rank_stops_at_the_same_step(said):
 
 def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(ranked, said):
     assert [rank["skipped"] for rank in said] == [[2], []]  # events are the first process's
-    assert [line["skipped"] for line in metrics(ranked[0] / "skipped") if "skipped" in line][-1] == 1
+    assert [line["skipped_steps"] for line in metrics(ranked[0] / "skipped") if "skipped_steps" in line][-1] == 1
 
 
 def test_ranks_exchange_numbers_words_and_failures(said):
     for rank, other in ((0, 1), (1, 0)):
         assert said[rank]["sums"] == [[[3.0] * 3] * 2, 10.0]
-        assert said[rank]["told"] == {"from": 0, "words": "Zoë"}
+        assert said[rank]["told"] == {"from": 0, "message": "Zoë"}
         assert said[rank]["wishes"] == [False, True]
         assert said[rank]["failures"][rank] == [False, "the reason"]
         assert said[rank]["failures"][other] == [True, f"process {other} of this training stopped"]
@@ -172,17 +172,17 @@ def test_no_thread_of_a_group_that_has_ended_is_left_to_abort_the_exit(said):
 
 
 def test_devices_of_several_processes():
-    world = World(rank=1, size=4, local_rank=1)
-    assert World().device("cuda:1") == "cuda:1" and world.device("cpu") == "cpu"
-    assert world.device("cuda") == "cuda:1"
+    world = DistributedContext(rank=1, world_size=4, local_rank=1)
+    assert DistributedContext().local_device_name("cuda:1") == "cuda:1" and world.local_device_name("cpu") == "cpu"
+    assert world.local_device_name("cuda") == "cuda:1"
     with pytest.raises(UsageError, match="--device cuda:0: 4 processes need a device each"):
-        world.device("cuda:0")
+        world.local_device_name("cuda:0")
 
 
 def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined() as world:
-        assert world == World(0, 1, 0) and world.leads
+    with init_distributed() as world:
+        assert world == DistributedContext(0, 1, 0) and world.is_main_process
         tensor = torch.ones(2)
-        world.sum([tensor])
-        assert torch.equal(tensor, torch.ones(2)) and world.tell(3) == 3 and world.any(True)
+        world.all_reduce_sum_([tensor])
+        assert torch.equal(tensor, torch.ones(2)) and world.broadcast(3) == 3 and world.any_rank(True)

@@ -5,7 +5,7 @@ import torch
 from pieces import COMMON, interrupted_after, trainer_of
 
 from comparing import assert_same_run
-from vaegan.checkpoint import find_weights, load_tensors, read_weights, under
+from vaegan.checkpoint import find_weights, load_tensors, read_weights_info, strip_prefix
 from vaegan.errors import UsageError
 from vaegan.inference.model import load
 from vaegan.training.train import train_gan
@@ -14,50 +14,50 @@ FROM = {**COMMON, "evaluate_every": 0}
 
 
 def prior_of(run):
-    return under(load_tensors(find_weights(run)), "prior")
+    return strip_prefix(load_tensors(find_weights(run)), "prior")
 
 
 @pytest.fixture(scope="module")
 def gan(prepared, mixed_vae_run, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "gan"
-    train_gan(prepared, run, from_vae=mixed_vae_run, steps=4, head_start=1, **FROM)
+    train_gan(prepared, run, from_vae=mixed_vae_run, steps=4, d_warmup_steps=1, **FROM)
     return run
 
 
 def test_the_vaes_file_says_what_to_draw_from(mixed_vae_run):
-    config, prior = read_weights(mixed_vae_run).config, prior_of(mixed_vae_run)
-    assert (config.prior, config.components, config.directions) == ("mixture", 3, 8)
+    config, prior = read_weights_info(mixed_vae_run).config, prior_of(mixed_vae_run)
+    assert (config.prior, config.num_components, config.local_rank) == ("mixture", 3, 8)
     assert {name: tuple(value.shape) for name, value in prior.items()} == {
         "weights": (3,),
         "means": (3, 8),
-        "factor": (8, 8),
-        "local": (3, 8, 8),
+        "scale_tril": (8, 8),
+        "local_factors": (3, 8, 8),
     }
     assert prior["weights"].sum() == pytest.approx(1)
 
 
 def test_samples_are_draws_of_it(mixed_vae_run):
     model, prior = load(mixed_vae_run, "cpu"), prior_of(mixed_vae_run)
-    drawn = model.latents(range(3000))
+    drawn = model.latents_from_seeds(range(3000))
     mean = prior["weights"] @ prior["means"]
     spread = (prior["means"] - mean).T * prior["weights"] @ (prior["means"] - mean)
     torch.testing.assert_close(drawn.mean(0), mean, atol=0.08, rtol=0)
-    own = (prior["weights"][:, None, None] * prior["local"].mT @ prior["local"]).sum(0)
-    within = prior["factor"] @ prior["factor"].T + own
+    own = (prior["weights"][:, None, None] * prior["local_factors"].mT @ prior["local_factors"]).sum(0)
+    within = prior["scale_tril"] @ prior["scale_tril"].T + own
     torch.testing.assert_close(drawn.T.cov(), spread + within, atol=0.15, rtol=0)
     assert torch.equal(model.sample(3, seed=5)[1], model.sample(1, seed=6)[0])
 
 
 def test_the_gan_takes_it_over(mixed_vae_run, gan):
-    assert read_weights(gan).config == read_weights(mixed_vae_run).config
+    assert read_weights_info(gan).config == read_weights_info(mixed_vae_run).config
     for name, tensor in prior_of(mixed_vae_run).items():
         assert torch.equal(tensor, prior_of(gan)[name])
-    assert torch.equal(load(gan, "cpu").latents([7]), load(mixed_vae_run, "cpu").latents([7]))
+    assert torch.equal(load(gan, "cpu").latents_from_seeds([7]), load(mixed_vae_run, "cpu").latents_from_seeds([7]))
 
 
 def test_the_gan_goes_on_to_the_bit(prepared, mixed_vae_run, tmp_path):
     train = trainer_of("gan", prepared, mixed_vae_run)
-    length = {"steps": 4, "checkpoint_every": 2, "preview_every": 2, "evaluate_every": 0}
+    length = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "evaluate_every": 0}
     train(tmp_path / "whole", **length)
     with interrupted_after(3):
         train(tmp_path / "parts", **length)
@@ -68,22 +68,22 @@ def test_the_gan_goes_on_to_the_bit(prepared, mixed_vae_run, tmp_path):
 def test_a_vae_whose_prior_became_a_mixture_goes_on_to_the_bit(prepared, mixed_vae, tmp_path):
     """Its checkpoints are of a configuration that the run did not begin with."""
     train = trainer_of("vae", prepared, None)
-    often = {"checkpoint_every": 2, "preview_every": 2, "evaluate_every": 0}
+    often = {"checkpoint_every": 2, "sample_every": 2, "evaluate_every": 0}
     with mixed_vae():
         train(tmp_path / "whole", steps=6, **often)
         with interrupted_after(3):
             train(tmp_path / "parts", steps=4, **often)
         train(tmp_path / "parts", steps=4, **often)
-        assert read_weights(tmp_path / "parts").config.prior == "mixture"
+        assert read_weights_info(tmp_path / "parts").config.prior == "mixture"
         train(tmp_path / "parts", steps=6)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform"])
 def test_another_prior_can_be_asked_for(prepared, mixed_vae_run, tmp_path, prior):
-    train_gan(prepared, tmp_path / "gan", from_vae=mixed_vae_run, steps=2, head_start=1, prior=prior, **FROM)
-    config = read_weights(tmp_path / "gan").config
-    assert (config.prior, config.components, prior_of(tmp_path / "gan")) == (prior, 1, {})
+    train_gan(prepared, tmp_path / "gan", from_vae=mixed_vae_run, steps=2, d_warmup_steps=1, prior=prior, **FROM)
+    config = read_weights_info(tmp_path / "gan").config
+    assert (config.prior, config.num_components, prior_of(tmp_path / "gan")) == (prior, 1, {})
 
 
 def test_a_mixture_needs_a_vae_that_found_one(prepared, vae_run, tmp_path):

@@ -6,14 +6,14 @@ from torch import nn
 
 from vaegan.errors import VaeganError
 from vaegan.training.optim import (
-    LIKE_ADAM,
-    Adam,
+    MATCH_ADAM_RMS,
+    ClippedAdam,
     Muon,
     is_matrix,
-    optimizer_for,
-    optimizer_tensors,
-    orthogonalised,
-    restore_optimizer,
+    load_optimizer_state_dict,
+    make_optimizer,
+    newton_schulz_orthogonalize,
+    optimizer_state_dict,
 )
 
 BETAS = (0.9, 0.99)
@@ -41,14 +41,14 @@ def train(model, optimizer, steps, first=0):
 def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_their_sizes(rows, columns, seed, size):
     matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size
     left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
-    levelled = left.T @ orthogonalised(matrix) @ right.T
+    levelled = left.T @ newton_schulz_orthogonalize(matrix) @ right.T
     known = sizes > 0.05 * sizes.norm()  # five steps bring a share of 1/20 up
     assert levelled.diagonal()[known].min() > 0.6 and levelled.diagonal().max() < 1.25
     assert (levelled - levelled.diagonal().diag()).abs().max() < 1e-2
 
 
 def test_nothing_is_orthogonalised_to_nothing():
-    assert orthogonalised(torch.zeros(3, 9)).equal(torch.zeros(3, 9))
+    assert newton_schulz_orthogonalize(torch.zeros(3, 9)).equal(torch.zeros(3, 9))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.95])
@@ -61,7 +61,7 @@ def test_muon_learns_and_its_matrices_move_by_the_rate(momentum):
         moved = parameter.detach() - was
         if is_matrix(parameter):
             sides = moved.flatten(1).shape
-            singular = torch.linalg.svdvals(moved.flatten(1)) / (1e-2 * LIKE_ADAM * max(sides) ** 0.5)
+            singular = torch.linalg.svdvals(moved.flatten(1)) / (1e-2 * MATCH_ADAM_RMS * max(sides) ** 0.5)
             assert 0.5 < singular.max() < 1.25
         else:
             assert moved.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
@@ -71,12 +71,12 @@ def test_muon_learns_and_its_matrices_move_by_the_rate(momentum):
 @pytest.mark.parametrize("name", ["muon", "adam"])
 def test_training_goes_on_to_the_bit_from_named_tensors(name):
     whole, part = network(), network()
-    optimizer = optimizer_for(name, whole, 1e-2, BETAS, 0.95)
+    optimizer = make_optimizer(name, whole, 1e-2, BETAS, 0.95)
     train(whole, optimizer, 6)
-    train(part, before := optimizer_for(name, part, 1e-2, BETAS, 0.95), 3)
-    tensors = {key: value.clone() for key, value in optimizer_tensors(before, part).items()}
-    after = optimizer_for(name, part, 1e-2, BETAS, 0.95)
-    restore_optimizer(after, part, tensors)
+    train(part, before := make_optimizer(name, part, 1e-2, BETAS, 0.95), 3)
+    tensors = {key: value.clone() for key, value in optimizer_state_dict(before, part).items()}
+    after = make_optimizer(name, part, 1e-2, BETAS, 0.95)
+    load_optimizer_state_dict(after, part, tensors)
     train(part, after, 3, first=3)
     for mine, wanted in zip(part.parameters(), whole.parameters(), strict=True):
         assert mine.equal(wanted)
@@ -85,27 +85,27 @@ def test_training_goes_on_to_the_bit_from_named_tensors(name):
 @pytest.mark.parametrize(("name", "lost"), [("muon", "momentum.3.weight"), ("adam", "exp_avg.3.weight")])
 def test_a_state_that_does_not_fit_is_refused(name, lost):
     model = network()
-    optimizer = optimizer_for(name, model, 1e-2, BETAS, 0.95)
+    optimizer = make_optimizer(name, model, 1e-2, BETAS, 0.95)
     train(model, optimizer, 1)
-    tensors = optimizer_tensors(optimizer, model)
+    tensors = optimizer_state_dict(optimizer, model)
     with pytest.raises(VaeganError, match=r"3\.weight is missing or does not fit"):
-        restore_optimizer(optimizer, model, {key: value for key, value in tensors.items() if key != lost})
+        load_optimizer_state_dict(optimizer, model, {key: value for key, value in tensors.items() if key != lost})
     other = "adam" if name == "muon" else "muon"
     with pytest.raises(VaeganError, match="is missing or does not fit"):
-        restore_optimizer(optimizer_for(other, model, 1e-2, BETAS, 0.95), model, tensors)
+        load_optimizer_state_dict(make_optimizer(other, model, 1e-2, BETAS, 0.95), model, tensors)
 
 
 def moved(update_clip, sizes, betas=(0.0, 0.99)):
     """Updates, in units of the rate, by gradients of one direction and these sizes; and what was said to come."""
     weights = [nn.Parameter(torch.zeros(4, 5)), nn.Parameter(torch.zeros(7))]
-    optimizer = Adam(weights, 1e-3, betas, update_clip)
+    optimizer = ClippedAdam(weights, 1e-3, betas, update_clip)
     draws = torch.Generator().manual_seed(0)
     shapes, updates, said = [torch.randn(weight.shape, generator=draws) for weight in weights], [], []
     for size in sizes:
         before = [weight.detach().clone() for weight in weights]
         for weight, shape in zip(weights, shapes, strict=True):
             weight.grad = size * shape
-        said.append(optimizer.coming())
+        said.append(optimizer.next_update_rms())
         optimizer.step()
         pairs = zip(weights, before, strict=True)
         updates.append(torch.cat([(weight.detach() - was).flatten() for weight, was in pairs]) / 1e-3)
@@ -130,7 +130,7 @@ def test_an_update_that_would_be_too_long_is_shortened_and_others_are_not_change
 
 def test_without_gradients_nothing_is_divided_by_zero():
     weight = nn.Parameter(torch.ones(3))
-    optimizer = Adam([weight], 1e-3, (0.0, 0.99), 0.7)
+    optimizer = ClippedAdam([weight], 1e-3, (0.0, 0.99), 0.7)
     for _ in range(2):
         weight.grad = torch.zeros(3)
         optimizer.step()

@@ -17,11 +17,11 @@ def test_a_busy_moment_decides_nothing(monkeypatch, ratio, faster, busy):
     def seconds(layer, pictures, precision):
         return (0.005 if precision == "fp32" else 0.005 / ratio) * (3 if next(calls) in busy else 1)
 
-    monkeypatch.setattr(precision_module, "_seconds", seconds)
-    assert precision_module.bf16_is_faster() is faster
-    assert next(calls) == 2 * precision_module.TURNS
+    monkeypatch.setattr(precision_module, "_time_forward_backward", seconds)
+    assert precision_module.is_bf16_faster() is faster
+    assert next(calls) == 2 * precision_module.TIMING_REPEATS
 
 
 def test_the_passes_are_timed():
     layer, pictures = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
-    assert all(precision_module._seconds(layer, pictures, name) > 0 for name in ("fp32", "bf16"))
+    assert all(precision_module._time_forward_backward(layer, pictures, name) > 0 for name in ("fp32", "bf16"))

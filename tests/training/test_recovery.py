@@ -9,18 +9,18 @@ import torch
 from pieces import interrupted_after, trainer_of
 
 from comparing import assert_same_run, contents
-from vaegan.cli.console import describe
+from vaegan.cli.console import describe_event
 from vaegan.config.settings import VAESettings
 from vaegan.errors import VaeganError
-from vaegan.events import Retreated, Skipped
+from vaegan.events import Rollback, SkippedStep
 from vaegan.losses.gan import LOSSES, AdversarialLoss
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.training import gan_trainer, vae_trainer
-from vaegan.training.loop import Session
-from vaegan.training.recovery import IN_A_ROW, Guard
+from vaegan.training.loop import TrainLoop
+from vaegan.training.recovery import MAX_CONSECUTIVE_SKIPS, RecoveryState
 
 LIKELIHOOD = VAESettings().likelihood
-PLAN = {"steps": 20, "checkpoint_every": 4, "preview_every": 20, "log_every": 4}
+PLAN = {"steps": 20, "checkpoint_every": 4, "sample_every": 20, "log_every": 4}
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def spoiled(kind, bad):
     def worse(value):
         return value * float("inf") if now["bad"] else value
 
-    losses = AdversarialLoss(loss.discriminator, lambda *on: worse(loss.generator(*on)), True, "")
+    losses = AdversarialLoss(loss.discriminator_loss, lambda *on: worse(loss.generator_loss(*on)), True, "")
     with (
         mock.patch.object(trainer, "step", step),
         mock.patch.dict(LIKELIHOODS, {LIKELIHOOD: lambda *on: worse(likelihood(*on))}),
@@ -56,16 +56,16 @@ def test_one_bad_step_is_left_out_counted_and_told(kind, prepared, vae_run, tmp_
     train = trainer_of(kind, prepared, vae_run)
     with spoiled(kind, lambda step, scale: step == 5):
         run = train(tmp_path / "run", **PLAN, on_event=told.append)
-    assert [event for event in told if isinstance(event, Skipped)] == [Skipped(6, 1)]
-    assert describe(Skipped(6, 1)) == "warning: step 6 left out, its gradients are not finite (1 so far)"
+    assert [event for event in told if isinstance(event, SkippedStep)] == [SkippedStep(6, 1)]
+    assert describe_event(SkippedStep(6, 1)) == "warning: step 6 left out, its gradients are not finite (1 so far)"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    counts = [line.get("skipped", 0) for line in lines if "images_per_second" in line]
+    counts = [line.get("skipped_steps", 0) for line in lines if "images_per_second" in line]
     assert counts == [0, 1, 1, 1, 1]
     assert all(torch.isfinite(torch.tensor(value)) for line in lines for value in line.values())
 
 
 def retreats(told):
-    return [event.text for event in told if isinstance(event, Retreated)]
+    return [event.text for event in told if isinstance(event, Rollback)]
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
@@ -88,7 +88,7 @@ def test_a_streak_goes_back_with_half_the_rate_and_interrupted_it_is_the_same_ru
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "images_per_second" in line] == [4, 8, 12, 16, 20]
-    assert [(line["step"], line["retreats"]) for line in lines if "alarm" in line] == [(8, 1), (8, 2)]
+    assert [(line["step"], line["rollbacks"]) for line in lines if "alarm" in line] == [(8, 1), (8, 2)]
     measured = [line["step"] for line in lines if not line.keys() & {"images_per_second", "alarm"}]
     assert measured == [0, 0, 20, 20] if kind == "vae" else [0, 20]  # the VAE's losses and both kinds' samples
 
@@ -101,9 +101,12 @@ def test_going_back_puts_back_the_weights_of_the_checkpoint(prepared, vae_run, t
         seen.append(path.name)
         return restore(self, path)
 
-    restore = Session.restore
-    with mock.patch.object(Session, "restore", spy), spoiled("vae", lambda step, scale: step >= 9 and scale == 1):
-        train(tmp_path / "run", **PLAN, keep=9)
+    restore = TrainLoop.load_checkpoint
+    with (
+        mock.patch.object(TrainLoop, "load_checkpoint", spy),
+        spoiled("vae", lambda step, scale: step >= 9 and scale == 1),
+    ):
+        train(tmp_path / "run", **PLAN, keep_checkpoints=9)
     assert seen == ["step-0000008"]
     kept = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
     assert kept == [f"step-{step:07d}" for step in (4, 8, 12, 16, 20)]
@@ -115,7 +118,10 @@ def test_without_a_checkpoint_it_goes_on_with_half_the_rate(prepared, vae_run, t
         plan = PLAN | {"checkpoint_every": 20}
         trainer_of("vae", prepared, vae_run)(tmp_path / "run", **plan, on_event=told.append)
     (text,) = retreats(told)
-    assert f"{IN_A_ROW} steps in a row" in text and "going on from here, as there is no checkpoint yet" in text
+    assert (
+        f"{MAX_CONSECUTIVE_SKIPS} steps in a row" in text
+        and "going on from here, as there is no checkpoint yet" in text
+    )
 
 
 @pytest.mark.parametrize(("kind", "flag"), [("vae", "--lr"), ("gan", "--lr-g, --lr-d")])
@@ -135,13 +141,20 @@ def test_what_never_becomes_finite_stops_clearly_with_the_last_state_whole(kind,
 
 
 def test_the_guards_counts_survive_a_checkpoint():
-    guard = Guard()
-    assert guard.stateful() == {}
-    assert [guard.take(True) for _ in range(IN_A_ROW)] == [False] * (IN_A_ROW - 1) + [True]
-    guard.retreat()
-    guard.take(True)
-    other = Guard()
-    other.restore(guard.stateful())
-    assert (other.skipped, other.in_a_row, other.retreats, other.rate_scale) == (IN_A_ROW + 1, 1, 1, 0.5)
-    other.restore({})
-    assert other == Guard()
+    guard = RecoveryState()
+    assert guard.state_dict() == {}
+    assert [guard.record_step(True) for _ in range(MAX_CONSECUTIVE_SKIPS)] == [False] * (MAX_CONSECUTIVE_SKIPS - 1) + [
+        True
+    ]
+    guard.record_nan_rollback()
+    guard.record_step(True)
+    other = RecoveryState()
+    other.load_state_dict(guard.state_dict())
+    assert (other.skipped_steps, other.consecutive_skips, other.nan_rollbacks, other.lr_scale) == (
+        MAX_CONSECUTIVE_SKIPS + 1,
+        1,
+        1,
+        0.5,
+    )
+    other.load_state_dict({})
+    assert other == RecoveryState()

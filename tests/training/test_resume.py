@@ -18,7 +18,7 @@ from vaegan.training.train import train_gan, train_vae
 def test_any_split_into_interrupted_pieces_is_the_whole_run_to_the_bit(kind, prepared, vae_run, tmp_path):
     """Every file of the run: weights, optimizers, checkpoints that are kept, previews, metrics, config."""
     train = trainer_of(kind, prepared, vae_run)
-    length = {"steps": 9, "checkpoint_every": 3, "preview_every": 4, "log_every": 2, "keep": 2}
+    length = {"steps": 9, "checkpoint_every": 3, "sample_every": 4, "log_every": 2, "keep_checkpoints": 2}
     train(tmp_path / "whole", **length)
 
     attempts = itertools.count()
@@ -40,7 +40,7 @@ def test_any_split_into_interrupted_pieces_is_the_whole_run_to_the_bit(kind, pre
 @pytest.mark.parametrize("kind", ["vae", "gan"])
 def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run, tmp_path):
     train = trainer_of(kind, prepared, vae_run)
-    often = {"checkpoint_every": 2, "preview_every": 2, "evaluate_every": 2, "log_every": 1}
+    often = {"checkpoint_every": 2, "sample_every": 2, "evaluate_every": 2, "log_every": 1}
     train(tmp_path / "whole", steps=4, **often)
     train(tmp_path / "parts", steps=2, **often)
     train(tmp_path / "parts", steps=4)
@@ -48,8 +48,8 @@ def test_a_run_made_longer_is_the_longer_run_to_the_bit(kind, prepared, vae_run,
 
 
 def test_free_bits_clipping_and_decay_do_not_depend_on_the_runs_length(prepared, tmp_path):
-    often = {"checkpoint_every": 2, "preview_every": 2, "log_every": 1, "evaluate_every": 0}
-    options = {**VAE, **often, "free_bits": 0.1, "clip": 100.0, "lr_decay": 16, "lr_warmup": 8}
+    often = {"checkpoint_every": 2, "sample_every": 2, "log_every": 1, "evaluate_every": 0}
+    options = {**VAE, **often, "free_bits": 0.1, "grad_clip": 100.0, "lr_decay_start": 16, "lr_warmup": 8}
     train_vae(prepared, tmp_path / "whole", steps=4, **options)
     train_vae(prepared, tmp_path / "parts", steps=2, **options)
     train_vae(prepared, tmp_path / "parts", steps=4)
@@ -109,7 +109,7 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
 
 
 def steps_of(run):
-    return json.loads((run / "config.json").read_text())["plan"]["total"]
+    return json.loads((run / "config.json").read_text())["plan"]["total_steps"]
 
 
 def options_of(run):
@@ -119,16 +119,19 @@ def options_of(run):
 def test_a_purpose_sets_what_is_left_out(prepared, tmp_path):
     few = {**VAE, "steps": 2, "evaluate_every": 0}
     gan = train_vae(prepared, tmp_path / "gan", **few)
-    faithful = train_vae(prepared, tmp_path / "faithful", purpose="reconstruction", **few)
+    faithful = train_vae(prepared, tmp_path / "faithful", objective="reconstruction", **few)
     said = [options_of(run) for run in (gan, faithful)]
-    assert [(one["purpose"], one["likelihood"]) for one in said] == [("gan", "laplace"), ("reconstruction", "gaussian")]
-    own = train_vae(prepared, tmp_path / "own", purpose="reconstruction", likelihood="laplace", **few)
+    assert [(one["objective"], one["likelihood"]) for one in said] == [
+        ("gan", "laplace"),
+        ("reconstruction", "gaussian"),
+    ]
+    own = train_vae(prepared, tmp_path / "own", objective="reconstruction", likelihood="laplace", **few)
     assert options_of(own)["likelihood"] == "laplace"
-    train_vae(prepared, faithful, steps=3, purpose="reconstruction")
+    train_vae(prepared, faithful, steps=3, objective="reconstruction")
     assert options_of(faithful)["likelihood"] == "gaussian"
-    with pytest.raises(VaeganError, match=r"--purpose gan contradicts .* started with --purpose reconstruction"):
-        train_vae(prepared, faithful, purpose="gan")
-    again = train_vae(prepared, tmp_path / "again", config=gan / "config.json", purpose="reconstruction")
+    with pytest.raises(VaeganError, match=r"--objective gan contradicts .* started with --objective reconstruction"):
+        train_vae(prepared, faithful, objective="gan")
+    again = train_vae(prepared, tmp_path / "again", config=gan / "config.json", objective="reconstruction")
     assert options_of(again)["likelihood"] == "gaussian"
     as_it_was = train_vae(prepared, tmp_path / "as", config=faithful / "config.json")
     assert options_of(as_it_was)["likelihood"] == "gaussian"
@@ -147,7 +150,7 @@ def test_a_typed_length_wins_over_a_config_files(prepared, tmp_path):
 def test_the_same_command_goes_on_whatever_a_config_file_says(prepared, tmp_path):
     few = {**VAE, "evaluate_every": 0}
     one = train_vae(prepared, tmp_path / "one", steps=1, **few)
-    command = {"config": one / "config.json", "purpose": "reconstruction"}
+    command = {"config": one / "config.json", "objective": "reconstruction"}
     train_vae(prepared, tmp_path / "two", **command)
     train_vae(prepared, tmp_path / "two", **command)
     assert options_of(tmp_path / "two")["likelihood"] == "gaussian"

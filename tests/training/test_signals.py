@@ -8,9 +8,9 @@ from pieces import COMMON, interrupted_after, trainer_of
 
 from vaegan.cli import main
 from vaegan.errors import Interrupted
-from vaegan.events import Started, Wrote
+from vaegan.events import FileWritten, TrainingStarted
 from vaegan.training import signals
-from vaegan.training.signals import Stop, stop_signals
+from vaegan.training.signals import StopRequest, find_stop_signals
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
 
@@ -30,8 +30,8 @@ def test_what_the_user_ignores_stays_ignored():
     """nohup ignores SIGHUP: a closed terminal must not stop the run."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert signal.SIGHUP not in stop_signals()
-        with Stop().on_signals():
+        assert signal.SIGHUP not in find_stop_signals()
+        with StopRequest().handle_signals():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -40,7 +40,7 @@ def test_what_the_user_ignores_stays_ignored():
 def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
     for name in ("SIGHUP", "SIGUSR1"):
         monkeypatch.delattr(signal, name, raising=False)
-    assert stop_signals() == [signal.SIGINT, signal.SIGTERM]
+    assert find_stop_signals() == [signal.SIGINT, signal.SIGTERM]
 
 
 @posix
@@ -50,19 +50,19 @@ def test_a_second_signal_ends_at_once_and_leaves_the_last_whole_state(prepared, 
         train(tmp_path / "run", steps=9)
 
     def twice(event):
-        if isinstance(event, Wrote) and event.what == "preview":
+        if isinstance(event, FileWritten) and event.kind == "preview":
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="at once: the last checkpoint is whole"):
-        train(tmp_path / "run", steps=9, preview_every=3, on_event=twice)
+        train(tmp_path / "run", steps=9, sample_every=3, on_event=twice)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000001", "step-0000002"]
 
 
 @posix
 def test_a_signal_before_the_first_step_stops_there(prepared, vae_run, tmp_path):
     def early(event):
-        if isinstance(event, Started):
+        if isinstance(event, TrainingStarted):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="before step 1: nothing is lost"):
@@ -72,26 +72,26 @@ def test_a_signal_before_the_first_step_stops_there(prepared, vae_run, tmp_path)
 def test_one_wish_told_twice_within_seconds_is_one_where_torchrun_passes_signals_on(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
-    stop = Stop(patient=True)
-    stop.wish()
+    stop = StopRequest(debounce=True)
+    stop.request()
     now[0] += 1
-    stop.wish()
+    stop.request()
     now[0] += 9
     with pytest.raises(Interrupted, match="at once"):
-        stop.wish()
+        stop.request()
 
 
 @posix
 def test_the_command_line_says_130(prepared, tmp_path, capsys, monkeypatch):
-    from vaegan.training.loop import Session
+    from vaegan.training.loop import TrainLoop
 
-    taken = Session._step
+    taken = TrainLoop._take_step
 
     def stopped(session, begun):
         os.kill(os.getpid(), signal.SIGUSR1)
         return taken(session, begun)
 
-    monkeypatch.setattr(Session, "_step", stopped)
+    monkeypatch.setattr(TrainLoop, "_take_step", stopped)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in COMMON.items()]
     command = ["train-vae", str(prepared), "--run", str(tmp_path / "run"), "--preset", "tiny", "--steps", "5"]
     status = main([*command, *options])

@@ -9,10 +9,10 @@ from pieces import interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.errors import VaeganError
-from vaegan.run_dir import Run
+from vaegan.run_dir import RunDir
 from vaegan.training.train import train_vae
 
-OFTEN = {"steps": 4, "checkpoint_every": 2, "preview_every": 2, "log_every": 1, "evaluate_every": 2}
+OFTEN = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "log_every": 1, "evaluate_every": 2}
 
 
 def logged(run):
@@ -32,7 +32,7 @@ def measured(run):
         said = json.loads(line)
         group = "training" if "images_per_second" in said else "measured"
         for name, value in said.items():
-            if name not in ("step", "images", "seconds", "images_per_second"):
+            if name not in ("step", "images_seen", "train_seconds", "images_per_second"):
                 found.setdefault(f"{group}/{name}", {})[said["step"]] = value
     return found
 
@@ -57,8 +57,8 @@ def test_what_a_kill_took_back_is_hidden(prepared, vae_run, tmp_path):
     """A run that lost the steps after its checkpoint shows each step once, as it was taken in the end."""
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
-    train(tmp_path / "run", tensorboard=True, **{**OFTEN, "keep": 2})
-    (newest,) = [path for path in Run(tmp_path / "run").checkpoints() if path.name == "step-0000004"]
+    train(tmp_path / "run", tensorboard=True, **{**OFTEN, "keep_checkpoints": 2})
+    (newest,) = [path for path in RunDir(tmp_path / "run").checkpoints() if path.name == "step-0000004"]
     (newest / "state.json").unlink()
     train(tmp_path / "run")
     scalars, pictures = logged(tmp_path / "run")

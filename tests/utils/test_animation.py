@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from vaegan.errors import UsageError, VaeganError
-from vaegan.utils.animation import MAX_BYTES, check_animation, place_of, save_animation
-from vaegan.utils.images import from_pil, is_ours
+from vaegan.utils.animation import MAX_ANIMATION_BYTES, check_animation, save_animation, split_animation_path
+from vaegan.utils.images import from_pil, is_made_by_vaegan
 
 
 def frames(count, channels=3, side=16):
@@ -39,7 +39,7 @@ def test_frames_and_times_of_pillows_formats(tmp_path, ending, channels):
     assert sum(times) == (180 if ending == ".gif" else 200)  # a GIF counts in hundredths
     with Image.open(path) as picture:
         assert picture.info["loop"] == 0 and picture.size == (16, 16)
-    assert is_ours(path)
+    assert is_made_by_vaegan(path)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(3, 16), (1, 17)])
@@ -56,15 +56,15 @@ def test_an_mp4_has_every_frame(tmp_path, channels, side):
         [255 * place / 8 for place in range(9)], abs=4
     )
     assert all((picture.float() - picture.float().mean()).abs().max() < 4 for picture in found)  # no dark last row
-    assert is_ours(path)
+    assert is_made_by_vaegan(path)
     assert [left.name for left in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_others_videos_are_not_ours(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42 but no more")
-    assert not is_ours(tmp_path / "a.mp4")
+    assert not is_made_by_vaegan(tmp_path / "a.mp4")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.webp")
-    assert not is_ours(tmp_path / "a.webp")
+    assert not is_made_by_vaegan(tmp_path / "a.webp")
 
 
 def test_a_full_disk_is_told(tmp_path):
@@ -81,17 +81,17 @@ def test_without_pyav_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(VaeganError, match=r"a\.mp4: MP4 needs PyAV: pip install 'vaegan\[video\]', or name a \.gif"):
         check_animation(Path("a.mp4"), 2, 16, 16, 10)
-    assert not is_ours(Path("a.mp4"))
+    assert not is_made_by_vaegan(Path("a.mp4"))
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(UsageError, match="--fps 60: a GIF shows at most 50"):
         check_animation(Path("a.gif"), 2, 16, 16, 60)
-    check_animation(Path("a.gif"), MAX_BYTES // 256, 16, 16, 50)
+    check_animation(Path("a.gif"), MAX_ANIMATION_BYTES // 256, 16, 16, 50)
     with pytest.raises(UsageError, match="lower --frames or --scale"):
-        check_animation(Path("a.gif"), MAX_BYTES // 256 + 1, 16, 16, 50)
+        check_animation(Path("a.gif"), MAX_ANIMATION_BYTES // 256 + 1, 16, 16, 50)
     with pytest.raises(UsageError, match=r"MiB of memory as a \.webp"):
-        check_animation(Path("a.webp"), MAX_BYTES // 256, 16, 16, 60)
+        check_animation(Path("a.webp"), MAX_ANIMATION_BYTES // 256, 16, 16, 60)
 
 
 def test_names_and_formats():
@@ -103,9 +103,9 @@ def test_names_and_formats():
         ("v1.5", "mp4", ("v1.5", ".mp4")),
         ("walk.gif", "gif", ("walk", ".gif")),
     ):
-        base, ending = place_of(Path(out), kind)
+        base, ending = split_animation_path(Path(out), kind)
         assert (base.name, ending) == expected
     with pytest.raises(UsageError, match=r"--out a\.gif and --format mp4 contradict"):
-        place_of(Path("a.gif"), "mp4")
+        split_animation_path(Path("a.gif"), "mp4")
     with pytest.raises(UsageError, match=r"--out a\.mov: expected a name that ends in \.gif, \.webp, \.mp4"):
-        place_of(Path("a.mov"), None)
+        split_animation_path(Path("a.mov"), None)

@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 from vaegan.errors import UsageError
-from vaegan.utils.device import choose_device, keep_freed_memory
+from vaegan.utils.device import choose_device, tune_malloc
 
 
 @pytest.mark.parametrize("most", [2**40, 2**25, 0])
@@ -31,7 +31,7 @@ def test_other_c_libraries_are_left_as_they_are(monkeypatch, missing):
         raise missing
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
-    keep_freed_memory()
+    tune_malloc()
     assert choose_device("cpu").type == "cpu"
 
 

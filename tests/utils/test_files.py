@@ -5,11 +5,11 @@ import pytest
 
 from vaegan.errors import VaeganError
 from vaegan.utils.files import (
-    directory_atomically,
+    atomic_directory,
+    atomic_write,
+    clean_partial_files,
     read_json,
-    recover,
-    sweep,
-    write_atomically,
+    restore_replaced,
     write_bytes,
     write_json,
 )
@@ -24,16 +24,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(VaeganError, match=r"a\.bin: No space left on device"):
-        write_atomically(path, half)
+        atomic_write(path, half)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_directory_leaves_the_old_one(tmp_path):
     path = tmp_path / "set"
-    with directory_atomically(path) as place:
+    with atomic_directory(path) as place:
         (place / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), directory_atomically(path) as place:
+    with pytest.raises(ZeroDivisionError), atomic_directory(path) as place:
         (place / "a").write_text("new")
         raise ZeroDivisionError
     assert (path / "a").read_text() == "old"
@@ -43,7 +43,7 @@ def test_a_failed_directory_leaves_the_old_one(tmp_path):
 def test_a_directory_is_replaced_whole(tmp_path):
     path = tmp_path / "set"
     for names in (("a", "b"), ("c",)):
-        with directory_atomically(path) as place:
+        with atomic_directory(path) as place:
             for name in names:
                 (place / name).write_text(name)
     assert [file.name for file in path.iterdir()] == ["c"]
@@ -52,10 +52,10 @@ def test_a_directory_is_replaced_whole(tmp_path):
 
 def test_killed_between_the_two_renames_the_old_one_comes_back(tmp_path):
     path = tmp_path / "set"
-    with directory_atomically(path) as place:
+    with atomic_directory(path) as place:
         (place / "a").write_text("old")
     path.rename(tmp_path / ".replaced-set")  # where the kill left it
-    recover(path)
+    restore_replaced(path)
     assert (path / "a").read_text() == "old"
 
 
@@ -63,14 +63,14 @@ def test_sweep_brings_back_what_was_set_aside_unless_its_successor_is_there(tmp_
     for name in (".replaced-a", ".replaced-b", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "which").write_text(name)
-    sweep(tmp_path)
+    clean_partial_files(tmp_path)
     assert {path.name: (path / "which").read_text() for path in tmp_path.iterdir()} == {"a": ".replaced-a", "b": "b"}
 
 
 def test_sweep_never_removes_the_only_copy(tmp_path, monkeypatch):
     (tmp_path / ".replaced-a").mkdir()
-    monkeypatch.setattr("vaegan.utils.files.recover", lambda path: None)  # bringing it back fails
-    sweep(tmp_path)
+    monkeypatch.setattr("vaegan.utils.files.restore_replaced", lambda path: None)  # bringing it back fails
+    clean_partial_files(tmp_path)
     assert (tmp_path / ".replaced-a").is_dir()
 
 
@@ -78,7 +78,7 @@ def test_sweep_removes_only_leftovers(tmp_path):
     (tmp_path / ".partial-1-x").write_text("")
     (tmp_path / ".partial-2-d").mkdir()
     (tmp_path / "kept").write_text("")
-    sweep(tmp_path)
+    clean_partial_files(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 

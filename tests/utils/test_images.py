@@ -6,15 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.utils import make_grid
+from torchvision import utils as tv_utils
 
 from vaegan.errors import VaeganError
 from vaegan.utils.images import (
+    check_overwrite,
     enlarge,
     from_pil,
-    grid,
-    is_ours,
-    refuse_foreign,
+    is_made_by_vaegan,
+    make_grid,
     save_png,
     to_float,
     to_pil,
@@ -40,17 +40,17 @@ def test_pictures_go_round(height, width, channels):
 
 def test_grid_places_pictures_row_by_row():
     pictures = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(5, 3, 4, 4).contiguous()
-    sheet = grid(pictures, columns=3, padding=1)
+    sheet = make_grid(pictures, columns=3, padding=1)
     assert sheet.shape == (3, 11, 16)
     assert sheet[0, 1, [1, 6, 11]].tolist() == [0, 1, 2]
     assert sheet[0, 6, [1, 6]].tolist() == [3, 4]
-    assert grid(pictures[:, :1]).shape[0] == 1
+    assert make_grid(pictures[:, :1]).shape[0] == 1
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 3), (2, 8), (7, 3), (9, None)])
 def test_grid_is_torchvisions(count, columns):
     pictures = torch.randint(256, (count, 3, 5, 4), generator=torch.Generator().manual_seed(0)).byte()
-    assert torch.equal(grid(pictures, columns), make_grid(pictures, nrow=columns or 3, pad_value=255))
+    assert torch.equal(make_grid(pictures, columns), tv_utils.make_grid(pictures, nrow=columns or 3, pad_value=255))
 
 
 def test_enlarge_repeats_pixels():
@@ -65,9 +65,9 @@ def test_own_files_are_known_and_others_kept(tmp_path):
     header = struct.pack(">4s2I5B", b"IHDR", 30_000, 30_000, 8, 2, 0, 0, 0)
     bomb = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bomb)
-    assert is_ours(tmp_path / "ours.png")
+    assert is_made_by_vaegan(tmp_path / "ours.png")
     assert Image.open(tmp_path / "ours.png").info["Comment"] == "seed 3"
     for foreign in ("theirs.png", "text.png", "bomb.png"):
         with pytest.raises(VaeganError, match=f"{foreign}.*--force"):
-            refuse_foreign([tmp_path / "ours.png", tmp_path / foreign], force=False)
-    refuse_foreign([tmp_path / "theirs.png", tmp_path / "new.png"], force=True)
+            check_overwrite([tmp_path / "ours.png", tmp_path / foreign], force=False)
+    check_overwrite([tmp_path / "theirs.png", tmp_path / "new.png"], force=True)

@@ -28,7 +28,7 @@ from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
-from vaegan.errors import Abandoned, Interrupted, VaeganError, reason
+from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, error_text
 from vaegan.version import __version__
 
 COMMANDS = (
@@ -49,27 +49,27 @@ for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"vaegan {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _common(
+def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
-def _debugging() -> bool:
+def _is_debug() -> bool:
     return os.environ.get("VAEGAN_DEBUG", "") not in ("", "0")
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _raise_on_signal() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into Interrupted; training asks for something gentler."""
 
     def interrupt(number: int, frame: object) -> None:
@@ -89,7 +89,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _one_voice() -> Iterator[None]:
+def _silence_other_ranks() -> Iterator[None]:
     """Let only the first of torchrun's processes speak; errors of the others are told by `_say`, with their number."""
     if not _rank():
         yield
@@ -104,7 +104,7 @@ def _rank() -> int:
     return int(rank) if rank.isdigit() else 0
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     print(f"[process {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)
 
 
@@ -114,25 +114,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 an error that the user can mend, 2 usage, 130 interrupted with the state saved.
     """
     try:
-        with _interruptible(), _one_voice():
+        with _raise_on_signal(), _silence_other_ranks():
             app(args=None if argv is None else list(argv), prog_name="vaegan")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (VaeganError, Interrupted) as error:
-        if _debugging():
+        if _is_debug():
             raise
-        if not (_rank() and isinstance(error, (Abandoned, Interrupted))):
-            _say(f"error: {error}" if isinstance(error, VaeganError) else str(error))
+        if not (_rank() and isinstance(error, (PeerProcessFailed, Interrupted))):
+            _print_error(f"error: {error}" if isinstance(error, VaeganError) else str(error))
         return error.exit_code
     except BrokenPipeError:
         return 0
     except Exception as error:
-        if _debugging():
+        if _is_debug():
             raise
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-            _say(f"error: out of memory ({reason(error)[:120]}): try a smaller --batch-size or --preset")
+            _print_error(f"error: out of memory ({error_text(error)[:120]}): try a smaller --batch-size or --preset")
         else:
-            _say(f"error: {type(error).__name__}: {reason(error)[:300]} (a bug in vaegan; VAEGAN_DEBUG=1 shows where)")
+            _print_error(
+                f"error: {type(error).__name__}: {error_text(error)[:300]} (a bug in vaegan; VAEGAN_DEBUG=1 shows where)"
+            )
         return 1
     return 0
 

@@ -6,40 +6,42 @@ import time
 import zlib
 from pathlib import Path
 
-from vaegan.cli.console import duration
+from vaegan.cli.console import format_duration
 from vaegan.errors import UsageError, VaeganError
-from vaegan.events import Emit, Note
+from vaegan.events import EventHandler, Note
 
 MAX_SEEDS = 1_000_000
 
 
-def checkpoint(path: Path | None, emit: Emit, best: bool = False) -> Path:
+def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
     """Return `path`, or the newest GAN (else VAE) run under runs/, told; with `best`, its best weights.
 
     Raises VaeganError where there is none.
     """
-    found = path or _newest(emit)
+    found = path or _latest_run(emit)
     if not best:
         return found
-    from vaegan.run_dir import BEST
+    from vaegan.run_dir import BEST_WEIGHTS_FILE
 
-    if not (found / BEST).is_file():
-        raise VaeganError(f"--best: {found} holds no {BEST}; give a run that was trained with held-out pictures")
-    return found / BEST
+    if not (found / BEST_WEIGHTS_FILE).is_file():
+        raise VaeganError(
+            f"--best: {found} holds no {BEST_WEIGHTS_FILE}; give a run that was trained with held-out pictures"
+        )
+    return found / BEST_WEIGHTS_FILE
 
 
-def _newest(emit: Emit) -> Path:
-    from vaegan.run_dir import Run, newest_run
+def _latest_run(emit: EventHandler) -> Path:
+    from vaegan.run_dir import RunDir, latest_run
 
-    found = newest_run(Path("runs"), ("gan", "vae"))
+    found = latest_run(Path("runs"), ("gan", "vae"))
     if found is None:
         raise VaeganError("no trained run under runs/: train one with vaegan train-vae, or name a checkpoint")
-    age = duration(max(0.0, time.time() - Run(found).weights.stat().st_mtime))
+    age = format_duration(max(0.0, time.time() - RunDir(found).weights_path.stat().st_mtime))
     emit(Note(f"Using {found}, trained {age} ago"))
     return found
 
 
-def label(weights: Path) -> str:
+def weights_slug(weights: Path) -> str:
     """Short name of a weights file for file names: run, run-step-0001000, or the file's own."""
     parent = weights.parent
     if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
@@ -49,7 +51,7 @@ def label(weights: Path) -> str:
     return parent.resolve().name if weights.name == "model.safetensors" else weights.stem
 
 
-def seeds(text: str, flag: str = "--seeds") -> list[int]:
+def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
     """Read "0-63" or "3,17,20-25", which `flag` said. Raises UsageError."""
     found: list[int] = []
     for part in text.split(","):
@@ -64,7 +66,7 @@ def seeds(text: str, flag: str = "--seeds") -> list[int]:
     return found
 
 
-def named(values: list[int]) -> str:
+def seeds_slug(values: list[int]) -> str:
     """Seeds as part of a file name, another for other seeds: 0-63 for a range, 3-and-6, 3-17-42, 1-5-2-8-4-9-etc-..."""
     if len(values) > 1 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]}-{values[-1]}"

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import reporting, show_table
-from vaegan.cli.params import Device, Force, Json, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.console import event_reporter, print_table
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
 
 
-@takes(EvaluateSettings)
+@with_settings(EvaluateSettings)
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Runs, checkpoints or weights files.")],
     data: Annotated[
@@ -27,23 +27,23 @@ def compare(
     ] = None,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Measure several runs side by side: a table, the same seeds, curves over pictures and seconds."""
-    build(EvaluateSettings, options)
-    with reporting(quiet) as emit:
+    build_settings(EvaluateSettings, options)
+    with event_reporter(quiet) as emit:
         from vaegan.evaluation.compare import compare as measure
         from vaegan.evaluation.compare import write_comparison
-        from vaegan.evaluation.results import check_place, plain, rows
+        from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json
 
         place = out or Path("evaluations") / "-".join(["compare", *(run.resolve().name for run in runs[:4])])
-        check_place(place, force)
+        check_evaluation_dir(place, force)
         found = measure(runs, data, device=device, on_event=emit, **options)
         write_comparison(found, place, emit)
-    if json:
-        print(encoder.dumps({**found.facts, "columns": plain(found.columns)}, ensure_ascii=False))
+    if as_json:
+        print(encoder.dumps({**found.facts, "columns": to_json(found.metrics)}, ensure_ascii=False))
     else:
-        show_table(("measure", "better", *found.columns), rows(found.columns))
+        print_table(("measure", "better", *found.metrics), table_rows(found.metrics))

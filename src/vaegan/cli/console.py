@@ -12,33 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaegan.events import (
-    Alarmed,
-    Counted,
-    Emit,
+    Alarm,
     Event,
-    Finished,
-    Measured,
+    EventHandler,
+    FileWritten,
     Note,
-    Progress,
-    Retreated,
-    Skipped,
-    Started,
-    Tabled,
-    Warned,
-    Wrote,
-    ignore,
+    Rollback,
+    SkippedStep,
+    TaskProgress,
+    TextTable,
+    TrainingFinished,
+    TrainingProgress,
+    TrainingStarted,
+    ValidationMetrics,
+    WarningMessage,
+    ignore_event,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PLAIN_SECONDS = 10.0
-QUIETLY_WRITTEN = ("preview", "checkpoint", "best")
-KEPT_QUIET = re.compile(r"kid_|kl_axis_|posterior_|.*_per_dim$")
+PLAIN_INTERVAL_SECONDS = 10.0
+UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
+HIDDEN_METRICS = re.compile(r"kid_|kl_axis_|posterior_|.*_per_dim$")
 """Metrics that are for metrics.jsonl and for the end, too many for a line that a person follows."""
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Say a duration as a person would: 45 seconds, 12 minutes, 3.5 hours."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
@@ -47,51 +47,55 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
-def losses(metrics: Mapping[str, float]) -> str:
+def format_metrics(metrics: Mapping[str, float]) -> str:
     """Metrics on one line."""
-    shown = {name.replace("_", " "): value for name, value in metrics.items() if not KEPT_QUIET.match(name)}
+    shown = {name.replace("_", " "): value for name, value in metrics.items() if not HIDDEN_METRICS.match(name)}
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
-def speed(event: Counted) -> str:
+def format_speed(event: TaskProgress) -> str:
     """Unit and, where it was measured, speed of countable work."""
     return f"{event.rate:,.0f} {event.unit}/s" if event.rate else event.unit
 
 
-def counted(event: Counted) -> str:
+def format_task_progress(event: TaskProgress) -> str:
     """Countable work on one line: how much is done, how fast, and how long the rest takes."""
     parts = [f"{event.label}: {event.done}/{event.total} {event.unit}"]
     if event.rate:
         left = (event.total - event.done) / event.rate
-        parts += [speed(event), f"{duration(left)} left"] if event.done < event.total else [speed(event)]
+        parts += (
+            [format_speed(event), f"{format_duration(left)} left"]
+            if event.done < event.total
+            else [format_speed(event)]
+        )
     return ", ".join([*parts, event.detail] if event.detail else parts)
 
 
-def describe(event: Event) -> str | None:
+def describe_event(event: Event) -> str | None:
     """Say an event as one line, or None where it is not worth one."""
     match event:
         case Note(text=text):
             return text
-        case Warned(text=text):
+        case WarningMessage(text=text):
             return f"warning: {text}"
-        case Alarmed(step=step, text=text):
+        case Alarm(step=step, text=text):
             return f"warning: at step {step}, {text}"
-        case Retreated(text=text):
+        case Rollback(text=text):
             return f"warning: {text}"
-        case Started(label=label, step=step, total=total, batch_size=batch, rate=rate):
+        case TrainingStarted(label=label, step=step, total=total, batch_size=batch, images_per_second=rate):
             name = label.upper()
             action = f"Going on with the {name} at step {step}" if step else f"Training the {name}"
             length = f"{total - step} steps, {(total - step) * batch:,} pictures"
-            speed = f", about {duration((total - step) * batch / rate)} ({rate:.0f} pictures/s)" if rate else ""
+            speed = f", about {format_duration((total - step) * batch / rate)} ({rate:.0f} pictures/s)" if rate else ""
             return f"{action}: {length}{speed}"
-        case Measured(metrics=metrics):
-            return losses(metrics)
-        case Skipped(step=step, skipped=skipped):
+        case ValidationMetrics(metrics=metrics):
+            return format_metrics(metrics)
+        case SkippedStep(step=step, num_skipped=skipped):
             return f"warning: step {step} left out, its gradients are not finite ({skipped} so far)"
-        case Wrote(what=what, path=path) if what not in QUIETLY_WRITTEN:
+        case FileWritten(kind=what, path=path) if what not in UNREPORTED_FILE_KINDS:
             return f"Wrote {path}"
-        case Finished(label=label, seconds=seconds) if seconds:
-            return f"Finished the {label.upper()} in {duration(seconds)}"
+        case TrainingFinished(label=label, seconds=seconds) if seconds:
+            return f"Finished the {label.upper()} in {format_duration(seconds)}"
     return None
 
 
@@ -100,19 +104,28 @@ class PlainReporter:
 
     def __init__(self) -> None:
         """Start the clock."""
-        self.told = 0.0
+        self.last_print_time = 0.0
 
     def __call__(self, event: Event) -> None:
         """Print to stderr."""
-        line = describe(event)
+        line = describe_event(event)
         now = time.monotonic()
-        if isinstance(event, Tabled):
-            line = "\n".join(aligned(event.head, event.rows))
-        if isinstance(event, Counted) and (event.done == event.total or now - self.told > PLAIN_SECONDS):
-            line, self.told = counted(event), now
-        elif isinstance(event, Progress) and event.metrics and (event.ended or now - self.told > PLAIN_SECONDS):
-            speed = f"{event.rate:.0f} pictures/s, {duration(event.seconds_left)} left"
-            line, self.told = f"step {event.step}/{event.total}  {speed}  {losses(event.metrics)}", now
+        if isinstance(event, TextTable):
+            line = "\n".join(format_table(event.header, event.rows))
+        if isinstance(event, TaskProgress) and (
+            event.done == event.total or now - self.last_print_time > PLAIN_INTERVAL_SECONDS
+        ):
+            line, self.last_print_time = format_task_progress(event), now
+        elif (
+            isinstance(event, TrainingProgress)
+            and event.metrics
+            and (event.is_last or now - self.last_print_time > PLAIN_INTERVAL_SECONDS)
+        ):
+            speed = f"{event.images_per_second:.0f} pictures/s, {format_duration(event.seconds_left)} left"
+            line, self.last_print_time = (
+                f"step {event.step}/{event.total}  {speed}  {format_metrics(event.metrics)}",
+                now,
+            )
         if line is not None:
             print(line, file=sys.stderr, flush=True)
 
@@ -126,7 +139,7 @@ class RichReporter:
         from rich.progress import Progress as Bars
 
         self.console = console
-        self.bars = Bars(
+        self.progress = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -140,65 +153,69 @@ class RichReporter:
 
     def __call__(self, event: Event) -> None:
         """Move the bar, or print a line above it."""
-        if isinstance(event, Counted):
+        if isinstance(event, TaskProgress):
             if self.task is None or self.label != event.label:
-                self._start(event.label, event.total, 0)
-            self._move(event.done, speed(event), event.detail or None)
+                self._start_bar(event.label, event.total, 0)
+            self._update_bar(event.done, format_speed(event), event.detail or None)
             if event.done == event.total:
                 self.close()
             return
-        if isinstance(event, Progress):
-            self._move(event.step, f"{event.rate:.0f} pictures/s", losses(event.metrics) if event.metrics else None)
+        if isinstance(event, TrainingProgress):
+            self._update_bar(
+                event.step,
+                f"{event.images_per_second:.0f} pictures/s",
+                format_metrics(event.metrics) if event.metrics else None,
+            )
             return
-        if isinstance(event, Tabled):
-            self._table(event)
-        line = describe(event)
+        if isinstance(event, TextTable):
+            self._print_table(event)
+        line = describe_event(event)
         if line is not None:
             style = (
                 "yellow"
-                if isinstance(event, (Warned, Alarmed, Retreated, Skipped))
-                else ("dim" if isinstance(event, Measured) else None)
+                if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep))
+                else ("dim" if isinstance(event, ValidationMetrics) else None)
             )
             self.console.print(line, style=style, markup=False, highlight=False)
-        if isinstance(event, Started):
-            self._start(event.label.upper(), event.total, event.step)
-        if isinstance(event, Finished):
+        if isinstance(event, TrainingStarted):
+            self._start_bar(event.label.upper(), event.total, event.step)
+        if isinstance(event, TrainingFinished):
             self.close()
 
-    def _table(self, event: Tabled) -> None:
+    def _print_table(self, event: TextTable) -> None:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False)
-        for name in event.head:
+        for name in event.header:
             table.add_column(name, justify="right" if name else "left")
         for row in event.rows:
             table.add_row(*row)
         self.console.print(table, markup=False, highlight=False)
 
-    def _start(self, label: str, total: int, done: int) -> None:
+    def _start_bar(self, label: str, total: int, done: int) -> None:
         self.close()
         self.label = label
-        self.task = self.bars.add_task(label, total=total, completed=done, speed="", losses="")
-        self.bars.start()
+        self.task = self.progress.add_task(label, total=total, completed=done, speed="", losses="")
+        self.progress.start()
 
-    def _move(self, done: int, speed: str, shown: str | None) -> None:
+    def _update_bar(self, done: int, speed: str, metrics_text: str | None) -> None:
         if self.task is not None:
-            shown = self.bars.tasks[0].fields["losses"] if shown is None else shown
-            self.bars.update(self.task, completed=done, speed=speed, losses=shown)
+            metrics_text = self.progress.tasks[0].fields["losses"] if metrics_text is None else metrics_text
+            self.progress.update(self.task, completed=done, speed=speed, losses=metrics_text)
 
     def close(self) -> None:
         """Leave the finished bar on the screen and stop drawing."""
         if self.task is not None:
-            self.bars.stop()
-            self.bars.remove_task(self.task)
+            self.progress.stop()
+            self.progress.remove_task(self.task)
             self.task = None
 
 
 @contextlib.contextmanager
-def reporting(quiet: bool) -> Iterator[Emit]:
+def event_reporter(quiet: bool) -> Iterator[EventHandler]:
     """Yield the listener that suits stderr: rich on a terminal, plain lines elsewhere, silence when asked."""
     if quiet:
-        yield ignore
+        yield ignore_event
     elif sys.stderr.isatty():
         from rich.console import Console
 
@@ -211,24 +228,24 @@ def reporting(quiet: bool) -> Iterator[Emit]:
         yield PlainReporter()
 
 
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Lines of a table: names to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for name, *cells in (head, *rows):
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for name, *cells in (header, *rows):
         numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
         yield "  ".join([f"{name:<{widths[0]}}", *numbers]).rstrip()
 
 
-def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to stdout."""
-    for line in aligned(head, rows):
+    for line in format_table(header, rows):
         print(line)
 
 
-def results(paths: Mapping[str, Path | str], as_json: bool, **more: Any) -> None:
+def print_results(paths: Mapping[str, Path | str], as_json: bool, **extra: Any) -> None:
     """Print results to stdout: a path per line, or one JSON object."""
     if as_json:
-        print(json.dumps({**{name: str(path) for name, path in paths.items()}, **more}, ensure_ascii=False))
+        print(json.dumps({**{name: str(path) for name, path in paths.items()}, **extra}, ensure_ascii=False))
     else:
         for path in paths.values():
             print(path)

@@ -7,48 +7,56 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import checkpoint, label
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Best, Device, Force, Json, Model, Out, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import DecodeSettings
 
-AT_ONCE = 64
+DECODE_BATCH_SIZE = 64
 
 
-@takes(DecodeSettings)
+@with_settings(DecodeSettings)
 def decode(
-    ckpt: Model,
+    ckpt: CheckpointArg,
     latents: Annotated[Path, typer.Argument(metavar="LATENTS", help="A .safetensors file of vaegan encode.")],
     separate: Annotated[bool, typer.Option("--separate", help="One file a picture, in a folder.")] = False,
     out: Out = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Turn latents into pictures: a sheet, or one file each."""
-    settings = build(DecodeSettings, options)
-    with reporting(quiet) as emit:
-        path = checkpoint(ckpt, emit, best)
+    settings = build_settings(DecodeSettings, options)
+    with event_reporter(quiet) as emit:
+        path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import read_latents
-        from vaegan.inference.sample import check_folder, check_sheet, draw_separate, draw_sheet, note_of
+        from vaegan.inference.sample import (
+            check_grid_path,
+            check_image_folder,
+            provenance_note,
+            save_grid,
+            save_separately,
+        )
 
         model = load(path, device)
         rows = read_latents(latents, model, emit)
-        name, note = f"{label(model.weights.path)}-{latents.stem}", note_of(model, f"latents of {latents}")
-        parts = (model.decode(rows[start : start + AT_ONCE]) for start in range(0, len(rows), AT_ONCE))
+        name, note = f"{weights_slug(model.info.path)}-{latents.stem}", provenance_note(model, f"latents of {latents}")
+        parts = (
+            model.decode(rows[start : start + DECODE_BATCH_SIZE]) for start in range(0, len(rows), DECODE_BATCH_SIZE)
+        )
         if separate:
             place = out or Path("samples") / name
-            check_folder(place, force)
+            check_image_folder(place, force)
             names = [f"latent-{row:07d}" for row in range(len(rows))]
-            draw_separate(parts, names, settings.scale, place, note, emit)
+            save_separately(parts, names, settings.scale, place, note, emit)
         else:
             place = out or Path("samples") / f"{name}.png"
-            check_sheet(place, len(rows), force)
-            draw_sheet(parts, len(rows), settings.scale, place, note, emit)
-    results({"samples": place}, json, pictures=len(rows))
+            check_grid_path(place, len(rows), force)
+            save_grid(parts, len(rows), settings.scale, place, note, emit)
+    print_results({"samples": place}, as_json, pictures=len(rows))

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Device, Force, Json, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import DemoSettings
 from vaegan.errors import UsageError
 
 
-@takes(DemoSettings)
+@with_settings(DemoSettings)
 def demo(
     directory: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Where everything goes.", show_default="./vaegan-demo")
@@ -26,24 +26,24 @@ def demo(
     faces_only: Annotated[bool, typer.Option("--faces-only", help="Draw the faces and stop.")] = False,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Draw comic faces, then run the whole pipeline on them."""
-    settings = build(DemoSettings, options)
+    settings = build_settings(DemoSettings, options)
     if out is not None and not faces_only:
         raise UsageError(f"--out {out} goes with --faces-only; the whole demo goes to DIR: vaegan demo {out}")
     place = directory or Path("vaegan-demo")
-    with reporting(quiet) as emit:
-        from vaegan.demo.pipeline import check_seed, draw, run_demo
+    with event_reporter(quiet) as emit:
+        from vaegan.demo.pipeline import check_faces_match_seed, draw_face_folder, run_demo
 
         if faces_only:
             faces = out or place / "faces"
             if not force:
-                check_seed(faces, settings.seed)
-            made = {"faces": draw(faces, settings.n, settings.seed, force, emit)}
+                check_faces_match_seed(faces, settings.seed)
+            made = {"faces": draw_face_folder(faces, settings.n, settings.seed, force, emit)}
         else:
             made = run_demo(place, settings, device, force, emit)
-    results(made, json)
+    print_results(made, as_json)

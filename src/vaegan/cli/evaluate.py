@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import checkpoint, label
-from vaegan.cli.console import reporting, show_table
-from vaegan.cli.params import Best, Checkpoint, Device, Force, Json, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.console import event_reporter, print_table
+from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
-from vaegan.events import Warned
+from vaegan.events import WarningMessage
 
 
-@takes(EvaluateSettings)
+@with_settings(EvaluateSettings)
 def evaluate(
-    ckpt: Checkpoint = None,
+    ckpt: OptionalCheckpointArg = None,
     data: Annotated[
         Path | None,
         typer.Argument(metavar="[DATA]", help="A prepared set.", show_default="the set that it was trained on"),
@@ -34,27 +34,27 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Compare samples with held-out pictures: distances, coverage, memorisation, beside what real pictures get."""
-    build(EvaluateSettings, options)
-    with reporting(quiet) as emit:
-        path = checkpoint(ckpt, emit, best)
-        from vaegan.checkpoint import read_weights
+    build_settings(EvaluateSettings, options)
+    with event_reporter(quiet) as emit:
+        path = resolve_checkpoint(ckpt, emit, best)
+        from vaegan.checkpoint import read_weights_info
         from vaegan.evaluation.evaluate import evaluate as measure
-        from vaegan.evaluation.results import check_place, plain, rows, write_evaluation
+        from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json, write_evaluation
 
-        place = out or Path("evaluations") / label(read_weights(path).path)
-        check_place(place, force)
+        place = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
+        check_evaluation_dir(place, force)
         found = measure(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **options)
         write_evaluation(found, place, emit)
-        if json:
-            said = {**found.facts, "warnings": found.warnings, "columns": plain(found.columns)}
+        if as_json:
+            said = {**found.facts, "warnings": found.warnings, "columns": to_json(found.metrics)}
             print(encoder.dumps(said, ensure_ascii=False))
         else:
-            show_table(("measure", "better", *found.columns), rows(found.columns))
+            print_table(("measure", "better", *found.metrics), table_rows(found.metrics))
         for text in found.warnings:
-            emit(Warned(text))
+            emit(WarningMessage(text))

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaegan.cli.checkpoint_args import checkpoint, label
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Best, Checkpoint, Device, Json, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Best, Device, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import ExploreSettings
 from vaegan.events import Note
 
 
-@takes(ExploreSettings)
+@with_settings(ExploreSettings)
 def explore(
-    ckpt: Checkpoint = None,
+    ckpt: OptionalCheckpointArg = None,
     best: Best = False,
     device: Device = "auto",
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Open the latent space in a browser: a map of the faces, a slider for each leading axis, your own pictures."""
-    settings = build(ExploreSettings, options)
-    with reporting(quiet) as emit:
-        from vaegan.explore.serve import check_extra, listen, open_browser, serve
+    settings = build_settings(ExploreSettings, options)
+    with event_reporter(quiet) as emit:
+        from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
 
-        check_extra()
-        path = checkpoint(ckpt, emit, best)
-        from vaegan.checkpoint import read_weights
+        require_explore_packages()
+        path = resolve_checkpoint(ckpt, emit, best)
+        from vaegan.checkpoint import read_weights_info
         from vaegan.explore.server import make_app
-        from vaegan.explore.session import leave_cores, open_studio
+        from vaegan.explore.session import limit_torch_threads, open_session
 
-        with listen(settings.port) as found:
-            studio = open_studio(path, label(read_weights(path).path), device, emit)
+        with open_listening_socket(settings.port) as found:
+            studio = open_session(path, weights_slug(read_weights_info(path).path), device, emit)
             host, port = found.getsockname()
-            leave_cores()
+            limit_torch_threads()
             url = f"http://{host}:{port}/"
-            results({"page": url}, json)
+            print_results({"page": url}, as_json)
             emit(Note("Ctrl-C ends it"))
             if settings.browser:
                 open_browser(url)
-            serve(make_app(studio, port), found)
+            run_server(make_app(studio, port), found)

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import reporting, results, show_table
-from vaegan.cli.params import Device, Force, Json, Quiet, takes
-from vaegan.config.options import build
+from vaegan.cli.console import event_reporter, print_results, print_table
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.config.options import build_settings
 from vaegan.config.settings import ReconstructSettings
 from vaegan.errors import UsageError
 
 
-@takes(ReconstructSettings)
+@with_settings(ReconstructSettings)
 def info(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A prepared set, a run, a checkpoint or a .safetensors file.")
@@ -34,23 +34,23 @@ def info(
     ] = None,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Say what a prepared set, run or checkpoint is; or which pictures of its set are outliers."""
     if outliers:
-        _show_outliers(path, data, out, device, force, json, quiet, build(ReconstructSettings, options))
+        _show_outliers(path, data, out, device, force, as_json, quiet, build_settings(ReconstructSettings, options))
         return
     alone = {"--data": data, "--out": out, "-n": options.get("n"), "--scale": options.get("scale")}
     for flag, value in alone.items():
         if value is not None:
             raise UsageError(f"{flag} {value} goes with --outliers: add it")
-    from vaegan.inference.info import inspect
+    from vaegan.inference.info import describe_path
 
-    facts = inspect(path)
-    if json:
+    facts = describe_path(path)
+    if as_json:
         print(encoder.dumps(facts, ensure_ascii=False))
         return
     width = max(map(len, facts))
@@ -64,21 +64,23 @@ def _show_outliers(
     out: Path | None,
     device: str,
     force: bool,
-    json: bool,
+    as_json: bool,
     quiet: bool,
     settings: ReconstructSettings,
 ) -> None:
-    with reporting(quiet) as emit:
-        from vaegan.cli.checkpoint_args import label
+    with event_reporter(quiet) as emit:
+        from vaegan.cli.checkpoint_args import weights_slug
         from vaegan.inference.model import load
-        from vaegan.inference.reconstruct import outliers, write_pairs
-        from vaegan.inference.sample import check_sheet
+        from vaegan.inference.reconstruct import find_outliers, save_reconstructions
+        from vaegan.inference.sample import check_grid_path
 
         model = load(path, device)
-        place = out or Path("samples") / f"{label(model.weights.path)}-outliers.png"
-        check_sheet(place, 2 * settings.n, force)
-        prepared, pairs = outliers(model, data, settings.n, emit)
-        write_pairs(model, pairs, settings.scale, place, emit)
-    results({"sheet": place, "set": prepared.path} if json else {"sheet": place}, json, pictures=pairs.rows())
-    if not json:
-        show_table(("worst first", "PSNR, dB", "SSIM"), pairs.table())
+        place = out or Path("samples") / f"{weights_slug(model.info.path)}-outliers.png"
+        check_grid_path(place, 2 * settings.n, force)
+        prepared, pairs = find_outliers(model, data, settings.n, emit)
+        save_reconstructions(model, pairs, settings.scale, place, emit)
+    print_results(
+        {"sheet": place, "set": prepared.path} if as_json else {"sheet": place}, as_json, pictures=pairs.to_records()
+    )
+    if not as_json:
+        print_table(("worst first", "PSNR, dB", "SSIM"), pairs.table_rows())

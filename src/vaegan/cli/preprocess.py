@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Anew, Json, Quiet, takes
-from vaegan.config.settings import PrepareSettings
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import ForcePreprocess, JsonFlag, Quiet, with_settings
+from vaegan.config.settings import PreprocessSettings
 
 
-@takes(PrepareSettings)
+@with_settings(PreprocessSettings)
 def preprocess(
     src: Annotated[
         list[Path],
@@ -24,16 +24,18 @@ def preprocess(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of every file; write nothing.")
     ] = False,
-    force: Anew = False,
-    json: Json = False,
+    force: ForcePreprocess = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Make a prepared set of squares from pictures of any shape."""
-    with reporting(quiet) as emit:
-        from vaegan.data.preprocess.preprocess import prepare_and_count
+    with event_reporter(quiet) as emit:
+        from vaegan.data.preprocess.preprocess import preprocess_with_summary
 
-        path, summary = prepare_and_count(src, out, force, dry_run, emit, options)
-    counts = {**summary.sides, "skipped": summary.reasons.total(), "enlarged": summary.enlarged}
-    results({} if dry_run else {"set": path}, json, counts=counts, reasons=dict(sorted(summary.reasons.items())))
+        path, summary = preprocess_with_summary(src, out, force, dry_run, emit, options)
+    counts = {**summary.split_counts, "skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled}
+    print_results(
+        {} if dry_run else {"set": path}, as_json, counts=counts, reasons=dict(sorted(summary.skip_counts.items()))
+    )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import checkpoint
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Device, Force, Json, Quiet
+from vaegan.cli.checkpoint_args import resolve_checkpoint
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet
 
 
 def report(
@@ -22,17 +22,17 @@ def report(
     ] = None,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a run's page: settings, curves, previews, samples, latent axes, reconstructions, neighbours."""
-    with reporting(quiet) as emit:
-        path = checkpoint(run, emit)
-        from vaegan.report.run_report import check_place
-        from vaegan.report.run_report import report as write
-        from vaegan.vae_diagnostics import of_run
+    with event_reporter(quiet) as emit:
+        path = resolve_checkpoint(run, emit)
+        from vaegan.report.run_report import check_report_path
+        from vaegan.report.run_report import write_run_report as write
+        from vaegan.vae_diagnostics import vae_run_warnings
 
         if out is not None:
-            check_place(out, force)
-        place = write(path, out, device=device, diagnose=of_run)
-    results({"report": place}, json)
+            check_report_path(out, force)
+        place = write(path, out, device=device, diagnose=vae_run_warnings)
+    print_results({"report": place}, as_json)

@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import checkpoint, label, named
-from vaegan.cli.checkpoint_args import seeds as read_seeds
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Best, Checkpoint, Device, Force, Json, Out, Quiet, takes
-from vaegan.config.options import build, only_one
+from vaegan.cli.checkpoint_args import parse_seeds as read_seeds
+from vaegan.cli.checkpoint_args import resolve_checkpoint, seeds_slug, weights_slug
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, with_settings
+from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import SampleSettings
 
 
-@takes(SampleSettings)
+@with_settings(SampleSettings)
 def sample(
-    ckpt: Checkpoint = None,
+    ckpt: OptionalCheckpointArg = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Exactly these seeds: 0-63 or 3,17,20-25.", show_default=False)
     ] = None,
@@ -26,27 +26,27 @@ def sample(
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
-    json: Json = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Draw new faces: a sheet, or one file each."""
-    only_one({"seeds": seeds, **options}, ("seeds", "n"))
-    only_one({"seeds": seeds, **options}, ("seeds", "seed"))
-    settings = build(SampleSettings, options)
+    require_at_most_one({"seeds": seeds, **options}, ("seeds", "n"))
+    require_at_most_one({"seeds": seeds, **options}, ("seeds", "seed"))
+    settings = build_settings(SampleSettings, options)
     wanted = read_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
-    with reporting(quiet) as emit:
-        path = checkpoint(ckpt, emit, best)
+    with event_reporter(quiet) as emit:
+        path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.model import load
-        from vaegan.inference.sample import write_separate, write_sheet
+        from vaegan.inference.sample import save_sample_grid, save_samples_separately
 
         model = load(path, device)
-        name = f"{label(model.weights.path)}-seeds-{named(wanted)}"
+        name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(wanted)}"
         if separate:
             place = out or Path("samples") / name
-            write_separate(model, wanted, settings, place, force, emit)
+            save_samples_separately(model, wanted, settings, place, force, emit)
         else:
             place = out or Path("samples") / f"{name}.png"
-            write_sheet(model, wanted, settings, place, force, emit)
-    results({"samples": place}, json, pictures=len(wanted))
+            save_sample_grid(model, wanted, settings, place, force, emit)
+    print_results({"samples": place}, as_json, pictures=len(wanted))

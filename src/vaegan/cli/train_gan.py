@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import reporting, results
-from vaegan.cli.params import Config, Data, Json, Quiet, Restart, takes
+from vaegan.cli.console import event_reporter, print_results
+from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, with_settings
 from vaegan.config.settings import GANSettings
 
 
-@takes(GANSettings)
+@with_settings(GANSettings)
 def train_gan(
-    data: Data = None,
+    data: DatasetArg = None,
     from_vae: Annotated[
         Path | None,
         typer.Option(
@@ -23,15 +23,15 @@ def train_gan(
     ] = None,
     run: Annotated[Path, typer.Option("--run", help="The run's directory; run again to go on.")] = Path("runs/gan"),
     config: Config = None,
-    force: Restart = False,
-    json: Json = False,
+    force: ForceRestart = False,
+    as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
     options: dict[str, Any],
 ) -> None:
     """Train a GAN, its generator started from a VAE's decoder or from scratch."""
-    with reporting(quiet) as emit:
+    with event_reporter(quiet) as emit:
         from vaegan.training.train import train_gan as train
 
         path = train(data, run, from_vae=from_vae, config=config, force=force, on_event=emit, **options)
-    results({"run": path}, json)
+    print_results({"run": path}, as_json)

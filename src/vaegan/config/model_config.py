@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from vaegan.config.options import option
 from vaegan.errors import VaeganError
 
-SIZES = (32, 64, 128, 256)
+IMAGE_SIZES = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
 class Preset:
     """One network size: channels next to the picture, latent size, and default lengths in pictures seen."""
 
-    width: int
+    base_channels: int
     latent_dim: int
     vae_images: int
     gan_images: int
-    about: str
+    description: str
 
 
 PRESETS = {
@@ -29,8 +29,8 @@ PRESETS = {
 }
 
 
-UPSAMPLINGS = ("refined", "bilinear", "nearest")
-MOST_COMPONENTS = 4096
+UPSAMPLING_MODES = ("refined", "bilinear", "nearest")
+MAX_COMPONENTS = 4096
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,24 @@ class ModelConfig:
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
     channels: int = option(3, "Colour channels.", min=1, max=3)
     latent_dim: int = option(64, "Length of the latent vector.", min=1, max=4096)
-    width: int = option(32, "Channels next to the picture.", min=4, max=512)
+    base_channels: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform", "mixture"))
-    components: int = option(1, "Of a mixture.", min=1, max=MOST_COMPONENTS)
-    directions: int = option(0, "Of each component's own.", min=0, max=64)
-    upsampling: str = option("refined", "How the decoder enlarges last.", choices=UPSAMPLINGS, formerly="nearest")
+    num_components: int = option(1, "Of a mixture.", min=1, max=MAX_COMPONENTS)
+    local_rank: int = option(0, "Of each component's own.", min=0, max=64)
+    upsampling: str = option("refined", "How the decoder enlarges last.", choices=UPSAMPLING_MODES)
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built for."""
-        if self.size not in SIZES or self.channels not in (1, 3):
+        if self.size not in IMAGE_SIZES or self.channels not in (1, 3):
             raise VaeganError(
                 f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
-                f" sizes are {', '.join(map(str, SIZES))}, channels 1 or 3"
+                f" sizes are {', '.join(map(str, IMAGE_SIZES))}, channels 1 or 3"
             )
-        if (self.prior == "mixture") != (self.components > 1) or (self.prior != "mixture" and self.directions):
+        if (self.prior == "mixture") != (self.num_components > 1) or (self.prior != "mixture" and self.local_rank):
             raise VaeganError(
-                f"a {self.prior} prior of {self.components} components, {self.directions} directions, cannot be built"
+                f"a {self.prior} prior of {self.num_components} components, {self.local_rank} directions, cannot be built"
             )
 
-    def trained(self) -> ModelConfig:
+    def with_normal_prior(self) -> ModelConfig:
         """The same with N(0, I) for a prior, which every VAE is trained with: a mixture is found afterwards."""
-        return replace(self, prior="normal", components=1, directions=0)
+        return replace(self, prior="normal", num_components=1, local_rank=0)

@@ -16,10 +16,10 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar
 
-from vaegan.errors import UsageError, shown
+from vaegan.errors import UsageError, printable
 
-S = TypeVar("S")
-MOST = 10**18
+SettingsT = TypeVar("SettingsT")
+MAX_COUNT = 10**18
 """No count is larger; a power like 1e999999999 would take the memory."""
 
 
@@ -30,21 +30,20 @@ class Option:
     `choices` is a tuple of names, or "module:NAME", a registry read when it is needed; `fixed` options decide
     what a run is and cannot change when it is resumed; `count` options also take "300k" and "1.5M"; `shown`
     is what help says of a default that is worked out later; `word` is one that may stand for a number, which whoever
-    takes it replaces before the options are built; `formerly` is what runs had that do not tell of it.
+    takes it replaces before the options are built.
     """
 
     help: str
     min: float | None = None
     max: float | None = None
-    above: float | None = None
+    exclusive_min: float | None = None
     choices: tuple[str, ...] | str | None = None
-    fixed: bool = True
-    count: bool = False
-    shown: str | None = None
-    word: str | None = None
-    formerly: str | float | None = None
+    resume_locked: bool = True
+    is_count: bool = False
+    default_text: str | None = None
+    auto_value: str | None = None
 
-    def names(self) -> tuple[str, ...] | None:
+    def allowed_values(self) -> tuple[str, ...] | None:
         """Return the allowed names, or None where any value of the type will do."""
         if isinstance(self.choices, str):
             module, _, name = self.choices.partition(":")
@@ -52,9 +51,9 @@ class Option:
         return self.choices
 
 
-def option(default: Any, help: str, **limits: Any) -> Any:
+def option(default: Any, help: str, **attributes: Any) -> Any:
     """Declare an option: the default, one sentence of help, and the limits of `Option`."""
-    return dataclasses.field(default=default, metadata={"option": Option(help, **limits)})
+    return dataclasses.field(default=default, metadata={"option": Option(help, **attributes)})
 
 
 @dataclass(frozen=True)
@@ -63,26 +62,26 @@ class OptionField:
 
     name: str
     type: type
-    optional: bool
+    is_optional: bool
     default: Any
     option: Option
 
     @property
     def flag(self) -> str:
         """The option as typed by a user, e.g. --batch-size."""
-        return flag_of(self.name)
+        return flag_name(self.name)
 
 
-def flag_of(name: str) -> str:
+def flag_name(name: str) -> str:
     """Return how an option is typed: "batch_size" is --batch-size, "n" is -n."""
     return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
 
 
-def options_of(settings: type) -> dict[str, OptionField]:
+def option_fields(settings_class: type) -> dict[str, OptionField]:
     """Return the options of a settings class by name, in the order of declaration."""
-    hints = typing.get_type_hints(settings)
+    hints = typing.get_type_hints(settings_class)
     found = {}
-    for field in dataclasses.fields(settings):
+    for field in dataclasses.fields(settings_class):
         parts = [part for part in typing.get_args(hints[field.name]) if part is not types.NoneType]
         optional = bool(parts)
         plain = parts[0] if parts else hints[field.name]
@@ -98,24 +97,24 @@ def parse_count(text: str) -> int:
         value = Decimal(text[:-1] if factor > 1 else text) * factor
     except ArithmeticError:
         value = Decimal("nan")
-    if not value.is_finite() or abs(value) > MOST or value != int(value):
-        raise ValueError(f"{shown(text)!r} is not a whole number")
+    if not value.is_finite() or abs(value) > MAX_COUNT or value != int(value):
+        raise ValueError(f"{printable(text)!r} is not a whole number")
     return int(value)
 
 
-def _expected(field: OptionField) -> str:
+def _describe_expected(field: OptionField) -> str:
     words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[field.type]
     limits = []
     if field.option.min is not None:
         limits.append(f"at least {field.option.min:g}")
-    if field.option.above is not None:
-        limits.append(f"above {field.option.above:g}")
+    if field.option.exclusive_min is not None:
+        limits.append(f"above {field.option.exclusive_min:g}")
     if field.option.max is not None:
         limits.append(f"at most {field.option.max:g}")
     return (
         words
         + (f", {' and '.join(limits)}" if limits else "")
-        + (f", or {field.option.word}" if field.option.word else "")
+        + (f", or {field.option.auto_value}" if field.option.auto_value else "")
     )
 
 
@@ -125,7 +124,7 @@ def _convert(field: OptionField, value: Any) -> Any:
         if field.type is not bool or not isinstance(value, bool):
             raise TypeError
         return value
-    if field.option.count and isinstance(value, str):
+    if field.option.is_count and isinstance(value, str):
         return parse_count(value)
     if field.type is int and (not isinstance(value, (int, float)) or value != int(value)):
         raise TypeError
@@ -136,80 +135,68 @@ def _convert(field: OptionField, value: Any) -> Any:
     return field.type(value)
 
 
-def check(field: OptionField, value: Any) -> Any:
+def check_option(field: OptionField, value: Any) -> Any:
     """Return `value` as the option's type. Raises UsageError naming the flag, the value and what it takes."""
-    if value is None and field.optional:
+    if value is None and field.is_optional:
         return None
     try:
         value = _convert(field, value)
     except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"{field.flag} {shown(value)}: expected {_expected(field)}") from None
-    names = field.option.names()
+        raise UsageError(f"{field.flag} {printable(value)}: expected {_describe_expected(field)}") from None
+    names = field.option.allowed_values()
     if names is not None and value not in names:
-        near = get_close_matches(shown(value), names, n=1)
+        near = get_close_matches(printable(value), names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{field.flag} {shown(value)}: expected one of {', '.join(names)}{hint}")
+        raise UsageError(f"{field.flag} {printable(value)}: expected one of {', '.join(names)}{hint}")
     if names is None and field.type in (int, float):
         limits = field.option
         low = limits.min is not None and value < limits.min
-        low = low or (limits.above is not None and value <= limits.above)
+        low = low or (limits.exclusive_min is not None and value <= limits.exclusive_min)
         if low or (limits.max is not None and value > limits.max):
-            raise UsageError(f"{field.flag} {shown(value)}: expected {_expected(field)}")
+            raise UsageError(f"{field.flag} {printable(value)}: expected {_describe_expected(field)}")
     return value
 
 
-def build(settings: type[S], *layers: Mapping[str, Any]) -> S:
+def build_settings(settings_class: type[SettingsT], *layers: Mapping[str, Any]) -> SettingsT:
     """Make settings from layers of values, the later ones winning. Raises UsageError for what cannot be."""
-    fields = options_of(settings)
+    fields = option_fields(settings_class)
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             if name not in fields:
-                near = get_close_matches(shown(name), fields, n=1)
+                near = get_close_matches(printable(name), fields, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise UsageError(f"unknown option {shown(name)!r}{hint}")
-            values[name] = check(fields[name], value)
-    return settings(**values)
+                raise UsageError(f"unknown option {printable(name)!r}{hint}")
+            values[name] = check_option(fields[name], value)
+    return settings_class(**values)
 
 
-def replace_defaults(settings: S, values: Mapping[str, Any]) -> S:
+def fill_missing(settings: SettingsT, values: Mapping[str, Any]) -> SettingsT:
     """Return `settings` with the options that are still None taken from `values`."""
     empty = {name: value for name, value in values.items() if getattr(settings, name) is None}
-    return build(type(settings), dataclasses.asdict(settings), empty)  # type: ignore[call-overload]
+    return build_settings(type(settings), dataclasses.asdict(settings), empty)  # type: ignore[call-overload]
 
 
-def contradictions(settings: type, saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def changed_locked_options(settings_class: type, saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Return the flags given now whose fixed options were saved with another value."""
-    fields = options_of(settings)
+    fields = option_fields(settings_class)
     return [
         name
         for name, value in given.items()
-        if fields[name].option.fixed and name in saved and check(fields[name], value) != saved[name]
+        if fields[name].option.resume_locked and name in saved and check_option(fields[name], value) != saved[name]
     ]
 
 
-def whole(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
+def require_int(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
     """Return a count, 0 to 10^15, that a file says. Raises ValueError where it is missing or anything else."""
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**15:
-        raise ValueError(f"{name} {shown(value)!r}, expected a whole number")
+        raise ValueError(f"{name} {printable(value)!r}, expected a whole number")
     return value
 
 
-def former(settings: type) -> dict[str, Any]:
-    """Return what runs had, of the options of `settings` that did not exist in every version."""
-    fields = options_of(settings).items()
-    return {name: field.option.formerly for name, field in fields if field.option.formerly is not None}
-
-
-def known(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a file's values those that are options of `settings`; what did not exist yet is as it was then."""
-    fields = options_of(settings)
-    return former(settings) | {name: value for name, value in values.items() if name in fields}
-
-
-def only_one(values: Mapping[str, Any], names: Iterable[str]) -> None:
+def require_at_most_one(values: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raise UsageError when more than one of the options `names` was given."""
-    given = [flag_of(name) for name in names if values.get(name) is not None]
+    given = [flag_name(name) for name in names if values.get(name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other: give one of them")

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, error_text
 
-SHARD_BYTES = 2**27
-HEADER_LIMIT = 2**16
-Shape = tuple[int, int, int]
+MAX_SHARD_BYTES = 2**27
+MAX_HEADER_BYTES = 2**16
+ImageShape = tuple[int, int, int]
 
 
 def shard_name(index: int) -> str:
@@ -25,12 +25,12 @@ def shard_name(index: int) -> str:
     return f"images-{index:05d}.safetensors"
 
 
-def rows_of_shard(shape: Shape, limit: int) -> int:
+def images_per_shard(shape: ImageShape, max_images: int) -> int:
     """How many pictures a shard holds: at most `limit`, and at most 128 MiB."""
-    return max(1, min(limit, SHARD_BYTES // math.prod(shape)))
+    return max(1, min(max_images, MAX_SHARD_BYTES // math.prod(shape)))
 
 
-def write_shard(path: Path, pictures: Iterable[bytes], splits: bytes, shape: Shape, digest: Any) -> None:
+def write_shard(path: Path, images: Iterable[bytes], splits: bytes, shape: ImageShape, digest: Any) -> None:
     """Write one shard: "images", uint8 [N, C, S, S], and "split", uint8 [N].
 
     pictures: the bytes of as many pictures as `splits` has; digest: a hash that is fed what is written.
@@ -45,7 +45,7 @@ def write_shard(path: Path, pictures: Iterable[bytes], splits: bytes, shape: Sha
     header += b" " * (-len(header) % 8)
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for picture in pictures:
+        for picture in images:
             file.write(picture)
             digest.update(picture)
         file.write(splits)
@@ -55,7 +55,7 @@ def write_shard(path: Path, pictures: Iterable[bytes], splits: bytes, shape: Sha
 class Rows:
     """The pictures of a prepared set by row, read one at a time."""
 
-    def __init__(self, folder: Path, shards: int, shape: Shape) -> None:
+    def __init__(self, folder: Path, shards: int, shape: ImageShape) -> None:
         """Open the set's shards. Raises VaeganError when one is missing or not what it should be."""
         self.size = math.prod(shape)
         self.files: list[tuple[int, int, BinaryIO]] = []
@@ -65,10 +65,10 @@ class Rows:
             path = folder / shard_name(index)
             try:
                 file = self._stack.enter_context(path.open("rb"))
-                start, count = images_of(file, shape)
+                start, count = locate_images(file, shape)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self.close()
-                raise VaeganError(f"{path} is damaged ({reason(error)}): prepare the set again") from error
+                raise VaeganError(f"{path} is damaged ({error_text(error)}): prepare the set again") from error
             self.files.append((first, start, file))
             first += count
         self.count = first
@@ -84,10 +84,10 @@ class Rows:
         self._stack.close()
 
 
-def images_of(file: BinaryIO, shape: Sequence[int]) -> tuple[int, int]:
+def locate_images(file: BinaryIO, shape: Sequence[int]) -> tuple[int, int]:
     """Where the pictures of an open shard start, in bytes, and how many there are. Raises ValueError or KeyError."""
     length = int.from_bytes(file.read(8), "little")
-    if length > HEADER_LIMIT:
+    if length > MAX_HEADER_BYTES:
         raise ValueError("no header")
     entry = json.loads(file.read(length))["images"]
     if entry["dtype"] != "U8" or entry["shape"][1:] != list(shape):

@@ -13,25 +13,25 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, error_text
 
 DOWNLOAD = "download"
-SECONDS = 10.0
-WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-HINT = "pip install 'vaegan[metrics]'"
+SOCKET_TIMEOUT_SECONDS = 10.0
+WEIGHTS_ONLY_ENV = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+TORCH_FIDELITY_HINT = "pip install 'vaegan[metrics]'"
 
 
-class _Pictures(Dataset[Tensor]):
+class _RGBImageDataset(Dataset[Tensor]):
     """uint8 [N, C, S, S] as the library takes them: RGB pictures one by one."""
 
-    def __init__(self, pictures: Tensor) -> None:
-        self.pictures = pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
+    def __init__(self, images: Tensor) -> None:
+        self.images = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.pictures[index]
+        return self.images[index]
 
 
 def check_inception(weights: str) -> None:
@@ -39,7 +39,7 @@ def check_inception(weights: str) -> None:
     try:
         import torch_fidelity  # noqa: F401
     except ImportError:
-        raise VaeganError(f"--inception needs torch-fidelity: {HINT}") from None
+        raise VaeganError(f"--inception needs torch-fidelity: {TORCH_FIDELITY_HINT}") from None
     if weights != DOWNLOAD and not Path(weights).is_file():
         raise VaeganError(
             f"--inception {weights}: no such file; give the weights file of torch-fidelity"
@@ -48,22 +48,22 @@ def check_inception(weights: str) -> None:
 
 
 @contextlib.contextmanager
-def _careful() -> Iterator[None]:
+def _safe_weight_loading() -> Iterator[None]:
     """No hanging without a network, and no code from a stranger's weights, which the library by itself would run."""
-    before, trusting = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY)
-    socket.setdefaulttimeout(SECONDS)
-    os.environ[WEIGHTS_ONLY] = "1"
+    before, trusting = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY_ENV)
+    socket.setdefaulttimeout(SOCKET_TIMEOUT_SECONDS)
+    os.environ[WEIGHTS_ONLY_ENV] = "1"
     try:
         yield
     finally:
         socket.setdefaulttimeout(before)
         if trusting is None:
-            del os.environ[WEIGHTS_ONLY]
+            del os.environ[WEIGHTS_ONLY_ENV]
         else:
-            os.environ[WEIGHTS_ONLY] = trusting
+            os.environ[WEIGHTS_ONLY_ENV] = trusting
 
 
-def inception(real: Tensor, fake: Tensor, weights: str, on_gpu: bool) -> dict[str, float | None]:
+def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -> dict[str, float | None]:
     """FID, KID with its deviation, precision and recall of uint8 [M, C, S, S] against [N, C, S, S].
 
     weights: path of the library's Inception weights, or "download". Raises VaeganError for weights that do not fit
@@ -74,11 +74,15 @@ def inception(real: Tensor, fake: Tensor, weights: str, on_gpu: bool) -> dict[st
     few = min(len(real), len(fake))
     options: dict[str, Any] = {} if weights == DOWNLOAD else {"feature_extractor_weights_path": weights}
     try:
-        with _careful(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            _safe_weight_loading(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             found = calculate_metrics(
-                input1=_Pictures(fake),
-                input2=_Pictures(real),
-                cuda=on_gpu,
+                input1=_RGBImageDataset(fake),
+                input2=_RGBImageDataset(real),
+                cuda=use_gpu,
                 fid=True,
                 kid=True,
                 prc=True,
@@ -92,11 +96,11 @@ def inception(real: Tensor, fake: Tensor, weights: str, on_gpu: bool) -> dict[st
             )
     except OSError as error:
         raise VaeganError(
-            f"--inception {weights}: the weights cannot be had ({reason(error)}); on a machine without a network give"
+            f"--inception {weights}: the weights cannot be had ({error_text(error)}); on a machine without a network give"
             " --inception FILE"
         ) from error
     except Exception as error:  # the library's own errors are of many kinds
-        raise VaeganError(f"--inception {weights}: cannot be used ({reason(error)[:200]})") from error
+        raise VaeganError(f"--inception {weights}: cannot be used ({error_text(error)[:200]})") from error
     return {
         "inception_fid": float(found["frechet_inception_distance"]),
         "inception_kid": float(found["kernel_inception_distance_mean"]),

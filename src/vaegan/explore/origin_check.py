@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-NAMES = ("127.0.0.1", "localhost")
-HEADERS = (
+LOCAL_HOSTNAMES = ("127.0.0.1", "localhost")
+SECURITY_HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none';"
@@ -25,20 +25,20 @@ HEADERS = (
 )
 
 
-class Guard:
+class OriginCheck:
     """Refuse requests and sockets whose Host or Origin is not this server's; keep answers out of other pages."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         """Serve `app` to those who name this machine and `port`."""
         self.app = app
         ports = [f":{port}"] if port != 80 else [":80", ""]
-        self.hosts = {name + ending for name in NAMES for ending in ports}
+        self.allowed_hosts = {name + ending for name in LOCAL_HOSTNAMES for ending in ports}
 
-    def welcome(self, scope: Scope) -> bool:
+    def is_allowed(self, scope: Scope) -> bool:
         """Say whether a request comes from our own page, or from a program that is no browser."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
+        if len(hosts) != 1 or hosts[0].lower() not in self.allowed_hosts:
             return False
         if scope["type"] == "websocket" and not origins:  # browsers always say
             return False
@@ -50,10 +50,10 @@ class Guard:
         """Pass on what is welcome."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif not self.welcome(scope):
+        elif not self.is_allowed(scope):
             await self._refuse(scope, receive, send)
         else:
-            await self.app(scope, receive, _marking(send))
+            await self.app(scope, receive, _with_security_headers(send))
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -63,10 +63,10 @@ class Guard:
             await refusal(scope, receive, send)
 
 
-def _marking(send: Send) -> Send:
+def _with_security_headers(send: Send) -> Send:
     async def marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *HEADERS]
+            message["headers"] = [*message["headers"], *SECURITY_HEADERS]
         await send(message)
 
     return marked

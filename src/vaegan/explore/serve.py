@@ -9,44 +9,46 @@ import threading
 import webbrowser
 from importlib import import_module
 
-from vaegan.errors import VaeganError, reason
+from vaegan.errors import VaeganError, error_text
 
-ADDRESS = "127.0.0.1"
-PORT = 8765
-TRIES = 20
-MAX_MESSAGE = 2**17
-GRACE = 1
-EXTRA = ("starlette", "uvicorn", "websockets")
-HINT = "vaegan explore needs starlette, uvicorn and websockets: pip install 'vaegan[explore]'"
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+NUM_PORTS_TRIED = 20
+MAX_MESSAGE_BYTES = 2**17
+SHUTDOWN_SECONDS = 1
+EXPLORE_PACKAGES = ("starlette", "uvicorn", "websockets")
+EXPLORE_INSTALL_HINT = "vaegan explore needs starlette, uvicorn and websockets: pip install 'vaegan[explore]'"
 
 
-def check_extra() -> None:
+def require_explore_packages() -> None:
     """Raise VaeganError, naming the extra, unless all that the server needs is there."""
     try:
-        for name in EXTRA:
+        for name in EXPLORE_PACKAGES:
             import_module(name)
     except ImportError as error:
-        raise VaeganError(f"{HINT} ({reason(error)})") from None
+        raise VaeganError(f"{EXPLORE_INSTALL_HINT} ({error_text(error)})") from None
 
 
-def listen(port: int | None) -> socket.socket:
+def open_listening_socket(port: int | None) -> socket.socket:
     """Listen on `port`, or on 8765 or one of those that follow it. Raises VaeganError where none is free."""
-    tried = [port] if port is not None else list(range(PORT, PORT + TRIES))
+    tried = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + NUM_PORTS_TRIED))
     for candidate in tried:
         found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if os.name == "posix":  # elsewhere it would share a port that is in use
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((ADDRESS, candidate))
+            found.bind((HOST, candidate))
             found.listen(64)
         except (OSError, OverflowError) as error:
             found.close()
-            cause = reason(error)
+            cause = error_text(error)
         else:
             return found
     if port is not None:
         raise VaeganError(f"--port {port} cannot be used ({cause}): choose another, or leave it out")
-    raise VaeganError(f"no port from {PORT} to {PORT + TRIES - 1} is free ({cause}): choose one with --port")
+    raise VaeganError(
+        f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + NUM_PORTS_TRIED - 1} is free ({cause}): choose one with --port"
+    )
 
 
 def open_browser(url: str) -> None:
@@ -56,7 +58,7 @@ def open_browser(url: str) -> None:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
-def serve(app: object, found: socket.socket) -> None:
+def run_server(app: object, listening_socket: socket.socket) -> None:
     """Answer on a socket that listens, until a signal comes; it is then given on."""
     import uvicorn
 
@@ -65,10 +67,10 @@ def serve(app: object, found: socket.socket) -> None:
         log_level="error",
         access_log=False,
         lifespan="off",
-        ws_max_size=MAX_MESSAGE,
+        ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         server_header=False,
         date_header=False,
     )
-    uvicorn.Server(config).run(sockets=[found])
+    uvicorn.Server(config).run(sockets=[listening_socket])

@@ -14,23 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaegan.checkpoint import METADATA
-from vaegan.errors import VaeganError, reason
-from vaegan.events import Emit, Note, Wrote
+from vaegan.checkpoint import METADATA_KEY
+from vaegan.errors import VaeganError, error_text
+from vaegan.events import EventHandler, FileWritten, Note
 from vaegan.inference.model import Model
 from vaegan.models.vae import Encoder
-from vaegan.utils.files import refuse_nameless, write_bytes
+from vaegan.utils.files import check_has_file_name, write_bytes
 
 OPSET = 18
-TOLERANCE = 1e-4
-CHECKED = (1, 7, 32)
+MAX_ONNX_DIFF = 1e-4
+CHECKED_BATCH_SIZES = (1, 7, 32)
 """Batch sizes that are checked: the batch is no fixed number in the files."""
-HINT = "pip install 'vaegan[export]'"
-PICTURES = "float32 [batch, channels, size, size] in -1 to 1 (black to white), channels in the order R, G, B"
-ABOUT = {
-    "decoder": f"latents: float32 [batch, latent_dim], drawn from the config's prior; pictures: {PICTURES}",
+EXPORT_INSTALL_HINT = "pip install 'vaegan[export]'"
+IMAGES_FORMAT = "float32 [batch, channels, size, size] in -1 to 1 (black to white), channels in the order R, G, B"
+PART_DESCRIPTIONS = {
+    "decoder": f"latents: float32 [batch, latent_dim], drawn from the config's prior; pictures: {IMAGES_FORMAT}",
     "encoder": (
-        f"pictures: {PICTURES}; mean, log_var: float32 [batch, latent_dim]; mix: float32 [latent_dim, latent_dim]."
+        f"pictures: {IMAGES_FORMAT}; mean, log_var: float32 [batch, latent_dim]; mix: float32 [latent_dim, latent_dim]."
         " A picture's latent is mean; a draw of its posterior is mean + mix (exp(log_var / 2) * noise)"
     ),
     "prior": (
@@ -41,35 +41,35 @@ ABOUT = {
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedPart:
     """One file: "decoder", "encoder" or "prior", where it is, and the largest difference of any number from torch's."""
 
     name: str
     path: Path
-    difference: float
+    max_abs_diff: float
 
 
-class _Posterior(nn.Module):
+class _PosteriorOutputs(nn.Module):
     """An encoder whose outputs are tensors, the mixing matrix that folding left among them."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Picture float [B, C, S, S] -> mean [B, d], log variance [B, d], mix [d, d]."""
-        posterior = self.encoder(pictures)
-        return posterior.mean, posterior.log_var, self.encoder.mix
+        posterior = self.encoder(images)
+        return posterior.mean, posterior.log_var, self.encoder.cov_factor
 
 
 @dataclass(frozen=True)
-class _Part:
+class _ExportPart:
     """A network to export: names of its input and outputs, and inputs to check it with."""
 
     module: nn.Module
-    input: str
-    outputs: tuple[str, ...]
-    inputs: tuple[Tensor, ...]
+    input_name: str
+    output_names: tuple[str, ...]
+    example_inputs: tuple[Tensor, ...]
 
 
 def check_export(base: Path, force: bool) -> dict[str, Path]:
@@ -79,19 +79,21 @@ def check_export(base: Path, force: bool) -> dict[str, Path]:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise VaeganError(f"exporting needs onnx, onnxruntime and onnxscript ({reason(error)}): {HINT}") from None
-    refuse_nameless(base)
+        raise VaeganError(
+            f"exporting needs onnx, onnxruntime and onnxscript ({error_text(error)}): {EXPORT_INSTALL_HINT}"
+        ) from None
+    check_has_file_name(base)
     stem = base.with_suffix("") if base.suffix.lower() == ".onnx" else base
-    paths = {name: stem.with_name(f"{stem.name}-{name}.onnx") for name in ABOUT}
+    paths = {name: stem.with_name(f"{stem.name}-{name}.onnx") for name in PART_DESCRIPTIONS}
     for path in paths.values():
         if path.is_dir():
             raise VaeganError(f"{path} is a directory: choose another --out")
-        if path.exists() and not force and not _is_ours(path):
+        if path.exists() and not force and not _is_made_by_vaegan(path):
             raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")
     return paths
 
 
-def _is_ours(path: Path) -> bool:
+def _is_made_by_vaegan(path: Path) -> bool:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -99,10 +101,10 @@ def _is_ours(path: Path) -> bool:
         found = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return False
-    return any(entry.key == METADATA for entry in found.metadata_props)
+    return any(entry.key == METADATA_KEY for entry in found.metadata_props)
 
 
-def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Exported]:
+def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> list[ExportedPart]:
     """Write a model's decoder and, where it has them, its encoder and its mixture, each whole in one file.
 
     See `check_export`. model: on the CPU. All are compared with torch by onnxruntime on random latents and what they
@@ -110,22 +112,22 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Export
     1e-4.
     """
     found = []
-    for name, part in _parts(model).items():
-        content = _exported(name, part, model)
-        found.append((Exported(name, paths[name], _difference(content, part)), content))
+    for name, part in _make_parts(model).items():
+        content = _to_onnx_bytes(name, part, model)
+        found.append((ExportedPart(name, paths[name], _max_abs_diff(content, part)), content))
     for exported, _ in found:
-        if exported.difference > TOLERANCE:
+        if exported.max_abs_diff > MAX_ONNX_DIFF:
             raise VaeganError(
-                f"the exported {exported.name} differs from torch's by {exported.difference:.2g}, more than"
-                f" {TOLERANCE:g}: nothing was written; try other versions of onnxruntime and torch"
+                f"the exported {exported.name} differs from torch's by {exported.max_abs_diff:.2g}, more than"
+                f" {MAX_ONNX_DIFF:g}: nothing was written; try other versions of onnxruntime and torch"
             )
     for exported, content in found:
         write_bytes(exported.path, content)
-        emit(Wrote("onnx", exported.path))
+        emit(FileWritten("onnx", exported.path))
         emit(
             Note(
                 f"{exported.name}: opset {OPSET}, {len(content) / 2**20:.1f} MiB, largest difference from torch"
-                f" {exported.difference:.2g}"
+                f" {exported.max_abs_diff:.2g}"
             )
         )
     written = {exported.name for exported, _ in found}
@@ -134,30 +136,30 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: Emit) -> list[Export
             path.unlink()
             emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:
-        emit(Note(f"{model.weights.path} holds no encoder, as a GAN from scratch: only the decoder was exported"))
+        emit(Note(f"{model.info.path} holds no encoder, as a GAN from scratch: only the decoder was exported"))
     return [exported for exported, _ in found]
 
 
 @torch.no_grad()
-def _parts(model: Model) -> dict[str, _Part]:
+def _make_parts(model: Model) -> dict[str, _ExportPart]:
     generator = torch.Generator().manual_seed(0)
-    latents = tuple(torch.randn(count, model.latent_dim, generator=generator) for count in CHECKED)
-    parts = {"decoder": _Part(model.decoder, "latents", ("pictures",), latents)}
+    latents = tuple(torch.randn(count, model.latent_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
+    parts = {"decoder": _ExportPart(model.decoder, "latents", ("pictures",), latents)}
     if model.encoder is not None:
         pictures = tuple(model.decoder(part).contiguous() for part in latents)
         outputs = ("mean", "log_var", "mix")
-        parts["encoder"] = _Part(_Posterior(model.encoder).eval(), "pictures", outputs, pictures)
+        parts["encoder"] = _ExportPart(_PosteriorOutputs(model.encoder).eval(), "pictures", outputs, pictures)
     if model.prior.kind == "mixture":
-        noise = tuple(torch.randn(count, model.prior.columns, generator=generator) for count in CHECKED)
-        parts["prior"] = _Part(model.prior, "noise", ("latents",), noise)
+        noise = tuple(torch.randn(count, model.prior.noise_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
+        parts["prior"] = _ExportPart(model.prior, "noise", ("latents",), noise)
     return parts
 
 
-def _exported(name: str, part: _Part, model: Model) -> bytes:
+def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
     """The bytes of an ONNX file, weights inside, that says what it is."""
     import onnx
 
-    example = part.inputs[1]  # of two rows at least: a batch of one would be taken for a fixed number
+    example = part.example_inputs[1]  # of two rows at least: a batch of one would be taken for a fixed number
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -169,31 +171,31 @@ def _exported(name: str, part: _Part, model: Model) -> bytes:
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[part.input],
-            output_names=list(part.outputs),
+            input_names=[part.input_name],
+            output_names=list(part.output_names),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
     assert program is not None
     proto = program.model_proto
-    _forget_places(proto.graph)
-    weights = model.weights
+    _strip_source_locations(proto.graph)
+    weights = model.info
     said = {
         "kind": weights.kind,
         "part": name,
         "config": asdict(weights.config),
         "step": weights.step,
-        "images": weights.images,
-        "vaegan": weights.vaegan,
+        "images_seen": weights.images_seen,
+        "vaegan_version": weights.vaegan_version,
     }
-    onnx.helper.set_model_props(proto, {METADATA: json.dumps(said)})
-    proto.doc_string = ABOUT[name]
+    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(said)})
+    proto.doc_string = PART_DESCRIPTIONS[name]
     onnx.checker.check_model(proto, full_check=True)
     content: bytes = proto.SerializeToString()
     return content
 
 
-def _forget_places(graph: Any) -> None:
+def _strip_source_locations(graph: Any) -> None:
     """Drop the exporter's notes, which name files and lines of the machine that it ran on."""
     for entries in ([graph], graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
         for entry in entries:
@@ -201,15 +203,15 @@ def _forget_places(graph: Any) -> None:
 
 
 @torch.no_grad()
-def _difference(content: bytes, part: _Part) -> float:
+def _max_abs_diff(content: bytes, part: _ExportPart) -> float:
     """The largest difference between what onnxruntime and torch make of the part's inputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     worst = 0.0
-    for rows in part.inputs:
+    for rows in part.example_inputs:
         expected = part.module(rows)
-        found: Sequence[Any] = session.run(list(part.outputs), {part.input: rows.numpy()})
+        found: Sequence[Any] = session.run(list(part.output_names), {part.input_name: rows.numpy()})
         for mine, theirs in zip(found, [expected] if isinstance(expected, Tensor) else expected, strict=True):
             worst = max(
                 worst, float((torch.from_numpy(mine) - theirs).abs().nan_to_num(torch.inf).max())

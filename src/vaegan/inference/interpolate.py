@@ -11,43 +11,43 @@ import torch
 from torch import Tensor
 
 from vaegan.config.settings import InterpolateSettings
-from vaegan.data.image_files import read_pictures
+from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
-from vaegan.events import Counted, Emit, Note, Wrote, ignore
-from vaegan.inference.invert import invert, quality
-from vaegan.inference.model import BATCH, Model
+from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, ignore_event
+from vaegan.inference.invert import decode_psnr, invert
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
 from vaegan.inference.reconstruct import read_latents
-from vaegan.inference.sample import note_of, refuse_directory
-from vaegan.models.interpolation import default_path, walk
+from vaegan.inference.sample import check_not_directory, provenance_note
+from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.run_lookup import preprocess_settings_for
-from vaegan.utils.animation import MAX_BYTES, check_animation, place_of, save_animation
-from vaegan.utils.images import enlarge, grid, refuse_foreign, save_png
+from vaegan.utils.animation import MAX_ANIMATION_BYTES, check_animation, save_animation, split_animation_path
+from vaegan.utils.images import check_overwrite, enlarge, make_grid, save_png
 
-MAX_FRAMES = 10_000
-STRIP = 10
+MAX_INTERPOLATION_FRAMES = 10_000
+MAX_STRIP_COLUMNS = 10
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keyframes:
     """What a walk leads by: latents float32 [k, d], what they are in words, and of pictures, how close they come.
 
     errors: for every picture its path and PSNR in dB by the encoder, and after optimization where there was one.
     """
 
     latents: Tensor
-    what: str
-    errors: list[dict[str, str | float]] = field(default_factory=list)
+    description: str
+    reconstruction_errors: list[dict[str, str | float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Walk:
+class InterpolationPaths:
     """Where a walk's files go, checked before anything is drawn."""
 
     strip: Path
     animation: Path
 
 
-class _Played:
+class _PlaybackFrames:
     """Frames uint8 [N, C, S, S] in the order in which an animation shows them, enlarged when they are asked for."""
 
     def __init__(self, frames: Tensor, settings: InterpolateSettings) -> None:
@@ -55,7 +55,7 @@ class _Played:
         self.order = [*range(len(frames))]
         if settings.loop:
             self.order.pop()  # it is the first once more
-        elif settings.back:
+        elif settings.ping_pong:
             self.order += range(len(frames) - 2, 0, -1)
 
     def __len__(self) -> int:
@@ -65,95 +65,99 @@ class _Played:
         return (enlarge(self.frames[place], self.scale) for place in self.order)
 
 
-def keys_of_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keys:
+def keyframes_from_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keyframes:
     """Lead by the faces of seeds."""
-    return Keys(model.latents(seeds, truncation), f"seeds {', '.join(map(str, seeds[:8]))}")
+    return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {', '.join(map(str, seeds[:8]))}")
 
 
-def keys_of_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: Emit) -> Keys:
+def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler) -> Keyframes:
     """Lead by rows of a file of vaegan encode, all where none are given. Raises VaeganError where it does not fit."""
     latents = read_latents(path, model, emit)
     if rows is None:
-        return Keys(latents, f"latents of {path}")
+        return Keyframes(latents, f"latents of {path}")
     if max(rows) >= len(latents):
         raise UsageError(f"--rows: there is no row {max(rows)}, {path} holds rows 0 to {len(latents) - 1}")
-    return Keys(latents[list(rows)], f"latents of {path}, rows {', '.join(map(str, rows[:8]))}")
+    return Keyframes(latents[list(rows)], f"latents of {path}, rows {', '.join(map(str, rows[:8]))}")
 
 
-def keys_of_pictures(model: Model, paths: Sequence[Path], steps: int, emit: Emit) -> Keys:
+def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int, emit: EventHandler) -> Keyframes:
     """Lead by pictures, squared as the model's set was, encoded, then moved closer by `steps` steps of optimization.
 
     Without an encoder optimization starts from the average face. How close each comes is told. Raises VaeganError for
     what is no picture, and where there is neither an encoder nor optimization.
     """
-    settings = preprocess_settings_for(model.weights)
+    settings = preprocess_settings_for(model.info)
     read = []
     for path in paths:
         if path.is_dir():
             raise UsageError(f"{path} is a folder: give --from, --to and --via one picture each")
-        names, squares = next(islice(read_pictures([path], settings, ignore), 1))
+        names, squares = next(islice(read_images([path], settings, ignore_event), 1))
         if len(names) > 1:
             raise UsageError(f"{path} holds several pictures: give --from, --to and --via one picture each")
         read.append(squares)
     pictures = torch.cat(read)
-    if model.encoder is None and steps:
-        emit(Note(f"{model.weights.path} holds no encoder: optimizing from the average face"))
+    if model.encoder is None and invert_steps:
+        emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
         latents = torch.zeros(len(pictures), model.latent_dim)
     else:
         latents = model.encode(pictures)
-    before = quality(model, pictures, latents).tolist()
+    before = decode_psnr(model, pictures, latents).tolist()
     errors: list[dict[str, str | float]] = [
         {"picture": str(path), "psnr": round(value, 2)} for path, value in zip(paths, before, strict=True)
     ]
-    if steps:
-        latents = invert(model, pictures, latents, steps, emit)
-        for error, value in zip(errors, quality(model, pictures, latents).tolist(), strict=True):
+    if invert_steps:
+        latents = invert(model, pictures, latents, invert_steps, emit)
+        for error, value in zip(errors, decode_psnr(model, pictures, latents).tolist(), strict=True):
             error["psnr_optimized"] = round(value, 2)
     for error in errors:
-        after = f", {error['psnr_optimized']:.1f} dB after {steps} steps of optimization" if steps else ""
+        after = f", {error['psnr_optimized']:.1f} dB after {invert_steps} steps of optimization" if invert_steps else ""
         emit(Note(f"{error['picture']}: decoded again, PSNR {error['psnr']:.1f} dB{after}"))
-    return Keys(latents, f"pictures {', '.join(path.name for path in paths[:8])}", errors)
+    return Keyframes(latents, f"pictures {', '.join(path.name for path in paths[:8])}", errors)
 
 
-def check_walk(model: Model, keys: int, settings: InterpolateSettings, out: Path, force: bool) -> Walk:
+def check_interpolation(
+    model: Model, num_keyframes: int, settings: InterpolateSettings, out: Path, force: bool
+) -> InterpolationPaths:
     """Say where a walk by so many keys goes. Raises VaeganError where it may not, or is too long; costs nothing."""
-    base, ending = place_of(out, settings.format)
+    base, ending = split_animation_path(out, settings.format)
     strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + ending)
-    count = (keys if settings.loop else keys - 1) * (settings.frames - 1) + 1
-    if count > MAX_FRAMES:
-        raise UsageError(f"{count} frames are too many (at most {MAX_FRAMES}): lower --frames")
-    config = model.weights.config
-    if count * config.channels * config.size**2 > MAX_BYTES:
+    count = (num_keyframes if settings.loop else num_keyframes - 1) * (settings.frames - 1) + 1
+    if count > MAX_INTERPOLATION_FRAMES:
+        raise UsageError(f"{count} frames are too many (at most {MAX_INTERPOLATION_FRAMES}): lower --frames")
+    config = model.info.config
+    if count * config.channels * config.size**2 > MAX_ANIMATION_BYTES:
         raise UsageError(f"{count} frames of {config.size}x{config.size} pixels are too many: lower --frames")
     for path in (strip, animation):
-        refuse_directory(path)
-    side, shown = config.size * settings.scale, 2 * count if settings.back and not settings.loop else count
+        check_not_directory(path)
+    side, shown = config.size * settings.scale, 2 * count if settings.ping_pong and not settings.loop else count
     check_animation(animation, shown, side, side, settings.fps)
-    refuse_foreign([strip, animation], force)
-    return Walk(strip, animation)
+    check_overwrite([strip, animation], force)
+    return InterpolationPaths(strip, animation)
 
 
-def write_walk(model: Model, keys: Keys, settings: InterpolateSettings, files: Walk, emit: Emit) -> None:
+def save_interpolation(
+    model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: InterpolationPaths, emit: EventHandler
+) -> None:
     """Write the walk as a strip, one row a leg, and as an animation, there and back or round and round.
 
     The faces of the keys are on the strip as the model decodes them, to the bit. See `check_walk`.
     """
-    path = settings.chosen_path or default_path(model.weights.config.prior)
-    latents = walk(keys.latents, settings.frames, path, settings.easing, settings.loop)
+    path = settings.interpolation_method or default_method(model.info.config.prior)
+    latents = interpolate_path(keyframes.latents, settings.frames, path, settings.easing, settings.loop)
     parts = []
-    for part in torch.split(latents, BATCH):
+    for part in torch.split(latents, INFERENCE_BATCH_SIZE):
         parts.append(model.decode(part))
-        emit(Counted("Drawing", sum(map(len, parts)), len(latents)))
+        emit(TaskProgress("Drawing", sum(map(len, parts)), len(latents)))
     frames = torch.cat(parts)
-    note = note_of(model, f"walk between {keys.what}")
-    save_png(_strip(frames, settings.frames), files.strip, note)
-    emit(Wrote("strip", files.strip))
-    save_animation(_Played(frames, settings), files.animation, settings.fps, note)
-    emit(Wrote("animation", files.animation))
+    note = provenance_note(model, f"walk between {keyframes.description}")
+    save_png(_make_strip(frames, settings.frames), paths.strip, note)
+    emit(FileWritten("strip", paths.strip))
+    save_animation(_PlaybackFrames(frames, settings), paths.animation, settings.fps, note)
+    emit(FileWritten("animation", paths.animation))
 
 
-def _strip(frames: Tensor, each: int) -> Tensor:
+def _make_strip(frames: Tensor, frames_per_leg: int) -> Tensor:
     """Some of the frames as a sheet, one row for each leg of `each` frames, both of its ends included."""
-    columns = torch.linspace(0, each - 1, min(STRIP, each)).round().long()
-    rows = [frames[start + columns] for start in range(0, len(frames) - 1, each - 1)]
-    return grid(torch.cat(rows), columns=len(columns))
+    columns = torch.linspace(0, frames_per_leg - 1, min(MAX_STRIP_COLUMNS, frames_per_leg)).round().long()
+    rows = [frames[start + columns] for start in range(0, len(frames) - 1, frames_per_leg - 1)]
+    return make_grid(torch.cat(rows), columns=len(columns))

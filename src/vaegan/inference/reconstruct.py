@@ -13,131 +13,137 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaegan.checkpoint import METADATA, load_tensors, opened
-from vaegan.data.dataset import PreparedSet
-from vaegan.data.image_files import read_pictures
+from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors
+from vaegan.data.dataset import PreparedDataset
+from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
-from vaegan.events import Counted, Emit, Warned, Wrote
-from vaegan.inference.model import BATCH, Model
-from vaegan.inference.sample import note_of
+from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.sample import provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
-from vaegan.utils.files import refuse_nameless, sha256, write_bytes
-from vaegan.utils.images import enlarge, grid, save_png, to_float
+from vaegan.utils.files import check_has_file_name, file_sha256, write_bytes
+from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
-LATENTS, NAMES = "latents", "names"
-OURS = '{"latents_of"'
+LATENTS_KEY, NAMES_KEY = "latents", "names"
+LATENTS_METADATA_PREFIX = '{"latents_of"'
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Reconstructions:
     """Pictures and their reconstructions, uint8 [N, C, S, S] each; PSNR in dB and SSIM, float [N], and their names."""
 
     names: list[str]
-    pictures: Tensor
+    images: Tensor
     decoded: Tensor
     psnr: Tensor
     ssim: Tensor
 
-    def take(self, rows: Tensor) -> Pairs:
+    def subset(self, rows: Tensor) -> Reconstructions:
         """Those of `rows`, int64 [n], in that order."""
         names = [self.names[row] for row in rows.tolist()]
-        return Pairs(names, self.pictures[rows], self.decoded[rows], self.psnr[rows], self.ssim[rows])
+        return Reconstructions(names, self.images[rows], self.decoded[rows], self.psnr[rows], self.ssim[rows])
 
-    def rows(self) -> list[dict[str, str | float]]:
+    def to_records(self) -> list[dict[str, str | float]]:
         """Name and errors of every picture, as JSON can say it."""
         errors = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
         return [{"picture": name, "psnr": round(a, 3), "ssim": round(b, 4)} for name, a, b in errors]
 
-    def table(self) -> list[tuple[str, str, str]]:
+    def table_rows(self) -> list[tuple[str, str, str]]:
         """The same, as cells to read."""
-        return [(str(row["picture"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.rows()]
+        return [(str(row["picture"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
 
 
-def _pairs(model: Model, names: list[str], pictures: Tensor) -> Pairs:
-    decoded = model.reconstruct(pictures)
-    real, made = to_float(pictures), to_float(decoded)
-    return Pairs(names, pictures, decoded, psnr(real, made), ssim(real, made))
+def _reconstruct_batch(model: Model, names: list[str], images: Tensor) -> Reconstructions:
+    decoded = model.reconstruct(images)
+    real, made = to_float(images), to_float(decoded)
+    return Reconstructions(names, images, decoded, psnr(real, made), ssim(real, made))
 
 
-def _joined(parts: Sequence[Pairs]) -> Pairs:
-    tensors = [(part.pictures, part.decoded, part.psnr, part.ssim) for part in parts]
-    return Pairs([name for part in parts for name in part.names], *(torch.cat(rows) for rows in zip(*tensors)))  # noqa: B905
+def _concatenate(parts: Sequence[Reconstructions]) -> Reconstructions:
+    tensors = [(part.images, part.decoded, part.psnr, part.ssim) for part in parts]
+    return Reconstructions(
+        [name for part in parts for name in part.names], *(torch.cat(rows) for rows in zip(*tensors))
+    )
 
 
-def reconstruct(model: Model, sources: Sequence[Path], n: int, emit: Emit) -> Pairs:
+def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler) -> Reconstructions:
     """Reconstruct the first `n` pictures of files, folders or prepared sets.
 
     Raises VaeganError where the model has no encoder, or no source is a picture.
     """
-    parts: list[Pairs] = []
+    parts: list[Reconstructions] = []
     done = 0
-    for names, pictures in read_pictures(sources, preprocess_settings_for(model.weights), emit):
-        parts.append(_pairs(model, names[: n - done], pictures[: n - done]))
+    for names, pictures in read_images(sources, preprocess_settings_for(model.info), emit):
+        parts.append(_reconstruct_batch(model, names[: max_images - done], pictures[: max_images - done]))
         done += len(parts[-1].names)
-        if done >= n:
+        if done >= max_images:
             break
-    return _joined(parts)
+    return _concatenate(parts)
 
 
-def outliers(model: Model, data: Path | None, n: int, emit: Emit) -> tuple[PreparedSet, Pairs]:
+def find_outliers(
+    model: Model, data: Path | None, num_images: int, emit: EventHandler
+) -> tuple[PreparedDataset, Reconstructions]:
     """The `n` pictures of a set, seen in training or not, that are reconstructed worst, the worst first.
 
     data: a prepared set (the one that the model was trained on). Raises VaeganError as `reconstruct` does.
     """
-    prepared = dataset_for(model.weights, data, emit)
+    prepared = dataset_for(model.info, data, emit)
     splits = [
         (f"{path} ({split})", picture)
-        for pictures, names, split in zip(prepared.load(), prepared.names(), ("train", "held-out"), strict=True)
+        for pictures, names, split in zip(prepared.load(), prepared.image_names(), ("train", "val"), strict=True)
         for path, picture in zip(names, pictures, strict=True)
     ]
-    kept: Pairs | None = None
-    for start in range(0, len(splits), BATCH):
-        names, pictures = zip(*splits[start : start + BATCH], strict=True)
-        found = _pairs(model, list(names), torch.stack(pictures))
-        both = found if kept is None else _joined([kept, found])
-        kept = both.take(both.psnr.argsort(stable=True)[:n])
-        emit(Counted("Reconstructing", min(start + BATCH, len(splits)), len(splits)))
+    kept: Reconstructions | None = None
+    for start in range(0, len(splits), INFERENCE_BATCH_SIZE):
+        names, pictures = zip(*splits[start : start + INFERENCE_BATCH_SIZE], strict=True)
+        found = _reconstruct_batch(model, list(names), torch.stack(pictures))
+        both = found if kept is None else _concatenate([kept, found])
+        kept = both.subset(both.psnr.argsort(stable=True)[:num_images])
+        emit(TaskProgress("Reconstructing", min(start + INFERENCE_BATCH_SIZE, len(splits)), len(splits)))
     if kept is None:
         raise VaeganError(f"{prepared.path} holds no pictures")
     return prepared, kept
 
 
-def write_pairs(model: Model, pairs: Pairs, scale: int, path: Path, emit: Emit) -> None:
+def save_reconstructions(
+    model: Model, reconstructions: Reconstructions, scale: int, path: Path, emit: EventHandler
+) -> None:
     """Write a sheet: every picture with its reconstruction to the right of it."""
-    sheet = torch.stack([pairs.pictures, pairs.decoded], 1).flatten(0, 1)
-    columns = 2 * math.ceil(math.sqrt(len(pairs.names) / 2))
-    save_png(enlarge(grid(sheet, columns), scale), path, note_of(model, "pictures and reconstructions"))
-    emit(Wrote("reconstructions", path))
+    sheet = torch.stack([reconstructions.images, reconstructions.decoded], 1).flatten(0, 1)
+    columns = 2 * math.ceil(math.sqrt(len(reconstructions.names) / 2))
+    save_png(enlarge(make_grid(sheet, columns), scale), path, provenance_note(model, "pictures and reconstructions"))
+    emit(FileWritten("reconstructions", path))
 
 
-def check_latents(path: Path, force: bool) -> None:
+def check_latents_path(path: Path, force: bool) -> None:
     """Raise VaeganError where `path` is no place for latents: a folder, or a file that is no latents of ours."""
-    refuse_nameless(path)
+    check_has_file_name(path)
     if path.is_dir() or path.suffix != ".safetensors":
         raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
-    if path.exists() and not force and not _is_latents(path):
+    if path.exists() and not force and not _is_latents_file(path):
         raise VaeganError(f"{path} exists and holds no latents of vaegan: choose another --out, or add --force")
 
 
-def _is_latents(path: Path) -> bool:
+def _is_latents_file(path: Path) -> bool:
     try:
-        with opened(path) as file:
-            return str((file.metadata() or {}).get(METADATA, "")).startswith(OURS)
+        with open_safetensors(path) as file:
+            return str((file.metadata() or {}).get(METADATA_KEY, "")).startswith(LATENTS_METADATA_PREFIX)
     except VaeganError:
         return False
 
 
-def pack(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
+def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
     """A safetensors file of latents [N, d] of `model` and their N names: see `encode`."""
     text = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
-    said = {"latents_of": sha256(model.weights.path), "kind": model.weights.kind, "step": model.weights.step}
+    said = {"latents_of": file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
     if model.encoder is not None:
-        said["encoder"] = _identity(model.encoder)
-    return save({LATENTS: latents.contiguous(), NAMES: text}, {METADATA: json.dumps(said)})
+        said["encoder"] = _encoder_sha256(model.encoder)
+    return save({LATENTS_KEY: latents.contiguous(), NAMES_KEY: text}, {METADATA_KEY: json.dumps(said)})
 
 
-def _identity(encoder: nn.Module) -> str:
+def _encoder_sha256(encoder: nn.Module) -> str:
     """SHA-256 of an encoder's weights: a VAE's, and that of a GAN which started from it, are the same."""
     found = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -146,43 +152,45 @@ def _identity(encoder: nn.Module) -> str:
     return found.hexdigest()
 
 
-def encode(model: Model, sources: Sequence[Path], path: Path, emit: Emit) -> int:
+def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
     """Write the posterior means of pictures to `path`: "latents" float32 [N, d] and "names"; returns N.
 
     "names" is uint8: a JSON list of N texts in UTF-8. Raises VaeganError as `reconstruct` does.
     """
     names: list[str] = []
     latents: list[Tensor] = []
-    for part, pictures in read_pictures(sources, preprocess_settings_for(model.weights), emit):
+    for part, pictures in read_images(sources, preprocess_settings_for(model.info), emit):
         latents.append(model.encode(pictures))
         names += part
-    write_bytes(path, pack(model, names, torch.cat(latents)))
-    emit(Wrote("latents", path))
+    write_bytes(path, serialize_latents(model, names, torch.cat(latents)))
+    emit(FileWritten("latents", path))
     return len(names)
 
 
-def read_latents(path: Path, model: Model, emit: Emit) -> Tensor:
+def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
     """Read float32 [N, d] from the tensor "latents" of a safetensors file, ours or not.
 
     Latents of other weights are told. Raises VaeganError for anything that the model cannot decode.
     """
     if not path.is_file():
         raise VaeganError(f"{path} does not exist: make it with vaegan encode, or give a .safetensors file")
-    with opened(path) as file:
+    with open_safetensors(path) as file:
         metadata = file.metadata() or {}
     tensors, wanted = load_tensors(path), model.latent_dim
-    latents = tensors.get(LATENTS)
+    latents = tensors.get(LATENTS_KEY)
     if latents is None:
-        raise VaeganError(f"{path} holds no tensor {LATENTS!r}: make it with vaegan encode")
+        raise VaeganError(f"{path} holds no tensor {LATENTS_KEY!r}: make it with vaegan encode")
     if latents.dim() != 2 or latents.shape[1] != wanted or not latents.is_floating_point() or not len(latents):
         raise VaeganError(
-            f"{path} holds latents of shape {list(latents.shape)} and type {latents.dtype}: {model.weights.path}"
+            f"{path} holds latents of shape {list(latents.shape)} and type {latents.dtype}: {model.info.path}"
             f" decodes floats of shape [N, {wanted}]"
         )
     if not latents.isfinite().all():
         raise VaeganError(f"{path} holds latents that are not finite")
-    said = metadata.get(METADATA, "")
-    same = sha256(model.weights.path) in said or (model.encoder is not None and _identity(model.encoder) in said)
-    if said.startswith(OURS) and not same:
-        emit(Warned(f"{path} was encoded by other weights than {model.weights.path}: the faces will be others"))
+    said = metadata.get(METADATA_KEY, "")
+    same = file_sha256(model.info.path) in said or (
+        model.encoder is not None and _encoder_sha256(model.encoder) in said
+    )
+    if said.startswith(LATENTS_METADATA_PREFIX) and not same:
+        emit(WarningMessage(f"{path} was encoded by other weights than {model.info.path}: the faces will be others"))
     return latents.float()

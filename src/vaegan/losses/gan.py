@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pair = Callable[["Tensor", "Tensor"], "Tensor"]
+LogitLoss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -27,13 +27,13 @@ def _softplus(x: Tensor) -> Tensor:
 class AdversarialLoss:
     """discriminator(real, fake) and generator(real, fake); `paired` when the generator's needs real logits."""
 
-    discriminator: Pair
-    generator: Pair
-    paired: bool
-    about: str
+    discriminator_loss: LogitLoss
+    generator_loss: LogitLoss
+    needs_real_logits: bool
+    description: str
 
 
-def _classic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def _classic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return _softplus(-real).mean() + _softplus(fake).mean()
 
 
@@ -45,13 +45,13 @@ LOSSES = {
         "each fake is judged against a real one (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
     ),
     "non-saturating": AdversarialLoss(
-        _classic_discriminator,
+        _classic_discriminator_loss,
         lambda real, fake: _softplus(-fake).mean(),
         False,
         "-ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3)",
     ),
     "minimax": AdversarialLoss(
-        _classic_discriminator,
+        _classic_discriminator_loss,
         lambda real, fake: -_softplus(fake).mean(),
         False,
         "ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1)",
@@ -65,7 +65,7 @@ LOSSES = {
 }
 
 
-def feature_distance(levels: list[Tensor], wanted: list[Tensor]) -> Tensor:
+def feature_distance(features: list[Tensor], target_features: list[Tensor]) -> Tensor:
     """How far pictures are from those that they shall show, by a discriminator's features of both; float [B].
 
     levels, wanted: float [B, F, S, S] each, the finest first, which is left out: it sees edges and grain, and a decoded
@@ -74,7 +74,7 @@ def feature_distance(levels: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """
     from torch import stack
 
-    pairs = list(zip(levels, wanted, strict=True))[1:] or [(levels[0], wanted[0])]
+    pairs = list(zip(features, target_features, strict=True))[1:] or [(features[0], target_features[0])]
     distances = []
     for mine, theirs in pairs:
         mine, theirs = mine.float().flatten(1), theirs.float().flatten(1)
@@ -82,7 +82,7 @@ def feature_distance(levels: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return stack(distances).mean(0)
 
 
-def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Squared norm of d logit / d picture, float [B]: R1 on real, R2 on generated ones (1801.04406, eq. 9).
 
     pictures: float [B, C, S, S] that require grad and that `logits` [B] were computed from. Where a logit also depends
@@ -90,5 +90,5 @@ def gradient_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
     """
     from torch.autograd import grad
 
-    (gradient,) = grad(logits.sum(), pictures, create_graph=True)
+    (gradient,) = grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-ACTIVE = 0.01
+ACTIVE_UNIT_THRESHOLD = 0.01
 
 
-def active_units(means: Tensor, threshold: float = ACTIVE) -> int:
+def active_units(means: Tensor, threshold: float = ACTIVE_UNIT_THRESHOLD) -> int:
     """Axes whose posterior mean depends on the picture: of a variance over pictures above `threshold`.
 
     means: of every picture's posterior, float [N, d]. Burda et al. 2016 ("Importance weighted autoencoders",

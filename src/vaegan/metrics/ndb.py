@@ -7,42 +7,42 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaegan.utils.neighbors import nearest
+from vaegan.utils.neighbors import find_nearest
 
-BINS = 100
-PER_BIN = 20
-ROUNDS = 25
-SIGNIFICANT = 1.959964
+MAX_BINS = 100
+MIN_IMAGES_PER_BIN = 20
+KMEANS_ITERATIONS = 25
+Z_CRITICAL = 1.959964
 
 
 @dataclass(frozen=True)
-class BinTest:
+class NDBResult:
     """How many of `bins` hold another share of the generated than of the real pictures, at the 5 % level."""
 
-    bins: int
-    different: int
-    missing: int
+    num_bins: int
+    num_different: int
+    num_missing: int
 
     @property
-    def share(self) -> float:
+    def ndb_over_k(self) -> float:
         """Different bins over all bins: 0.05 is what equal distributions give."""
-        return self.different / self.bins
+        return self.num_different / self.num_bins
 
 
-def kmeans(points: Tensor, bins: int, seed: int = 0) -> Tensor:
+def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
     """Centres [bins, d] of points [N, d] by Lloyd's rounds from k-means++ seeds (Arthur & Vassilvitskii 2007)."""
     generator = torch.Generator().manual_seed(seed)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     far = (points - points[chosen[0]]).square().sum(1)
-    while len(chosen) < bins:
+    while len(chosen) < num_bins:
         weights = far if float(far.sum()) > 0 else torch.ones_like(far)
         chosen.append(int(torch.multinomial(weights, 1, generator=generator)))
         far = torch.minimum(far, (points - points[chosen[-1]]).square().sum(1))
     centres = points[chosen].clone()
-    for _ in range(ROUNDS):
-        _, rows = nearest(points, centres)
+    for _ in range(KMEANS_ITERATIONS):
+        _, rows = find_nearest(points, centres)
         sums = torch.zeros_like(centres).index_add_(0, rows, points)
-        counts = torch.bincount(rows, minlength=bins)
+        counts = torch.bincount(rows, minlength=num_bins)
         moved = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
         if torch.equal(moved, centres):
             break
@@ -50,26 +50,26 @@ def kmeans(points: Tensor, bins: int, seed: int = 0) -> Tensor:
     return centres
 
 
-def different_bins(real: Tensor, fake: Tensor) -> tuple[int, int]:
+def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int, int]:
     """From counts per bin, long [bins] twice: bins whose shares differ at the 5 % level, and real bins left empty.
 
     The two-proportion z-test with pooled variance (sec. 3, eq. 2).
     """
-    n, m = real.sum().double(), fake.sum().double()
-    pooled = (real + fake) / (n + m)
+    n, m = real_counts.sum().double(), fake_counts.sum().double()
+    pooled = (real_counts + fake_counts) / (n + m)
     error = (pooled * (1 - pooled) * (1 / n + 1 / m)).sqrt()
-    z = (real / n - fake / m).abs() / error.clamp_min(1e-12)
-    differs = (z > SIGNIFICANT) & (real + fake > 0)
-    return int(differs.sum()), int((differs & (fake == 0)).sum())
+    z = (real_counts / n - fake_counts / m).abs() / error.clamp_min(1e-12)
+    differs = (z > Z_CRITICAL) & (real_counts + fake_counts > 0)
+    return int(differs.sum()), int((differs & (fake_counts == 0)).sum())
 
 
-def bin_test(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> BinTest:
+def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
     """Cut the space of features into bins around the training pictures [T, d], and count real and generated ones.
 
     real: [M, d], not those that the bins are cut around, which would lie nearer to the centres than any others; fake:
     [N, d]. There are 100 bins, or fewer where that would leave under 20 pictures for a bin.
     """
-    bins = max(2, min(BINS, min(len(train), len(real), len(fake)) // PER_BIN))
+    bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
     centres = kmeans(train, bins, seed)
-    counts = [torch.bincount(nearest(part, centres)[1], minlength=bins) for part in (real, fake)]
-    return BinTest(bins, *different_bins(*counts))
+    counts = [torch.bincount(find_nearest(part, centres)[1], minlength=bins) for part in (real, fake)]
+    return NDBResult(bins, *count_different_bins(*counts))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaegan.utils.neighbors import distances, nearer_than_others
+from vaegan.utils.neighbors import is_closer_than_neighbors, pairwise_distances
 
-K = 5
-ROWS = 1024
+DEFAULT_K = 5
+ROWS_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True)
-class Manifold:
+class PRDC:
     """Four answers of nearest neighbours: of precision, recall, coverage the range is 0..1, density can exceed 1."""
 
     precision: float
@@ -23,36 +23,36 @@ class Manifold:
     coverage: float
 
 
-def radii(features: Tensor, k: int = K) -> Tensor:
+def kth_neighbor_distances(features: Tensor, k: int = DEFAULT_K) -> Tensor:
     """Distance of each row of [N, d] to its k-th nearest other row; float [N]. Raises ValueError for N <= k."""
     if len(features) <= k:
         raise ValueError(f"{len(features)} rows: expected more than k = {k}")
     found = []
-    for start in range(0, len(features), ROWS):
-        between = distances(features[start : start + ROWS], features)
+    for start in range(0, len(features), ROWS_PER_CHUNK):
+        between = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
         rows = torch.arange(len(between))
         between[rows, rows + start] = torch.inf  # a row is not its own neighbour
         found.append(between.kthvalue(k, 1).values)
     return torch.cat(found)
 
 
-def manifold(real: Tensor, fake: Tensor, k: int = K) -> Manifold:
+def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
     """Compare real [M, d] and generated [N, d] features by balls that reach to each point's k-th neighbour.
 
     precision and recall: Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage: Naeem et al. 2020,
     2002.09797, eq. 3 and 4, k = 5 as there. Equal distributions have density 1 and, for M = N, coverage
     1 - 2^-k = 0.97. Raises ValueError for fewer than k + 1 rows.
     """
-    real_radii, fake_radii = radii(real, k), radii(fake, k)
+    real_radii, fake_radii = kth_neighbor_distances(real, k), kth_neighbor_distances(fake, k)
     inside = torch.zeros(len(fake), dtype=torch.long)
     recalled, covered = [], []
-    for start in range(0, len(real), ROWS):
-        between = distances(real[start : start + ROWS], fake)
-        near = between <= real_radii[start : start + ROWS, None]
+    for start in range(0, len(real), ROWS_PER_CHUNK):
+        between = pairwise_distances(real[start : start + ROWS_PER_CHUNK], fake)
+        near = between <= real_radii[start : start + ROWS_PER_CHUNK, None]
         inside += near.sum(0)
         covered.append(near.any(1))
         recalled.append((between <= fake_radii).any(1))
-    return Manifold(
+    return PRDC(
         precision=float((inside > 0).double().mean()),
         recall=float(torch.cat(recalled).double().mean()),
         density=float(inside.double().mean() / k),
@@ -60,7 +60,7 @@ def manifold(real: Tensor, fake: Tensor, k: int = K) -> Manifold:
     )
 
 
-def memorised(fake: Tensor, train: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """Say which of the features `fake` [N, d] come closer to a training picture than its own nearest neighbour.
 
     train: features [M, d]; mirrored: those of the mirrored training pictures, in the same order. Returns bool [N] and
@@ -68,28 +68,28 @@ def memorised(fake: Tensor, train: Tensor, mirrored: Tensor) -> tuple[Tensor, Te
     do so too at some rate, so the answer is to be read beside that of held-out pictures.
     """
     own = torch.arange(len(train), device=train.device).repeat(2)  # nor is its own mirror a neighbour
-    return nearer_than_others(fake, torch.cat([train, mirrored]), own, own)
+    return is_closer_than_neighbors(fake, torch.cat([train, train_mirrored]), own, own)
 
 
-def duplicates(features: Tensor, radius: float) -> int:
+def count_duplicate_pairs(features: Tensor, radius: float) -> int:
     """Pairs of rows of [N, d] that are closer than `radius`."""
     pairs = 0
-    for start in range(0, len(features), ROWS):
-        near = distances(features[start : start + ROWS], features) < radius
+    for start in range(0, len(features), ROWS_PER_CHUNK):
+        near = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features) < radius
         rows = torch.arange(near.shape[0])
         near[rows, rows + start] = False
         pairs += int(near.sum())
     return pairs // 2
 
 
-def repeated(features: Tensor, radius: float) -> Tensor:
+def has_near_duplicate(features: Tensor, radius: float) -> Tensor:
     """Say which rows of [N, d] have another one closer than `radius`; bool [N]."""
-    return radii(features, 1) < radius
+    return kth_neighbor_distances(features, 1) < radius
 
 
-def support(samples: int, pairs: int) -> float:
+def birthday_support_size(num_samples: int, num_pairs: int) -> float:
     """Estimate of how many different pictures there are, from the birthday paradox.
 
     samples^2 / (2 pairs) (Arora & Zhang 2017, 1706.08224); infinite where no pair was found.
     """
-    return samples * (samples - 1) / (2 * pairs) if pairs else float("inf")
+    return num_samples * (num_samples - 1) / (2 * num_pairs) if num_pairs else float("inf")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 LEVELS = ("fine", "middle", "coarse")
 WIDTHS = (16, 32, 64)
-LAYOUT = 4
+LAYOUT_GRID = 4
 LAYOUT_DIM = 128
-FEATURES = sum(WIDTHS) + LAYOUT_DIM
+RANDOM_FEATURE_DIM = sum(WIDTHS) + LAYOUT_DIM
 SEED = "vaegan features 1"
 
 
-def hashed(name: str, shape: tuple[int, ...]) -> Tensor:
+def hash_to_uniform(name: str, shape: tuple[int, ...]) -> Tensor:
     """Numbers of mean 0 and variance 1 that a name decides, uniform in [-sqrt(3), sqrt(3)], float32 of `shape`.
 
     SHAKE-128 (FIPS 202) of the name, read as little-endian 32-bit numbers: the same on every machine and in every
@@ -36,7 +36,7 @@ def hashed(name: str, shape: tuple[int, ...]) -> Tensor:
     return ((whole.double() + 0.5) / 2**31 - 1).mul(math.sqrt(3)).float().view(shape)
 
 
-def factors(size: int) -> dict[str, int]:
+def pool_factors(size: int) -> dict[str, int]:
     """How many pixels each level averages over: the coarse level sees 16x16 pixels (8x8 of a 32x32 picture)."""
     coarse = max(4, size // 16)
     return {"fine": 1, "middle": 2 if coarse < 8 else 4, "coarse": coarse}
@@ -56,33 +56,33 @@ class RandomFeatures(nn.Module):
             channels = 3
             for layer, width in enumerate(WIDTHS):
                 name = f"{SEED}/{level}/{layer}"
-                weight = hashed(f"{name}/weight", (width, channels, 3, 3)) * math.sqrt(2 / (9 * channels))
+                weight = hash_to_uniform(f"{name}/weight", (width, channels, 3, 3)) * math.sqrt(2 / (9 * channels))
                 self.register_buffer(f"{level}_{layer}_weight", weight)
-                self.register_buffer(f"{level}_{layer}_bias", hashed(f"{name}/bias", (width,)) * 0.2)
+                self.register_buffer(f"{level}_{layer}_bias", hash_to_uniform(f"{name}/bias", (width,)) * 0.2)
                 channels = width
-            cells = channels * LAYOUT * LAYOUT
-            project = hashed(f"{SEED}/{level}/layout", (LAYOUT_DIM, cells)) / math.sqrt(cells)
+            cells = channels * LAYOUT_GRID * LAYOUT_GRID
+            project = hash_to_uniform(f"{SEED}/{level}/layout", (LAYOUT_DIM, cells)) / math.sqrt(cells)
             self.register_buffer(f"{level}_layout", project)
 
     @torch.no_grad()
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Float [N, C, S, S] in [-1, 1], C of 1 or 3 -> features of each level, float32 [N, 240]."""
-        pictures = pictures.float().contiguous(memory_format=torch.channels_last)
-        if pictures.shape[1] == 1:
-            pictures = pictures.expand(-1, 3, -1, -1)
+        images = images.float().contiguous(memory_format=torch.channels_last)
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
         found = {}
-        for level, factor in factors(pictures.shape[-1]).items():
-            found[level] = self._level(level, F.avg_pool2d(pictures, factor) if factor > 1 else pictures)
+        for level, factor in pool_factors(images.shape[-1]).items():
+            found[level] = self._level_features(level, F.avg_pool2d(images, factor) if factor > 1 else images)
         return found
 
-    def _level(self, level: str, x: Tensor) -> Tensor:
+    def _level_features(self, level: str, x: Tensor) -> Tensor:
         parts = []
         for layer in range(len(WIDTHS)):
             weight, bias = self.get_buffer(f"{level}_{layer}_weight"), self.get_buffer(f"{level}_{layer}_bias")
             x = F.leaky_relu(F.conv2d(x, weight, bias, stride=1 if layer == 0 else 2, padding=1), 0.2, inplace=True)
             variance = x.square().mean((2, 3)) - x.mean((2, 3)).square()
             parts.append((variance.clamp_min(0) + 1e-4).log() / 2)
-        layout = F.adaptive_avg_pool2d(x, LAYOUT).flatten(1)
+        layout = F.adaptive_avg_pool2d(x, LAYOUT_GRID).flatten(1)
         parts.append(layout @ self.get_buffer(f"{level}_layout").T)
         return torch.cat(parts, 1)
 
@@ -109,6 +109,6 @@ class Whitening:
         return white
 
 
-def concatenated(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def concat_features(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the features of batches, name by name."""
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
-from vaegan.models.layers import Trunk, init_he
+from vaegan.models.layers import ConvTrunk, init_he
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
 
 Generator = Decoder
 
 
-GROUP = 4
+MBSTD_GROUP_SIZE = 4
 """Rows whose spread is told together."""
-TOLD = 16
+MBSTD_FEATURES = 16
 """Inputs of the head that say it: a channel of 4x4."""
 
 
@@ -25,33 +25,33 @@ class Discriminator(nn.Module):
     def __init__(self, config: ModelConfig, minibatch_std: bool = False) -> None:
         """Build the trunk and one linear head; minibatch_std: whether the head also sees how pictures differ."""
         super().__init__()
-        self.trunk = Trunk(config.channels, config.size, config.width)
+        self.trunk = ConvTrunk(config.channels, config.size, config.base_channels)
         self.minibatch_std = minibatch_std
-        inputs = self.trunk.features + TOLD * minibatch_std
+        inputs = self.trunk.num_features + MBSTD_FEATURES * minibatch_std
         self.head = nn.Linear(inputs, 1)
         init_he(self.head, inputs)
 
-    def forward(self, pictures: Tensor, sources: int = 1) -> Tensor:
+    def forward(self, images: Tensor, num_chunks: int = 1) -> Tensor:
         """Judge every picture; see `look`."""
-        return self.look(pictures, sources)[0]
+        return self.forward_with_features(images, num_chunks)[0]
 
-    def look(self, pictures: Tensor, sources: int = 1) -> tuple[Tensor, list[Tensor]]:
+    def forward_with_features(self, images: Tensor, num_chunks: int = 1) -> tuple[Tensor, list[Tensor]]:
         """Return the logits, and the trunk's features at every side that they come from.
 
         sources: of how many equal stretches of rows each comes from one source; pictures are judged by themselves, or,
         with minibatch_std, beside their neighbours of the same stretch.
         """
-        levels = self.trunk.levels(pictures)
+        levels = self.trunk.multiscale_features(images)
         flat, head = levels[-1].flatten(1), self.head
         if not self.minibatch_std:
             return head(flat).float().squeeze(1), levels
-        weight, told = head.weight[:, :-TOLD], head.weight[:, -TOLD:]
-        spread = torch.cat([deviation(part) for part in flat.chunk(sources)])
+        weight, told = head.weight[:, :-MBSTD_FEATURES], head.weight[:, -MBSTD_FEATURES:]
+        spread = torch.cat([minibatch_stddev(part) for part in flat.chunk(num_chunks)])
         logits = nn.functional.linear(flat, weight, head.bias).float().squeeze(1) + told.sum() * spread
         return logits, levels
 
 
-class PublishedGAN(nn.Module):
+class GANForInference(nn.Module):
     """The generator, named as in a VAE, the VAE's encoder where there was one, and the prior."""
 
     def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
@@ -60,7 +60,7 @@ class PublishedGAN(nn.Module):
         self.decoder, self.encoder, self.prior = decoder, encoder, prior
 
 
-def deviation(features: Tensor) -> Tensor:
+def minibatch_stddev(features: Tensor) -> Tensor:
     """How far the pictures of a group differ, for each: [B, F] -> [B], in float32 at least.
 
     The mean over all features of their standard deviation within the group (Karras et al. 2018, arXiv 1710.10196,
@@ -70,7 +70,7 @@ def deviation(features: Tensor) -> Tensor:
     count = len(features)
     if not count:
         return features.new_zeros(0)
-    size = min(GROUP, count)
+    size = min(MBSTD_GROUP_SIZE, count)
     whole = count // size * size
 
     def spread(groups: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from torch import Tensor
 from vaegan.errors import UsageError
 
 
-def linear(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+def lerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     """Straight line: [d], [d], weights [n] in 0..1 -> [n, d]."""
     return torch.lerp(start[None], end[None], weights[:, None])
 
 
-def spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     """Great arc with the length interpolated too (Shoemake 1985; White 2016, arXiv 1609.04468): [n, d].
 
     High-dimensional normal latents lie near a sphere; the straight line's middle is shorter than what was trained on.
@@ -24,11 +24,11 @@ def spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     """
     lengths = start.norm(), end.norm()
     if min(lengths) < 1e-6:
-        return linear(start, end, weights)
+        return lerp(start, end, weights)
     cosine = torch.dot(start / lengths[0], end / lengths[1]).clamp(-1, 1)
     angle = torch.acos(cosine)
     if angle < 1e-4 or math.pi - angle < 1e-4:
-        return linear(start, end, weights)
+        return lerp(start, end, weights)
     t = weights[:, None]
     left = torch.sin((1 - t) * angle) / torch.sin(angle) * (start / lengths[0])
     right = torch.sin(t * angle) / torch.sin(angle) * (end / lengths[1])
@@ -36,34 +36,38 @@ def spherical(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     return path
 
 
-PATHS = {"slerp": spherical, "lerp": linear}
+INTERPOLATION_METHODS = {"slerp": slerp, "lerp": lerp}
 
 
-def smooth(weights: Tensor) -> Tensor:
+def smoothstep(weights: Tensor) -> Tensor:
     """3 t^2 - 2 t^3: from 0 to 1, slow at both ends."""
     return weights * weights * (3 - 2 * weights)
 
 
-EASINGS = {"linear": lambda weights: weights, "smooth": smooth}
+EASINGS = {"linear": lambda weights: weights, "smooth": smoothstep}
 
 
-def walk(keys: Tensor, frames: int, path: str = "slerp", easing: str = "linear", loop: bool = False) -> Tensor:
+def interpolate_path(
+    keyframes: Tensor, frames_per_segment: int, method: str = "slerp", easing: str = "linear", loop: bool = False
+) -> Tensor:
     """Path through `keys` [k, d]: `frames` latents from each key to the next, the last key included; [n, d].
 
     Every key is on the path as it is, to the bit. loop: go on from the last key to the first.
     """
-    if path not in PATHS:
-        raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
+    if method not in INTERPOLATION_METHODS:
+        raise UsageError(f"--path {method}: expected one of {', '.join(INTERPOLATION_METHODS)}")
     if easing not in EASINGS:
         raise UsageError(f"--easing {easing}: expected one of {', '.join(EASINGS)}")
     if loop:
-        keys = torch.cat([keys, keys[:1]])
-    between = EASINGS[easing](torch.linspace(0, 1, frames))[1:-1]
-    legs = [torch.cat([a[None], PATHS[path](a, b, between)]) for a, b in itertools.pairwise(keys)]
-    return torch.cat([*legs, keys[-1:]])
+        keyframes = torch.cat([keyframes, keyframes[:1]])
+    between = EASINGS[easing](torch.linspace(0, 1, frames_per_segment))[1:-1]
+    legs = [
+        torch.cat([a[None], INTERPOLATION_METHODS[method](a, b, between)]) for a, b in itertools.pairwise(keyframes)
+    ]
+    return torch.cat([*legs, keyframes[-1:]])
 
 
-def default_path(prior: str) -> str:
+def default_method(prior: str) -> str:
     """The path that stays among latents that a decoder was trained on.
 
     Normal latents lie near a sphere, and the great arc with it; so do encoded pictures, on a sphere of their own, as

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vaegan.models.prior import Prior, fit
+from vaegan.models.prior import Prior, fit_mixture
 from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
 
-Autocast = Callable[[], AbstractContextManager[object]]
-DRAWS = 2
+AutocastFactory = Callable[[], AbstractContextManager[object]]
+SAMPLES_PER_IMAGE = 2
 """Latents that each picture gives to the mixture: of its posterior, or of its and its mirror image's."""
 
 
@@ -57,8 +57,8 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
     return gram / len(latents)
 
 
-def fold(
-    vae: VAE, pictures: Iterable[Tensor], seed: int = 0, mirror: bool = False, autocast: Autocast = nullcontext
+def whiten_latents(
+    vae: VAE, images: Iterable[Tensor], seed: int = 0, mirror: bool = False, autocast: AutocastFactory = nullcontext
 ) -> VAE:
     """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
 
@@ -69,7 +69,7 @@ def fold(
     """
     folded = copy.deepcopy(vae).float().eval()
     place = next(folded.parameters()).device
-    each_means, each_log_vars = _posteriors(folded, pictures, mirror, autocast)
+    each_means, each_log_vars = _encode_posteriors(folded, images, mirror, autocast)
     means, log_vars = each_means.flatten(0, 1), each_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
     values, vectors = torch.linalg.eigh(moments.covariance)
@@ -83,26 +83,28 @@ def fold(
     rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
     inverse = rotation.T @ (vectors / scale).T
-    _apply(folded, spread @ rotation, inverse, moments.mean)
-    noise = torch.randn(len(each_means), DRAWS, means.shape[1], generator=generator)
+    _apply_whitening(folded, spread @ rotation, inverse, moments.mean)
+    noise = torch.randn(len(each_means), SAMPLES_PER_IMAGE, means.shape[1], generator=generator)
     drawn = (each_means + (0.5 * each_log_vars).exp() * noise).double() - moments.mean
-    mixture = fit((drawn @ inverse.T).float(), seed)
+    mixture = fit_mixture((drawn @ inverse.T).float(), seed)
     if mixture is None:
-        folded.config = folded.config.trained()
+        folded.config = folded.config.with_normal_prior()
         folded.prior = Prior(folded.config)
     else:
-        components, directions, _ = mixture.local.shape
-        folded.config = replace(folded.config, prior="mixture", components=components, directions=directions)
-        folded.prior = Prior.of_mixture(folded.config, mixture).to(place)
+        components, directions, _ = mixture.local_factors.shape
+        folded.config = replace(folded.config, prior="mixture", num_components=components, local_rank=directions)
+        folded.prior = Prior.from_mixture(folded.config, mixture).to(place)
     return folded
 
 
 @torch.no_grad()
-def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Autocast) -> tuple[Tensor, Tensor]:
+def _encode_posteriors(
+    vae: VAE, images: Iterable[Tensor], mirror: bool, autocast: AutocastFactory
+) -> tuple[Tensor, Tensor]:
     """Means and log-variances of every picture and, if wanted, of its mirror image: [N, 1 or 2, d] each, on the CPU."""
     means, log_vars = [], []
     place = next(vae.parameters()).device
-    for part in pictures:
+    for part in images:
         real = to_float(part.to(place)).contiguous(memory_format=torch.channels_last)
         with autocast():
             found = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
@@ -112,16 +114,16 @@ def _posteriors(vae: VAE, pictures: Iterable[Tensor], mirror: bool, autocast: Au
 
 
 @torch.no_grad()
-def _apply(vae: VAE, spread: Tensor, inverse: Tensor, centre: Tensor) -> None:
+def _apply_whitening(vae: VAE, mixing_matrix: Tensor, whitening_matrix: Tensor, center: Tensor) -> None:
     """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
-    first, head, mix = vae.decoder.first, vae.encoder.mean, vae.encoder.mix
+    first, head, mix = vae.decoder.proj_in, vae.encoder.mean_head, vae.encoder.cov_factor
     weight = first.weight.cpu().double()
     folded = {
-        first.bias: first.bias.cpu().double() + weight @ centre,
-        first.weight: weight @ spread,
-        head.bias: inverse @ (head.bias.cpu().double() - centre),
-        head.weight: inverse @ head.weight.cpu().double(),
-        mix: inverse @ mix.cpu().double(),
+        first.bias: first.bias.cpu().double() + weight @ center,
+        first.weight: weight @ mixing_matrix,
+        head.bias: whitening_matrix @ (head.bias.cpu().double() - center),
+        head.weight: whitening_matrix @ head.weight.cpu().double(),
+        mix: whitening_matrix @ mix.cpu().double(),
     }
     for part, value in folded.items():
         part.copy_(value.to(part.dtype))  # rounded here: not every device knows float64

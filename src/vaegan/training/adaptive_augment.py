@@ -14,19 +14,19 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
-EVERY = 8
+ADA_INTERVAL = 8
 """Steps from one look at held-out pictures to the next."""
-SPEED = 50_000
+ADA_IMAGES = 50_000
 """Pictures over which the share can go from 0 to 1."""
-MEMORY = 2_000
+ADA_HALFLIFE_IMAGES = 2_000
 """Half-life, in pictures, of the means that the measure is taken from."""
-CERTAIN = 0.5
+MIN_LOGIT_MARGIN = 0.5
 """A mean difference of logits under this counts as this: it says too little to compare another with."""
-NAMES = ("on_train", "on_held_out")
+ADA_LOGIT_NAMES = ("on_train", "on_held_out")
 
 
 @dataclass
-class Adaptive:
+class AdaptiveAugment:
     """The share of pictures that each augmentation changes, 0 at first, and what it follows from.
 
     target: r_v to keep to; gap, margin: decaying sums of what the discriminator puts training pictures above held-out
@@ -34,35 +34,39 @@ class Adaptive:
     """
 
     target: float
-    share: float = 0.0
-    gap: float = 0.0
-    margin: float = 0.0
-    weight: float = 0.0
+    augment_p: float = 0.0
+    train_val_gap: float = 0.0
+    real_fake_margin: float = 0.0
+    total_weight: float = 0.0
 
-    def due(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         """Say whether to look at held-out pictures in step `step`."""
-        return step % EVERY == 0
+        return step % ADA_INTERVAL == 0
 
-    def hear(self, metrics: Mapping[str, Tensor], batch_size: int) -> dict[str, Tensor]:
+    def update(self, metrics: Mapping[str, Tensor], batch_size: int) -> dict[str, Tensor]:
         """Adapt by a step's scalars where they tell of held-out pictures; return those to log, the share with them."""
-        logged = {name: value for name, value in metrics.items() if name not in NAMES}
+        logged = {name: value for name, value in metrics.items() if name not in ADA_LOGIT_NAMES}
         if len(logged) < len(metrics):
-            on_train, on_held_out = (float(metrics[name]) for name in NAMES)
-            self._take(on_train - on_held_out, float(metrics["margin"]), EVERY * batch_size)
-        return logged | {"augment_share": torch.tensor(self.share, device=metrics["margin"].device)}
+            on_train, on_held_out = (float(metrics[name]) for name in ADA_LOGIT_NAMES)
+            self._adapt(on_train - on_held_out, float(metrics["d_logit_margin"]), ADA_INTERVAL * batch_size)
+        return logged | {"augment_p": torch.tensor(self.augment_p, device=metrics["d_logit_margin"].device)}
 
-    def _take(self, gap: float, margin: float, images: int) -> None:
-        keep = 0.5 ** (images / MEMORY)
-        self.gap, self.margin, self.weight = keep * self.gap + gap, keep * self.margin + margin, keep * self.weight + 1
-        overfits = self.gap > self.target * max(self.margin, CERTAIN * self.weight)
-        self.share = min(1.0, max(0.0, self.share + (1 if overfits else -1) * images / SPEED))
+    def _adapt(self, train_val_gap: float, real_fake_margin: float, num_images: int) -> None:
+        keep = 0.5 ** (num_images / ADA_HALFLIFE_IMAGES)
+        self.train_val_gap, self.real_fake_margin, self.total_weight = (
+            keep * self.train_val_gap + train_val_gap,
+            keep * self.real_fake_margin + real_fake_margin,
+            keep * self.total_weight + 1,
+        )
+        overfits = self.train_val_gap > self.target * max(self.real_fake_margin, MIN_LOGIT_MARGIN * self.total_weight)
+        self.augment_p = min(1.0, max(0.0, self.augment_p + (1 if overfits else -1) * num_images / ADA_IMAGES))
 
-    def stateful(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Float64 [4]: share, gap, margin and weight."""
         return {"state": torch.tensor(astuple(self)[1:], dtype=torch.float64)}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `stateful` gave; all is 0 where there is nothing."""
         found = tensors.get("state")
         state = [0.0] * 4 if found is None or found.shape != (4,) else found.tolist()
-        self.share, self.gap, self.margin, self.weight = state
+        self.augment_p, self.train_val_gap, self.real_fake_margin, self.total_weight = state

@@ -14,56 +14,54 @@ from vaegan.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLUMNS = 5
+RANDOMS_PER_IMAGE = 5
 """Chances that an augmentation takes of a picture, the one that decides whether it is changed at all included."""
 
 Augmentation = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
-def colour(pictures: Tensor, chance: Tensor) -> Tensor:
+def color_jitter(images: Tensor, rand: Tensor) -> Tensor:
     """Brightness +-0.5, saturation x0..2, contrast x0.5..1.5 (2006.10738, section 4)."""
-    brightness, saturation, contrast = (chance[:, k, None, None, None] for k in range(3))
-    x = pictures + (brightness - 0.5)
+    brightness, saturation, contrast = (rand[:, k, None, None, None] for k in range(3))
+    x = images + (brightness - 0.5)
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * (saturation * 2) + grey
     centre = x.mean((1, 2, 3), keepdim=True)
     return (x - centre) * (contrast + 0.5) + centre
 
 
-def translation(pictures: Tensor, chance: Tensor) -> Tensor:
+def translate(images: Tensor, rand: Tensor) -> Tensor:
     """Shift by up to an eighth of the side both ways; what comes in is zero."""
     import torch
 
-    size = pictures.shape[-1]
+    size = images.shape[-1]
     reach = size // 8
-    shift = (chance[:, :2] * (2 * reach + 1)).floor().long() - reach
-    place = torch.arange(size, device=pictures.device)
+    shift = (rand[:, :2] * (2 * reach + 1)).floor().long() - reach
+    place = torch.arange(size, device=images.device)
     rows = place[None] + shift[:, :1]
     columns = place[None] + shift[:, 1:2]
     inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
-    index = torch.arange(len(pictures), device=pictures.device)[:, None, None]
-    moved = pictures.permute(0, 2, 3, 1)[
-        index, rows.clamp(0, size - 1)[:, :, None], columns.clamp(0, size - 1)[:, None]
-    ]
+    index = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[index, rows.clamp(0, size - 1)[:, :, None], columns.clamp(0, size - 1)[:, None]]
     return (moved * inside[..., None]).permute(0, 3, 1, 2)
 
 
-def cutout(pictures: Tensor, chance: Tensor) -> Tensor:
+def cutout(images: Tensor, rand: Tensor) -> Tensor:
     """Blank a square of half the side whose centre lies anywhere in the picture."""
     import torch
 
-    size = pictures.shape[-1]
-    place = torch.arange(size, device=pictures.device)
-    centre = (chance[:, 2:4] * size).floor()
+    size = images.shape[-1]
+    place = torch.arange(size, device=images.device)
+    centre = (rand[:, 2:4] * size).floor()
     apart = place[None, None] - centre[..., None]
     inside = (apart >= -(size // 4)) & (apart < size // 4)
-    return pictures * ~(inside[:, :1, :].transpose(1, 2) & inside[:, 1:, :])[:, None]
+    return images * ~(inside[:, :1, :].transpose(1, 2) & inside[:, 1:, :])[:, None]
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"color": colour, "translation": translation, "cutout": cutout}
+AUGMENTATIONS: dict[str, Augmentation] = {"color": color_jitter, "translation": translate, "cutout": cutout}
 
 
-def policy(names: str) -> list[Augmentation]:
+def parse_augmentations(names: str) -> list[Augmentation]:
     """Read "color,translation" or "none". Raises UsageError naming what there is."""
     wanted = [name.strip() for name in names.split(",") if name.strip() not in ("", "none")]
     for name in wanted:
@@ -72,15 +70,15 @@ def policy(names: str) -> list[Augmentation]:
     return [AUGMENTATIONS[name] for name in wanted]
 
 
-def augment(pictures: Tensor, chances: Tensor, chosen: list[Augmentation], share: float = 1.0) -> Tensor:
+def augment(images: Tensor, rand: Tensor, augmentations: list[Augmentation], probability: float = 1.0) -> Tensor:
     """Apply the chosen augmentations in turn, each to `share` of the pictures.
 
     chances: uniform float [B, 4 * len(chosen)]; where share is below 1 another len(chosen) of them, which decide.
     """
-    for number, augmentation in enumerate(chosen):
-        changed = augmentation(pictures, chances[:, 4 * number : 4 * number + 4])
-        if share < 1:
-            changes = chances[:, 4 * len(chosen) + number, None, None, None] < share
-            changed = changed.where(changes, pictures)
-        pictures = changed
-    return pictures
+    for number, augmentation in enumerate(augmentations):
+        changed = augmentation(images, rand[:, 4 * number : 4 * number + 4])
+        if probability < 1:
+            changes = rand[:, 4 * len(augmentations) + number, None, None, None] < probability
+            changed = changed.where(changes, images)
+        images = changed
+    return images

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import under
+from vaegan.checkpoint import strip_prefix
 
 
-class Tally:
+class MetricAverager:
     """Sums kept on the device and read once per line."""
 
     def __init__(self) -> None:
@@ -24,21 +24,21 @@ class Tally:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def take(self) -> dict[str, float]:
+    def pop_means(self) -> dict[str, float]:
         """Return the means and start again."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
 
-    def stateful(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """As tensors [sum, count] by name."""
         return {
             f"tally.{name}": torch.stack([total.cpu().double(), torch.tensor(float(self.counts[name])).double()])
             for name, total in self.sums.items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    def load_state_dict(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Put back what `stateful` gave."""
         self.sums, self.counts = {}, {}
-        for name, pair in under(tensors, "tally").items():
+        for name, pair in strip_prefix(tensors, "tally").items():
             self.sums[name], self.counts[name] = pair[0].float().to(device), int(pair[1])

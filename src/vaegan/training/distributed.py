@@ -20,66 +20,66 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vaegan.errors import Abandoned, UsageError
+from vaegan.errors import PeerProcessFailed, UsageError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """The processes that train together: this one is `rank` of `size`, `local_rank` on its machine."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Say whether this process writes the files."""
         return self.rank == 0
 
-    def rows(self, batch: int) -> slice:
+    def local_slice(self, batch_size: int) -> slice:
         """Rows of a batch that are this rank's: contiguous, and as even as can be."""
-        return slice(batch * self.rank // self.size, batch * (self.rank + 1) // self.size)
+        return slice(batch_size * self.rank // self.world_size, batch_size * (self.rank + 1) // self.world_size)
 
-    def device(self, name: str) -> str:
+    def local_device_name(self, name: str) -> str:
         """Give every rank of a machine its own GPU. Raises UsageError where one GPU is named for all."""
-        if self.size == 1 or name == "cpu":
+        if self.world_size == 1 or name == "cpu":
             return name
         if name not in ("auto", "cuda"):
-            raise UsageError(f"--device {name}: {self.size} processes need a device each; give cpu or cuda")
+            raise UsageError(f"--device {name}: {self.world_size} processes need a device each; give cpu or cuda")
         return f"cuda:{self.local_rank}" if name == "cuda" or torch.cuda.is_available() else "cpu"
 
-    def sum(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one dtype and device by their sums over all ranks, in one exchange."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        _exchange(flat, dist.ReduceOp.SUM)
+        _all_reduce(flat, dist.ReduceOp.SUM)
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def any(self, wish: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Say whether any rank wishes so; every rank gets the same answer."""
-        return self._lowest(0 if wish else 1) == 0
+        return self._all_reduce_min(0 if flag else 1) == 0
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return the leader's value (anything that JSON can say) on every rank."""
-        if self.size == 1:
+        if self.world_size == 1:
             return value
-        said = json.dumps(value).encode() if self.leads else b""
+        said = json.dumps(value).encode() if self.is_main_process else b""
         length = torch.tensor([len(said)])
-        _exchange(length, dist.ReduceOp.SUM)
+        _all_reduce(length, dist.ReduceOp.SUM)
         content = torch.zeros(int(length), dtype=torch.uint8)
-        if self.leads:
+        if self.is_main_process:
             content.copy_(torch.frombuffer(bytearray(said), dtype=torch.uint8))
-        _exchange(content, dist.ReduceOp.SUM)
+        _all_reduce(content, dist.ReduceOp.SUM)
         return json.loads(bytes(content.tolist()))
 
-    def together(self, action: Callable[[], T]) -> T:
+    def run_on_all_ranks(self, action: Callable[[], T]) -> T:
         """Act on every rank; where one fails, all stop: the lowest that failed says why, the others go quietly."""
-        if self.size == 1:
+        if self.world_size == 1:
             return action()
         result: T | None = None
         error: Exception | None = None
@@ -87,48 +87,48 @@ class World:
             result = action()
         except Exception as caught:
             error = caught
-        failed = self._lowest(self.size if error is None else self.rank)
+        failed = self._all_reduce_min(self.world_size if error is None else self.rank)
         if failed == self.rank and error is not None:
             raise error
-        if failed < self.size:
-            raise Abandoned(f"process {failed} of this training stopped")
+        if failed < self.world_size:
+            raise PeerProcessFailed(f"process {failed} of this training stopped")
         return result  # type: ignore[return-value]
 
-    def lead(self, action: Callable[[], object]) -> None:
+    def run_on_main(self, action: Callable[[], object]) -> None:
         """Let the leader act while the others wait; where it fails, all stop."""
-        self.together(lambda: action() if self.leads else None)
+        self.run_on_all_ranks(lambda: action() if self.is_main_process else None)
 
-    def _lowest(self, number: int) -> int:
-        if self.size == 1:
-            return number
-        value = torch.tensor([number])
-        _exchange(value, dist.ReduceOp.MIN)
+    def _all_reduce_min(self, local_value: int) -> int:
+        if self.world_size == 1:
+            return local_value
+        value = torch.tensor([local_value])
+        _all_reduce(value, dist.ReduceOp.MIN)
         return int(value)
 
 
-def _exchange(tensor: Tensor, how: Any) -> None:
+def _all_reduce(tensor: Tensor, op: Any) -> None:
     """Reduce over all ranks in place. Raises Abandoned when another rank is gone."""
     try:
-        dist.all_reduce(tensor, how)
+        dist.all_reduce(tensor, op)
     except RuntimeError as error:
         if "out of memory" in str(error).lower():
             raise
-        raise Abandoned(
+        raise PeerProcessFailed(
             "another process of this training is gone: the last checkpoint is whole, run the same command again"
         ) from error
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def init_distributed() -> Iterator[DistributedContext]:
     """Yield the world that torchrun's environment names (WORLD_SIZE, RANK, LOCAL_RANK), or that of one process.
 
     CPU tensors travel by gloo, CUDA tensors by NCCL. A process group that the caller has made is used and left alone.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or not dist.is_available():
-        yield World()
+        yield DistributedContext()
         return
-    world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    world = DistributedContext(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     made = not dist.is_initialized()
     if made:
         # Its functions have the group of the moment of import as a default. Imported later (an optimizer of torch does

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
-RAMP = 0.05
+EMA_RAMPUP_RATIO = 0.05
 
 
 class EMA(Generic[M]):
@@ -25,9 +25,9 @@ class EMA(Generic[M]):
         self.halflife = halflife
 
     @torch.no_grad()
-    def update(self, model: M, images: int, batch_size: int) -> None:
+    def update(self, model: M, images_seen: int, batch_size: int) -> None:
         """Move towards `model` after a step of `batch_size` pictures, `images` having been seen in all."""
-        halflife = min(self.halflife, images * RAMP)
+        halflife = min(self.halflife, images_seen * EMA_RAMPUP_RATIO)
         keep = 0.5 ** (batch_size / halflife) if halflife > 0 else 0.0
         averaged: list[Tensor] = list(self.model.parameters())
         current: list[Tensor] = [parameter.detach() for parameter in model.parameters()]

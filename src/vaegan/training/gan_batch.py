@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GANBatch:
     """What one step works on, a row each picture of this process.
 
     clean: true pictures, [B, C, S, S]; real: what the discriminator sees of them; noise: standard normal, [B, columns
@@ -18,32 +18,32 @@ class Drawn:
     the augmentation, else no rows.
     """
 
-    clean: Tensor
     real: Tensor
+    real_aug: Tensor
     noise: Tensor
-    chances: Tensor
-    anchored: Tensor
-    unseen: Tensor
+    augment_rand: Tensor
+    recon_rows: Tensor
+    val_real_aug: Tensor
 
-    def part(self, rows: slice) -> Drawn:
+    def select_rows(self, rows: slice) -> GANBatch:
         """Those of `rows`."""
-        inside = (self.anchored >= rows.start) & (self.anchored < rows.stop)
-        return Drawn(
-            self.clean[rows],
+        inside = (self.recon_rows >= rows.start) & (self.recon_rows < rows.stop)
+        return GANBatch(
             self.real[rows],
+            self.real_aug[rows],
             self.noise[rows],
-            self.chances[rows],
-            self.anchored[inside] - rows.start,
-            self.unseen[rows],
+            self.augment_rand[rows],
+            self.recon_rows[inside] - rows.start,
+            self.val_real_aug[rows],
         )
 
 
-def mixed(count: int) -> Tensor:
+def fixed_permutation(count: int) -> Tensor:
     """Rows 0 to count - 1 in one order without any: neighbours in a set are alike, as those in a batch are not."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
-def spread(share: float, count: int) -> Tensor:
+def evenly_spaced_mask(fraction: float, count: int) -> Tensor:
     """Booleans [count], on the CPU, of which `share` are true, evenly spread: any stretch has its part of them."""
-    edges = (torch.arange(count + 1) * share + 1e-9).floor()
+    edges = (torch.arange(count + 1) * fraction + 1e-9).floor()
     return edges[1:] > edges[:-1]

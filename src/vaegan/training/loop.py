@@ -9,261 +9,285 @@ from functools import partial
 from pathlib import Path
 
 from vaegan.checkpoint import read_checkpoint
-from vaegan.data.sampler import Batches
+from vaegan.data.sampler import BatchSampler
 from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Alarmed, Emit, Finished, Progress, Retreated, Skipped, Wrote
-from vaegan.run_dir import Run
-from vaegan.training.averager import Tally
-from vaegan.training.distributed import World
-from vaegan.training.monitor import Lookout
-from vaegan.training.recovery import IN_A_ROW, RETREATS, ROLLBACKS, Guard
-from vaegan.training.signals import Stop
+from vaegan.events import Alarm, EventHandler, FileWritten, Rollback, SkippedStep, TrainingFinished, TrainingProgress
+from vaegan.run_dir import RunDir
+from vaegan.training.averager import MetricAverager
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.monitor import TrainMonitor
+from vaegan.training.recovery import MAX_COLLAPSE_ROLLBACKS, MAX_CONSECUTIVE_SKIPS, MAX_NAN_ROLLBACKS, RecoveryState
+from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
-from vaegan.training.validation import Watch
+from vaegan.training.validation import QuickEvaluator
 
-TICK_SECONDS = 0.5
+PROGRESS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainSchedule:
     """Fixed numbers of a run, in steps, and what is done where its samples collapse: stop, rollback or ignore."""
 
-    total: int
+    total_steps: int
     checkpoint_every: int
-    preview_every: int
+    sample_every: int
     log_every: int
-    keep: int
+    keep_checkpoints: int
     evaluate_every: int
     on_collapse: str = "ignore"
 
 
 @dataclass
-class Session:
+class TrainLoop:
     """One stretch of training: from a step to the plan's end, or until someone wishes to stop.
 
     With several processes every one of them runs the same steps; the first alone writes.
     """
 
     trainer: Trainer
-    batches: Batches
-    run: Run
-    plan: Plan
-    emit: Emit
-    world: World
-    watch: Watch
-    tally: Tally = field(default_factory=Tally)
-    guard: Guard = field(default_factory=Guard)
-    lookout: Lookout = field(init=False)
+    sampler: BatchSampler
+    run_dir: RunDir
+    schedule: TrainSchedule
+    emit: EventHandler
+    dist_ctx: DistributedContext
+    evaluator: QuickEvaluator
+    averager: MetricAverager = field(default_factory=MetricAverager)
+    recovery: RecoveryState = field(default_factory=RecoveryState)
+    monitor: TrainMonitor = field(init=False)
 
     def __post_init__(self) -> None:
         """Look at what is trained."""
-        self.lookout = Lookout(self.trainer, self.run, self.emit, self.watch, self.batches.batch_size)
+        self.monitor = TrainMonitor(self.trainer, self.run_dir, self.emit, self.evaluator, self.sampler.batch_size)
 
-    def restore(self, path: Path) -> int:
+    def load_checkpoint(self, path: Path) -> int:
         """Take all from the checkpoint at `path` and return its step. Raises VaeganError when it does not fit."""
         checkpoint = read_checkpoint(path)
-        self.trainer.restore(checkpoint.tensors, path)
-        self.tally.restore(checkpoint.tensors, self.batches.device)
-        self.guard.restore(checkpoint.tensors)
-        self.watch.restore(checkpoint.tensors, self.run.best)
-        self._soften()
+        self.trainer.load_state_dict(checkpoint.tensors, path)
+        self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
+        self.recovery.load_state_dict(checkpoint.tensors)
+        self.evaluator.load_state_dict(checkpoint.tensors, self.run_dir.best_weights_path)
+        self._apply_recovery_scales()
         return checkpoint.step
 
-    def go(self, start: int, stop: Stop) -> None:
+    def run(self, start: int, stop: StopRequest) -> None:
         """Train from `start`. Raises Interrupted once saved, VaeganError where it cannot or shall not go on."""
-        plan, done, began = self.plan, start, time.perf_counter()
-        meter = Meter(start, self.batches.batch_size)
-        if self.world.any(stop.wished):
+        plan, done, began = self.schedule, start, time.perf_counter()
+        meter = ThroughputMonitor(start, self.sampler.batch_size)
+        if self.dist_ctx.any_rank(stop.requested):
             raise Interrupted(f"interrupted before step {start + 1}: nothing is lost")
         if start == 0:
-            self.world.lead(lambda: self.lookout.preview(0))
+            self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(0))
             self._evaluate(0)
-        while done < plan.total:
-            begun, done = done, self._step(done)
+        while done < plan.total_steps:
+            begun, done = done, self._take_step(done)
             if done > begun:
-                self._progress(done, meter)
-                done = self._look(done)
+                self._report_progress(done, meter)
+                done = self._preview_and_validate(done)
             if done <= begun:  # the run went back to a checkpoint: what is due there was done
-                meter.start(done)
+                meter.reset(done)
                 continue
-            stopping = self.world.any(stop.wished)
-            planned = self._plans(done)
-            saves = planned or stopping or self._scored_best(done)
+            stopping = self.dist_ctx.any_rank(stop.requested)
+            planned = self._is_checkpoint_due(done)
+            saves = planned or stopping or self._is_new_best(done)
             if saves:
-                self._save(done, planned)
-            if stopping and done < plan.total:
+                self._save_checkpoint(done, planned)
+            if stopping and done < plan.total_steps:
                 raise Interrupted(f"interrupted at step {done}; saved. Run the same command again to go on")
-            if saves or done % plan.preview_every == 0:
-                meter.start(done)
-        images = self._images(plan.total)
-        self.world.lead(lambda: self.lookout.conclude(images))
-        self.emit(Finished(self.trainer.kind, time.perf_counter() - began, plan.total, images))
+            if saves or done % plan.sample_every == 0:
+                meter.reset(done)
+        images = self._images_seen(plan.total_steps)
+        self.dist_ctx.run_on_main(lambda: self.monitor.emit_final_messages(images))
+        self.emit(TrainingFinished(self.trainer.kind, time.perf_counter() - began, plan.total_steps, images))
 
-    def remember(self) -> None:
+    def replay_metrics_log(self) -> None:
         """Let the alarms hear again what metrics.jsonl holds."""
-        self.world.lead(self.lookout.remember)
+        self.dist_ctx.run_on_main(self.monitor.replay_metrics_log)
 
-    def _images(self, done: int) -> int:
-        return done * self.batches.batch_size
+    def _images_seen(self, steps_done: int) -> int:
+        return steps_done * self.sampler.batch_size
 
-    def _step(self, step: int) -> int:
+    def _take_step(self, step: int) -> int:
         """Take a step, and say how many are done then: one more, or fewer where the run had to go back."""
-        metrics = self.trainer.step(self.batches[step], step)
-        self.tally.add(metrics)
-        go_back = self.guard.take(not metrics)
+        metrics = self.trainer.step(self.sampler[step], step)
+        self.averager.add(metrics)
+        go_back = self.recovery.record_step(not metrics)
         if not metrics:
-            self.emit(Skipped(step + 1, self.guard.skipped))
-        return self._not_finite(step + 1) if go_back else step + 1
+            self.emit(SkippedStep(step + 1, self.recovery.skipped_steps))
+        return self._recover_from_nan(step + 1) if go_back else step + 1
 
-    def _progress(self, done: int, meter: Meter) -> None:
-        log = done % self.plan.log_every == 0 or done == self.plan.total
-        if not (log or meter.due()):
+    def _report_progress(self, steps_done: int, throughput: ThroughputMonitor) -> None:
+        log = steps_done % self.schedule.log_every == 0 or steps_done == self.schedule.total_steps
+        if not (log or throughput.is_due()):
             return
-        metrics = self.tally.take() if log else {}
-        if log and self.guard.skipped:
-            metrics["skipped"] = float(self.guard.skipped)
-        if log and self.guard.went_back:
-            metrics["retreats"] = float(self.guard.went_back)
-        self.emit(Progress(done, self.plan.total, self._images(done), meter.rate(done), metrics))
-        if self.world.leads:  # the clock may have asked for this on one rank alone
-            self.lookout.hear(done, metrics)
-
-    def _look(self, done: int) -> int:
-        """Look at what is due, and say how many steps are done then: fewer where the run went back from a collapse."""
-        plan = self.plan
-        if done % plan.preview_every == 0 or done == plan.total:
-            self.world.lead(lambda: self.lookout.preview(done))
-        if plan.evaluate_every and (done % plan.evaluate_every == 0 or done == plan.total):
-            return self._evaluate(done)
-        return done
-
-    def _evaluate(self, done: int) -> int:
-        """Look at samples; where they begin to show mode collapse, do as --on-collapse says."""
-        if not (self.watch.able and self.plan.evaluate_every):
-            return done
-        began: list[str] = []
-        self.world.lead(lambda: began.extend(self.lookout.evaluate(done)))
-        alarms, best, step = self.world.tell([began, str(self.watch.best), self.watch.best_step])
-        self.watch.best, self.watch.best_step = float(best), step
-        return self._collapsed(done, alarms) if alarms and done and self.plan.on_collapse != "ignore" else done
-
-    def _scored_best(self, done: int) -> bool:
-        """Say whether this step's state is the one that a collapse would go back to."""
-        return self.plan.on_collapse == "rollback" and done == self.watch.best_step and not self.guard.in_a_row
-
-    def _plans(self, done: int) -> bool:
-        """Say whether to save now. Not amid steps that are left out: the newest checkpoint is to be a good one."""
-        plan = self.plan
-        return done == plan.total or (done % plan.checkpoint_every == 0 and not self.guard.in_a_row)
-
-    def _save(self, done: int, planned: bool) -> None:
-        best = self.watch.best_step if self.plan.on_collapse == "rollback" else None
-        self.world.lead(lambda: self._write_checkpoint(done, planned, best))
-
-    def _write_checkpoint(self, done: int, planned: bool, best: int | None) -> None:
-        holders = (self.trainer, self.tally, self.guard, self.watch)
-        tensors = {name: tensor for holder in holders for name, tensor in holder.stateful().items()}
-        publish = partial(self.trainer.publish, step=done)
-        path = self.run.save(done, tensors, publish, self.plan.keep, planned, best)
-        self.emit(Wrote("checkpoint", path, done))
-
-    def _not_finite(self, done: int) -> int:
-        """Return to the last good checkpoint with half the learning rate. Raises VaeganError the fourth time."""
-        if self.guard.exhausted:
-            raise VaeganError(
-                f"the gradients are no longer finite at step {done}, and going back {RETREATS} times with half the"
-                f" learning rate each time did not help: begin another run with a lower learning rate ({self._rates()})"
-                " or --precision fp32"
+        metrics = self.averager.pop_means() if log else {}
+        if log and self.recovery.skipped_steps:
+            metrics["skipped_steps"] = float(self.recovery.skipped_steps)
+        if log and self.recovery.num_rollbacks:
+            metrics["rollbacks"] = float(self.recovery.num_rollbacks)
+        self.emit(
+            TrainingProgress(
+                steps_done,
+                self.schedule.total_steps,
+                self._images_seen(steps_done),
+                throughput.images_per_second(steps_done),
+                metrics,
             )
-        self.guard.retreat()
-        return self._go_back(
-            done,
-            lambda: self.run.newest(self.emit, planned=True),
-            f"{IN_A_ROW} steps in a row had gradients that are not finite",
-            f"half the learning rate ({self.guard.retreats} of {RETREATS} times)",
+        )
+        if self.dist_ctx.is_main_process:  # the clock may have asked for this on one rank alone
+            self.monitor.check_alarms(steps_done, metrics)
+
+    def _preview_and_validate(self, steps_done: int) -> int:
+        """Look at what is due, and say how many steps are done then: fewer where the run went back from a collapse."""
+        plan = self.schedule
+        if steps_done % plan.sample_every == 0 or steps_done == plan.total_steps:
+            self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(steps_done))
+        if plan.evaluate_every and (steps_done % plan.evaluate_every == 0 or steps_done == plan.total_steps):
+            return self._evaluate(steps_done)
+        return steps_done
+
+    def _evaluate(self, steps_done: int) -> int:
+        """Look at samples; where they begin to show mode collapse, do as --on-collapse says."""
+        if not (self.evaluator.is_enabled and self.schedule.evaluate_every):
+            return steps_done
+        began: list[str] = []
+        self.dist_ctx.run_on_main(lambda: began.extend(self.monitor.evaluate(steps_done)))
+        alarms, best, step = self.dist_ctx.broadcast([began, str(self.evaluator.best_kid), self.evaluator.best_step])
+        self.evaluator.best_kid, self.evaluator.best_step = float(best), step
+        return (
+            self._recover_from_collapse(steps_done, alarms)
+            if alarms and steps_done and self.schedule.on_collapse != "ignore"
+            else steps_done
         )
 
-    def _rates(self) -> str:
+    def _is_new_best(self, steps_done: int) -> bool:
+        """Say whether this step's state is the one that a collapse would go back to."""
+        return (
+            self.schedule.on_collapse == "rollback"
+            and steps_done == self.evaluator.best_step
+            and not self.recovery.consecutive_skips
+        )
+
+    def _is_checkpoint_due(self, steps_done: int) -> bool:
+        """Say whether to save now. Not amid steps that are left out: the newest checkpoint is to be a good one."""
+        plan = self.schedule
+        return steps_done == plan.total_steps or (
+            steps_done % plan.checkpoint_every == 0 and not self.recovery.consecutive_skips
+        )
+
+    def _save_checkpoint(self, steps_done: int, is_scheduled: bool) -> None:
+        best = self.evaluator.best_step if self.schedule.on_collapse == "rollback" else None
+        self.dist_ctx.run_on_main(lambda: self._write_checkpoint(steps_done, is_scheduled, best))
+
+    def _write_checkpoint(self, steps_done: int, is_scheduled: bool, best_step: int | None) -> None:
+        holders = (self.trainer, self.averager, self.recovery, self.evaluator)
+        tensors = {name: tensor for holder in holders for name, tensor in holder.state_dict().items()}
+        publish = partial(self.trainer.save_weights, step=steps_done)
+        path = self.run_dir.save_checkpoint(
+            steps_done, tensors, publish, self.schedule.keep_checkpoints, is_scheduled, best_step
+        )
+        self.emit(FileWritten("checkpoint", path, steps_done))
+
+    def _recover_from_nan(self, steps_done: int) -> int:
+        """Return to the last good checkpoint with half the learning rate. Raises VaeganError the fourth time."""
+        if self.recovery.nan_rollbacks_exhausted:
+            raise VaeganError(
+                f"the gradients are no longer finite at step {steps_done}, and going back {MAX_NAN_ROLLBACKS} times with half the"
+                f" learning rate each time did not help: begin another run with a lower learning rate ({self._lr_flags()})"
+                " or --precision fp32"
+            )
+        self.recovery.record_nan_rollback()
+        return self._rollback(
+            steps_done,
+            lambda: self.run_dir.latest_checkpoint(self.emit, scheduled_only=True),
+            f"{MAX_CONSECUTIVE_SKIPS} steps in a row had gradients that are not finite",
+            f"half the learning rate ({self.recovery.nan_rollbacks} of {MAX_NAN_ROLLBACKS} times)",
+        )
+
+    def _lr_flags(self) -> str:
         return "--lr" if self.trainer.kind == "vae" else "--lr-g, --lr-d"
 
-    def _collapsed(self, done: int, alarms: list[str]) -> int:
+    def _recover_from_collapse(self, steps_done: int, alarms: list[str]) -> int:
         """Do as --on-collapse says: stop (raises VaeganError), or go back to what scored best, at most twice."""
-        found = f"mode collapse at step {done} ({', '.join(alarms)})"
-        if self.plan.on_collapse == "stop":
-            self._save(done, self._plans(done))
-            self.world.lead(partial(_stop, found))
-        if self.guard.tired:
+        found = f"mode collapse at step {steps_done} ({', '.join(alarms)})"
+        if self.schedule.on_collapse == "stop":
+            self._save_checkpoint(steps_done, self._is_checkpoint_due(steps_done))
+            self.dist_ctx.run_on_main(partial(_raise_collapse_stop, found))
+        if self.recovery.collapse_rollbacks_exhausted:
             text = (
-                f"mode collapse again ({', '.join(alarms)}): going back {ROLLBACKS} times with gentler settings did not"
+                f"mode collapse again ({', '.join(alarms)}): going back {MAX_COLLAPSE_ROLLBACKS} times with gentler settings did not"
                 " help, so training goes on as it is. Sample what scored best with --best, or begin another run with a"
                 " higher --gamma, a lower --lr-g or more pictures"
             )
-            self.emit(Alarmed(done, self._images(done), "collapsed_again", text))
-            return done
-        self.guard.collapse()
-        return self._go_back(
-            done,
-            lambda: self.run.whole(self.watch.best_step),
+            self.emit(Alarm(steps_done, self._images_seen(steps_done), "collapse_rollbacks_exhausted", text))
+            return steps_done
+        self.recovery.record_collapse_rollback()
+        return self._rollback(
+            steps_done,
+            lambda: self.run_dir.valid_checkpoint(self.evaluator.best_step),
             found,
-            f"half the learning rates and twice the gamma ({self.guard.collapses} of {ROLLBACKS} times)",
+            f"half the learning rates and twice the gamma ({self.recovery.collapse_rollbacks} of {MAX_COLLAPSE_ROLLBACKS} times)",
         )
 
-    def _go_back(self, done: int, find: Callable[[], Path | None], why: str, how: str) -> int:
+    def _rollback(self, steps_done: int, find_checkpoint: Callable[[], Path | None], cause: str, remedy: str) -> int:
         """Return to the checkpoint that `find` gives, with the guard's newest counts, and say so; return its step.
 
         Without one the run goes on from here. The order lets a kill come at any instant: until the checkpoint holds the
         new counts, a resumed run comes to the same point again, since `Run.cut_metrics` drops what it would then say
         twice; from then on, what came after the checkpoint is only in the way.
         """
-        counts, best, found = replace(self.guard), (self.watch.best, self.watch.best_step), list[str]()
-        self.world.lead(lambda: found.append(str(find() or "")))
-        path = self.world.tell(found)[0]
-        step = self.world.together(lambda: self.restore(Path(path))) if path else done
-        self.guard, (self.watch.best, self.watch.best_step) = counts, best
-        self._soften()
+        counts, best, found = replace(self.recovery), (self.evaluator.best_kid, self.evaluator.best_step), list[str]()
+        self.dist_ctx.run_on_main(lambda: found.append(str(find_checkpoint() or "")))
+        path = self.dist_ctx.broadcast(found)[0]
+        step = self.dist_ctx.run_on_all_ranks(lambda: self.load_checkpoint(Path(path))) if path else steps_done
+        self.recovery, (self.evaluator.best_kid, self.evaluator.best_step) = counts, best
+        self._apply_recovery_scales()
         back = f"back to step {step}" if path else "going on from here, as there is no checkpoint yet,"
-        again = f"; {done - step} steps are taken again" if path else ""
-        self.emit(Retreated(step, self._images(step), counts.went_back, f"{why}: {back} with {how}{again}"))
+        again = f"; {steps_done - step} steps are taken again" if path else ""
+        self.emit(
+            Rollback(step, self._images_seen(step), counts.num_rollbacks, f"{cause}: {back} with {remedy}{again}")
+        )
         if path:
-            self._save(step, self.run.plans(Path(path)))
-            self.world.lead(lambda: self.run.rewind(step, counts.went_back))
-            self.remember()
+            self._save_checkpoint(step, self.run_dir.is_scheduled(Path(path)))
+            self.dist_ctx.run_on_main(lambda: self.run_dir.rollback_to(step, counts.num_rollbacks))
+            self.replay_metrics_log()
         return step
 
-    def _soften(self) -> None:
+    def _apply_recovery_scales(self) -> None:
         """Train as gently as the guard's counts say."""
-        self.trainer.rate_scale, self.trainer.penalty_scale = self.guard.rate_scale, self.guard.penalty_scale
+        self.trainer.lr_scale, self.trainer.penalty_scale = self.recovery.lr_scale, self.recovery.penalty_scale
 
 
-def _stop(found: str) -> None:
+def _raise_collapse_stop(description: str) -> None:
     """Raise VaeganError: the user wants a run to end that collapsed, as `found` says."""
     raise VaeganError(
-        f"{found}: stopped and saved, as --on-collapse stop says. Sample what scored best with --best, begin another"
+        f"{description}: stopped and saved, as --on-collapse stop says. Sample what scored best with --best, begin another"
         " run with a higher --gamma or a lower --lr-g, or run the same command again to go on"
     )
 
 
-class Meter:
+class ThroughputMonitor:
     """Pictures per second over the last seconds, without previews and checkpoints."""
 
-    def __init__(self, done: int, batch: int) -> None:
+    def __init__(self, steps_done: int, batch_size: int) -> None:
         """Start at step `done`; `batch` pictures a step."""
-        self.batch, self.last, self.told = batch, 0.0, 0.0
-        self.start(done)
+        self.batch_size, self.last_rate, self.last_report_time = batch_size, 0.0, 0.0
+        self.reset(steps_done)
 
-    def start(self, done: int) -> None:
+    def reset(self, steps_done: int) -> None:
         """Count from here."""
-        self.counted, self.since = done, time.perf_counter()
+        self.window_start_step, self.window_start_time = steps_done, time.perf_counter()
 
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Say whether it is time to tell something."""
-        return time.perf_counter() - self.told > TICK_SECONDS
+        return time.perf_counter() - self.last_report_time > PROGRESS_SECONDS
 
-    def rate(self, done: int) -> float:
+    def images_per_second(self, steps_done: int) -> float:
         """Pictures per second until step `done`."""
         now = time.perf_counter()
-        if now - self.since > 2 or not self.last:
-            self.last = max(done - self.counted, 0) * self.batch / max(now - self.since, 1e-9)
-            self.start(done)
-        self.told = now
-        return self.last
+        if now - self.window_start_time > 2 or not self.last_rate:
+            self.last_rate = (
+                max(steps_done - self.window_start_step, 0) * self.batch_size / max(now - self.window_start_time, 1e-9)
+            )
+            self.reset(steps_done)
+        self.last_report_time = now
+        return self.last_rate

@@ -6,75 +6,84 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaegan.diagnostics import Alarms
-from vaegan.events import Alarmed, Emit, Measured, Warned, Wrote
-from vaegan.metrics_log import metrics_of, written
-from vaegan.report.run_warnings import better_days
-from vaegan.report.training_charts import read_lines
-from vaegan.run_dir import DRIFT, Run
+from vaegan.diagnostics import AlarmTracker
+from vaegan.events import Alarm, EventHandler, FileWritten, ValidationMetrics, WarningMessage
+from vaegan.metrics_log import read_metrics, round_metric
+from vaegan.report.run_warnings import past_best_warning
+from vaegan.report.training_charts import read_series
+from vaegan.run_dir import DRIFT_PREVIEW, RunDir
 from vaegan.training.trainer import Trainer
-from vaegan.training.validation import Watch
+from vaegan.training.validation import QuickEvaluator
 from vaegan.utils.images import save_png
 
 
 @dataclass
-class Lookout:
+class TrainMonitor:
     """Looks, for the process that leads. `numbers` are the newest that the trainer measured."""
 
     trainer: Trainer
-    run: Run
-    emit: Emit
-    watch: Watch
+    run_dir: RunDir
+    emit: EventHandler
+    evaluator: QuickEvaluator
     batch_size: int
-    alarms: Alarms = field(default_factory=Alarms)
-    numbers: dict[str, float] = field(default_factory=dict)
+    alarm_tracker: AlarmTracker = field(default_factory=AlarmTracker)
+    latest_metrics: dict[str, float] = field(default_factory=dict)
 
-    def preview(self, done: int) -> None:
+    def write_preview(self, steps_done: int) -> None:
         """Draw the preview of step `done`, and let the trainer measure."""
-        path = self.run.preview(done)
-        save_png(self.trainer.preview(), path, f"{self.trainer.kind} preview at step {done}")
-        self.emit(Wrote("preview", path, done))
-        drift = self.trainer.drift()
+        path = self.run_dir.preview_path(steps_done)
+        save_png(self.trainer.preview_grid(), path, f"{self.trainer.kind} preview at step {steps_done}")
+        self.emit(FileWritten("preview", path, steps_done))
+        drift = self.trainer.drift_grid()
         if drift is not None:
-            save_png(drift, self.run.preview(done, DRIFT), f"VAE's decoder and GAN's generator at step {done}")
+            save_png(
+                drift,
+                self.run_dir.preview_path(steps_done, DRIFT_PREVIEW),
+                f"VAE's decoder and GAN's generator at step {steps_done}",
+            )
         # an average that has overflowed is no reason to stop, and JSON has no word for it
-        self.numbers = {name: value for name, value in self.trainer.measure().items() if math.isfinite(value)}
-        self._say(done, self.numbers)
+        self.latest_metrics = {name: value for name, value in self.trainer.validate().items() if math.isfinite(value)}
+        self._emit_metrics(steps_done, self.latest_metrics)
 
-    def evaluate(self, done: int) -> list[str]:
+    def evaluate(self, steps_done: int) -> list[str]:
         """Look at samples and keep the weights that score best; return the alarms of mode collapse that begin."""
-        numbers, before = self.watch.look(self.trainer.samples(self.watch.pictures)), self.alarms.collapsed
-        self._say(done, numbers)
-        kid = written(numbers["kid"])  # as the alarms hear it
-        if done and self.watch.improves(kid, done):
-            self.trainer.publish(self.run.best, done, kid)
-            self.emit(Wrote("best", self.run.best, done))
-        return [] if before else sorted(self.alarms.collapsed)
+        numbers, before = (
+            self.evaluator.evaluate(self.trainer.generate_samples(self.evaluator.num_samples)),
+            self.alarm_tracker.collapse_alarms,
+        )
+        self._emit_metrics(steps_done, numbers)
+        kid = round_metric(numbers["kid"])  # as the alarms hear it
+        if steps_done and self.evaluator.update_best(kid, steps_done):
+            self.trainer.save_weights(self.run_dir.best_weights_path, steps_done, kid)
+            self.emit(FileWritten("best", self.run_dir.best_weights_path, steps_done))
+        return [] if before else sorted(self.alarm_tracker.collapse_alarms)
 
-    def conclude(self, images: int) -> None:
+    def emit_final_messages(self, images_seen: int) -> None:
         """Say in words, after `images` pictures, what a user should know of the whole run."""
-        for event in self.trainer.conclusion(self.numbers, images):
+        for event in self.trainer.final_messages(self.latest_metrics, images_seen):
             self.emit(event)
-        metrics = list(metrics_of(self.run.path))
-        errors = [line["kid_error"] for line in metrics if "kid_error" in line]
-        if errors and (said := better_days(read_lines(metrics), errors[-1], self.run.best.is_file())):
-            self.emit(Warned(said))
+        metrics = list(read_metrics(self.run_dir.path))
+        errors = [line["kid_stderr"] for line in metrics if "kid_stderr" in line]
+        if errors and (
+            said := past_best_warning(read_series(metrics), errors[-1], self.run_dir.best_weights_path.is_file())
+        ):
+            self.emit(WarningMessage(said))
 
-    def _say(self, done: int, numbers: dict[str, float]) -> None:
-        if numbers:
-            self.emit(Measured(done, done * self.batch_size, numbers))
-            self.hear(done, numbers)
+    def _emit_metrics(self, steps_done: int, metrics: dict[str, float]) -> None:
+        if metrics:
+            self.emit(ValidationMetrics(steps_done, steps_done * self.batch_size, metrics))
+            self.check_alarms(steps_done, metrics)
 
-    def hear(self, done: int, numbers: Mapping[str, float]) -> None:
+    def check_alarms(self, steps_done: int, metrics: Mapping[str, float]) -> None:
         """Sound the alarms that these numbers begin; a VAE's are said at its end."""
-        if self.trainer.kind == "gan" and numbers:
-            images = done * self.batch_size
-            as_read = {name: written(value) for name, value in numbers.items()}
-            for name, text in self.alarms.hear(images, as_read).items():
-                self.emit(Alarmed(done, images, name, text))
+        if self.trainer.kind == "gan" and metrics:
+            images = steps_done * self.batch_size
+            as_read = {name: round_metric(value) for name, value in metrics.items()}
+            for name, text in self.alarm_tracker.update(images, as_read).items():
+                self.emit(Alarm(steps_done, images, name, text))
 
-    def remember(self) -> None:
+    def replay_metrics_log(self) -> None:
         """Take from metrics.jsonl what the alarms have heard so far."""
-        self.alarms = Alarms()
-        for line in metrics_of(self.run.path):
-            self.alarms.hear(int(line.get("images", 0)), line)
+        self.alarm_tracker = AlarmTracker()
+        for line in read_metrics(self.run_dir.path):
+            self.alarm_tracker.update(int(line.get("images_seen", 0)), line)

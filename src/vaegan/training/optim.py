@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 from vaegan.errors import VaeganError
 
-ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
-MUON_SLOTS = ("momentum",)
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ADAM_STATE_NAMES = ("step", "exp_avg", "exp_avg_sq")
+MUON_STATE_NAMES = ("momentum",)
+NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
-LIKE_ADAM = 0.2
+MATCH_ADAM_RMS = 0.2
 """Root mean square of Adam's usual update, in units of its rate (Liu et al. 2025, arXiv 2502.16982, eq. 4)."""
 
 
-def optimizer_for(
+def make_optimizer(
     name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
 ) -> torch.optim.Optimizer:
     """Return the optimizer of that name for a model; betas and update_clip are Adam's, the momentum Muon's."""
     if name == "muon":
         return Muon(model, lr, betas, momentum)
-    return Adam(list(model.parameters()), lr, betas, update_clip)
+    return ClippedAdam(list(model.parameters()), lr, betas, update_clip)
 
 
-class Adam(torch.optim.Adam):
+class ClippedAdam(torch.optim.Adam):
     """Adam (Kingma & Ba 2015), fused where the device has that, whose updates may be kept from growing.
 
     Where a gradient is suddenly ten times its usual size, Adam's mean of squares is late to hear of it, and the update
@@ -52,13 +52,13 @@ class Adam(torch.optim.Adam):
             return
         (group,) = self.param_groups
         rate = group["lr"]
-        group["lr"] = rate * min(1.0, self.update_clip / max(self.coming(), 1e-8))
+        group["lr"] = rate * min(1.0, self.update_clip / max(self.next_update_rms(), 1e-8))
         try:
             super().step()
         finally:
             group["lr"] = rate
 
-    def coming(self) -> float:
+    def next_update_rms(self) -> float:
         """Root mean square that the next update would have without clipping and momentum, in units of the rate."""
         (group,) = self.param_groups
         kept, epsilon = group["betas"][1], group["eps"]
@@ -76,7 +76,7 @@ class Adam(torch.optim.Adam):
         return math.sqrt(total / sum(part.numel() for part in now))
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def newton_schulz_orthogonalize(matrix: Tensor) -> Tensor:
     """Nearly U V^T of a float matrix U S V^T [m, n]: all of its singular values come to lie in 0.7 to 1.2.
 
     Newton-Schulz with the quintic of Jordan et al. 2024 ("Muon: an optimizer for hidden layers"). Where one side is
@@ -84,8 +84,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     the same singular values and for a convolution's weights a third of the work.
     """
     if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalised(matrix.T).mT
-    a, b, c = NEWTON_SCHULZ
+        return newton_schulz_orthogonalize(matrix.T).mT
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     x: Tensor = matrix / matrix.norm().clamp_min(1e-20)
     side, long = x.shape
     identity = torch.eye(side, dtype=x.dtype, device=x.device)
@@ -115,19 +115,19 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
         """betas: of Adam, for the rest; momentum: 0 to under 1, of the matrices, looking ahead as Nesterov's."""
         parameters = list(model.parameters())
-        self.matrices = [parameter for parameter in parameters if is_matrix(parameter)]
+        self.matrix_parameters = [parameter for parameter in parameters if is_matrix(parameter)]
         super().__init__(parameters, {"lr": lr})
-        self.rest = Adam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
-        self.rest.state = self.state
+        self.adam = ClippedAdam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
+        self.adam.state = self.state
         self.momentum = momentum
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient, at the rate of the one group."""
         rate = self.param_groups[0]["lr"]
-        self.rest.param_groups[0]["lr"] = rate
-        self.rest.step()
-        for parameter in self.matrices:
+        self.adam.param_groups[0]["lr"] = rate
+        self.adam.step()
+        for parameter in self.matrix_parameters:
             gradient = parameter.grad
             if gradient is None:
                 continue
@@ -136,8 +136,8 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(gradient)
             velocity = state["momentum"].lerp_(gradient, 1 - self.momentum)
             ahead = gradient.lerp(velocity, self.momentum).flatten(1)
-            update = orthogonalised(ahead).reshape(parameter.shape)
-            parameter.add_(update, alpha=-rate * LIKE_ADAM * max(ahead.shape) ** 0.5)
+            update = newton_schulz_orthogonalize(ahead).reshape(parameter.shape)
+            parameter.add_(update, alpha=-rate * MATCH_ADAM_RMS * max(ahead.shape) ** 0.5)
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -145,30 +145,32 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.dim() > 1 and len(parameter) > 1
 
 
-def slots(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[str, ...]:
+def state_names(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[str, ...]:
     """Names of the tensors that an optimizer keeps of a parameter."""
-    return MUON_SLOTS if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_SLOTS
+    return MUON_STATE_NAMES if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_STATE_NAMES
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """Name an optimizer's state by the model's parameters: {"exp_avg.first.bias": ...}; empty before its first step."""
     return {
         f"{slot}.{name}": optimizer.state[parameter][slot]
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
-        for slot in slots(optimizer, parameter)
+        for slot in state_names(optimizer, parameter)
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_optimizer_state_dict(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
     """Put back what `optimizer_tensors` named. Raises VaeganError when a name or shape does not fit."""
     optimizer.state.clear()
     if not tensors:
         return
-    fused = bool((optimizer.rest if isinstance(optimizer, Muon) else optimizer).defaults.get("fused"))
+    fused = bool((optimizer.adam if isinstance(optimizer, Muon) else optimizer).defaults.get("fused"))
     for name, parameter in model.named_parameters():
         found = {}
-        for slot in slots(optimizer, parameter):
+        for slot in state_names(optimizer, parameter):
             tensor = tensors.get(f"{slot}.{name}")
             wanted = torch.Size([]) if slot == "step" else parameter.shape
             if tensor is None or tensor.shape != wanted or tensor.dtype != torch.float32:

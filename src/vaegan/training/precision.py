@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from vaegan.models.layers import Trunk
+from vaegan.models.layers import ConvTrunk
 from vaegan.utils.device import choose_device
 
-CLEARLY, TURNS = 1.1, 6
+MIN_BF16_SPEEDUP, TIMING_REPEATS = 1.1, 6
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceContext:
     """A device and the precision used on it ("bf16" autocast or "fp32")."""
 
     device: torch.device
@@ -32,7 +32,7 @@ class Place:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def put(self, model: nn.Module) -> nn.Module:
+    def prepare(self, model: nn.Module) -> nn.Module:
         """Move a model there, in channels_last: faster convolutions on CPUs and tensor cores alike."""
         moved: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return moved
@@ -48,7 +48,7 @@ def has_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-def bf16_is_faster() -> bool:
+def is_bf16_faster() -> bool:
     """Time the discriminator's body forwards and backwards in both precisions on this CPU (about 0.2 s).
 
     Having the instructions is not enough: without AMX, bfloat16 was measured 1.7 times slower than float32 on one
@@ -56,49 +56,52 @@ def bf16_is_faster() -> bool:
     caches, gained between 5 and 40 %, by the hour. The two take turns, so that a moment in which the machine is busy
     meets both.
     """
-    trunk = Trunk(3, 64, 32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trunk = ConvTrunk(3, 64, 32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pictures = torch.randn(16, 3, 64, 64).contiguous(memory_format=torch.channels_last)
-    turns = [(_seconds(trunk, pictures, "fp32"), _seconds(trunk, pictures, "bf16")) for _ in range(TURNS)]
-    return min(bf16 for _, bf16 in turns) * CLEARLY < min(fp32 for fp32, _ in turns)
+    turns = [
+        (_time_forward_backward(trunk, pictures, "fp32"), _time_forward_backward(trunk, pictures, "bf16"))
+        for _ in range(TIMING_REPEATS)
+    ]
+    return min(bf16 for _, bf16 in turns) * MIN_BF16_SPEEDUP < min(fp32 for fp32, _ in turns)
 
 
-def _seconds(layer: nn.Module, pictures: torch.Tensor, precision: str) -> float:
+def _time_forward_backward(layer: nn.Module, images: torch.Tensor, precision: str) -> float:
     began = time.perf_counter()
-    with Place(torch.device("cpu"), precision).autocast():
-        layer(pictures).float().sum().backward()
+    with DeviceContext(torch.device("cpu"), precision).autocast():
+        layer(images).float().sum().backward()
     return time.perf_counter() - began
 
 
-def choose_place(device: str, precision: str) -> Place:
+def choose_device_context(device_name: str, precision: str) -> DeviceContext:
     """Resolve --device and --precision; auto takes bfloat16 where it is native and, on a CPU, clearly faster."""
-    chosen = choose_device(device)
+    chosen = choose_device(device_name)
     if precision == "auto":
         native = has_bf16(chosen)
-        precision = "bf16" if native and (chosen.type != "cpu" or bf16_is_faster()) else "fp32"
+        precision = "bf16" if native and (chosen.type != "cpu" or is_bf16_faster()) else "fp32"
     if chosen.type == "cuda":
-        prepare_cuda(precision)
-    return Place(chosen, precision)
+        configure_cuda(precision)
+    return DeviceContext(chosen, precision)
 
 
-def prepare_cuda(precision: str) -> None:
+def configure_cuda(precision: str) -> None:
     """Let cuDNN try its algorithms, as every step has the same shapes; TF32 for what bf16 leaves in float32."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
 
 
-def machine_of(place: Place) -> dict[str, str | int]:
+def describe_machine(device_ctx: DeviceContext) -> dict[str, str | int]:
     """What a run is trained on, for people to read: system, processor, cores and device."""
-    device = place.device
+    device = device_ctx.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": _processor_name(),
         "cores": os.cpu_count() or 1,
         "device": name,
     }
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     """Name of the processor, where the system tells."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

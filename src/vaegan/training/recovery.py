@@ -13,67 +13,67 @@ from dataclasses import astuple, dataclass, fields
 import torch
 from torch import Tensor
 
-IN_A_ROW = 8
-RETREATS = 3
-ROLLBACKS = 2
-NAME = "guard.counts"
+MAX_CONSECUTIVE_SKIPS = 8
+MAX_NAN_ROLLBACKS = 3
+MAX_COLLAPSE_ROLLBACKS = 2
+RECOVERY_STATE_KEY = "guard.counts"
 
 
 @dataclass
-class Guard:
+class RecoveryState:
     """Counts of a run: steps left out in all, in a row just now; how often it went back for such, and for collapse."""
 
-    skipped: int = 0
-    in_a_row: int = 0
-    retreats: int = 0
-    collapses: int = 0
+    skipped_steps: int = 0
+    consecutive_skips: int = 0
+    nan_rollbacks: int = 0
+    collapse_rollbacks: int = 0
 
     @property
-    def rate_scale(self) -> float:
+    def lr_scale(self) -> float:
         """What the learning rates are multiplied by: halved each time the run went back."""
-        return float(0.5**self.went_back)
+        return float(0.5**self.num_rollbacks)
 
     @property
     def penalty_scale(self) -> float:
         """What gradient penalties are multiplied by: doubled each time the run went back for collapse."""
-        return float(2.0**self.collapses)
+        return float(2.0**self.collapse_rollbacks)
 
     @property
-    def went_back(self) -> int:
+    def num_rollbacks(self) -> int:
         """How often the run went back, for either cause."""
-        return self.retreats + self.collapses
+        return self.nan_rollbacks + self.collapse_rollbacks
 
-    def take(self, skipped: bool) -> bool:
+    def record_step(self, was_skipped: bool) -> bool:
         """Count a step; say whether so many in a row were left out that it is time to go back."""
-        self.skipped += skipped
-        self.in_a_row = self.in_a_row + 1 if skipped else 0
-        return self.in_a_row >= IN_A_ROW
+        self.skipped_steps += was_skipped
+        self.consecutive_skips = self.consecutive_skips + 1 if was_skipped else 0
+        return self.consecutive_skips >= MAX_CONSECUTIVE_SKIPS
 
     @property
-    def exhausted(self) -> bool:
+    def nan_rollbacks_exhausted(self) -> bool:
         """Say whether going back once more for steps that are not finite is not worth it."""
-        return self.retreats >= RETREATS
+        return self.nan_rollbacks >= MAX_NAN_ROLLBACKS
 
     @property
-    def tired(self) -> bool:
+    def collapse_rollbacks_exhausted(self) -> bool:
         """Say whether going back once more for collapse is not worth it."""
-        return self.collapses >= ROLLBACKS
+        return self.collapse_rollbacks >= MAX_COLLAPSE_ROLLBACKS
 
-    def retreat(self) -> None:
+    def record_nan_rollback(self) -> None:
         """Note that the run goes back for steps that are not finite."""
-        self.in_a_row, self.retreats = 0, self.retreats + 1
+        self.consecutive_skips, self.nan_rollbacks = 0, self.nan_rollbacks + 1
 
-    def collapse(self) -> None:
+    def record_collapse_rollback(self) -> None:
         """Note that the run goes back for mode collapse."""
-        self.in_a_row, self.collapses = 0, self.collapses + 1
+        self.consecutive_skips, self.collapse_rollbacks = 0, self.collapse_rollbacks + 1
 
-    def stateful(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """One int64 tensor of the counts, in the order of the fields; none where there is nothing to tell."""
         counts = astuple(self)
-        return {NAME: torch.tensor(counts)} if any(counts) else {}
+        return {RECOVERY_STATE_KEY: torch.tensor(counts)} if any(counts) else {}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `stateful` gave; what an older version did not count is 0."""
-        counts = tensors[NAME].tolist() if NAME in tensors else []
+        counts = tensors[RECOVERY_STATE_KEY].tolist() if RECOVERY_STATE_KEY in tensors else []
         for number, field in enumerate(fields(self)):
             setattr(self, field.name, int(counts[number]) if number < len(counts) else 0)

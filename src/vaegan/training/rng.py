@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 
-def derive(seed: int, *names: object) -> int:
+def derive_seed(seed: int, *purpose: object) -> int:
     """Return a seed of 63 bits for a purpose; other names give unrelated ones."""
-    text = "/".join(map(str, (seed, *names)))
+    text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 @contextmanager
-def seeded(seed: int, purpose: str) -> Iterator[None]:
+def fork_rng_with_seed(seed: int, purpose: str) -> Iterator[None]:
     """Build models here: their first weights depend on the seed and purpose alone, and nothing outside changes."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, purpose))
+        torch.manual_seed(derive_seed(seed, purpose))
         yield
 
 
@@ -32,7 +32,7 @@ class StepRandom:
         self.seed, self.step, self.device = seed, step, device
 
     def _generator(self, purpose: str) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(derive(self.seed, self.step, purpose))
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.step, purpose))
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
         """Standard normal float32 of `shape`."""

@@ -11,43 +11,43 @@ from contextlib import contextmanager
 from vaegan.errors import Interrupted
 
 # Windows has neither SIGHUP nor SIGUSR1 (which schedulers send before they take a machine away) but SIGBREAK
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
-SAME_WISH_SECONDS = 3.0
+STOP_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
+DEBOUNCE_SECONDS = 3.0
 
 
-def stop_signals() -> list[signal.Signals]:
+def find_stop_signals() -> list[signal.Signals]:
     """Signals of this system that ask to stop, without those that the user had ignored (nohup ignores SIGHUP)."""
-    found = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    found = [getattr(signal, name) for name in STOP_SIGNAL_NAMES if hasattr(signal, name)]
     return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-class Stop:
+class StopRequest:
     """A wish to stop.
 
     patient: a second signal within a few seconds is the same wish. torchrun passes a Ctrl-C on to processes that the
     terminal has already told.
     """
 
-    def __init__(self, patient: bool = False) -> None:
+    def __init__(self, debounce: bool = False) -> None:
         """Nothing is wished yet."""
-        self.wished = False
-        self._at_once_from = 0.0
-        self._grace = SAME_WISH_SECONDS if patient else 0.0
+        self.requested = False
+        self._interrupts_from = 0.0
+        self._debounce_seconds = DEBOUNCE_SECONDS if debounce else 0.0
 
-    def wish(self, number: int = 0, frame: object = None) -> None:
+    def request(self, signum: int = 0, frame: object = None) -> None:
         """Ask for a stop, as a signal's handler does. Raises Interrupted the second time."""
-        if self.wished and time.monotonic() >= self._at_once_from:
+        if self.requested and time.monotonic() >= self._interrupts_from:
             raise Interrupted("interrupted at once: the last checkpoint is whole, the steps since are lost")
-        if not self.wished:
-            self.wished, self._at_once_from = True, time.monotonic() + self._grace
+        if not self.requested:
+            self.requested, self._interrupts_from = True, time.monotonic() + self._debounce_seconds
 
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Let the stop signals wish; a second one interrupts at once. Only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.wish) for number in stop_signals()}
+        before = {number: signal.signal(number, self.request) for number in find_stop_signals()}
         try:
             yield
         finally:

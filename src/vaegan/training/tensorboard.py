@@ -8,30 +8,41 @@ from typing import Any
 
 from PIL import Image
 
-from vaegan.errors import VaeganError, reason
-from vaegan.events import Emit, Event, Measured, Progress, Retreated, Started, Warned, Wrote
-from vaegan.run_dir import TENSORBOARD, Run
-from vaegan.utils.files import inside
+from vaegan.errors import VaeganError, error_text
+from vaegan.events import (
+    Event,
+    EventHandler,
+    FileWritten,
+    Rollback,
+    TrainingProgress,
+    TrainingStarted,
+    ValidationMetrics,
+    WarningMessage,
+)
+from vaegan.run_dir import TENSORBOARD_DIR, RunDir
+from vaegan.utils.files import ensure_within
 from vaegan.utils.images import from_pil
 
-HINT = "pip install 'vaegan[tensorboard]'"
+TENSORBOARD_INSTALL_HINT = "pip install 'vaegan[tensorboard]'"
 
 
 @contextlib.contextmanager
-def logging_too(on_event: Emit, run: Run, wanted: bool) -> Iterator[Emit]:
+def tensorboard_logger(on_event: EventHandler, run_dir: RunDir, is_enabled: bool) -> Iterator[EventHandler]:
     """Yield `on_event`, or where it is wanted a listener that also writes what TensorBoard shows.
 
     With several processes only the first one's listener ever hears anything. Raises VaeganError when the extra is
     missing, before the run is touched.
     """
-    if not wanted:
+    if not is_enabled:
         yield on_event
         return
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
-        raise VaeganError(f"--tensorboard needs the extra of that name ({reason(error)}): {HINT}") from None
-    log = _Log(run)
+        raise VaeganError(
+            f"--tensorboard needs the extra of that name ({error_text(error)}): {TENSORBOARD_INSTALL_HINT}"
+        ) from None
+    log = _TensorBoardHandler(run_dir)
 
     def both(event: Event) -> None:
         on_event(event)
@@ -43,41 +54,41 @@ def logging_too(on_event: Emit, run: Run, wanted: bool) -> Iterator[Emit]:
         log.close()
 
 
-class _Log:
+class _TensorBoardHandler:
     """Writes to RUN/tensorboard from the step on at which training starts, and hides what was logged after it."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.step = run, 0
+    def __init__(self, run_dir: RunDir) -> None:
+        self.run_dir, self.latest_step = run_dir, 0
         self.writer: Any = None
 
     def __call__(self, event: Event) -> None:
         """Log numbers as scalars, previews as images, warnings as text."""
-        if isinstance(event, Started):
+        if isinstance(event, TrainingStarted):
             self._open(event.step)
         if self.writer is None:
             return
-        if isinstance(event, (Progress, Measured)):
-            self.step = event.step
-            group = "training" if isinstance(event, Progress) else "measured"
+        if isinstance(event, (TrainingProgress, ValidationMetrics)):
+            self.latest_step = event.step
+            group = "training" if isinstance(event, TrainingProgress) else "measured"
             for name, value in event.metrics.items():
                 self.writer.add_scalar(f"{group}/{name}", value, event.step)
-            if isinstance(event, Progress) and event.metrics:
-                self.writer.add_scalar("training/images_per_second", event.rate, event.step)
-        elif isinstance(event, Wrote) and event.what == "preview":
+            if isinstance(event, TrainingProgress) and event.metrics:
+                self.writer.add_scalar("training/images_per_second", event.images_per_second, event.step)
+        elif isinstance(event, FileWritten) and event.kind == "preview":
             with Image.open(event.path) as picture:
                 self.writer.add_image("preview", from_pil(picture), event.step)
-        elif isinstance(event, (Warned, Retreated)):
-            self.writer.add_text("warnings", event.text, self.step)
+        elif isinstance(event, (WarningMessage, Rollback)):
+            self.writer.add_text("warnings", event.text, self.latest_step)
 
     def _open(self, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        place = inside(self.run.path / TENSORBOARD, self.run.path)
+        place = ensure_within(self.run_dir.path / TENSORBOARD_DIR, self.run_dir.path)
         try:
             self.writer = SummaryWriter(str(place), purge_step=step + 1 if step else 0)
         except OSError as error:
-            raise VaeganError(f"cannot write {place}: {reason(error)}") from error
-        self.step = step
+            raise VaeganError(f"cannot write {place}: {error_text(error)}") from error
+        self.latest_step = step
 
     def close(self) -> None:
         """Write out what is left."""

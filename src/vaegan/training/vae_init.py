@@ -14,37 +14,37 @@ from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
-from vaegan.utils.images import grid, to_float, to_uint8
+from vaegan.utils.images import make_grid, to_float, to_uint8
 
-ROW = 8
-DRAWN = 2 * ROW
-COARSE = 16
+IMAGES_PER_ROW = 8
+NUM_SAMPLED = 2 * IMAGES_PER_ROW
+COARSE_SIZE = 16
 """Side in pixels of the small pictures whose distance is taken: a face that only became sharper has not moved."""
 
 
-def _coarse(pictures: Tensor) -> Tensor:
+def _downsample_and_flatten(images: Tensor) -> Tensor:
     """uint8 [N, C, S, S] -> float [N, C * 16 * 16]."""
-    return F.adaptive_avg_pool2d(to_float(pictures), COARSE).flatten(1)
+    return F.adaptive_avg_pool2d(to_float(images), COARSE_SIZE).flatten(1)
 
 
 @dataclass(frozen=True)
-class Drift:
+class DecoderDrift:
     """Latents float [N, d] and the decoder's pictures of them, uint8 [N, C, S, S], kept for as long as the run lasts.
 
     The first 16 latents are those of seeds 0 to 15; the other 8, where there are that many, are encoded held-out faces.
     """
 
     latents: Tensor
-    pictures: Tensor
+    decoder_images: Tensor
 
     @classmethod
     @torch.no_grad()
-    def begin(cls, decoder: Generator, encoder: Encoder, prior: Prior, held_out: Tensor) -> Drift:
+    def from_decoder(cls, decoder: Generator, encoder: Encoder, prior: Prior, val_images: Tensor) -> DecoderDrift:
         """Draw with the decoder as it is; held_out: uint8 [M, C, S, S], may be empty."""
         place = next(decoder.parameters()).device
-        latents = [prior.of(range(DRAWN)).to(place)]
-        if len(held_out) >= ROW:
-            latents.append(encoder(to_float(held_out[:ROW])).mean)
+        latents = [prior.sample_seeds(range(NUM_SAMPLED)).to(place)]
+        if len(val_images) >= IMAGES_PER_ROW:
+            latents.append(encoder(to_float(val_images[:IMAGES_PER_ROW])).mean)
         every = torch.cat(latents)
         return cls(every, to_uint8(decoder(every)))
 
@@ -55,29 +55,34 @@ class Drift:
         The mean distance of the two pictures of a latent, divided by that of the decoder's pictures of two latents:
         1 where a latent's face has become any other. Root mean squared differences at 16x16 pixels.
         """
-        was, now = _coarse(self.pictures[:DRAWN]), _coarse(to_uint8(generator(self.latents[:DRAWN])))
+        was, now = (
+            _downsample_and_flatten(self.decoder_images[:NUM_SAMPLED]),
+            _downsample_and_flatten(to_uint8(generator(self.latents[:NUM_SAMPLED]))),
+        )
         return float((now - was).norm(dim=1).mean() / torch.pdist(was).mean().clamp_min(1e-6))
 
     @torch.no_grad()
-    def sheet(self, generator: Generator, held_out: Tensor) -> Tensor:
+    def preview_grid(self, generator: Generator, val_images: Tensor) -> Tensor:
         """Rows of 8, uint8 [C, H, W]: the decoder's pictures above the generator's, twice; faces above both of theirs.
 
         held_out: uint8 [M, C, S, S], the faces that were encoded.
         """
         now = to_uint8(generator(self.latents))
         rows = []
-        for start in range(0, len(self.latents), ROW):
-            if start == DRAWN:
-                rows.append(held_out[:ROW])
-            rows += [self.pictures[start : start + ROW], now[start : start + ROW]]
-        return grid(torch.cat([row.cpu() for row in rows]), columns=ROW)
+        for start in range(0, len(self.latents), IMAGES_PER_ROW):
+            if start == NUM_SAMPLED:
+                rows.append(val_images[:IMAGES_PER_ROW])
+            rows += [self.decoder_images[start : start + IMAGES_PER_ROW], now[start : start + IMAGES_PER_ROW]]
+        return make_grid(torch.cat([row.cpu() for row in rows]), columns=IMAGES_PER_ROW)
 
-    def stateful(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Both tensors, so that a resumed run needs no VAE."""
-        return {"latents": self.latents, "pictures": self.pictures}
+        return {"latents": self.latents, "pictures": self.decoder_images}
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, Tensor], config: ModelConfig, device: torch.device) -> Drift | None:
+    def from_state_dict(
+        cls, tensors: Mapping[str, Tensor], model_config: ModelConfig, device: torch.device
+    ) -> DecoderDrift | None:
         """Put back what `stateful` gave; None for a run from scratch, or an older version's.
 
         Raises VaeganError where the tensors are no such pictures.
@@ -85,8 +90,13 @@ class Drift:
         if not tensors:
             return None
         latents, pictures = (tensors.get(name, torch.empty(0)) for name in ("latents", "pictures"))
-        count, side = len(latents), config.size
-        fits = latents.shape == (count, config.latent_dim) and pictures.shape == (count, config.channels, side, side)
-        if count not in (DRAWN, DRAWN + ROW) or not fits or pictures.dtype != torch.uint8:
+        count, side = len(latents), model_config.size
+        fits = latents.shape == (count, model_config.latent_dim) and pictures.shape == (
+            count,
+            model_config.channels,
+            side,
+            side,
+        )
+        if count not in (NUM_SAMPLED, NUM_SAMPLED + IMAGES_PER_ROW) or not fits or pictures.dtype != torch.uint8:
             raise VaeganError("what is kept of the VAE's decoder is no set of its pictures")
         return cls(latents.to(device, copy=True), pictures.to(device, copy=True))

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 from PIL import Image
 
 from vaegan.errors import UsageError, VaeganError
-from vaegan.utils.files import refuse_nameless, write_bytes
+from vaegan.utils.files import check_has_file_name, write_bytes
 from vaegan.utils.images import EXIF_SOFTWARE, SIGNATURE, to_pil
-from vaegan.utils.video import check_video, write_mp4
+from vaegan.utils.video import require_pyav, write_mp4
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_BYTES = 2**29
-HELD = {".gif": 1, ".webp": 3, ".mp4": 0}
+MAX_ANIMATION_BYTES = 2**29
+BYTES_HELD_PER_PIXEL = {".gif": 1, ".webp": 3, ".mp4": 0}
 """Formats, and how many bytes of each pixel of every frame are held in memory until the file is written."""
-OTHERS = (".avi", ".apng", ".bmp", ".jpeg", ".jpg", ".mkv", ".mov", ".tif", ".tiff", ".webm")
-QUALITY = 90
-FASTEST_GIF = 50
+UNSUPPORTED_SUFFIXES = (".avi", ".apng", ".bmp", ".jpeg", ".jpg", ".mkv", ".mov", ".tif", ".tiff", ".webm")
+WEBP_QUALITY = 90
+MAX_GIF_FPS = 50
 EXIF_DESCRIPTION = 0x010E
 
 
@@ -36,33 +36,35 @@ class Frames(Protocol):
         """From the first to the last."""
 
 
-def place_of(out: Path, kind: str | None) -> tuple[Path, str]:
+def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]:
     """Split what --out says into a name without an ending, and the animation's ending, such as ".gif".
 
     kind: what --format says, if anything. Raises UsageError where the two contradict or the ending cannot be written.
     """
-    refuse_nameless(out)
+    check_has_file_name(out)
     suffix = out.suffix.lower()
-    if suffix in OTHERS:
-        raise UsageError(f"--out {out}: expected a name that ends in {', '.join(HELD)}, or has no ending")
-    if suffix in HELD and kind is not None and suffix != f".{kind}":
-        raise UsageError(f"--out {out} and --format {kind} contradict each other: give one of them")
-    base = out.with_suffix("") if suffix in (*HELD, ".png") else out
-    return base, f".{kind or 'gif'}" if suffix not in HELD else suffix
+    if suffix in UNSUPPORTED_SUFFIXES:
+        raise UsageError(
+            f"--out {out}: expected a name that ends in {', '.join(BYTES_HELD_PER_PIXEL)}, or has no ending"
+        )
+    if suffix in BYTES_HELD_PER_PIXEL and format_name is not None and suffix != f".{format_name}":
+        raise UsageError(f"--out {out} and --format {format_name} contradict each other: give one of them")
+    base = out.with_suffix("") if suffix in (*BYTES_HELD_PER_PIXEL, ".png") else out
+    return base, f".{format_name or 'gif'}" if suffix not in BYTES_HELD_PER_PIXEL else suffix
 
 
-def check_animation(path: Path, count: int, width: int, height: int, fps: float) -> None:
+def check_animation(path: Path, num_frames: int, width: int, height: int, fps: float) -> None:
     """Raise VaeganError unless `count` frames of that many pixels can be written to `path`; costs nothing."""
     kind = path.suffix.lower()
     if kind == ".mp4":
-        check_video(path)
-    if kind == ".gif" and fps > FASTEST_GIF:
-        raise UsageError(f"--fps {fps:g}: a GIF shows at most {FASTEST_GIF} frames a second; add --format webp or mp4")
-    held = count * width * height * HELD[kind]
-    if held > MAX_BYTES:
+        require_pyav(path)
+    if kind == ".gif" and fps > MAX_GIF_FPS:
+        raise UsageError(f"--fps {fps:g}: a GIF shows at most {MAX_GIF_FPS} frames a second; add --format webp or mp4")
+    held = num_frames * width * height * BYTES_HELD_PER_PIXEL[kind]
+    if held > MAX_ANIMATION_BYTES:
         raise UsageError(
-            f"{count} frames of {width}x{height} pixels take {held / 2**20:,.0f} MiB of memory as a {kind} file (at"
-            f" most {MAX_BYTES / 2**20:,.0f}): lower --frames or --scale, or add --format mp4"
+            f"{num_frames} frames of {width}x{height} pixels take {held / 2**20:,.0f} MiB of memory as a {kind} file (at"
+            f" most {MAX_ANIMATION_BYTES / 2**20:,.0f}): lower --frames or --scale, or add --format mp4"
         )
 
 
@@ -73,21 +75,21 @@ def save_animation(frames: Frames, path: Path, fps: float, note: str = "") -> No
     """
     kind, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
     if kind == ".mp4":
-        write_mp4((_even(to_pil(frame)) for frame in frames), path, fps, comment)
+        write_mp4((_pad_to_even(to_pil(frame)) for frame in frames), path, fps, comment)
     elif kind == ".webp":
         _save_webp(frames, path, fps, comment)
     elif kind == ".gif":
         _save_gif(frames, path, fps, comment)
     else:
-        raise VaeganError(f"{path}: an animation ends in {', '.join(HELD)}")
+        raise VaeganError(f"{path}: an animation ends in {', '.join(BYTES_HELD_PER_PIXEL)}")
 
 
-def _even(picture: Image.Image) -> Image.Image:
+def _pad_to_even(image: Image.Image) -> Image.Image:
     """RGB, its last column and row once more where their number is odd: video comes in blocks of 2x2 pixels."""
-    right, below = picture.width % 2, picture.height % 2
-    even = Image.new("RGB", (picture.width + right, picture.height + below))
+    right, below = image.width % 2, image.height % 2
+    even = Image.new("RGB", (image.width + right, image.height + below))
     for corner in ((right, below), (right, 0), (0, below), (0, 0)):
-        even.paste(picture, corner)
+        even.paste(image, corner)
     return even
 
 
@@ -113,7 +115,7 @@ def _save_webp(frames: Frames, path: Path, fps: float, comment: str) -> None:
         append_images=pictures,
         loop=0,
         duration=times,
-        quality=QUALITY,
+        quality=WEBP_QUALITY,
         exif=exif.tobytes(),
     )
     write_bytes(path, buffer.getvalue())

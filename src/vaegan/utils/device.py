@@ -10,10 +10,10 @@ import torch
 from vaegan.errors import UsageError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = (2**31 - 1, 2**25)
+MALLOC_THRESHOLD_BYTES = (2**31 - 1, 2**25)
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Let the C library keep what tensors give back, instead of fetching zeroed pages for every large one anew.
 
     Only glibc knows how (mallopt(3)); elsewhere nothing happens.
@@ -21,18 +21,18 @@ def keep_freed_memory() -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            any(mallopt(option, size) for size in KEPT_BYTES)  # some versions refuse more than 32 MiB
+            any(mallopt(option, size) for size in MALLOC_THRESHOLD_BYTES)  # some versions refuse more than 32 MiB
 
 
 def choose_device(name: str) -> torch.device:
     """Turn auto, cpu, cuda, cuda:1 or mps into a device that is there. Raises UsageError otherwise."""
-    device = _device(name)
+    device = _parse_device(name)
     if device.type == "cpu":
-        keep_freed_memory()
+        tune_malloc()
     return device
 
 
-def _device(name: str) -> torch.device:
+def _parse_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

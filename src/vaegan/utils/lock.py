@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, reason, shown
-from vaegan.events import Emit, Note
+from vaegan.errors import VaeganError, error_text, printable
+from vaegan.events import EventHandler, Note
 
-NAME = "run.lock"
+LOCK_FILE = "run.lock"
 LOCKED_BYTE = 2**30  # Windows locks bytes against reading too: one that no lock file reaches
 
 
-def _hold(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     """Take the system's lock on an open file, which ends with the process; False where another process has it."""
     try:
         if sys.platform == "win32":
@@ -35,7 +35,7 @@ def _hold(descriptor: int) -> bool:
     return True
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _read_holder(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(path.read_text(encoding="utf-8")[:4096])
     except (OSError, ValueError):
@@ -43,26 +43,26 @@ def _holder(path: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _refuse(path: Path, said: dict[str, Any]) -> VaeganError:
-    host, who = said.get("host"), f"process {shown(said.get('pid', '?'))}"
+def _in_use_error(path: Path, holder: dict[str, Any]) -> VaeganError:
+    host, who = holder.get("host"), f"process {printable(holder.get('pid', '?'))}"
     if host in (None, platform.node()):
         return VaeganError(f"{path.parent} is in use by {who}: wait for it, stop it, or choose another --run")
     return VaeganError(
-        f"{path.parent} is in use by {who} on {shown(host)}: stop it there, or choose another --run; if it is gone,"
+        f"{path.parent} is in use by {who} on {printable(host)}: stop it there, or choose another --run; if it is gone,"
         f" remove {path}"
     )
 
 
-def _open(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     """Open and hold the lock file at `path`. Raises VaeganError where another process has it, OSError from the disk."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        said = _holder(path)
-        held = _hold(descriptor)
+        said = _read_holder(path)
+        held = _try_lock(descriptor)
         elsewhere = said.get("host") not in (None, platform.node())
         if not held or elsewhere:  # a lock does not always reach other machines that share the disk
             os.close(descriptor)
-            raise _refuse(path, said)
+            raise _in_use_error(path, said)
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -70,22 +70,22 @@ def _open(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(directory: Path, emit: Emit) -> Iterator[None]:
+def run_lock(directory: Path, emit: EventHandler) -> Iterator[None]:
     """Keep other processes out of `directory`, which is made if need be and removed again if it stays empty.
 
     Raises VaeganError naming the process that has it; a lock whose process died is taken over, and told.
     """
-    path = directory / NAME
+    path = directory / LOCK_FILE
     made = [place for place in (directory, *directory.parents) if not place.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = _open(path)
+        descriptor = _open_locked(path)
     except OSError as error:
-        raise VaeganError(f"cannot write {path}: {reason(error)}; choose another --run") from error
+        raise VaeganError(f"cannot write {path}: {error_text(error)}; choose another --run") from error
     try:
-        said = _holder(path)
+        said = _read_holder(path)
         if said:
-            emit(Note(f"Took over {directory} from process {shown(said.get('pid'))}, which is gone"))
+            emit(Note(f"Took over {directory} from process {printable(said.get('pid'))}, which is gone"))
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())

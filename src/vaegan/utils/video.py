@@ -7,18 +7,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaegan.errors import VaeganError, reason
-from vaegan.utils.files import write_atomically
+from vaegan.errors import VaeganError, error_text
+from vaegan.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from PIL import Image
 
-HINT = "pip install 'vaegan[video]'"
-CODECS = {"libx264": {"crf": "16"}, "mpeg4": {"qscale": "2"}}
+VIDEO_INSTALL_HINT = "pip install 'vaegan[video]'"
+MP4_CODECS = {"libx264": {"crf": "16"}, "mpeg4": {"qscale": "2"}}
 """Encoders, the best first, that FFmpeg may have been built with, and their quality, nearly without visible loss."""
 
 
-def has_video() -> bool:
+def has_pyav() -> bool:
     """Say whether PyAV, which writes MP4, is there."""
     try:
         import av  # noqa: F401
@@ -27,13 +27,13 @@ def has_video() -> bool:
     return True
 
 
-def check_video(path: Path) -> None:
+def require_pyav(path: Path) -> None:
     """Raise VaeganError when PyAV is not there; `path` is what was to be written."""
-    if not has_video():
-        raise VaeganError(f"{path}: MP4 needs PyAV: {HINT}, or name a .gif or .webp file")
+    if not has_pyav():
+        raise VaeganError(f"{path}: MP4 needs PyAV: {VIDEO_INSTALL_HINT}, or name a .gif or .webp file")
 
 
-def comment_of(path: Path) -> str:
+def read_video_comment(path: Path) -> str:
     """The comment that a video file carries; empty where it has none, is no video, or PyAV is not there."""
     try:
         import av
@@ -53,28 +53,30 @@ def write_mp4(frames: Iterable[Image.Image], path: Path, fps: float, comment: st
     """
     import av
 
-    codec = next((name for name in CODECS if name in av.codecs_available), None)
+    codec = next((name for name in MP4_CODECS if name in av.codecs_available), None)
     if codec is None:
-        raise VaeganError(f"{path}: this PyAV has none of the encoders {', '.join(CODECS)}: {HINT}, or name a .gif")
+        raise VaeganError(
+            f"{path}: this PyAV has none of the encoders {', '.join(MP4_CODECS)}: {VIDEO_INSTALL_HINT}, or name a .gif"
+        )
 
     def write(place: Path) -> None:
         try:
             with av.open(str(place), "w", format="mp4", options={"movflags": "faststart"}) as container:
                 container.metadata["comment"] = comment
-                _encode(container, codec, frames, fps)
+                _encode_frames(container, codec, frames, fps)
         except av.error.FFmpegError as error:
-            raise OSError(reason(error)) from error
+            raise OSError(error_text(error)) from error
 
-    write_atomically(path, write)
+    atomic_write(path, write)
 
 
-def _encode(container: Any, codec: str, frames: Iterable[Image.Image], fps: float) -> None:
+def _encode_frames(container: Any, codec: str, frames: Iterable[Image.Image], fps: float) -> None:
     import av
 
     stream: Any = None
     for frame in frames:
         if stream is None:
-            stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=CODECS[codec])
+            stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=MP4_CODECS[codec])
             stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
         container.mux(stream.encode(av.VideoFrame.from_image(frame)))
     container.mux(stream.encode(None))

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from preparing import OPTIONS, contents, save_faces
 
-from vaegan.config.settings import PrepareSettings
-from vaegan.data.preprocess.image_ops import from_planes
+from vaegan.config.settings import PreprocessSettings
+from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.preprocess import prepare
-from vaegan.data.preprocess.records import Place, Task
-from vaegan.data.preprocess.tasks import prepare_all
+from vaegan.data.preprocess.records import FileLocation, Task
+from vaegan.data.preprocess.tasks import run_tasks
 from vaegan.demo.faces import draw_face, random_face
 
 
@@ -22,9 +22,9 @@ from vaegan.demo.faces import draw_face, random_face
 def work():
     """work(path, **options) -> the outcome of one file."""
 
-    def do(path: Path, place: Place | None = None, **options):
-        settings = PrepareSettings(**{"size": 32, **options})
-        return prepare_all([Task(7, place or Place(str(path)), path.suffix)], settings)[0]
+    def do(path: Path, place: FileLocation | None = None, **options):
+        settings = PreprocessSettings(**{"size": 32, **options})
+        return run_tasks([Task(7, place or FileLocation(str(path)), path.suffix)], settings)[0]
 
     return do
 
@@ -37,7 +37,7 @@ def squared(work):
         outcome = work(path, **options)
         assert outcome.reason == "", (outcome.reason, outcome.detail)
         channels = 1 if options.get("grayscale") else 3
-        return from_planes(outcome.squares[0].pixels, channels, options.get("size", 32))
+        return from_chw_bytes(outcome.images[0].pixels, channels, options.get("size", 32))
 
     return do
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from vaegan.demo.faces import draw_face, random_face
 
-OPTIONS = {"size": 32, "frames": "all", "dedupe": "near", "held_out": 0.2}
-FLAGS = ["--size", "32", "--frames", "all", "--dedupe", "near", "--held-out", "0.2", "--workers", "2"]
+OPTIONS = {"size": 32, "frames": "all", "dedupe": "near", "val_fraction": 0.2}
+FLAGS = ["--size", "32", "--frames", "all", "--dedupe", "near", "--val-fraction", "0.2", "--workers", "2"]
 
 
 class Stop(BaseException):

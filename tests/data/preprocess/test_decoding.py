@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
 from vaegan.data.preprocess import decoding
-from vaegan.data.preprocess.decoding import shallow
+from vaegan.data.preprocess.decoding import to_8bit_grayscale
 
 COLOUR = (200, 80, 40)
 RGB_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "PCX", "ICO", "DDS", "JPEG2000", "SGI", "QOI"]
@@ -92,10 +92,10 @@ def test_odd_ranges_are_stretched_to_what_there_is():
     ramp = Image.new("F", (2, 1))
     ramp.putpixel((0, 0), -5.0)
     ramp.putpixel((1, 0), 995.0)
-    assert list(shallow(ramp).tobytes()) == [0, 255]
+    assert list(to_8bit_grayscale(ramp).tobytes()) == [0, 255]
     ramp.putpixel((1, 0), float("inf"))
     with pytest.raises(ValueError, match="not finite"):
-        shallow(ramp)
+        to_8bit_grayscale(ramp)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
@@ -142,8 +142,8 @@ def test_every_orientation_is_upright(tmp_path, work, squared, kind, orientation
     exif[0x0112] = orientation
     stored.save(tmp_path / "a", kind, exif=exif)
     outcome = work(tmp_path / "a")
-    assert outcome.squares[0].original == (600, 400)
-    assert outcome.squares[0].box == (100, 0, 500, 400)
+    assert outcome.images[0].original_size == (600, 400)
+    assert outcome.images[0].box == (100, 0, 500, 400)
     made = squared(tmp_path / "a")
     assert close(made.getpixel((4, 4)), (255, 0, 0), 12) and close(made.getpixel((4, 28)), (0, 0, 255), 12)
 
@@ -156,8 +156,8 @@ def animation(path, kind, count=5, **more):
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_frames(tmp_path, work, kind):
     animation(tmp_path / "a", kind)
-    assert [square.frame for square in work(tmp_path / "a").squares] == [0]
-    every = work(tmp_path / "a", frames="all").squares
+    assert [square.frame for square in work(tmp_path / "a").images] == [0]
+    every = work(tmp_path / "a", frames="all").images
     assert [square.frame for square in every] == [0, 1, 2, 3, 4]
     reds = [square.pixels[500] for square in every]
     assert reds == sorted(reds) and reds[-1] > 150
@@ -165,9 +165,9 @@ def test_frames(tmp_path, work, kind):
 
 def test_long_animations_come_in_parts(tmp_path, work, monkeypatch):
     animation(tmp_path / "a", "GIF")
-    monkeypatch.setattr("vaegan.data.preprocess.tasks.AT_ONCE", 2 * 32 * 32 * 3)
+    monkeypatch.setattr("vaegan.data.preprocess.tasks.MAX_RESULT_BYTES", 2 * 32 * 32 * 3)
     outcome = work(tmp_path / "a", frames="all")
-    assert ([square.frame for square in outcome.squares], outcome.more) == ([0, 1], 2)
+    assert ([square.frame for square in outcome.images], outcome.next_frame) == ([0, 1], 2)
 
 
 def png_bomb():
@@ -219,7 +219,7 @@ def test_no_damage_is_fatal(tmp_path, work, kind, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
     outcome = work(tmp_path / "a", max_pixels=1_000_000)
-    assert bool(outcome.reason) != bool(outcome.squares)
+    assert bool(outcome.reason) != bool(outcome.images)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -233,10 +233,10 @@ def test_no_damage_is_fatal(tmp_path, work, kind, data):
 )
 def test_any_size_mode_and_fit_gives_a_square(tmp_path, work, width, height, mode, fit, pad, grayscale):
     Image.new(mode, (width, height)).save(tmp_path / "a", "PNG" if mode not in ("CMYK", "F") else "TIFF")
-    outcome = work(tmp_path / "a", fit=fit, pad=pad, grayscale=grayscale)
-    (square,) = outcome.squares
+    outcome = work(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
+    (square,) = outcome.images
     assert len(square.pixels) == 32 * 32 * (1 if grayscale else 3)
-    assert square.original == (width, height)
+    assert square.original_size == (width, height)
     left, top, right, bottom = square.box
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
     assert fit in ("stretch", "pad") or right - left == bottom - top == min(width, height)
@@ -246,5 +246,5 @@ def test_scaled_decoding_is_close_to_full_decoding(tmp_path, squared, monkeypatc
     picture = Image.radial_gradient("L").resize((1000, 800)).convert("RGB")
     picture.save(tmp_path / "a.jpg", quality=92)
     fast = squared(tmp_path / "a.jpg").tobytes()
-    monkeypatch.setattr(decoding, "DRAFT", 10**6)
+    monkeypatch.setattr(decoding, "DRAFT_SCALE", 10**6)
     assert max(abs(a - b) for a, b in zip(fast, squared(tmp_path / "a.jpg").tobytes(), strict=True)) <= 3

@@ -8,10 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaegan.data.dataset import HELD_OUT, TRAIN
-from vaegan.data.preprocess.perceptual_hash import BITS, HASH_BYTES, MAX_BITS, alike, bands, has_structure, likeness
+from vaegan.data.dataset import TRAIN, VAL
+from vaegan.data.preprocess.perceptual_hash import (
+    HASH_BITS,
+    HASH_BYTES,
+    MAX_HAMMING_DISTANCE,
+    has_structure,
+    is_near_duplicate,
+    lsh_bands,
+    perceptual_hash,
+)
 from vaegan.data.preprocess.preprocess import prepare
-from vaegan.data.preprocess.splits import assign_splits, split_of
+from vaegan.data.preprocess.splits import assign_splits, hash_split
 from vaegan.demo.faces import draw_face, random_face
 
 
@@ -24,23 +32,23 @@ def test_equal_keys_stay_together_and_something_is_held_out(keys, share):
     sides = assign_splits(keys, share)
     assert len(set(zip(keys, sides, strict=True))) == len(set(keys))
     assert TRAIN in sides
-    assert (HELD_OUT in sides) == (len(set(keys)) > 1)
+    assert (VAL in sides) == (len(set(keys)) > 1)
 
 
 def test_share_is_kept_in_the_large():
-    held = sum(split_of(str(number), 0.2) == HELD_OUT for number in range(20_000))
+    held = sum(hash_split(str(number), 0.2) == VAL for number in range(20_000))
     assert 3800 < held < 4200
 
 
 @settings(max_examples=50)
-@given(st.integers(0, 2**BITS - 1), st.sets(st.integers(0, BITS - 1), max_size=MAX_BITS))
+@given(st.integers(0, 2**HASH_BITS - 1), st.sets(st.integers(0, HASH_BITS - 1), max_size=MAX_HAMMING_DISTANCE))
 def test_hashes_within_reach_share_a_band(bits, flipped):
     other = bits
     for bit in flipped:
         other ^= 1 << bit
     values = [number.to_bytes(HASH_BYTES) + bytes(9) for number in (bits, other)]
-    assert set(bands(values[0])) & set(bands(values[1]))
-    assert alike(*values)
+    assert set(lsh_bands(values[0])) & set(lsh_bands(values[1]))
+    assert is_near_duplicate(*values)
 
 
 @pytest.mark.parametrize("quality", [60, 90])
@@ -50,11 +58,13 @@ def test_saved_again_it_looks_the_same_and_another_face_does_not(tmp_path, quali
         picture = face(number).resize((160, 160))
         picture.save(tmp_path / "a.jpg", quality=quality)
         with Image.open(tmp_path / "a.jpg") as again:
-            one, other = (likeness(each.convert("RGB").resize((64, 64), Image.LANCZOS)) for each in (picture, again))
-        assert has_structure(one) and alike(one, other), number
+            one, other = (
+                perceptual_hash(each.convert("RGB").resize((64, 64), Image.LANCZOS)) for each in (picture, again)
+            )
+        assert has_structure(one) and is_near_duplicate(one, other), number
         values.append(one)
-    assert not any(alike(a, b) for number, a in enumerate(values) for b in values[:number])
-    assert not has_structure(likeness(Image.new("RGB", (64, 64), "red")))
+    assert not any(is_near_duplicate(a, b) for number, a in enumerate(values) for b in values[:number])
+    assert not has_structure(perceptual_hash(Image.new("RGB", (64, 64), "red")))
 
 
 @pytest.fixture
@@ -72,13 +82,13 @@ def versions(tmp_path):
 
 
 def test_exact_duplicates_are_dropped_and_near_ones_stay_on_one_side(versions, tmp_path, manifest):
-    lines = manifest(prepare([versions], tmp_path / "set", held_out=0.3))
+    lines = manifest(prepare([versions], tmp_path / "set", val_fraction=0.3))
     for number in range(10):
         assert lines[f"{number}-d-copy.png"]["skipped"] == "duplicate"
         assert lines[f"{number}-d-copy.png"]["detail"] == f"{number}-b-large.png"
         sides = {lines[f"{number}-{kind}"]["split"] for kind in ("a-small.png", "b-large.png", "c-again.jpg")}
         assert len(sides) == 1
-    assert {line.get("split") for line in lines.values()} == {"train", "held-out", None}
+    assert {line.get("split") for line in lines.values()} == {"train", "val", None}
 
 
 def test_of_near_duplicates_the_largest_stays(versions, tmp_path, manifest):
@@ -90,7 +100,7 @@ def test_of_near_duplicates_the_largest_stays(versions, tmp_path, manifest):
 
 
 def test_without_dedupe_all_stay_on_one_side(versions, tmp_path, manifest):
-    lines = manifest(prepare([versions], tmp_path / "set", dedupe="off", held_out=0.3))
+    lines = manifest(prepare([versions], tmp_path / "set", dedupe="off", val_fraction=0.3))
     assert len(lines) == 40 and all("row" in line for line in lines.values())
     for number in range(10):
         assert len({line["split"] for name, line in lines.items() if name.startswith(f"{number}-")}) == 1
@@ -106,13 +116,13 @@ def test_groups_and_likeness_work_together(tmp_path, manifest):
     with Image.open(folder / "ann-0.png") as picture:
         picture.save(folder / "bob-9.jpg", quality=90)
     for share in (0.2, 0.35, 0.5):
-        out = prepare([folder], tmp_path / f"set-{share}", group_by=r"^(\w+)-", held_out=share)
+        out = prepare([folder], tmp_path / f"set-{share}", group_by=r"^(\w+)-", val_fraction=share)
         lines = manifest(out)
         sides = {}
         for name, line in lines.items():
             sides.setdefault("ann" if name.startswith("bob") else name[:3], set()).add(line["split"])
         assert all(len(side) == 1 for side in sides.values())
-        assert set.union(*sides.values()) == {"train", "held-out"}
+        assert set.union(*sides.values()) == {"train", "val"}
 
 
 def test_new_pictures_do_not_move_the_others(tmp_path, manifest):
@@ -135,11 +145,11 @@ def test_frames_of_an_animation_stay_on_one_side(tmp_path, manifest):
     for number in range(12):
         frames = [Image.frombytes("L", (9, 9), rng.randbytes(81)).resize((40, 40)) for _ in range(4)]
         frames[0].save(folder / f"{number}.gif", save_all=True, append_images=frames[1:])
-    out = prepare([folder], tmp_path / "set", size=32, frames="all", held_out=0.3)
+    out = prepare([folder], tmp_path / "set", size=32, frames="all", val_fraction=0.3)
     import json
 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert len(lines) == 48
     assert [(line["path"], line["frame"]) for line in lines[:4]] == [("0.gif", number) for number in range(4)]
     sides = {(line["path"], line["split"]) for line in lines}
-    assert len(sides) == 12 and {side for _, side in sides} == {"train", "held-out"}
+    assert len(sides) == 12 and {side for _, side in sides} == {"train", "val"}

@@ -11,10 +11,10 @@ import pytest
 from preparing import FLAGS, OPTIONS, Stop, contents
 
 from vaegan.data.preprocess import pipeline, writer
-from vaegan.data.preprocess.database import Ledger
+from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.errors import Interrupted
-from vaegan.events import Counted
+from vaegan.events import TaskProgress
 
 
 def start(zoo, out, *flags, **more):
@@ -64,17 +64,17 @@ def test_killed_twenty_times(zoo, calm, tmp_path):
 
 @pytest.mark.parametrize("at", [1, 2, 30, 70, 96])
 def test_stopped_while_saving_it_loses_little(zoo, calm, tmp_path, monkeypatch, at):
-    saves, save = [], Ledger.save
+    saves, save = [], PreprocessDB.save_result
 
     def stopping(self, outcome, spots=None):
-        saves.append(outcome.id)
+        saves.append(outcome.file_id)
         if len(saves) == at:
             raise Stop
         save(self, outcome, spots)
         self.commit()
 
     out = tmp_path / "sets" / "set"
-    monkeypatch.setattr(Ledger, "save", stopping)
+    monkeypatch.setattr(PreprocessDB, "save_result", stopping)
     with pytest.raises(Stop):
         prepare([zoo], out, **OPTIONS)
     before = len(saves)
@@ -96,7 +96,7 @@ def test_stopped_while_publishing_it_goes_on(zoo, calm, tmp_path, monkeypatch, w
     seen = []
     out = prepare([zoo], tmp_path / "sets" / "set", on_event=seen.append, **OPTIONS)
     assert contents(out) == calm
-    assert not [event for event in seen if isinstance(event, Counted)]  # every file was done before
+    assert not [event for event in seen if isinstance(event, TaskProgress)]  # every file was done before
 
 
 def test_stopped_after_publishing_it_tidies_up(zoo, calm, tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_stopped_after_publishing_it_tidies_up(zoo, calm, tmp_path, monkeypatch)
 def test_damaged_squares_are_made_again(zoo, calm, tmp_path, monkeypatch):
     out = tmp_path / "sets" / "set"
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(writer, "write_set", lambda *arguments: (_ for _ in ()).throw(Stop()))
+        patch.setattr(writer, "write_dataset", lambda *arguments: (_ for _ in ()).throw(Stop()))
         prepare([zoo], out, **OPTIONS)
     with (out.parent / ".preparing-set" / "squares.bin").open("rb+") as file:
         file.seek(5000)
@@ -142,7 +142,7 @@ def test_ctrl_c_as_the_state_is_opened_says_how_to_go_on(zoo, calm, tmp_path, mo
 
     out = tmp_path / "sets" / "set"
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="run the same command again to go on"):
-        patch.setattr(pipeline, "Ledger", interrupted)
+        patch.setattr(pipeline, "PreprocessDB", interrupted)
         prepare([zoo], out, **OPTIONS)
     prepare([zoo], out, **OPTIONS)
     assert contents(out) == calm

@@ -13,9 +13,9 @@ from PIL import Image
 from preparing import FLAGS, OPTIONS, Stop, contents, save_faces
 
 from vaegan.cli import main
-from vaegan.data.dataset import open_set
+from vaegan.data.dataset import open_dataset
 from vaegan.data.preprocess import writer
-from vaegan.data.preprocess.database import Ledger
+from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.errors import UsageError, VaeganError
 
@@ -30,14 +30,14 @@ def test_the_order_of_the_input_changes_nothing(zoo, tmp_path):
 
 def decoded(monkeypatch):
     """Names of the workers' answers that needed decoding."""
-    done, save = [], Ledger.save
+    done, save = [], PreprocessDB.save_result
 
     def counting(self, outcome, spots=None):
         if not outcome.same:
-            done.append(outcome.id)
+            done.append(outcome.file_id)
         save(self, outcome, spots)
 
-    monkeypatch.setattr(Ledger, "save", counting)
+    monkeypatch.setattr(PreprocessDB, "save_result", counting)
     return done
 
 
@@ -93,27 +93,27 @@ def test_damage_in_the_older_set_is_mended(tmp_path):
 def test_changed_options_are_refused_for_what_is_begun(zoo, tmp_path, monkeypatch):
     out = tmp_path / "sets" / "set"
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(writer, "write_set", lambda *arguments: (_ for _ in ()).throw(Stop()))
+        patch.setattr(writer, "write_dataset", lambda *arguments: (_ for _ in ()).throw(Stop()))
         prepare([zoo], out, **OPTIONS)
     with pytest.raises(VaeganError, match=r"was begun with other options \(--fit\): give the same.*--force"):
         prepare([zoo], out, fit="pad", **OPTIONS)
     prepare([zoo], out, fit="pad", force=True, **OPTIONS)
-    assert open_set(out).info["fit"] == "pad"
+    assert open_dataset(out).info["fit"] == "pad"
 
 
 def test_sets_of_an_older_vaegan_open_and_are_not_mixed(prepared, tmp_path, copy, drawn):
     older = copy(prepared)
     info = json.loads((older / "set.json").read_text())
-    info = {key: info[key] for key in info if key not in ("recipe", "reasons")}
-    info["options"] = {"size": 32, "fit": "crop", "held_out": 0.1, "group_by": None}
+    info = {key: info[key] for key in info if key not in ("pipeline_version", "reasons")}
+    info["options"] = {"size": 32, "fit": "crop", "val_fraction": 0.1, "group_by": None}
     (older / "set.json").write_text(json.dumps(info))
-    assert len(open_set(older).load()[0]) == open_set(prepared).counts["train"]
+    assert len(open_dataset(older).load()[0]) == open_dataset(prepared).counts["train"]
     with pytest.raises(VaeganError, match=r"was prepared by another vaegan .* choose another --out, or add --force"):
         prepare([drawn], older, size=32)
 
 
 def test_two_at_once_are_kept_apart(zoo, tmp_path):
-    held = Ledger(tmp_path / ".preparing-set", 3072)
+    held = PreprocessDB(tmp_path / ".preparing-set", 3072)
     try:
         code = "import sys; from vaegan.cli import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "preprocess", str(zoo), "--out", str(tmp_path / "set"), *FLAGS]
@@ -171,8 +171,8 @@ def test_bad_options_are_told_before_anything(tmp_path):
     save_faces(tmp_path / "in", range(2))
     for options, words in (
         ({"background": "reddish"}, "--background reddish: expected a colour"),
-        ({"crop_anchor": "top", "fit": "smart"}, "--crop-anchor top goes with --fit crop"),
-        ({"pad": "blur"}, "--pad blur goes with --fit pad"),
+        ({"crop_position": "top", "fit": "smart"}, "--crop-position top goes with --fit crop"),
+        ({"pad": "blur"}, "--pad-mode blur goes with --fit pad"),
         ({"ray_address": "auto"}, "--ray-address auto goes with --pool ray"),
         ({"dedupe": "some"}, "--dedupe some: expected one of exact, near, off"),
         ({"max_pixels": 0}, "--max-pixels 0"),
@@ -219,7 +219,7 @@ def test_a_grey_set_goes_all_the_way(tmp_path, monkeypatch, capsys):
         ["info", "data/in-32"],
     ):
         assert main(command) == 0, (command, capsys.readouterr().err)
-    assert open_set(Path("data/in-32")).load()[0].shape[1:] == (1, 32, 32)
+    assert open_dataset(Path("data/in-32")).load()[0].shape[1:] == (1, 32, 32)
     pictures = [*Path("runs").rglob("*.png"), *Path("samples").iterdir(), Path("data/in-32/preview.png")]
     assert len(pictures) >= 5
     with Image.open("samples/gan-seeds-0-3.png") as sheet:
@@ -250,7 +250,7 @@ def test_files_that_are_named_like_pythons_own_are_not_run(tmp_path, monkeypatch
     for name in ("dataclasses", "struct", "queue"):
         (tmp_path / "in" / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(1)\n")
     monkeypatch.chdir(tmp_path / "in")
-    assert open_set(prepare(["."], tmp_path / "set", size=32)).counts["train"] > 0
+    assert open_dataset(prepare(["."], tmp_path / "set", size=32)).counts["train"] > 0
     assert not (tmp_path / "ran").exists()
 
 
@@ -258,7 +258,7 @@ def test_files_that_are_named_like_pythons_own_are_not_run(tmp_path, monkeypatch
 def test_a_picture_as_thin_as_a_line_does_not_cost_the_set(tmp_path, size):
     save_faces(tmp_path / "in", range(4), (80, 80))
     Image.new("RGB", size).save(tmp_path / "in" / "thin.png")
-    assert sum(open_set(prepare([tmp_path / "in"], tmp_path / "set", size=32)).counts.values()) >= 5
+    assert sum(open_dataset(prepare([tmp_path / "in"], tmp_path / "set", size=32)).counts.values()) >= 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are Unicode")
@@ -267,7 +267,7 @@ def test_names_that_are_no_unicode(tmp_path):
     save_faces(folder, range(4))
     with tarfile.open(tmp_path / "more\udce9.tar.gz", "w:gz") as archive:
         archive.add(folder / "face-000.png", "packed.png")
-    counts = open_set(prepare([folder, tmp_path / "more\udce9.tar.gz"], tmp_path / "set", size=32)).counts
+    counts = open_dataset(prepare([folder, tmp_path / "more\udce9.tar.gz"], tmp_path / "set", size=32)).counts
     assert counts["skipped"] == 1  # the same face again
     assert "packed.png" in (tmp_path / "set" / "manifest.jsonl").read_text()
 
@@ -279,8 +279,8 @@ def test_a_set_that_is_a_link_is_written_where_it_leads(tmp_path):
         save_faces(tmp_path / "in", range(count))
         prepare([tmp_path / "in"], tmp_path / "set", size=32)
         assert (tmp_path / "set").is_symlink() and (tmp_path / "disk" / "faces" / "set.json").is_file()
-        counts = open_set(tmp_path / "set").counts
-        assert counts["train"] + counts["held-out"] == count
+        counts = open_dataset(tmp_path / "set").counts
+        assert counts["train"] + counts["val"] == count
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["faces"]
 
 

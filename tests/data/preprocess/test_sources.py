@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vaegan.data.preprocess.archives import SUFFIXES
-from vaegan.data.preprocess.sources import find, labels, resolve
+from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES
+from vaegan.data.preprocess.sources import find_files, name_prefixes, resolve_sources
 from vaegan.errors import VaeganError
 
 
@@ -22,7 +22,9 @@ def png(value):
 def found(*sources, spool=None, avoid=Path("/nowhere"), passed=None):
     """What is found, by name."""
     told = [] if passed is None else passed
-    return {item.name: item for item in find(resolve(list(sources)), avoid, lambda path: spool, told.append)}
+    return {
+        item.name: item for item in find_files(resolve_sources(list(sources)), avoid, lambda path: spool, told.append)
+    }
 
 
 def tar(path, members, mode="w", **kinds):
@@ -53,7 +55,7 @@ def test_zip_members_are_read_where_they_lie(tmp_path, work, method, before):
     assert sorted(listed) == sorted(MEMBERS)
     for name, item in listed.items():
         assert item.reason == ""
-        outcome = work(Path(name), item.place)
+        outcome = work(Path(name), item.location)
         assert outcome.reason == ("empty file" if name == "empty.png" else ""), outcome.detail
 
 
@@ -68,7 +70,7 @@ def test_large_zips_have_64_bit_lists(tmp_path, work, monkeypatch):
     assert b"PK\x06\x06" in path.read_bytes()
     listed = found(path)
     assert sorted(listed) == sorted(MEMBERS)
-    assert work(Path("a.png"), listed["deep/b.png"].place).reason == ""
+    assert work(Path("a.png"), listed["deep/b.png"].location).reason == ""
 
 
 @pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"])
@@ -80,14 +82,14 @@ def test_tars_of_every_packing(tmp_path, work, ending):
         path.write_bytes(zstandard.ZstdCompressor().compress((tmp_path / "plain.tar").read_bytes()))
     else:
         tar(path, MEMBERS, {"tar": "w", "tgz": "w:gz"}.get(ending, f"w:{ending[4:]}"))
-    assert path.name.endswith(SUFFIXES)
+    assert path.name.endswith(ARCHIVE_SUFFIXES)
     listed = found(path, spool=tmp_path / "spool")
     assert sorted(listed) == sorted(MEMBERS)
-    assert work(Path("b.png"), listed["deep/b.png"].place).squares[0].original == (40, 50)
-    assert work(Path("e.png"), listed["empty.png"].place).reason == "empty file"
-    same = work(Path("a.png"), listed["a.png"].place)
+    assert work(Path("b.png"), listed["deep/b.png"].location).images[0].original_size == (40, 50)
+    assert work(Path("e.png"), listed["empty.png"].location).reason == "empty file"
+    same = work(Path("a.png"), listed["a.png"].location)
     (tmp_path / "a.png").write_bytes(MEMBERS["a.png"])
-    assert same.sha == work(tmp_path / "a.png").sha
+    assert same.sha256 == work(tmp_path / "a.png").sha256
 
 
 def test_an_archive_is_known_by_content_when_it_is_named(tmp_path):
@@ -144,17 +146,17 @@ def test_damaged_archives_are_told(tmp_path, work):
     spoiled[60:80] = bytes(20)
     (tmp_path / "spoiled.zip").write_bytes(spoiled)
     item = found(tmp_path / "spoiled.zip")["a.png"]
-    assert work(Path("a.png"), item.place).reason == "broken archive"
+    assert work(Path("a.png"), item.location).reason == "broken archive"
 
 
 def test_a_lying_zip_inflates_no_further_than_it_says(tmp_path, work):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(50_000_000))
     item = found(tmp_path / "a.zip")["a.png"]
-    small = item.place.__class__(**{**vars(item.place), "size": 1000})
+    small = item.location.__class__(**{**vars(item.location), "size": 1000})
     outcome = work(Path("a.png"), small)
     assert (outcome.reason, outcome.detail) == ("broken archive", "a member that does not match its checksum")
-    huge = item.place.__class__(**{**vars(item.place), "size": 2**40})
+    huge = item.location.__class__(**{**vars(item.location), "size": 2**40})
     assert work(Path("a.png"), huge).reason == "too large"
 
 
@@ -189,11 +191,11 @@ def test_several_sources_are_told_apart(tmp_path):
         (tmp_path / name / "a.png").write_bytes(b"x")
     assert sorted(found(tmp_path / "two", tmp_path / "one")) == ["one/a.png", "two/a.png"]
     assert sorted(found(tmp_path / "two", tmp_path / "two" / "a.png")) == ["a.png"]
-    both = resolve([tmp_path / "one", tmp_path / "deep" / "one"])
-    assert set(labels(both).values()) == {path.as_posix() for path in both}
+    both = resolve_sources([tmp_path / "one", tmp_path / "deep" / "one"])
+    assert set(name_prefixes(both).values()) == {path.as_posix() for path in both}
     assert sorted(found(tmp_path / "one" / "a.png")) == ["a.png"]
     with pytest.raises(VaeganError, match="none does not exist: give a folder"):
-        resolve([tmp_path / "none"])
+        resolve_sources([tmp_path / "none"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and links in folders are a POSIX matter")
@@ -222,7 +224,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, work, monkeypatch, large
     path = tmp_path / "a.png"
     path.write_bytes(MEMBERS["a.png"])
     if large:
-        monkeypatch.setattr(file_reader, "IN_MEMORY", 10)
+        monkeypatch.setattr(file_reader, "MAX_IN_MEMORY_BYTES", 10)
     fstat, calls = os.fstat, []
 
     def growing(number):
@@ -237,7 +239,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, work, monkeypatch, large
     monkeypatch.setattr(file_reader.os, "fstat", lambda number: growing(number) if len(calls) < 2 else fstat(number))
     calls.clear()
     outcome = work(path)
-    assert large or (outcome.reason == "" and outcome.stamp == file_reader.stamp_of(path.stat()))
+    assert large or (outcome.reason == "" and outcome.stamp == file_reader.size_and_mtime(path.stat()))
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -263,7 +265,7 @@ def test_links_are_followed_in_one_order(tmp_path, monkeypatch, backwards):
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 def test_a_name_of_megabytes_is_not_read(tmp_path, monkeypatch, kind, ending):
-    monkeypatch.setattr("vaegan.data.preprocess.archives.MAX_ABOUT", 1000)
+    monkeypatch.setattr("vaegan.data.preprocess.archives.MAX_TAR_METADATA_BYTES", 1000)
     path = tmp_path / f"long{ending}"
     with tarfile.open(path, "w:gz" if ending.endswith("gz") else "w") as archive:
         entry = tarfile.TarInfo("long")

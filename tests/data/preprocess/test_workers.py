@@ -6,18 +6,18 @@ import sys
 import pytest
 from PIL import Image
 
-from vaegan.config.settings import PrepareSettings
+from vaegan.config.settings import PreprocessSettings
 from vaegan.data.preprocess.preprocess import prepare
-from vaegan.data.preprocess.records import Outcome, Place, Square, Task
-from vaegan.data.preprocess.worker_process import dump_outcomes, dump_tasks, parse_outcomes, parse_tasks
-from vaegan.data.preprocess.workers import CRASHED, LocalPool, cores
+from vaegan.data.preprocess.records import FileLocation, PreparedImage, Task, TaskResult
+from vaegan.data.preprocess.worker_process import dump_results, dump_tasks, parse_results, parse_tasks
+from vaegan.data.preprocess.workers import DECODER_CRASHED, LocalWorkerPool, available_cores
 from vaegan.errors import UsageError, VaeganError
 
-SETTINGS = PrepareSettings(size=32)
+SETTINGS = PreprocessSettings(size=32)
 
 
 def batches(folder, count, size=4):
-    tasks = [Task(number, Place(str(folder / f"{number:03d}.png")), ".png") for number in range(count)]
+    tasks = [Task(number, FileLocation(str(folder / f"{number:03d}.png")), ".png") for number in range(count)]
     waiting = [tasks[start : start + size] for start in range(0, count, size)]
     return lambda: waiting.pop(0) if waiting else None
 
@@ -30,22 +30,25 @@ def folder(tmp_path):
 
 
 def test_messages_come_back_as_they_were():
-    tasks = [Task(3, Place("a\udcff\n新.zip", 5, 6, 8, 7, 9), ".png", "abc", 2, 64), Task(4, Place("b"))]
+    tasks = [Task(3, FileLocation("a\udcff\n新.zip", 5, 6, 8, 7, 9), ".png", "abc", 2, 64), Task(4, FileLocation("b"))]
     assert parse_tasks(dump_tasks(tasks)) == tasks
-    squares = [Square(n, (5, 6), (0, 1, 2, 3), 77, bytes([n] * 4), bytes([n + 9] * 12)) for n in range(2)]
-    outcomes = [Outcome(3, "s", "1:2", squares=squares, more=4), Outcome(4, reason="broken picture", detail="x\n")]
-    assert parse_outcomes(*dump_outcomes(outcomes)) == outcomes
+    squares = [PreparedImage(n, (5, 6), (0, 1, 2, 3), 77, bytes([n] * 4), bytes([n + 9] * 12)) for n in range(2)]
+    outcomes = [
+        TaskResult(3, "s", "1:2", images=squares, next_frame=4),
+        TaskResult(4, reason="broken picture", detail="x\n"),
+    ]
+    assert parse_results(*dump_results(outcomes)) == outcomes
 
 
 def test_a_pool_does_everything_once(folder):
-    pool = LocalPool(SETTINGS, 2)
+    pool = LocalWorkerPool(SETTINGS, 2)
     try:
-        done = [outcome for batch in pool.run(batches(folder, 24)) for outcome in batch]
-        again = [outcome for batch in pool.run(batches(folder, 4)) for outcome in batch]
+        done = [outcome for batch in pool.run_batches(batches(folder, 24)) for outcome in batch]
+        again = [outcome for batch in pool.run_batches(batches(folder, 4)) for outcome in batch]
     finally:
         pool.close()
-    assert sorted(outcome.id for outcome in done) == list(range(24))
-    assert all(outcome.squares and not outcome.reason for outcome in done)
+    assert sorted(outcome.file_id for outcome in done) == list(range(24))
+    assert all(outcome.images and not outcome.reason for outcome in done)
     assert len(again) == 4
     assert all(worker.process is None for worker in pool.workers)
 
@@ -75,18 +78,18 @@ def crashing(monkeypatch, tmp_path, name, times):
 @pytest.mark.parametrize(("times", "culprits"), [(1, 0), (2, 0), (99, 1)])
 def test_a_lost_worker_costs_at_most_the_file_that_kills_it(folder, tmp_path, monkeypatch, times, culprits):
     crashing(monkeypatch, tmp_path, "007.png", times)
-    pool = LocalPool(SETTINGS, 2)
+    pool = LocalWorkerPool(SETTINGS, 2)
     try:
-        done = {outcome.id: outcome for batch in pool.run(batches(folder, 24)) for outcome in batch}
+        done = {outcome.file_id: outcome for batch in pool.run_batches(batches(folder, 24)) for outcome in batch}
     finally:
         pool.close()
     assert sorted(done) == list(range(24))
     bad = [(number, outcome.reason, outcome.detail) for number, outcome in done.items() if outcome.reason]
-    assert bad == [(7, "broken picture", CRASHED)] * culprits
+    assert bad == [(7, "broken picture", DECODER_CRASHED)] * culprits
 
 
 def test_workers_that_are_killed_from_outside_are_replaced(folder):
-    pool = LocalPool(SETTINGS, 2)
+    pool = LocalWorkerPool(SETTINGS, 2)
     killed = []
 
     def feed(source=batches(folder, 24, 2)):  # noqa: B008
@@ -97,19 +100,19 @@ def test_workers_that_are_killed_from_outside_are_replaced(folder):
         return source()
 
     try:
-        done = [outcome for batch in pool.run(feed) for outcome in batch]
+        done = [outcome for batch in pool.run_batches(feed) for outcome in batch]
     finally:
         pool.close()
-    assert killed and sorted(outcome.id for outcome in done) == list(range(24))
+    assert killed and sorted(outcome.file_id for outcome in done) == list(range(24))
     assert not [outcome for outcome in done if outcome.reason]
 
 
 def test_that_no_worker_starts_is_one_line(folder, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(folder / "no-python"))
-    pool = LocalPool(SETTINGS, 1)
+    pool = LocalWorkerPool(SETTINGS, 1)
     try:
         with pytest.raises(VaeganError, match="no worker process can be started: No such file"):
-            list(pool.run(batches(folder, 4)))
+            list(pool.run_batches(batches(folder, 4)))
     finally:
         pool.close()
 
@@ -129,7 +132,7 @@ def test_preparing_imports_no_torch(folder, tmp_path):
 
 
 def test_cores():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
 def test_without_ray_the_way_out_is_told(folder, tmp_path, monkeypatch):
@@ -166,7 +169,7 @@ def test_ray_gives_the_same_bytes_and_survives_lost_workers(cluster, tmp_path, m
     local = prepare([folder], tmp_path / "local", size=32)
     pids = []
     answers = []
-    run = ray_workers.RayPool.run
+    run = ray_workers.RayWorkerPool.run_batches
 
     def killing(self, feed):
         pids.append(set(self.pool.map(process_number, range(8))))
@@ -177,8 +180,8 @@ def test_ray_gives_the_same_bytes_and_survives_lost_workers(cluster, tmp_path, m
                     os.kill(pid, signal.SIGKILL)
             yield outcomes
 
-    monkeypatch.setattr(ray_workers.RayPool, "run", killing)
-    monkeypatch.setattr("vaegan.data.preprocess.pipeline.BATCH", 8)
+    monkeypatch.setattr(ray_workers.RayWorkerPool, "run_batches", killing)
+    monkeypatch.setattr("vaegan.data.preprocess.pipeline.FILES_PER_BATCH", 8)
     out = prepare([folder], tmp_path / "ray", size=32, pool="ray", workers=2, ray_address=cluster.address)
     before, after = pids  # the second time the pool is asked for the originals that preview.png shows
     assert len(before) == len(after) == 2 and not before & after

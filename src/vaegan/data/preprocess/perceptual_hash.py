@@ -12,62 +12,65 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
-FIELDS = 8
-MARGIN = 2
-BITS = 2 * FIELDS * FIELDS
-MAX_BITS = 6
-MAX_COLOUR = 3.5
-SAME_COLOUR = 0.5
-BANDS = MAX_BITS + 1
-HASH_BYTES = BITS // 8
-_FLAT = 8
-_SPREAD = [list(range(band, BITS, BANDS)) for band in range(BANDS)]
-_MASKS = [sum(1 << bit for bit in bits) for bits in _SPREAD]
+HASH_GRID = 8
+MIN_BRIGHTNESS_STEP = 2
+HASH_BITS = 2 * HASH_GRID * HASH_GRID
+MAX_HAMMING_DISTANCE = 6
+MAX_COLOR_DIFFERENCE = 3.5
+INTERCHANGEABLE_COLOR_DIFFERENCE = 0.5
+NUM_BANDS = MAX_HAMMING_DISTANCE + 1
+HASH_BYTES = HASH_BITS // 8
+_MIN_DISTINCTIVE_BITS = 8
+_BAND_BITS = [list(range(band, HASH_BITS, NUM_BANDS)) for band in range(NUM_BANDS)]
+_BAND_MASKS = [sum(1 << bit for bit in bits) for bits in _BAND_BITS]
 
 
-def likeness(picture: Image.Image) -> bytes:
+def perceptual_hash(image: Image.Image) -> bytes:
     """The hash and the colours of an RGB or L square: 16 + 81 * C bytes."""
-    colours = picture.resize((FIELDS + 1, FIELDS + 1), Image.Resampling.BOX).tobytes()
+    colours = image.resize((HASH_GRID + 1, HASH_GRID + 1), Image.Resampling.BOX).tobytes()
     grey: Sequence[int] = colours
-    if picture.mode != "L":
+    if image.mode != "L":
         channels = colours[0::3], colours[1::3], colours[2::3]
         grey = [(299 * red + 587 * green + 114 * blue) // 1000 for red, green, blue in zip(*channels, strict=True)]
-    row = FIELDS + 1
+    row = HASH_GRID + 1
     bits = 0
-    for start in range(0, FIELDS * row, row):
+    for start in range(0, HASH_GRID * row, row):
         line, below = grey[start : start + row], grey[start + row : start + 2 * row]
         for here, right, lower in zip(line, line[1:], below, strict=False):
-            bits = bits << 2 | (here > right + MARGIN) << 1 | (here > lower + MARGIN)
+            bits = bits << 2 | (here > right + MIN_BRIGHTNESS_STEP) << 1 | (here > lower + MIN_BRIGHTNESS_STEP)
     return bits.to_bytes(HASH_BYTES) + colours
 
 
-def has_structure(value: bytes) -> bool:
+def has_structure(phash: bytes) -> bool:
     """Say whether the hash tells anything: that of a flat picture or a plain gradient does not."""
-    return _FLAT <= int.from_bytes(value[:HASH_BYTES]).bit_count() <= BITS - _FLAT
+    return _MIN_DISTINCTIVE_BITS <= int.from_bytes(phash[:HASH_BYTES]).bit_count() <= HASH_BITS - _MIN_DISTINCTIVE_BITS
 
 
-def interchangeable(one: bytes, other: bytes) -> bool:
+def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
     """Say whether two pictures are so alike that what is like one is like the other: a frame and its neighbour."""
-    return one[:HASH_BYTES] == other[:HASH_BYTES] and _colour_difference(one, other) <= SAME_COLOUR
+    return (
+        phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
+        and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
+    )
 
 
-def _colour_difference(one: bytes, other: bytes) -> float:
+def _color_difference(phash: bytes, other_phash: bytes) -> float:
     """Mean absolute difference of the fields' colours, 0 to 255; 255 where one picture is grey and the other not."""
-    if len(one) != len(other):
+    if len(phash) != len(other_phash):
         return 255.0
-    colours = zip(one[HASH_BYTES:], other[HASH_BYTES:], strict=True)
-    return sum(abs(a - b) for a, b in colours) / (len(one) - HASH_BYTES)
+    colours = zip(phash[HASH_BYTES:], other_phash[HASH_BYTES:], strict=True)
+    return sum(abs(a - b) for a, b in colours) / (len(phash) - HASH_BYTES)
 
 
-def alike(one: bytes, other: bytes) -> bool:
+def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
     """Say whether two pictures look the same, by their `likeness`."""
-    distance = (int.from_bytes(one[:HASH_BYTES]) ^ int.from_bytes(other[:HASH_BYTES])).bit_count()
-    return distance <= MAX_BITS and _colour_difference(one, other) <= MAX_COLOUR
+    distance = (int.from_bytes(phash[:HASH_BYTES]) ^ int.from_bytes(other_phash[:HASH_BYTES])).bit_count()
+    return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
 
 
-def bands(value: bytes) -> Iterator[int]:
+def lsh_bands(phash: bytes) -> Iterator[int]:
     """Yield one number for each of 7 parts of the hash: hashes within 6 bits of each other share at least one."""
-    bits = int.from_bytes(value[:HASH_BYTES])
-    for band, mask in enumerate(_MASKS):
-        part = (bits & mask) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**BITS
-        yield band << 56 | part >> (BITS - 56)
+    bits = int.from_bytes(phash[:HASH_BYTES])
+    for band, mask in enumerate(_BAND_MASKS):
+        part = (bits & mask) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**HASH_BITS
+        yield band << 56 | part >> (HASH_BITS - 56)

@@ -6,35 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaegan.config.model_config import SIZES
-from vaegan.config.options import build
-from vaegan.config.settings import PrepareSettings
-from vaegan.data.preprocess.decoding import background_colour
-from vaegan.data.preprocess.pipeline import Request, run
-from vaegan.data.preprocess.splits import group_pattern
-from vaegan.data.preprocess.writer import Summary
+from vaegan.config.model_config import IMAGE_SIZES
+from vaegan.config.options import build_settings
+from vaegan.config.settings import PreprocessSettings
+from vaegan.data.preprocess.decoding import parse_color
+from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
+from vaegan.data.preprocess.splits import compile_group_pattern
+from vaegan.data.preprocess.writer import PreprocessSummary
 from vaegan.errors import UsageError
-from vaegan.events import Emit, ignore
-from vaegan.utils.files import refuse_nameless
+from vaegan.events import EventHandler, ignore_event
+from vaegan.utils.files import check_has_file_name
 
 
-def default_out(sources: Sequence[Path], size: int) -> Path:
+def default_output_dir(sources: Sequence[Path], size: int) -> Path:
     """data/<name>-<size>, named after the first source."""
     name = sources[0].resolve().name if sources[0].is_dir() else sources[0].resolve().name.split(".")[0]
     return Path("data") / f"{name or 'faces'}-{size}"
 
 
-def checked(options: dict[str, Any]) -> PrepareSettings:
+def validate_options(options: dict[str, Any]) -> PreprocessSettings:
     """Settings from options. Raises UsageError for what cannot be."""
-    settings = build(PrepareSettings, options)
-    if settings.size not in SIZES:
-        raise UsageError(f"--size {settings.size}: expected one of {', '.join(map(str, SIZES))}")
-    group_pattern(settings.group_by)
+    settings = build_settings(PreprocessSettings, options)
+    if settings.size not in IMAGE_SIZES:
+        raise UsageError(f"--size {settings.size}: expected one of {', '.join(map(str, IMAGE_SIZES))}")
+    compile_group_pattern(settings.group_by)
     try:
-        background_colour(settings.background)
+        parse_color(settings.background)
     except ValueError:
         raise UsageError(f"--background {settings.background}: expected a colour such as white or '#ffeecc'") from None
-    for name, value, other in (("crop_anchor", "center", "crop"), ("pad", "edge", "pad")):
+    for name, value, other in (("crop_position", "center", "crop"), ("pad_mode", "edge", "pad")):
         if getattr(settings, name) != value and settings.fit != other:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {getattr(settings, name)} goes with --fit {other}, not with --fit {settings.fit}")
@@ -43,16 +43,21 @@ def checked(options: dict[str, Any]) -> PrepareSettings:
     return settings
 
 
-def prepare_and_count(
-    sources: Sequence[Path], out: Path | None, force: bool, dry_run: bool, on_event: Emit, options: dict[str, Any]
-) -> tuple[Path, Summary]:
+def preprocess_with_summary(
+    sources: Sequence[Path],
+    out: Path | None,
+    force: bool,
+    dry_run: bool,
+    on_event: EventHandler,
+    options: dict[str, Any],
+) -> tuple[Path, PreprocessSummary]:
     """Prepare; return where the set is (or, on a dry run, would be) and what it holds. See `prepare`."""
-    settings = checked(options)
+    settings = validate_options(options)
     if not sources:
         raise UsageError("no SRC: give a folder of pictures")
-    place = out if out is not None else default_out(sources, settings.size)
-    refuse_nameless(place)
-    return place, run(Request(list(sources), place, settings, force, dry_run), on_event)
+    place = out if out is not None else default_output_dir(sources, settings.size)
+    check_has_file_name(place)
+    return place, run_pipeline(PreprocessRequest(list(sources), place, settings, force, dry_run), on_event)
 
 
 def prepare(
@@ -61,7 +66,7 @@ def prepare(
     *,
     force: bool = False,
     dry_run: bool = False,
-    on_event: Emit = ignore,
+    on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
     """Prepare every picture under `sources` and return the set's directory.
@@ -73,4 +78,4 @@ def prepare(
     something else.
     """
     places = [Path(source) for source in ([sources] if isinstance(sources, (str, Path)) else sources)]
-    return prepare_and_count(places, None if out is None else Path(out), force, dry_run, on_event, options)[0]
+    return preprocess_with_summary(places, None if out is None else Path(out), force, dry_run, on_event, options)[0]

@@ -11,70 +11,70 @@ from vaegan.data.preprocess.records import Box
 from vaegan.utils.files import write_bytes
 from vaegan.utils.images import png_bytes
 
-GAP = 2
-SHOWN = 64
-PAIRS = 8
-_FRAME = (255, 0, 80)
+SHEET_GAP = 2
+SHEET_IMAGES = 64
+SHEET_EXAMPLES = 8
+_BOX_COLOR = (255, 0, 80)
 
 
-class Spread:
+class EvenSample:
     """At most `most` items of a stream, evenly spread over it however long it gets, but for its end."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_items: int) -> None:
         """Begin with none."""
-        self.most, self.step, self.count = most, 1, 0
+        self.max_items, self.stride, self.num_seen = max_items, 1, 0
         self.items: list[object] = []
 
     def add(self, item: object) -> None:
         """See the next item of the stream."""
-        if self.count % self.step == 0:
-            if len(self.items) == 2 * self.most:
-                self.items, self.step = self.items[::2], self.step * 2
-            if self.count % self.step == 0:
+        if self.num_seen % self.stride == 0:
+            if len(self.items) == 2 * self.max_items:
+                self.items, self.stride = self.items[::2], self.stride * 2
+            if self.num_seen % self.stride == 0:
                 self.items.append(item)
-        self.count += 1
+        self.num_seen += 1
 
-    def chosen(self) -> list[object]:
+    def selected(self) -> list[object]:
         """Up to `most` of the items seen."""
-        return self.items[:: max(1, math.ceil(len(self.items) / self.most))]
+        return self.items[:: max(1, math.ceil(len(self.items) / self.max_items))]
 
 
-Pair = tuple[Image.Image, tuple[int, int], Box, Image.Image]
+CropExample = tuple[Image.Image, tuple[int, int], Box, Image.Image]
 """A small picture of the whole, its original size in pixels, the box that was taken, and the square."""
 
 
-def draw_sheet(squares: list[Image.Image], pairs: list[Pair], size: int) -> Image.Image:
+def draw_dataset_preview(images: list[Image.Image], examples: list[CropExample], size: int) -> Image.Image:
     """The contact sheet, in the squares' mode (RGB where there are pairs)."""
-    columns = math.ceil(math.sqrt(len(squares)))
-    rows = math.ceil(len(squares) / columns)
-    tile = size + GAP
-    wide = 3 * size + 2 * GAP + 3 * GAP
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    tile = size + SHEET_GAP
+    wide = 3 * size + 2 * SHEET_GAP + 3 * SHEET_GAP
     across = max(1, columns * tile // wide)
-    height = rows * tile + GAP + (math.ceil(len(pairs) / across) * tile + 2 * GAP if pairs else 0)
-    width = max(columns * tile + GAP, across * wide if pairs else 0)
-    sheet = Image.new("RGB" if pairs else squares[0].mode, (width, height), "white")
-    for number, picture in enumerate(squares):
-        sheet.paste(picture, (GAP + number % columns * tile, GAP + number // columns * tile))
-    for number, pair in enumerate(pairs):
-        left = GAP + number % across * wide
-        top = rows * tile + 3 * GAP + number // across * tile
-        _draw_pair(sheet, pair, left, top, size)
+    height = rows * tile + SHEET_GAP + (math.ceil(len(examples) / across) * tile + 2 * SHEET_GAP if examples else 0)
+    width = max(columns * tile + SHEET_GAP, across * wide if examples else 0)
+    sheet = Image.new("RGB" if examples else images[0].mode, (width, height), "white")
+    for number, picture in enumerate(images):
+        sheet.paste(picture, (SHEET_GAP + number % columns * tile, SHEET_GAP + number // columns * tile))
+    for number, pair in enumerate(examples):
+        left = SHEET_GAP + number % across * wide
+        top = rows * tile + 3 * SHEET_GAP + number // across * tile
+        _draw_crop_example(sheet, pair, left, top, size)
     return sheet
 
 
-def _draw_pair(sheet: Image.Image, pair: Pair, left: int, top: int, size: int) -> None:
+def _draw_crop_example(sheet: Image.Image, example: CropExample, left: int, top: int, size: int) -> None:
     """The whole with its box outlined, within 2 x 1 squares, and the square beside it."""
-    whole, original, box, square = pair
+    whole, original, box, square = example
     x, y = left + (2 * size - whole.width) // 2, top + (size - whole.height) // 2
     sheet.paste(whole, (x, y))
     across, down = whole.width / original[0], whole.height / original[1]
     left_edge, top_edge = x + box[0] * across, y + box[1] * down
     right_edge, bottom_edge = max(left_edge, x + box[2] * across - 1), max(top_edge, y + box[3] * down - 1)
     corners = (left_edge, top_edge, right_edge, bottom_edge)
-    ImageDraw.Draw(sheet).rectangle(corners, outline=_FRAME)
-    sheet.paste(square, (left + 2 * size + GAP, top))
+    ImageDraw.Draw(sheet).rectangle(corners, outline=_BOX_COLOR)
+    sheet.paste(square, (left + 2 * size + SHEET_GAP, top))
 
 
-def write_sheet(sheet: Image.Image, path: Path) -> None:
+def write_dataset_preview(sheet: Image.Image, path: Path) -> None:
     """Write the sheet as PNG."""
     write_bytes(path, png_bytes(sheet))

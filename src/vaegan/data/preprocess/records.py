@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels of the upright picture."""
 
-_ESCAPE = "surrogateescape" if os.name == "posix" else "surrogatepass"
+_ENCODING_ERRORS = "surrogateescape" if os.name == "posix" else "surrogatepass"
 
 
-def to_bytes(name: str) -> bytes:
+def encode_name(name: str) -> bytes:
     """A file's name as bytes, whatever letters or non-letters it holds: what names are sorted by."""
-    return name.encode("utf-8", _ESCAPE)
+    return name.encode("utf-8", _ENCODING_ERRORS)
 
 
-def to_name(name: bytes) -> str:
+def decode_name(name: bytes) -> str:
     """Undo `to_bytes`."""
-    return name.decode("utf-8", _ESCAPE)
+    return name.decode("utf-8", _ENCODING_ERRORS)
 
 
 @dataclass(frozen=True)
-class Place:
+class FileLocation:
     """Where bytes lie: a whole file (`length` -1), a stretch of one, or a member of a zip.
 
     path: absolute; offset: of the bytes, or of the member's local header; length: stored bytes; method: the zip's
@@ -32,27 +32,29 @@ class Place:
 
     path: str
     offset: int = 0
-    length: int = -1
-    method: int = -1
-    size: int = 0
-    crc: int = 0
+    stored_length: int = -1
+    zip_method: int = -1
+    uncompressed_size: int = 0
+    crc32: int = 0
 
-    def dump(self) -> str:
+    def to_json(self) -> str:
         """The place as JSON text, ASCII only."""
-        return json.dumps([self.path, self.offset, self.length, self.method, self.size, self.crc])
+        return json.dumps(
+            [self.path, self.offset, self.stored_length, self.zip_method, self.uncompressed_size, self.crc32]
+        )
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def from_json(cls, text: str) -> FileLocation:
         """Undo `dump`."""
         return cls(*json.loads(text))
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFile:
     """One file as the search saw it. `stamp` changes when its bytes do; a `reason` means that it is not to be read."""
 
     name: str
-    place: Place
+    location: FileLocation
     stamp: str
     reason: str = ""
     detail: str = ""
@@ -66,38 +68,38 @@ class Task:
     that they need no decoding; before: only a small picture of the whole is wanted, to show beside the square.
     """
 
-    id: int
-    place: Place
+    file_id: int
+    location: FileLocation
     suffix: str = ""
     expected: str = ""
-    start: int = 0
-    before: int = 0
+    first_frame: int = 0
+    thumbnail_height: int = 0
 
 
 @dataclass(frozen=True)
-class Square:
+class PreparedImage:
     """One prepared picture: uint8 pixels in rows of [S, S, C], and what is known of it."""
 
     frame: int
-    original: tuple[int, int]
+    original_size: tuple[int, int]
     box: Box
-    crc: int
-    likeness: bytes
+    crc32: int
+    perceptual_hash: bytes
     pixels: bytes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What became of one task: squares, or a reason; `same` where the bytes are the expected ones.
 
     more: the frame to go on from when an animation has too many for one outcome, else 0.
     """
 
-    id: int
-    sha: str = ""
+    file_id: int
+    sha256: str = ""
     stamp: str = ""
     reason: str = ""
     detail: str = ""
     same: bool = False
-    more: int = 0
-    squares: list[Square] = field(default_factory=list)
+    next_frame: int = 0
+    images: list[PreparedImage] = field(default_factory=list)

@@ -9,100 +9,106 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from vaegan.config.settings import PrepareSettings
-from vaegan.data.preprocess.decoding import Frame, background_colour, frames, to_srgb
-from vaegan.data.preprocess.file_reader import Skipped, opened
-from vaegan.data.preprocess.image_ops import box_of, padded, planes, square
-from vaegan.data.preprocess.perceptual_hash import likeness
-from vaegan.data.preprocess.records import Outcome, Square, Task
+from vaegan.config.settings import PreprocessSettings
+from vaegan.data.preprocess.decoding import DecodedFrame, decode_frames, parse_color, to_srgb
+from vaegan.data.preprocess.file_reader import SkipFile, open_hashed
+from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes
+from vaegan.data.preprocess.perceptual_hash import perceptual_hash
+from vaegan.data.preprocess.records import PreparedImage, Task, TaskResult
 from vaegan.data.preprocess.skip_reasons import (
-    BROKEN,
-    CHANGED,
-    EMPTY,
-    METADATA,
-    NOT_A_PICTURE,
-    TOO_LONG,
+    ASPECT_TOO_LARGE,
+    BROKEN_IMAGE,
+    CHANGED_WHILE_READ,
+    EMPTY_FILE,
+    METADATA_FILE,
+    NOT_AN_IMAGE,
     TOO_SMALL,
     UNREADABLE,
 )
-from vaegan.errors import reason
+from vaegan.errors import error_text
 
-AT_ONCE = 2**22
+MAX_RESULT_BYTES = 2**22
 """Bytes of squares in one outcome, after which an animation is gone on with in another."""
 METADATA_SUFFIXES = (
     ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".parquet", ".xml", ".yaml", ".yml", ".html", ".arrow",
 )  # fmt: skip
 
 
-def prepare(task: Task, settings: PrepareSettings) -> Outcome:
+def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
     """Do one task. Whatever is wrong with the file becomes the outcome's reason."""
     digest = stamp = ""
     try:
-        with opened(task.place) as (file, digest, stamp):
-            if task.before:
-                return _before(task, file, settings)
+        with open_hashed(task.location) as (file, digest, stamp):
+            if task.thumbnail_height:
+                return _thumbnail(task, file, settings)
             if digest == task.expected:
-                return Outcome(task.id, digest, stamp, same=True)
+                return TaskResult(task.file_id, digest, stamp, same=True)
             if not file.read(1):
-                raise Skipped(EMPTY)
-            return _squares(task, file, digest, stamp, settings)
-    except Skipped as skipped:
+                raise SkipFile(EMPTY_FILE)
+            return _prepare_frames(task, file, digest, stamp, settings)
+    except SkipFile as skipped:
         why = skipped.reason
-        if why == NOT_A_PICTURE and task.suffix in METADATA_SUFFIXES:
-            why = METADATA
-        digest = "" if why == CHANGED else digest
-        return Outcome(task.id, digest, stamp, why, skipped.detail)
+        if why == NOT_AN_IMAGE and task.suffix in METADATA_SUFFIXES:
+            why = METADATA_FILE
+        digest = "" if why == CHANGED_WHILE_READ else digest
+        return TaskResult(task.file_id, digest, stamp, why, skipped.detail)
     except OSError as error:
-        return Outcome(task.id, "", "", UNREADABLE, reason(error))
+        return TaskResult(task.file_id, "", "", UNREADABLE, error_text(error))
     except MemoryError:
-        return Outcome(task.id, digest, stamp, BROKEN, "out of memory")
+        return TaskResult(task.file_id, digest, stamp, BROKEN_IMAGE, "out of memory")
 
 
-def _frames(task: Task, file: BinaryIO, settings: PrepareSettings) -> Iterator[Frame]:
-    background = background_colour(settings.background)
+def _decode_task_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) -> Iterator[DecodedFrame]:
+    background = parse_color(settings.background)
     every = settings.frames == "all"
-    return frames(file, settings.size, every, task.start, background, settings.max_pixels)
+    return decode_frames(file, settings.size, every, task.first_frame, background, settings.max_pixels)
 
 
-def _squares(task: Task, file: BinaryIO, digest: str, stamp: str, settings: PrepareSettings) -> Outcome:
-    background = background_colour(settings.background)
-    squares: list[Square] = []
-    room, more = max(1, AT_ONCE // (settings.size**2 * 3)), 0
-    for frame in _frames(task, file, settings):
+def _prepare_frames(task: Task, file: BinaryIO, sha256: str, stamp: str, settings: PreprocessSettings) -> TaskResult:
+    background = parse_color(settings.background)
+    squares: list[PreparedImage] = []
+    room, more = max(1, MAX_RESULT_BYTES // (settings.size**2 * 3)), 0
+    for frame in _decode_task_frames(task, file, settings):
         if len(squares) == room:
             more = frame.index
             break
-        refuse_shape(frame.size, settings)
-        box = box_of(frame.picture, frame.size, settings)
-        small = to_srgb(square(frame.picture, frame.size, box, settings), frame.profile, settings.grayscale)
-        small = padded(small, settings, background)
-        pixels = planes(small)
-        squares.append(Square(frame.index, frame.size, box, zlib.crc32(pixels), likeness(small), pixels))
-    return Outcome(task.id, digest, stamp, more=more, squares=squares)
+        check_shape(frame.original_size, settings)
+        box = compute_crop_box(frame.image, frame.original_size, settings)
+        small = to_srgb(
+            crop_and_resize(frame.image, frame.original_size, box, settings), frame.icc_profile, settings.grayscale
+        )
+        small = pad_to_square(small, settings, background)
+        pixels = to_chw_bytes(small)
+        squares.append(
+            PreparedImage(frame.index, frame.original_size, box, zlib.crc32(pixels), perceptual_hash(small), pixels)
+        )
+    return TaskResult(task.file_id, sha256, stamp, next_frame=more, images=squares)
 
 
-def refuse_shape(size: tuple[int, int], settings: PrepareSettings) -> None:
+def check_shape(size: tuple[int, int], settings: PreprocessSettings) -> None:
     """Raise Skipped for a picture that --min-side or --max-aspect leaves out."""
     told = f"{size[0]}x{size[1]} pixels"
     if min(size) < settings.min_side:
-        raise Skipped(TOO_SMALL, told)
+        raise SkipFile(TOO_SMALL, told)
     if settings.max_aspect is not None and max(size) > settings.max_aspect * min(size):
-        raise Skipped(TOO_LONG, told)
+        raise SkipFile(ASPECT_TOO_LARGE, told)
 
 
-def _before(task: Task, file: BinaryIO, settings: PrepareSettings) -> Outcome:
+def _thumbnail(task: Task, file: BinaryIO, settings: PreprocessSettings) -> TaskResult:
     """A small RGB picture of the whole, at most `task.before` pixels high and twice as wide, for the contact sheet."""
-    for frame in _frames(task, file, settings):
-        small = frame.picture.copy()
-        small.thumbnail((task.before * 2, task.before), Image.Resampling.LANCZOS)
-        small = to_srgb(small, frame.profile, False)
-        return Outcome(task.id, squares=[Square(0, small.size, (0, 0, *frame.size), 0, b"", small.tobytes())])
-    return Outcome(task.id, reason=BROKEN)
+    for frame in _decode_task_frames(task, file, settings):
+        small = frame.image.copy()
+        small.thumbnail((task.thumbnail_height * 2, task.thumbnail_height), Image.Resampling.LANCZOS)
+        small = to_srgb(small, frame.icc_profile, False)
+        return TaskResult(
+            task.file_id, images=[PreparedImage(0, small.size, (0, 0, *frame.original_size), 0, b"", small.tobytes())]
+        )
+    return TaskResult(task.file_id, reason=BROKEN_IMAGE)
 
 
-def prepare_all(tasks: list[Task], settings: PrepareSettings) -> list[Outcome]:
+def run_tasks(tasks: list[Task], settings: PreprocessSettings) -> list[TaskResult]:
     """Do a batch of tasks in a process of its own; the check on sizes is ours, before anything is decoded."""
     Image.MAX_IMAGE_PIXELS = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [prepare(task, settings) for task in tasks]
+        return [run_task(task, settings) for task in tasks]

@@ -12,26 +12,26 @@ import os
 import signal
 from typing import IO, Any
 
-from vaegan.config.settings import PrepareSettings
-from vaegan.data.preprocess.records import Outcome, Place, Square, Task
+from vaegan.config.settings import PreprocessSettings
+from vaegan.data.preprocess.records import FileLocation, PreparedImage, Task, TaskResult
 
-_LENGTHS = 8
+_LENGTH_BYTES = 8
 
 
-def send(stream: IO[bytes], head: Any, blob: bytes = b"") -> None:
+def send_message(stream: IO[bytes], header: Any, payload: bytes = b"") -> None:
     """Write one message."""
-    text = json.dumps(head).encode()
-    stream.write(len(text).to_bytes(_LENGTHS) + len(blob).to_bytes(_LENGTHS) + text + blob)
+    text = json.dumps(header).encode()
+    stream.write(len(text).to_bytes(_LENGTH_BYTES) + len(payload).to_bytes(_LENGTH_BYTES) + text + payload)
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> tuple[Any, bytes] | None:
+def receive_message(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     """Read one message; None when the other side is gone."""
-    lengths = stream.read(2 * _LENGTHS)
-    if len(lengths) < 2 * _LENGTHS:
+    lengths = stream.read(2 * _LENGTH_BYTES)
+    if len(lengths) < 2 * _LENGTH_BYTES:
         return None
-    text = stream.read(int.from_bytes(lengths[:_LENGTHS]))
-    length = int.from_bytes(lengths[_LENGTHS:])
+    text = stream.read(int.from_bytes(lengths[:_LENGTH_BYTES]))
+    length = int.from_bytes(lengths[_LENGTH_BYTES:])
     blob = stream.read(length)
     return (json.loads(text), blob) if len(blob) == length else None
 
@@ -43,32 +43,34 @@ def dump_tasks(tasks: list[Task]) -> Any:
 
 def parse_tasks(rows: Any) -> list[Task]:
     """Undo `dump_tasks`."""
-    return [Task(number, Place(*place), *rest) for number, place, *rest in rows]
+    return [Task(number, FileLocation(*place), *rest) for number, place, *rest in rows]
 
 
-def dump_outcomes(outcomes: list[Outcome]) -> tuple[Any, bytes]:
+def dump_results(results: list[TaskResult]) -> tuple[Any, bytes]:
     """Outcomes as JSON values and the bytes of all their squares."""
     rows, parts = [], []
-    for one in outcomes:
+    for one in results:
         squares = []
-        for item in one.squares:
-            squares.append([item.frame, item.original, item.box, item.crc, len(item.likeness), len(item.pixels)])
-            parts += [item.likeness, item.pixels]
-        rows.append([one.id, one.sha, one.stamp, one.reason, one.detail, one.same, one.more, squares])
+        for item in one.images:
+            squares.append(
+                [item.frame, item.original_size, item.box, item.crc32, len(item.perceptual_hash), len(item.pixels)]
+            )
+            parts += [item.perceptual_hash, item.pixels]
+        rows.append([one.file_id, one.sha256, one.stamp, one.reason, one.detail, one.same, one.next_frame, squares])
     return rows, b"".join(parts)
 
 
-def parse_outcomes(rows: Any, blob: bytes) -> list[Outcome]:
+def parse_results(rows: Any, payload: bytes) -> list[TaskResult]:
     """Undo `dump_outcomes`."""
     outcomes, at = [], 0
     for number, sha, stamp, reason, detail, same, more, squares in rows:
         made = []
         for frame, original, box, crc, likeness, pixels in squares:
             middle, end = at + likeness, at + likeness + pixels
-            parts = blob[at:middle], blob[middle:end]
-            made.append(Square(frame, (original[0], original[1]), (box[0], box[1], box[2], box[3]), crc, *parts))
+            parts = payload[at:middle], payload[middle:end]
+            made.append(PreparedImage(frame, (original[0], original[1]), (box[0], box[1], box[2], box[3]), crc, *parts))
             at = end
-        outcomes.append(Outcome(number, sha, stamp, reason, detail, same, more, made))
+        outcomes.append(TaskResult(number, sha, stamp, reason, detail, same, more, made))
     return outcomes
 
 
@@ -79,14 +81,14 @@ def main() -> None:
     silent = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):  # what a decoder prints must not mix with the messages, nor its warnings with the bar
         os.dup2(silent, number)
-    from vaegan.data.preprocess.tasks import prepare_all
+    from vaegan.data.preprocess.tasks import run_tasks
 
-    first = receive(stdin)
+    first = receive_message(stdin)
     if first is None:
         return
-    settings = PrepareSettings(**first[0])
-    while (message := receive(stdin)) is not None:
-        send(stdout, *dump_outcomes(prepare_all(parse_tasks(message[0]), settings)))
+    settings = PreprocessSettings(**first[0])
+    while (message := receive_message(stdin)) is not None:
+        send_message(stdout, *dump_results(run_tasks(parse_tasks(message[0]), settings)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,6 @@
 
 from vaegan.demo.faces.attributes import Face
 from vaegan.demo.faces.sampling import random_face
-from vaegan.demo.faces.scene import ATTRIBUTES, draw_face, draw_faces
+from vaegan.demo.faces.scene import ATTRIBUTES_FILENAME, draw_face, write_faces
 
-__all__ = ["ATTRIBUTES", "Face", "draw_face", "draw_faces", "random_face"]
+__all__ = ["ATTRIBUTES_FILENAME", "Face", "draw_face", "random_face", "write_faces"]

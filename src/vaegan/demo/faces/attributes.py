@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaegan.demo.faces.canvas import Colour
+from vaegan.demo.faces.canvas import Color
 
-SKINS: dict[str, tuple[Colour, Colour]] = {
+SKIN_TONES: dict[str, tuple[Color, Color]] = {
     "porcelain": ((255, 226, 207), (240, 190, 170)),
     "rose": ((252, 209, 188), (232, 168, 148)),
     "peach": ((246, 196, 160), (222, 153, 117)),
@@ -20,7 +20,7 @@ SKINS: dict[str, tuple[Colour, Colour]] = {
 }
 """Skin tones: the lit colour and the shade."""
 
-HAIRS: dict[str, Colour] = {
+HAIR_COLORS: dict[str, Color] = {
     "black": (48, 42, 58),
     "espresso": (74, 48, 42),
     "brown": (112, 68, 44),
@@ -39,9 +39,9 @@ HAIRS: dict[str, Colour] = {
 }
 """Hair colours: natural ones first, then the comic ones."""
 
-NATURAL_HAIRS = tuple(HAIRS)[:10]
+NATURAL_HAIR_COLORS = tuple(HAIR_COLORS)[:10]
 
-IRISES: dict[str, Colour] = {
+IRIS_COLORS: dict[str, Color] = {
     "brown": (112, 66, 36),
     "hazel": (150, 106, 44),
     "green": (62, 150, 84),
@@ -52,7 +52,7 @@ IRISES: dict[str, Colour] = {
 }
 """Iris colours."""
 
-CLOTHS: dict[str, Colour] = {
+CLOTHING_COLORS: dict[str, Color] = {
     "red": (222, 66, 66),
     "coral": (250, 124, 96),
     "mustard": (240, 180, 52),
@@ -68,7 +68,7 @@ CLOTHS: dict[str, Colour] = {
 }
 """Colours of clothes, hats and frames."""
 
-BACKGROUNDS: dict[str, tuple[Colour, Colour]] = {
+BACKGROUND_PALETTES: dict[str, tuple[Color, Color]] = {
     "sky": ((138, 206, 242), (184, 228, 250)),
     "mint": ((146, 222, 190), (190, 240, 214)),
     "lemon": ((255, 220, 104), (255, 236, 158)),
@@ -95,21 +95,21 @@ class Face:
     """Height of the picture, pixels."""
     head: str
     """Head shape, a name in `head.HEADS`."""
-    breadth: float
+    head_width: float
     """Width of the head relative to its shape, about 0.95 to 1.05."""
-    jaw: float
+    jaw_width: float
     """Width of the jaw relative to its shape, about 0.92 to 1.08."""
     skin: str
     """Skin tone, a name in `SKINS`."""
     hair: str
     """Hair style, a name in `hair.STYLES`."""
-    hair_colour: str
+    hair_color: str
     """Colour of hair, brows and beard, a name in `HAIRS`."""
-    parting: str
+    hair_side: str
     """Side of the hair's parting, tail or sweep: left or right."""
     eyes: str
     """Eye shape, a name in `eyes.EYES`."""
-    eye_colour: str
+    eye_color: str
     """Iris colour, a name in `IRISES`."""
     eye_size: float
     """Size of the eyes, about 0.9 to 1.15."""
@@ -119,7 +119,7 @@ class Face:
     """Where the eyes look, -1 (left) to 1 (right)."""
     gaze_y: float
     """Where the eyes look, -1 (up) to 1 (down)."""
-    lashes: int
+    has_eyelashes: int
     """1 with eyelashes, 0 without."""
     brows: str
     """Eyebrow shape, a name in `eyes.BROWS`."""
@@ -137,11 +137,11 @@ class Face:
     """Beard, a name in `features.BEARDS`."""
     glasses: str
     """Glasses, a name in `extras.GLASSES`."""
-    glasses_colour: str
+    glasses_color: str
     """Colour of the frame, a name in `CLOTHS`."""
     hat: str
     """Hat, a name in `hats.HATS`."""
-    hat_colour: str
+    hat_color: str
     """Colour of the hat, a name in `CLOTHS`."""
     earrings: str
     """Earrings, a name in `extras.EARRINGS`."""
@@ -149,13 +149,13 @@ class Face:
     """Cheeks, a name in `features.CHEEKS`."""
     clothes: str
     """Clothes, a name in `body.CLOTHES`."""
-    clothes_colour: str
+    clothes_color: str
     """Colour of the clothes, a name in `CLOTHS`."""
-    background: str
+    background_pattern: str
     """Pattern of the background, a name in `backdrop.BACKDROPS`."""
-    background_colour: str
+    background_palette: str
     """Palette of the background, a name in `BACKGROUNDS`."""
-    light: str
+    light_side: str
     """Side that the light comes from: left or right."""
     tilt: float
     """Tilt of the head, degrees clockwise, about -7 to 7."""
@@ -165,5 +165,5 @@ class Face:
     """Place of the head off the picture's centre, as a part of its short side."""
     shift_y: float
     """Place of the head below the picture's centre, as a part of its short side."""
-    zoom: float
+    head_scale: float
     """Half the head's height as a part of the picture's short side, about 0.29 to 0.33."""

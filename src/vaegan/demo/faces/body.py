@@ -4,93 +4,107 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vaegan.demo.faces.attributes import CLOTHS
-from vaegan.demo.faces.canvas import INK, WHITE, Colour, Points, ellipse, lightness, mirror, mix, smooth
-from vaegan.demo.faces.head import Sitter
+from vaegan.demo.faces.attributes import CLOTHING_COLORS
+from vaegan.demo.faces.canvas import (
+    OUTLINE_COLOR,
+    WHITE,
+    Color,
+    Points,
+    blend,
+    catmull_rom,
+    ellipse_points,
+    luma,
+    reflect_x,
+)
+from vaegan.demo.faces.head import FaceDrawing
 
-NECK = 0.30
+NECK_HALF_WIDTH = 0.30
 """Half the neck's width, units."""
 
 
-def _colours(sitter: Sitter) -> tuple[Colour, Colour, Colour]:
+def _clothes_colors(drawing: FaceDrawing) -> tuple[Color, Color, Color]:
     """The cloth's colour, its shade, and an accent that shows on it."""
-    cloth = CLOTHS[sitter.face.clothes_colour]
-    accent = mix(cloth, WHITE, 0.72) if lightness(cloth) < 0.75 else mix(cloth, (70, 100, 160), 0.55)
-    return cloth, mix(cloth, (44, 20, 70), 0.26), accent
+    cloth = CLOTHING_COLORS[drawing.face.clothes_color]
+    accent = blend(cloth, WHITE, 0.72) if luma(cloth) < 0.75 else blend(cloth, (70, 100, 160), 0.55)
+    return cloth, blend(cloth, (44, 20, 70), 0.26), accent
 
 
-def _torso(collar: float) -> Points:
+def _torso_outline(neck_half_width: float) -> Points:
     """The outline of shoulders and chest below a neck opening `collar` units wide to each side."""
-    right = smooth([(collar, 1.20), (0.72, 1.27), (1.08, 1.42), (1.28, 1.76), (1.36, 2.6), (1.36, 4.2)])
-    return [*right, *mirror(right)]
+    right = catmull_rom([(neck_half_width, 1.20), (0.72, 1.27), (1.08, 1.42), (1.28, 1.76), (1.36, 2.6), (1.36, 4.2)])
+    return [*right, *reflect_x(right)]
 
 
-def draw_neck(sitter: Sitter) -> None:
+def draw_neck(drawing: FaceDrawing) -> None:
     """Draw the neck, with the chin's shadow on it."""
-    canvas = sitter.canvas
-    side = smooth([(NECK, 0.5), (NECK - 0.02, 1.05), (NECK + 0.10, 1.36)])
-    neck = [*side, (0.0, 1.75), *mirror(side)]
-    canvas.shape(neck, sitter.skin, ink=None)
-    shadow = ellipse(0.05 * sitter.turn - 0.10 * sitter.light, 0.86, 0.62, 0.42)
-    canvas.inside(neck, shadow, sitter.shade)
-    for line in (side, mirror(side)):
-        canvas.stroke(line)
+    canvas = drawing.canvas
+    side = catmull_rom([(NECK_HALF_WIDTH, 0.5), (NECK_HALF_WIDTH - 0.02, 1.05), (NECK_HALF_WIDTH + 0.10, 1.36)])
+    neck = [*side, (0.0, 1.75), *reflect_x(side)]
+    canvas.draw_shape(neck, drawing.skin_color, outline_color=None)
+    shadow = ellipse_points(0.05 * drawing.turn - 0.10 * drawing.light_sign, 0.86, 0.62, 0.42)
+    canvas.fill_clipped(neck, shadow, drawing.skin_shade)
+    for line in (side, reflect_x(side)):
+        canvas.draw_line(line)
 
 
-def _shirt(sitter: Sitter, opening: Points) -> Points:
+def _draw_shirt(drawing: FaceDrawing, neckline: Points) -> Points:
     """Draw the cloth of a shirt with a neck opening (right to left), and return its outline."""
-    cloth, shade, _ = _colours(sitter)
-    torso = _torso(0.42)
+    cloth, shade, _ = _clothes_colors(drawing)
+    torso = _torso_outline(0.42)
     half = len(torso) // 2
-    outline = [*torso[:half], *torso[half:], *reversed(opening)]
-    sitter.canvas.shape(outline, cloth, shade, 0.22)
+    outline = [*torso[:half], *torso[half:], *reversed(neckline)]
+    drawing.canvas.draw_shape(outline, cloth, shade, 0.22)
     return outline
 
 
-def _round_opening(depth: float) -> Points:
+def _round_neckline(depth: float) -> Points:
     """A round neckline from right to left."""
-    return ellipse(0, 1.22, 0.42, depth, 0, 180)
+    return ellipse_points(0, 1.22, 0.42, depth, 0, 180)
 
 
-def _t_shirt(sitter: Sitter) -> None:
-    _shirt(sitter, _round_opening(0.26))
-    _, shade, _ = _colours(sitter)
-    sitter.canvas.stroke(ellipse(0, 1.22, 0.53, 0.37, 8, 172), shade, 0.06)
+def _draw_t_shirt(drawing: FaceDrawing) -> None:
+    _draw_shirt(drawing, _round_neckline(0.26))
+    _, shade, _ = _clothes_colors(drawing)
+    drawing.canvas.draw_line(ellipse_points(0, 1.22, 0.53, 0.37, 8, 172), shade, 0.06)
 
 
-def _v_neck(sitter: Sitter) -> None:
-    _, _, accent = _colours(sitter)
-    _shirt(sitter, [(0.42, 1.22), (0.0, 1.68), (-0.42, 1.22)])
-    sitter.canvas.stroke([(0.53, 1.28), (0.0, 1.84), (-0.53, 1.28)], accent, 0.07)
+def _draw_v_neck(drawing: FaceDrawing) -> None:
+    _, _, accent = _clothes_colors(drawing)
+    _draw_shirt(drawing, [(0.42, 1.22), (0.0, 1.68), (-0.42, 1.22)])
+    drawing.canvas.draw_line([(0.53, 1.28), (0.0, 1.84), (-0.53, 1.28)], accent, 0.07)
 
 
-def _striped(sitter: Sitter) -> None:
-    _, _, accent = _colours(sitter)
-    canvas = sitter.canvas
-    outline = _shirt(sitter, _round_opening(0.24))
+def _draw_striped_shirt(drawing: FaceDrawing) -> None:
+    _, _, accent = _clothes_colors(drawing)
+    canvas = drawing.canvas
+    outline = _draw_shirt(drawing, _round_neckline(0.24))
     for y in (1.60, 1.92, 2.24, 2.56):
-        canvas.inside(outline, [(-2, y), (0, y + 0.05), (2, y), (2, y + 0.15), (0, y + 0.2), (-2, y + 0.15)], accent)
-    canvas.outline(outline)
-    canvas.shape([*ellipse(0, 1.22, 0.42, 0.24, 0, 180), *ellipse(0, 1.20, 0.54, 0.40, 180, 0)], accent)
+        canvas.fill_clipped(
+            outline, [(-2, y), (0, y + 0.05), (2, y), (2, y + 0.15), (0, y + 0.2), (-2, y + 0.15)], accent
+        )
+    canvas.draw_outline(outline)
+    canvas.draw_shape(
+        [*ellipse_points(0, 1.22, 0.42, 0.24, 0, 180), *ellipse_points(0, 1.20, 0.54, 0.40, 180, 0)], accent
+    )
 
 
-def _collar(sitter: Sitter) -> None:
-    _, shade, accent = _colours(sitter)
-    canvas = sitter.canvas
-    _shirt(sitter, [(0.42, 1.22), (0.0, 1.62), (-0.42, 1.22)])
-    canvas.stroke([(0.0, 1.62), (0.0, 3.0)], shade, 0.06)
+def _draw_collar_shirt(drawing: FaceDrawing) -> None:
+    _, shade, accent = _clothes_colors(drawing)
+    canvas = drawing.canvas
+    _draw_shirt(drawing, [(0.42, 1.22), (0.0, 1.62), (-0.42, 1.22)])
+    canvas.draw_line([(0.0, 1.62), (0.0, 3.0)], shade, 0.06)
     for y in (1.80, 2.14, 2.48):
-        canvas.dot(0.0, y, 0.05, INK)
+        canvas.fill_disc(0.0, y, 0.05, OUTLINE_COLOR)
     for side in (-1, 1):
-        canvas.shape([(side * 0.36, 1.06), (0.0, 1.58), (side * 0.34, 1.74), (side * 0.56, 1.26)], accent)
+        canvas.draw_shape([(side * 0.36, 1.06), (0.0, 1.58), (side * 0.34, 1.74), (side * 0.56, 1.26)], accent)
 
 
-def _hoodie(sitter: Sitter) -> None:
-    cloth, shade, accent = _colours(sitter)
-    canvas = sitter.canvas
-    _shirt(sitter, _round_opening(0.34))
+def _draw_hoodie(drawing: FaceDrawing) -> None:
+    cloth, shade, accent = _clothes_colors(drawing)
+    canvas = drawing.canvas
+    _draw_shirt(drawing, _round_neckline(0.34))
     for side in (-1, 1):
-        roll = smooth(
+        roll = catmull_rom(
             [
                 (side * 0.34, 1.02),
                 (side * 0.62, 1.08),
@@ -101,16 +115,16 @@ def _hoodie(sitter: Sitter) -> None:
                 (side * 0.28, 1.44),
                 (side * 0.38, 1.24),
             ],
-            closed=True,
+            is_closed=True,
         )
-        canvas.shape(roll, cloth, shade, 0.07)
-        canvas.stroke([(side * 0.17, 1.70), (side * 0.19, 2.02)], accent, 0.07)
+        canvas.draw_shape(roll, cloth, shade, 0.07)
+        canvas.draw_line([(side * 0.17, 1.70), (side * 0.19, 2.02)], accent, 0.07)
 
 
-def _turtleneck(sitter: Sitter) -> None:
-    cloth, shade, _ = _colours(sitter)
-    _shirt(sitter, [(0.42, 1.22), (-0.42, 1.22)])
-    roll = smooth(
+def _draw_turtleneck(drawing: FaceDrawing) -> None:
+    cloth, shade, _ = _clothes_colors(drawing)
+    _draw_shirt(drawing, [(0.42, 1.22), (-0.42, 1.22)])
+    roll = catmull_rom(
         [
             (-0.36, 0.98),
             (0.0, 1.08),
@@ -121,18 +135,18 @@ def _turtleneck(sitter: Sitter) -> None:
             (-0.40, 1.34),
             (-0.43, 1.16),
         ],
-        closed=True,
+        is_closed=True,
     )
-    sitter.canvas.shape(roll, cloth, shade, 0.12)
-    sitter.canvas.stroke(smooth([(-0.30, 1.20), (0.0, 1.27), (0.30, 1.20)]), shade, 0.05)
+    drawing.canvas.draw_shape(roll, cloth, shade, 0.12)
+    drawing.canvas.draw_line(catmull_rom([(-0.30, 1.20), (0.0, 1.27), (0.30, 1.20)]), shade, 0.05)
 
 
-def _jacket(sitter: Sitter) -> None:
-    cloth, shade, accent = _colours(sitter)
-    canvas = sitter.canvas
+def _draw_jacket(drawing: FaceDrawing) -> None:
+    cloth, shade, accent = _clothes_colors(drawing)
+    canvas = drawing.canvas
     inner = [(0.42, 1.22), (0.30, 4.0), (-0.30, 4.0), (-0.42, 1.22)]
-    canvas.shape([*ellipse(0, 1.22, 0.44, 0.22, 180, 0), (0.62, 4.0), (-0.62, 4.0)], accent)
-    _shirt(sitter, inner)
+    canvas.draw_shape([*ellipse_points(0, 1.22, 0.44, 0.22, 180, 0), (0.62, 4.0), (-0.62, 4.0)], accent)
+    _draw_shirt(drawing, inner)
     for side in (-1, 1):
         lapel = [
             (side * 0.40, 1.12),
@@ -141,16 +155,16 @@ def _jacket(sitter: Sitter) -> None:
             (side * 0.62, 1.60),
             (side * 0.74, 1.48),
         ]
-        canvas.shape(lapel, mix(cloth, shade, 0.35))
+        canvas.draw_shape(lapel, blend(cloth, shade, 0.35))
 
 
-CLOTHES: dict[str, Callable[[Sitter], None]] = {
-    "t-shirt": _t_shirt,
-    "v-neck": _v_neck,
-    "striped": _striped,
-    "collar": _collar,
-    "hoodie": _hoodie,
-    "turtleneck": _turtleneck,
-    "jacket": _jacket,
+CLOTHES_STYLES: dict[str, Callable[[FaceDrawing], None]] = {
+    "t-shirt": _draw_t_shirt,
+    "v-neck": _draw_v_neck,
+    "striped": _draw_striped_shirt,
+    "collar": _draw_collar_shirt,
+    "hoodie": _draw_hoodie,
+    "turtleneck": _draw_turtleneck,
+    "jacket": _draw_jacket,
 }
 """Clothes by name."""

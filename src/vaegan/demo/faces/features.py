@@ -4,98 +4,106 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vaegan.demo.faces.canvas import INK, WHITE, Points, ellipse, lightness, mix, smooth
-from vaegan.demo.faces.head import Sitter
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Points, blend, catmull_rom, ellipse_points, luma
+from vaegan.demo.faces.head import FaceDrawing
 
-NOSE_LINE = 0.36
-MOUTH_LINE = 0.63
-TONGUE = (240, 104, 118)
-CAVITY = (112, 26, 48)
+NOSE_Y = 0.36
+MOUTH_Y = 0.63
+TONGUE_COLOR = (240, 104, 118)
+MOUTH_CAVITY_COLOR = (112, 26, 48)
 
 
-def _nose_ink(sitter: Sitter) -> tuple[int, int, int]:
+def _nose_outline_color(drawing: FaceDrawing) -> tuple[int, int, int]:
     """A line a little softer than the outlines."""
-    return mix(sitter.shade, INK, 0.62)
+    return blend(drawing.skin_shade, OUTLINE_COLOR, 0.62)
 
 
-def _button(sitter: Sitter, x: float, y: float, to: float) -> None:
-    sitter.canvas.stroke(ellipse(x, y - 0.03, 0.085, 0.085, 15, 165), _nose_ink(sitter))
+def _draw_button_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    drawing.canvas.draw_line(ellipse_points(x, y - 0.03, 0.085, 0.085, 15, 165), _nose_outline_color(drawing))
 
 
-def _small(sitter: Sitter, x: float, y: float, to: float) -> None:
-    sitter.canvas.fill(ellipse(x, y + 0.01, 0.08, 0.055), mix(sitter.shade, (210, 70, 60), 0.35))
+def _draw_small_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    drawing.canvas.fill_polygon(
+        ellipse_points(x, y + 0.01, 0.08, 0.055), blend(drawing.skin_shade, (210, 70, 60), 0.35)
+    )
 
 
-def _pointed(sitter: Sitter, x: float, y: float, to: float) -> None:
-    line = smooth([(x + to * 0.01, y - 0.22), (x + to * 0.06, y - 0.08), (x + to * 0.13, y + 0.04)])
-    sitter.canvas.fill([*line, (x - to * 0.04, y + 0.06)], mix(sitter.skin, sitter.shade, 0.55))
-    sitter.canvas.stroke([*line, (x - to * 0.04, y + 0.07)], _nose_ink(sitter), 0.068)
+def _draw_pointed_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    line = catmull_rom(
+        [(x + direction * 0.01, y - 0.22), (x + direction * 0.06, y - 0.08), (x + direction * 0.13, y + 0.04)]
+    )
+    drawing.canvas.fill_polygon(
+        [*line, (x - direction * 0.04, y + 0.06)], blend(drawing.skin_color, drawing.skin_shade, 0.55)
+    )
+    drawing.canvas.draw_line([*line, (x - direction * 0.04, y + 0.07)], _nose_outline_color(drawing), 0.068)
 
 
-def _round(sitter: Sitter, x: float, y: float, to: float) -> None:
-    ball = ellipse(x, y - 0.02, 0.135, 0.12)
-    warm = mix(sitter.skin, (226, 84, 70), 0.20)
-    sitter.canvas.shape(ball, warm, mix(sitter.shade, (190, 60, 56), 0.25), 0.06, ink=None)
-    sitter.canvas.stroke(
-        ellipse(x, y - 0.02, 0.135, 0.12, -35 if to < 0 else -25, 205 if to < 0 else 215),
-        _nose_ink(sitter),
+def _draw_round_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    ball = ellipse_points(x, y - 0.02, 0.135, 0.12)
+    warm = blend(drawing.skin_color, (226, 84, 70), 0.20)
+    drawing.canvas.draw_shape(ball, warm, blend(drawing.skin_shade, (190, 60, 56), 0.25), 0.06, outline_color=None)
+    drawing.canvas.draw_line(
+        ellipse_points(x, y - 0.02, 0.135, 0.12, -35 if direction < 0 else -25, 205 if direction < 0 else 215),
+        _nose_outline_color(drawing),
         0.062,
     )
 
 
-def _wide(sitter: Sitter, x: float, y: float, to: float) -> None:
-    canvas, ink = sitter.canvas, _nose_ink(sitter)
-    canvas.stroke(ellipse(x, y - 0.02, 0.10, 0.075, 20, 160), ink, 0.065)
+def _draw_wide_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    canvas, ink = drawing.canvas, _nose_outline_color(drawing)
+    canvas.draw_line(ellipse_points(x, y - 0.02, 0.10, 0.075, 20, 160), ink, 0.065)
     for side in (-1, 1):
-        canvas.stroke(
-            ellipse(x + side * 0.14, y - 0.02, 0.06, 0.07, *((90, 260) if side < 0 else (-80, 90))), ink, 0.06
+        canvas.draw_line(
+            ellipse_points(x + side * 0.14, y - 0.02, 0.06, 0.07, *((90, 260) if side < 0 else (-80, 90))), ink, 0.06
         )
 
 
-def _long(sitter: Sitter, x: float, y: float, to: float) -> None:
-    line = smooth(
+def _draw_long_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
+    line = catmull_rom(
         [
-            (x + to * 0.03, y - 0.30),
-            (x + to * 0.07, y - 0.12),
-            (x + to * 0.10, y),
-            (x + to * 0.03, y + 0.075),
-            (x - to * 0.09, y + 0.045),
+            (x + direction * 0.03, y - 0.30),
+            (x + direction * 0.07, y - 0.12),
+            (x + direction * 0.10, y),
+            (x + direction * 0.03, y + 0.075),
+            (x - direction * 0.09, y + 0.045),
         ]
     )
-    sitter.canvas.fill(line, mix(sitter.skin, sitter.shade, 0.55))
-    sitter.canvas.stroke(line, _nose_ink(sitter), 0.065)
+    drawing.canvas.fill_polygon(line, blend(drawing.skin_color, drawing.skin_shade, 0.55))
+    drawing.canvas.draw_line(line, _nose_outline_color(drawing), 0.065)
 
 
-def _nostrils(sitter: Sitter, x: float, y: float, to: float) -> None:
+def _draw_nostrils(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
     for side in (-1, 1):
-        sitter.canvas.dot(x + side * 0.065, y + 0.01, 0.04, _nose_ink(sitter))
+        drawing.canvas.fill_disc(x + side * 0.065, y + 0.01, 0.04, _nose_outline_color(drawing))
 
 
-NOSES: dict[str, Callable[[Sitter, float, float, float], None]] = {
-    "button": _button,
-    "small": _small,
-    "pointed": _pointed,
-    "round": _round,
-    "wide": _wide,
-    "long": _long,
-    "nostrils": _nostrils,
+NOSE_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
+    "button": _draw_button_nose,
+    "small": _draw_small_nose,
+    "pointed": _draw_pointed_nose,
+    "round": _draw_round_nose,
+    "wide": _draw_wide_nose,
+    "long": _draw_long_nose,
+    "nostrils": _draw_nostrils,
 }
 """Noses by name; the last argument is the side that they point to, -1 or 1."""
 
 
-def _lips(sitter: Sitter, points: Points) -> None:
+def _draw_closed_mouth(drawing: FaceDrawing, points: Points) -> None:
     """Draw a closed mouth's line, over lips where a beard would swallow it."""
-    if sitter.face.beard == "full" or lightness(sitter.skin) < 0.40:
+    if drawing.face.beard == "full" or luma(drawing.skin_color) < 0.40:
         left, right = points[0][0], points[-1][0]
         y = sum(point[1] for point in points) / len(points)
-        sitter.canvas.fill(ellipse((left + right) / 2, y + 0.015, (right - left) / 2 + 0.04, 0.095), sitter.lip)
-    sitter.canvas.stroke(points, width=0.08)
+        drawing.canvas.fill_polygon(
+            ellipse_points((left + right) / 2, y + 0.015, (right - left) / 2 + 0.04, 0.095), drawing.lip_color
+        )
+    drawing.canvas.draw_line(points, width=0.08)
 
 
-def _smile(sitter: Sitter, x: float, y: float, w: float) -> None:
-    _lips(
-        sitter,
-        smooth(
+def _draw_smile(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    _draw_closed_mouth(
+        drawing,
+        catmull_rom(
             [
                 (x - w, y - 0.06),
                 (x - w * 0.5, y + 0.04),
@@ -107,74 +115,76 @@ def _smile(sitter: Sitter, x: float, y: float, w: float) -> None:
     )
 
 
-def _bowl(x: float, y: float, w: float, deep: float) -> Points:
+def _open_mouth_outline(x: float, y: float, w: float, depth: float) -> Points:
     """The outline of a mouth laughing: a nearly straight top, a round bottom."""
-    top = smooth([(x - w, y - 0.08), (x, y - 0.045), (x + w, y - 0.08)])
+    top = catmull_rom([(x - w, y - 0.08), (x, y - 0.045), (x + w, y - 0.08)])
     return [
         *top,
-        *smooth(
+        *catmull_rom(
             [
                 (x + w, y - 0.08),
-                (x + w * 0.66, y + deep * 0.72),
-                (x, y + deep),
-                (x - w * 0.66, y + deep * 0.72),
+                (x + w * 0.66, y + depth * 0.72),
+                (x, y + depth),
+                (x - w * 0.66, y + depth * 0.72),
                 (x - w, y - 0.08),
             ]
         ),
     ]
 
 
-def _laugh(sitter: Sitter, x: float, y: float, w: float) -> None:
-    canvas = sitter.canvas
-    mouth = _bowl(x, y, w * 1.15, 0.19)
-    canvas.fill(mouth, CAVITY)
-    canvas.inside(mouth, ellipse(x, y + 0.20, w * 0.72, 0.12), TONGUE)
-    canvas.inside(
+def _draw_laugh(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    canvas = drawing.canvas
+    mouth = _open_mouth_outline(x, y, w * 1.15, 0.19)
+    canvas.fill_polygon(mouth, MOUTH_CAVITY_COLOR)
+    canvas.fill_clipped(mouth, ellipse_points(x, y + 0.20, w * 0.72, 0.12), TONGUE_COLOR)
+    canvas.fill_clipped(
         mouth,
         [(x - w * 1.2, y - 0.2), (x + w * 1.2, y - 0.2), (x + w * 1.1, y + 0.01), (x - w * 1.1, y + 0.01)],
         WHITE,
     )
-    canvas.outline(mouth, width=0.07)
+    canvas.draw_outline(mouth, width=0.07)
 
 
-def _grin(sitter: Sitter, x: float, y: float, w: float) -> None:
-    canvas = sitter.canvas
-    mouth = _bowl(x, y, w * 1.15, 0.13)
-    canvas.fill(mouth, WHITE)
-    canvas.inside(
+def _draw_grin(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    canvas = drawing.canvas
+    mouth = _open_mouth_outline(x, y, w * 1.15, 0.13)
+    canvas.fill_polygon(mouth, WHITE)
+    canvas.fill_clipped(
         mouth,
         [(x - 0.5, y + 0.005), (x + 0.5, y + 0.005), (x + 0.5, y + 0.035), (x - 0.5, y + 0.035)],
         (188, 184, 204),
     )
-    canvas.outline(mouth, width=0.07)
+    canvas.draw_outline(mouth, width=0.07)
 
 
-def _flat(sitter: Sitter, x: float, y: float, w: float) -> None:
-    _lips(sitter, [(x - w * 0.8, y), (x + w * 0.8, y)])
+def _draw_flat_mouth(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    _draw_closed_mouth(drawing, [(x - w * 0.8, y), (x + w * 0.8, y)])
 
 
-def _frown(sitter: Sitter, x: float, y: float, w: float) -> None:
-    _lips(sitter, smooth([(x - w * 0.85, y + 0.08), (x, y - 0.02), (x + w * 0.85, y + 0.08)]))
+def _draw_frown(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    _draw_closed_mouth(drawing, catmull_rom([(x - w * 0.85, y + 0.08), (x, y - 0.02), (x + w * 0.85, y + 0.08)]))
 
 
-def _surprised(sitter: Sitter, x: float, y: float, w: float) -> None:
-    mouth = ellipse(x, y + 0.03, w * 0.46, 0.15)
-    sitter.canvas.fill(mouth, CAVITY)
-    sitter.canvas.inside(mouth, ellipse(x, y + 0.17, w * 0.40, 0.10), TONGUE)
-    sitter.canvas.outline(mouth, width=0.07)
+def _draw_surprised_mouth(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    mouth = ellipse_points(x, y + 0.03, w * 0.46, 0.15)
+    drawing.canvas.fill_polygon(mouth, MOUTH_CAVITY_COLOR)
+    drawing.canvas.fill_clipped(mouth, ellipse_points(x, y + 0.17, w * 0.40, 0.10), TONGUE_COLOR)
+    drawing.canvas.draw_outline(mouth, width=0.07)
 
 
-def _smirk(sitter: Sitter, x: float, y: float, w: float) -> None:
-    to = 1 if sitter.turn >= 0 else -1
-    line = smooth([(x - w * 0.8, y + to * 0.04), (x, y + 0.05), (x + w * 0.8, y - to * 0.04)])
+def _draw_smirk(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    to = 1 if drawing.turn >= 0 else -1
+    line = catmull_rom([(x - w * 0.8, y + to * 0.04), (x, y + 0.05), (x + w * 0.8, y - to * 0.04)])
     end = line[-1] if to > 0 else line[0]
-    line = smooth([(x - to * w * 0.75, y + 0.045), (x, y + 0.05), (x + to * w * 0.65, y - 0.01), (end[0], y - 0.10)])
-    _lips(sitter, line if to > 0 else line[::-1])
+    line = catmull_rom(
+        [(x - to * w * 0.75, y + 0.045), (x, y + 0.05), (x + to * w * 0.65, y - 0.01), (end[0], y - 0.10)]
+    )
+    _draw_closed_mouth(drawing, line if to > 0 else line[::-1])
 
 
-def _tongue(sitter: Sitter, x: float, y: float, w: float) -> None:
-    canvas = sitter.canvas
-    out = smooth(
+def _draw_tongue_out(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    canvas = drawing.canvas
+    out = catmull_rom(
         [
             (x - 0.02, y + 0.03),
             (x - 0.01, y + 0.20),
@@ -183,14 +193,14 @@ def _tongue(sitter: Sitter, x: float, y: float, w: float) -> None:
             (x + 0.19, y + 0.01),
         ]
     )
-    canvas.shape(out, TONGUE)
-    _smile(sitter, x, y, w)
+    canvas.draw_shape(out, TONGUE_COLOR)
+    _draw_smile(drawing, x, y, w)
 
 
-def _pout(sitter: Sitter, x: float, y: float, w: float) -> None:
+def _draw_pout(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     w *= 0.72
-    canvas = sitter.canvas
-    lips = smooth(
+    canvas = drawing.canvas
+    lips = catmull_rom(
         [
             (x - w, y + 0.01),
             (x - w * 0.35, y - 0.085),
@@ -200,17 +210,17 @@ def _pout(sitter: Sitter, x: float, y: float, w: float) -> None:
             (x + w * 0.45, y + 0.115),
             (x - w * 0.45, y + 0.115),
         ],
-        closed=True,
+        is_closed=True,
     )
-    colour = mix(sitter.lip, (214, 40, 70), 0.45)
-    canvas.fill(lips, colour)
-    canvas.outline(lips, mix(colour, INK, 0.75), 0.055)
-    canvas.stroke(smooth([(x - w * 0.9, y + 0.01), (x, y + 0.025), (x + w * 0.9, y + 0.01)]), width=0.05)
+    colour = blend(drawing.lip_color, (214, 40, 70), 0.45)
+    canvas.fill_polygon(lips, colour)
+    canvas.draw_outline(lips, blend(colour, OUTLINE_COLOR, 0.75), 0.055)
+    canvas.draw_line(catmull_rom([(x - w * 0.9, y + 0.01), (x, y + 0.025), (x + w * 0.9, y + 0.01)]), width=0.05)
 
 
-def _gritted(sitter: Sitter, x: float, y: float, w: float) -> None:
-    canvas = sitter.canvas
-    mouth = smooth(
+def _draw_gritted_teeth(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
+    canvas = drawing.canvas
+    mouth = catmull_rom(
         [
             (x - w, y - 0.06),
             (x, y - 0.08),
@@ -219,65 +229,70 @@ def _gritted(sitter: Sitter, x: float, y: float, w: float) -> None:
             (x, y + 0.11),
             (x - w * 1.02, y + 0.08),
         ],
-        closed=True,
+        is_closed=True,
     )
-    canvas.fill(mouth, WHITE)
+    canvas.fill_polygon(mouth, WHITE)
     for part in (-0.5, 0.0, 0.5):
-        canvas.stroke([(x + part * w, y - 0.07), (x + part * w, y + 0.09)], (150, 146, 170), 0.035)
-    canvas.stroke([(x - w, y + 0.01), (x + w, y + 0.01)], (150, 146, 170), 0.035)
-    canvas.outline(mouth, width=0.07)
+        canvas.draw_line([(x + part * w, y - 0.07), (x + part * w, y + 0.09)], (150, 146, 170), 0.035)
+    canvas.draw_line([(x - w, y + 0.01), (x + w, y + 0.01)], (150, 146, 170), 0.035)
+    canvas.draw_outline(mouth, width=0.07)
 
 
-MOUTHS: dict[str, Callable[[Sitter, float, float, float], None]] = {
-    "smile": _smile,
-    "laugh": _laugh,
-    "grin": _grin,
-    "flat": _flat,
-    "frown": _frown,
-    "surprised": _surprised,
-    "smirk": _smirk,
-    "tongue": _tongue,
-    "pout": _pout,
-    "gritted": _gritted,
+MOUTH_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
+    "smile": _draw_smile,
+    "laugh": _draw_laugh,
+    "grin": _draw_grin,
+    "flat": _draw_flat_mouth,
+    "frown": _draw_frown,
+    "surprised": _draw_surprised_mouth,
+    "smirk": _draw_smirk,
+    "tongue": _draw_tongue_out,
+    "pout": _draw_pout,
+    "gritted": _draw_gritted_teeth,
 }
 """Mouths by name, drawn at (x, y), reaching about `w` to each side."""
 
 
-def _no_cheeks(sitter: Sitter, x: float, y: float, side: int) -> None:
+def _draw_plain_cheek(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
     """Plain cheeks."""
 
 
-def _blush(sitter: Sitter, x: float, y: float, side: int) -> None:
-    sitter.canvas.inside(sitter.face_area, ellipse(x, y, 0.15, 0.10), mix(sitter.skin, (236, 66, 84), 0.32), soft=0.03)
+def _draw_blush(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
+    drawing.canvas.fill_clipped(
+        drawing.face_clip,
+        ellipse_points(x, y, 0.15, 0.10),
+        blend(drawing.skin_color, (236, 66, 84), 0.32),
+        blur_radius=0.03,
+    )
 
 
-def _freckles(sitter: Sitter, x: float, y: float, side: int) -> None:
+def _draw_freckles(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
     for dx, dy in ((-0.10, -0.01), (0.0, -0.05), (0.09, 0.0), (0.01, 0.06)):
-        sitter.canvas.dot(x + side * dx, y + dy - 0.02, 0.028, mix(sitter.shade, (120, 56, 30), 0.45))
+        drawing.canvas.fill_disc(x + side * dx, y + dy - 0.02, 0.028, blend(drawing.skin_shade, (120, 56, 30), 0.45))
 
 
-CHEEKS: dict[str, Callable[[Sitter, float, float, int], None]] = {
-    "plain": _no_cheeks,
-    "blush": _blush,
-    "freckles": _freckles,
+CHEEK_STYLES: dict[str, Callable[[FaceDrawing, float, float, int], None]] = {
+    "plain": _draw_plain_cheek,
+    "blush": _draw_blush,
+    "freckles": _draw_freckles,
 }
 """Cheeks by name."""
 
 
-def draw_cheeks(sitter: Sitter) -> None:
+def draw_cheeks(drawing: FaceDrawing) -> None:
     """Draw both cheeks."""
     for side in (-1, 1):
-        x, y = sitter.along(side * (sitter.face.eye_gap + 0.12), 0.42)
-        CHEEKS[sitter.face.cheeks](sitter, x, y, side)
+        x, y = drawing.to_face_front(side * (drawing.face.eye_gap + 0.12), 0.42)
+        CHEEK_STYLES[drawing.face.cheeks](drawing, x, y, side)
 
 
-def draw_nose(sitter: Sitter) -> None:
+def draw_nose(drawing: FaceDrawing) -> None:
     """Draw the nose, pointing where the face turns."""
-    x, y = sitter.along(0.02 * sitter.turn, NOSE_LINE)
-    NOSES[sitter.face.nose](sitter, x, y, 1.0 if sitter.turn >= 0 else -1.0)
+    x, y = drawing.to_face_front(0.02 * drawing.turn, NOSE_Y)
+    NOSE_STYLES[drawing.face.nose](drawing, x, y, 1.0 if drawing.turn >= 0 else -1.0)
 
 
-def draw_mouth(sitter: Sitter) -> None:
+def draw_mouth(drawing: FaceDrawing) -> None:
     """Draw the mouth."""
-    x, y = sitter.along(0.0, MOUTH_LINE)
-    MOUTHS[sitter.face.mouth](sitter, x, y, 0.295 * sitter.face.mouth_width)
+    x, y = drawing.to_face_front(0.0, MOUTH_Y)
+    MOUTH_STYLES[drawing.face.mouth](drawing, x, y, 0.295 * drawing.face.mouth_width)

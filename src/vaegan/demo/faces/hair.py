@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vaegan.demo.faces.hair_long import LONG
-from vaegan.demo.faces.hair_shapes import Style
-from vaegan.demo.faces.hair_short import SHORT
+from vaegan.demo.faces.hair_long import LONG_HAIR_STYLES
+from vaegan.demo.faces.hair_shapes import HairStyle
+from vaegan.demo.faces.hair_short import SHORT_HAIR_STYLES
 
-STYLES: dict[str, Style] = SHORT | LONG
+HAIR_STYLES: dict[str, HairStyle] = SHORT_HAIR_STYLES | LONG_HAIR_STYLES
 """Hair styles by name."""

@@ -6,10 +6,10 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from vaegan.demo.faces.attributes import HAIRS, IRISES, SKINS, Face
-from vaegan.demo.faces.canvas import WHITE, Canvas, Point, Points, ellipse, lightness, mirror, mix, smooth
+from vaegan.demo.faces.attributes import HAIR_COLORS, IRIS_COLORS, SKIN_TONES, Face
+from vaegan.demo.faces.canvas import WHITE, Canvas, Point, Points, blend, catmull_rom, ellipse_points, luma, reflect_x
 
-BROW = -0.05
+SKULL_CENTER_Y = -0.05
 """Height of the skull's centre, units: above it the head is half an ellipse, below it a jaw."""
 
 
@@ -17,11 +17,11 @@ BROW = -0.05
 class HeadShape:
     """Proportions of a head, in units: half the skull's width, and the jaw's half widths down to the chin."""
 
-    skull: float
-    jaw: tuple[Point, ...]
+    skull_half_width: float
+    jaw_points: tuple[Point, ...]
 
 
-HEADS: dict[str, HeadShape] = {
+HEAD_SHAPES: dict[str, HeadShape] = {
     "round": HeadShape(0.86, ((0.83, 0.28), (0.70, 0.62), (0.42, 0.88))),
     "oval": HeadShape(0.79, ((0.75, 0.30), (0.60, 0.65), (0.33, 0.91))),
     "square": HeadShape(0.82, ((0.81, 0.30), (0.75, 0.66), (0.49, 0.92))),
@@ -32,72 +32,77 @@ HEADS: dict[str, HeadShape] = {
 """Head shapes by name; a jaw point is (half width, height)."""
 
 
-class Sitter:
+class FaceDrawing:
     """One face on its canvas, with everything that the drawing functions share."""
 
     def __init__(self, face: Face, canvas: Canvas) -> None:
         """Work out the colours and the outline of `face`."""
         self.face = face
         self.canvas = canvas
-        self.skin, self.shade = SKINS[face.skin]
-        self.hair = HAIRS[face.hair_colour]
-        self.hair_shade = mix(self.hair, (40, 16, 56), 0.30)
-        self.hair_shine = mix(self.hair, WHITE, 0.20 if lightness(self.hair) < 0.3 else 0.34)
-        self.iris = IRISES[face.eye_colour]
-        self.lip = mix(self.shade, (214, 70, 80), 0.38)
-        shape = HEADS[face.head]
-        self.skull = shape.skull * face.breadth
-        self.jaw = [(x * face.breadth * face.jaw, y) for x, y in shape.jaw]
-        lower = [(self.skull, BROW), *self.jaw, (0.0, 1.0)]
-        ring = [*lower, *mirror(self.jaw), (-self.skull, BROW), *self.arc(0, 0, -160, -20, 30)]
-        self.outline = smooth(ring, closed=True)
-        self.face_area = [(x * 0.96, y * 0.965) for x, y in self.outline]
+        self.skin_color, self.skin_shade = SKIN_TONES[face.skin]
+        self.hair_color = HAIR_COLORS[face.hair_color]
+        self.hair_shade = blend(self.hair_color, (40, 16, 56), 0.30)
+        self.hair_highlight = blend(self.hair_color, WHITE, 0.20 if luma(self.hair_color) < 0.3 else 0.34)
+        self.iris_color = IRIS_COLORS[face.eye_color]
+        self.lip_color = blend(self.skin_shade, (214, 70, 80), 0.38)
+        shape = HEAD_SHAPES[face.head]
+        self.skull_half_width = shape.skull_half_width * face.head_width
+        self.jaw_points = [(x * face.head_width * face.jaw_width, y) for x, y in shape.jaw_points]
+        lower = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
+        ring = [
+            *lower,
+            *reflect_x(self.jaw_points),
+            (-self.skull_half_width, SKULL_CENTER_Y),
+            *self.skull_arc(0, 0, -160, -20, 30),
+        ]
+        self.head_outline = catmull_rom(ring, is_closed=True)
+        self.face_clip = [(x * 0.96, y * 0.965) for x, y in self.head_outline]
 
     @property
     def turn(self) -> float:
         """How far the face turns towards positive x of the frame, -1 to 1."""
-        return self.face.turn * self.canvas.flip
+        return self.face.turn * self.canvas.x_sign
 
     @property
-    def light(self) -> float:
+    def light_sign(self) -> float:
         """The side of the frame that the light comes from, -1 or 1."""
-        return self.canvas.light * self.canvas.flip
+        return self.canvas.light_sign * self.canvas.x_sign
 
-    def arc(self, pad: float, lift: float, start: float, end: float, step: float = 18) -> Points:
+    def skull_arc(self, pad: float, lift: float, start: float, end: float, step: float = 18) -> Points:
         """Return points over the skull, `pad` wider and `lift` higher, from `start` to `end` degrees.
 
         -180 is the left temple, -90 the top, 0 the right temple.
         """
         count = max(2, round(abs(end - start) / step))
         angles = [math.radians(start + (end - start) * i / count) for i in range(count + 1)]
-        wide, high = self.skull + pad, 0.95 + lift
-        return [(wide * math.cos(a), BROW + high * math.sin(a)) for a in angles]
+        wide, high = self.skull_half_width + pad, 0.95 + lift
+        return [(wide * math.cos(a), SKULL_CENTER_Y + high * math.sin(a)) for a in angles]
 
     def half_width(self, y: float) -> float:
         """Return the head's half width at height `y`, units; 0 outside the head."""
-        if y <= BROW:
-            return self.skull * math.sqrt(max(0.0, 1 - ((y - BROW) / 0.95) ** 2))
-        rows = [(self.skull, BROW), *self.jaw, (0.0, 1.0)]
+        if y <= SKULL_CENTER_Y:
+            return self.skull_half_width * math.sqrt(max(0.0, 1 - ((y - SKULL_CENTER_Y) / 0.95) ** 2))
+        rows = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
         for (wide, above), (narrow, below) in itertools.pairwise(rows):
             if y <= below:
                 return wide + (narrow - wide) * (y - above) / (below - above)
         return 0.0
 
-    def along(self, x: float, y: float) -> Point:
+    def to_face_front(self, x: float, y: float) -> Point:
         """Return a point of the face's front, shifted as the face turns."""
         return x + 0.12 * self.turn, y
 
-    def hairs(self, points: Points, depth: float = 0.12) -> None:
+    def draw_hair(self, points: Points, shade_width: float = 0.12) -> None:
         """Draw one lock or mass of hair."""
-        self.canvas.shape(points, self.hair, self.hair_shade, depth)
+        self.canvas.draw_shape(points, self.hair_color, self.hair_shade, shade_width)
 
 
-def draw_ears(sitter: Sitter) -> None:
+def draw_ears(drawing: FaceDrawing) -> None:
     """Draw both ears; the head, drawn later, covers their inner half."""
-    canvas = sitter.canvas
+    canvas = drawing.canvas
     for side in (-1, 1):
-        x = side * (sitter.half_width(0.15) + 0.06) - 0.07 * sitter.turn
-        ear = smooth(
+        x = side * (drawing.half_width(0.15) + 0.06) - 0.07 * drawing.turn
+        ear = catmull_rom(
             [
                 (x - side * 0.16, -0.06),
                 (x, -0.10),
@@ -106,25 +111,27 @@ def draw_ears(sitter: Sitter) -> None:
                 (x - side * 0.04, 0.33),
                 (x - side * 0.16, 0.30),
             ],
-            closed=True,
+            is_closed=True,
         )
-        canvas.shape(ear, sitter.skin, sitter.shade, 0.06)
-        canvas.stroke(smooth([(x - side * 0.02, 0.02), (x + side * 0.04, 0.07), (x, 0.17)]), sitter.shade, 0.06)
+        canvas.draw_shape(ear, drawing.skin_color, drawing.skin_shade, 0.06)
+        canvas.draw_line(
+            catmull_rom([(x - side * 0.02, 0.02), (x + side * 0.04, 0.07), (x, 0.17)]), drawing.skin_shade, 0.06
+        )
 
 
-def draw_head(sitter: Sitter) -> None:
+def draw_head(drawing: FaceDrawing) -> None:
     """Draw the head itself: skin, one soft shade, outline."""
-    sitter.canvas.shape(sitter.outline, sitter.skin, sitter.shade, 0.17, soft=0.035)
+    drawing.canvas.draw_shape(drawing.head_outline, drawing.skin_color, drawing.skin_shade, 0.17, blur_radius=0.035)
 
 
-def draw_forehead_shadow(sitter: Sitter, points: Points) -> None:
+def draw_forehead_shadow(drawing: FaceDrawing, points: Points) -> None:
     """Let hair or a hat whose outline is `points` throw a shadow on the head."""
-    moved = [(x - 0.04 * sitter.light, y + 0.12) for x, y in points]
-    sitter.canvas.inside(sitter.face_area, moved, sitter.shade)
+    moved = [(x - 0.04 * drawing.light_sign, y + 0.12) for x, y in points]
+    drawing.canvas.fill_clipped(drawing.face_clip, moved, drawing.skin_shade)
 
 
-def draw_shine(sitter: Sitter, x: float, y: float, rx: float, ry: float) -> None:
+def draw_skull_highlight(drawing: FaceDrawing, x: float, y: float, rx: float, ry: float) -> None:
     """Draw a highlight on the lit side of the skull."""
-    light = sitter.light
-    arc = ellipse(0, BROW, rx, ry, *((-150, -122) if light < 0 else (-30, -58)))
-    sitter.canvas.stroke([(px + x, py + y) for px, py in arc], mix(sitter.skin, WHITE, 0.55), 0.08)
+    light = drawing.light_sign
+    arc = ellipse_points(0, SKULL_CENTER_Y, rx, ry, *((-150, -122) if light < 0 else (-30, -58)))
+    drawing.canvas.draw_line([(px + x, py + y) for px, py in arc], blend(drawing.skin_color, WHITE, 0.55), 0.08)

@@ -93,17 +93,14 @@ def test_paths_easings_and_formats_of_seeds(capsys, here, gan_run):
     found = {}
     for name, flags in {
         "default": [],
-        "slerp": ["--path", "slerp"],
-        "spherical": ["--method", "spherical"],
-        "lerp": ["--path", "lerp"],
-        "linear": ["--method", "linear"],
+        "slerp": ["--method", "slerp"],
+        "lerp": ["--method", "lerp"],
         "smooth": ["--easing", "smooth"],
     }.items():
         assert run(capsys, *base, *flags, "-o", f"{name}.webp")[:2] == (0, f"{name}.png\n{name}.webp\n")
         found[name] = cells(f"{name}.png")[0]
         assert torch.equal(found[name][[0, 4]], ends)
-    assert torch.equal(found["default"], found["slerp"]) and torch.equal(found["slerp"], found["spherical"])
-    assert torch.equal(found["lerp"], found["linear"]) and not torch.equal(found["lerp"], found["slerp"])
+    assert torch.equal(found["default"], found["slerp"]) and not torch.equal(found["lerp"], found["slerp"])
     assert torch.equal(found["smooth"][2], found["slerp"][2]) and not torch.equal(found["smooth"], found["slerp"])
     with Image.open("slerp.webp") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
@@ -143,7 +140,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--rows", "0,4"], 2, "--rows goes with --latents"),
         (["--invert-steps", "5"], 2, "--invert-steps 5 goes with --from and --to"),
         ([*pair, "--truncation", "0.5"], 2, "--truncation 0.5 goes with --seeds"),
-        (["--path", "lerp", "--method", "linear"], 2, "--path and --method contradict"),
+        (["--method", "linear"], 2, "--method linear: expected one of slerp, lerp"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),
         (["--format", "mp4"], 1, "MP4 needs PyAV: pip install 'vaegan[video]'"),
         (["-o", "."], 2, "--out . is a directory: give a name in it"),

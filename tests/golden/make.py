@@ -35,7 +35,7 @@ def make(place: Path) -> None:
     """Draw, prepare, train and sample into the empty folder `place`."""
     place.mkdir(parents=True)
     os.chdir(place)
-    PRESETS["tiny"] = Preset(4, 2, 9, 9, "the smallest there is")
+    PRESETS["tiny"] = Preset(4, 2, 9, 9)
     with tempfile.TemporaryDirectory() as faces:
         write_faces(Path(faces), 4, 0)
         run("preprocess", faces, "--out", "set", "--size", "32", "--val-fraction", "0.25")

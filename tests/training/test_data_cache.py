@@ -17,7 +17,7 @@ def test_a_run_ends_in_the_same_bytes_though_it_changed_its_cache(prepared, vae_
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "memory", steps=4, cache="memory")
     with interrupted_after(2, signal.SIGTERM):
-        train(tmp_path / "mapped", steps=4, cache="mapped")
+        train(tmp_path / "mmap", steps=4, cache="mmap")
     seen, go = [], TrainLoop.run
 
     def watched(session, start, stop):
@@ -25,9 +25,9 @@ def test_a_run_ends_in_the_same_bytes_though_it_changed_its_cache(prepared, vae_
         go(session, start, stop)
 
     monkeypatch.setattr(TrainLoop, "run", watched)
-    train(tmp_path / "mapped", steps=4, cache="mapped")
+    train(tmp_path / "mmap", steps=4, cache="mmap")
     assert seen == [MemmapImages]
-    one, other = (RunDir(tmp_path / name).weights_path.read_bytes() for name in ("memory", "mapped"))
+    one, other = (RunDir(tmp_path / name).weights_path.read_bytes() for name in ("memory", "mmap"))
     assert one == other
 
 
@@ -36,7 +36,7 @@ def test_auto_maps_what_would_take_much_of_the_memory(prepared, monkeypatch, mem
     monkeypatch.setattr(data_cache, "memory_limit_bytes", lambda: memory)
     data = open_dataset(prepared)  # 48 pictures of 3,072 bytes
     assert data_cache.should_memory_map("auto", data) is mapped
-    assert data_cache.should_memory_map("mapped", data) and not data_cache.should_memory_map("memory", data)
+    assert data_cache.should_memory_map("mmap", data) and not data_cache.should_memory_map("memory", data)
 
 
 def test_a_containers_limit_counts(tmp_path, monkeypatch):
@@ -50,4 +50,4 @@ def test_a_containers_limit_counts(tmp_path, monkeypatch):
 
 def test_a_cache_that_there_is_not(prepared, capsys):
     assert main(["train-vae", str(prepared), "--cache", "disk"]) == 2
-    assert "--cache disk: expected one of auto, memory, mapped" in capsys.readouterr().err
+    assert "--cache disk: expected one of auto, memory, mmap" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def save_interpolation(
 
     The faces of the keys are on the strip as the model decodes them, to the bit. See `check_walk`.
     """
-    path = settings.interpolation_method or default_method(model.info.config.prior)
+    path = settings.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, path, settings.easing, settings.loop)
     parts = []
     for part in torch.split(latents, INFERENCE_BATCH_SIZE):

@@ -36,7 +36,7 @@ def memory_limit_bytes() -> int:
 def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
     """Say whether --cache means mapped for this set; where the memory's size is unknown, auto takes the memory."""
     if cache_mode != "auto":
-        return cache_mode == "mapped"
+        return cache_mode == "mmap"
     size = sum(dataset.counts[split] for split in ("train", "val")) * dataset.channels * dataset.size**2
     return 0 < memory_limit_bytes() * MAX_RAM_FRACTION < size
 

@@ -1,4 +1,4 @@
-"""The README says what the tool does, and nothing of it is left out."""
+"""The README names every command and preset, and only options and files that exist."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from vaegan.config.model_config import PRESETS
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 
-pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
+pytestmark = pytest.mark.skipif(not README.is_file(), reason="needs the source tree")
 
 
 @pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in COMMANDS])
@@ -31,10 +31,10 @@ def test_every_option_in_the_readme_exists():
     text = re.sub(r"```bash\npython3 -m venv.*?```", "", README.read_text(), flags=re.DOTALL)
     text = re.sub(r"torchrun .*? -m -- ", "", text)
     text = re.sub(r"python -m benchmarks[^`\n]*", "", text)
-    for theirs in ("--signals-to-handle", "--nnodes", "--rdzv-endpoint"):  # torchrun's own
-        text = text.replace(theirs, "")
+    for torchrun_flag in ("--signals-to-handle", "--nnodes", "--rdzv-endpoint"):
+        text = text.replace(torchrun_flag, "")
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
-    assert used, "the README shows no option at all"
+    assert used, "the README names no option"
     assert used <= flags, used - flags
 
 

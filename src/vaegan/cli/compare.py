@@ -32,7 +32,7 @@ def compare(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Compare runs: a table of metrics, samples of the same seeds, and metrics over images seen and time."""
+    """Compare runs: metrics, samples of the same seeds, and curves over images and time."""
     build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
         from vaegan.evaluation.compare import compare as compare_runs

@@ -18,7 +18,7 @@ from vaegan.errors import UsageError
 def demo(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Directory of all files of the demo.", show_default="./vaegan-demo"),
+        typer.Argument(metavar="[DIR]", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
     ] = None,
     out: Annotated[
         Path | None,

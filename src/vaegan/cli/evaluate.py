@@ -47,7 +47,7 @@ def evaluate(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Compare samples with validation images: distances, coverage and memorization, and the values of real images."""
+    """Compare samples with validation images: distances, coverage and memorization."""
     build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)

@@ -22,7 +22,7 @@ def explore(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Explore the latent space in a browser: a map of faces, sliders for latent axes, and your own images."""
+    """Explore the latent space in a browser: a map of faces, sliders, and your own images."""
     settings = build_settings(ExploreSettings, options)
     with event_reporter(quiet) as emit:
         from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server

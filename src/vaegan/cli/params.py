@@ -44,7 +44,7 @@ OptionalRunArg = Annotated[
 ]
 RunDirOption = Annotated[Path, typer.Option("--run", help="Directory of the run; an unfinished run is resumed.")]
 ImagesArg = Annotated[
-    list[Path], typer.Argument(metavar="IMAGES...", help="Image files, folders or zip files of images, or a dataset.")
+    list[Path], typer.Argument(metavar="IMAGES...", help="Image files, folders, .zip files or a prepared dataset.")
 ]
 DatasetArg = Annotated[
     Path | None, typer.Argument(metavar="[DATA]", help="A prepared dataset.", show_default="newest under data/")

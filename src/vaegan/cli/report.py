@@ -22,7 +22,7 @@ def report(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run's report: settings, metrics, previews, samples, latent axes, reconstructions, nearest neighbors."""
+    """Write the report of a run: settings, metrics, previews, samples and latent axes."""
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(run, emit)
         from vaegan.report.run_report import check_report_path, write_run_report

@@ -32,7 +32,7 @@ def train_gan(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Train a GAN whose generator starts from a VAE's decoder or from scratch, or resume its training."""
+    """Train a GAN from a VAE's decoder or from scratch, or resume its training."""
     with event_reporter(quiet) as emit:
         from vaegan.training.train import train_gan as train
 

@@ -104,7 +104,7 @@ class DeviceSettings:
 
     device: str = option("auto", "Device to compute on: auto, cpu, cuda, cuda:1 or mps.", resume_locked=False)
     precision: str = option(
-        "auto", "fp32, bf16 autocast, or bf16 where it is faster (auto).", choices=("auto", "bf16", "fp32")
+        "auto", "Precision: fp32, bf16 autocast, or bf16 where it is faster (auto).", choices=("auto", "bf16", "fp32")
     )
     cache: str = option(
         "auto",
@@ -302,7 +302,9 @@ class PreprocessSettings:
     group_by: str | None = option(
         None, "Regular expression: images whose paths have the same matching text stay in one split."
     )
-    strict: bool = option(False, "Fail and write nothing when any file is skipped.", resume_locked=False)
+    strict: bool = option(
+        False, "Fail and write nothing when a file other than metadata is skipped.", resume_locked=False
+    )
     workers: int | None = option(
         None, "Number of worker processes.", min=1, max=4096, resume_locked=False, default_text="one per core"
     )
@@ -324,7 +326,7 @@ class SampleSettings:
     n: int = option(64, "Number of images.", min=1, max=1_000_000, is_count=True)
     seed: int = option(0, "Seed of the first image; the next images have the next seeds.", min=0, max=MAX_SEED)
     truncation: float = option(
-        1.0, "Scale of the latents: below 1 for more typical, less varied samples.", min=0, max=2
+        1.0, "Scale of the latents: below 1 for more typical, less varied samples; 0 = average face.", min=0, max=2
     )
     scale: int = option(1, SCALE_HELP, min=1, max=16)
 
@@ -426,6 +428,6 @@ class ExploreSettings:
 class DemoSettings:
     """Options of demo."""
 
-    minutes: float = option(10.0, "Minutes that the whole demo takes.", min=0.1, max=10_000)
+    minutes: float = option(10.0, "Minutes that the whole demo may take.", min=0.1, max=10_000)
     n: int = option(4000, "Number of faces to draw.", min=16, max=1_000_000, is_count=True)
     seed: int = option(0, "Seed of the drawn faces and of the training.", min=0, max=MAX_SEED)

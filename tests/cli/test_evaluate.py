@@ -36,7 +36,7 @@ def test_a_vae_is_shown_beside_its_reconstructions(vae_run, here, capsys):
     status, out, _ = run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")
     assert status == 0
     head, *rows = out.splitlines()
-    assert head.split() == ["measure", "better", "samples", "reconstructions", "real"]
+    assert head.split() == ["metric", "better", "samples", "reconstructions", "real"]
     assert any(row.startswith("coverage") for row in rows) or any(row.startswith("density") for row in rows)
     assert (here / "mine" / "report.html").is_file()
     assert run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")[0] == 0  # ours: replaced

@@ -155,7 +155,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(zoo, calm, tmp_path, capsys)
     assert not out.parent.exists()
     info = json.loads(calm["set.json"])
     told = json.loads(said)
-    assert told["counts"] == info["counts"] and told["reasons"] == info["reasons"] and "set" not in told
+    assert told["counts"] == info["counts"] and told["skip_reasons"] == info["reasons"] and "set" not in told
     assert "Dry run: nothing was written" in err and "files skipped" in err and "manifest" not in err
 
 

@@ -107,9 +107,9 @@ def upsample_2x(x: Tensor, kernel: Tensor, bias: Tensor, is_subpixel: bool) -> T
 class FilteredUpsampleConv(nn.Module):
     """Upsampling by 2 and a 3x3 convolution, merged into one layer: [B, in, S, S] -> [B, out, 2 S, 2 S].
 
-    The four phases of a free transposed convolution drift apart and cause checkerboard artifacts (Odena et al. 2016,
-    "Deconvolution and checkerboard artifacts"). Here all of them come from one 3x3 kernel, so constant input gives
-    constant output.
+    A transposed convolution with free weights computes even and odd pixels from different weights, which causes
+    checkerboard artifacts (Odena et al. 2016, "Deconvolution and checkerboard artifacts"). Here all pixels are computed
+    from one 3x3 kernel, so constant input gives constant output.
 
     - BOX_FILTER equals nearest-neighbor upsampling. The merged 4x4 kernel takes 4 multiplications per output pixel
       instead of 9.

@@ -48,8 +48,8 @@ def pool_factors(size: int) -> dict[str, int]:
 class RandomFeatures(nn.Module):
     """Images -> features at three levels, from random convolutions that are never trained.
 
-    The features of a level are the log standard deviation of each filter's response, for three layers (texture and
-    contrast), and a random projection of the last layer averaged to a 4x4 grid (content and its position).
+    Each level has two kinds of features. Texture and contrast: the log standard deviation of each filter's response,
+    in three layers. Content and its position: a random projection of the last layer, averaged to a 4x4 grid.
     """
 
     def __init__(self) -> None:

@@ -126,7 +126,6 @@ class FilteredUpsampleConv(nn.Module):
 
     @property
     def is_subpixel(self) -> bool:
-        """Whether the layer is computed as a subpixel convolution."""
         return self.taps == BILINEAR_FILTER
 
     def forward(self, x: Tensor) -> Tensor:

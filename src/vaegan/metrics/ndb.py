@@ -20,7 +20,7 @@ Z_CRITICAL = 1.959964  # two-sided test at the 5 % level
 
 @dataclass(frozen=True)
 class NDBResult:
-    """Number of bins whose proportions of real and fake images differ, and of those without fake images."""
+    """Number of bins whose proportions of real and fake images differ; num_missing of them have no fake."""
 
     num_bins: int
     num_different: int

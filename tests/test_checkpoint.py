@@ -74,7 +74,7 @@ def test_a_run_without_published_weights_means_its_newest_checkpoint(copy, vae_r
         ({"step": "many"}, "cannot be used"),
         ({"config": {**SMALL, "latent_dim": 5}}, r"tensor decoder.first.weight is"),
         ({"config": {**SMALL, "size": 64}}, r"tensor decoder.*is missing"),
-        ({"config": {**SMALL, "upsampling": "nearest"}}, r"tensor decoder.layers.3.bias is not known"),
+        ({"config": {**SMALL, "prior": "mixture", "num_components": 2}}, r"tensor prior.*is missing"),
     ],
 )
 def test_metadata_that_lies_is_refused_in_one_line(published, changes, words):

@@ -189,12 +189,12 @@ def saved(kind, size=(64, 64), **more):
     ("content", "why"),
     [
         (b"", "empty file"),
-        (b"hello, I am text", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"hello, I am text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (png_bomb(), "too large"),
-        *((saved(kind)[: len(saved(kind)) // 2], "broken picture") for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF")),
-        (saved("PNG")[:8] + b"\0" * 200, ("broken picture", "not a picture")),
-        (saved("WEBP")[:40], ("broken picture", "not a picture")),
+        *((saved(kind)[: len(saved(kind)) // 2], "broken image") for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF")),
+        (saved("PNG")[:8] + b"\0" * 200, ("broken image", "not an image")),
+        (saved("WEBP")[:40], ("broken image", "not an image")),
     ],
     ids=lambda value: repr(value)[:24],
 )
@@ -207,7 +207,7 @@ def test_limits(tmp_path, work):
     Image.new("RGB", (100, 40)).save(tmp_path / "a.png")
     assert work(tmp_path / "a.png", max_pixels=3999).reason == "too large"
     assert work(tmp_path / "a.png", min_side=41).reason == "too small"
-    assert work(tmp_path / "a.png", max_aspect=2.4).reason == "too long"
+    assert work(tmp_path / "a.png", max_aspect=2.4).reason == "aspect ratio too large"
     assert work(tmp_path / "a.png", max_pixels=4000, min_side=40, max_aspect=2.5).reason == ""
 
 

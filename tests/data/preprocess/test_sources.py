@@ -153,10 +153,10 @@ def test_a_lying_zip_inflates_no_further_than_it_says(tmp_path, work):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(50_000_000))
     item = found(tmp_path / "a.zip")["a.png"]
-    small = item.location.__class__(**{**vars(item.location), "size": 1000})
+    small = item.location.__class__(**{**vars(item.location), "uncompressed_size": 1000})
     outcome = work(Path("a.png"), small)
     assert (outcome.reason, outcome.detail) == ("broken archive", "a member that does not match its checksum")
-    huge = item.location.__class__(**{**vars(item.location), "size": 2**40})
+    huge = item.location.__class__(**{**vars(item.location), "uncompressed_size": 2**40})
     assert work(Path("a.png"), huge).reason == "too large"
 
 
@@ -182,7 +182,7 @@ def test_what_lies_in_folders(tmp_path):
         archive.writestr("__MACOSX/._d.png", b"x")
     passed = []
     assert sorted(found(folder, passed=passed)) == ["b.png", "linked/c.png", "more.zip/d.png"]
-    assert sorted(set(passed)) == ["hidden entry", "link to a folder that is looked through anyway", "prepared set"]
+    assert sorted(set(passed)) == ["hidden entry", "prepared dataset", "redundant folder link"]
 
 
 def test_several_sources_are_told_apart(tmp_path):
@@ -203,7 +203,7 @@ def test_what_cannot_be_read(tmp_path, work, monkeypatch):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     assert found(tmp_path)["dangling.png"].reason == "cannot be read"
-    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "no regular file")):
+    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "not a regular file")):
         outcome = work(tmp_path / name)
         assert (outcome.reason, outcome.detail) == ("cannot be read", detail)
     assert work(tmp_path / "gone.png").detail == "No such file or directory"

@@ -87,7 +87,7 @@ def _read_member(path: Path, location: FileLocation) -> bytes:
     with path.open("rb") as file:
         try:
             file.seek(location.offset)
-        except OverflowError:  # a zip may declare any offset below 2**64
+        except (ValueError, OverflowError):  # a zip may declare any offset below 2**64
             raise SkipFile(BROKEN_ARCHIVE, "a member beyond the end of the archive") from None
         if location.zip_method >= 0:
             header = file.read(_ZIP_LOCAL_HEADER.size)

@@ -6,11 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaegan.diagnostics import AlarmTracker
+from vaegan.diagnostics import AlarmTracker, past_best_warning
 from vaegan.events import Alarm, EventHandler, FileWritten, ValidationMetrics, WarningMessage
 from vaegan.metrics_log import read_metrics, round_metric
-from vaegan.report.run_warnings import past_best_warning
-from vaegan.report.training_charts import read_series
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
@@ -62,12 +60,9 @@ class TrainMonitor:
         """Say in words, after `images` pictures, what a user should know of the whole run."""
         for event in self.trainer.final_messages(self.latest_metrics, images_seen):
             self.emit(event)
-        metrics = list(read_metrics(self.run_dir.path))
-        errors = [line["kid_stderr"] for line in metrics if "kid_stderr" in line]
-        if errors and (
-            said := past_best_warning(read_series(metrics), errors[-1], self.run_dir.best_weights_path.is_file())
-        ):
-            self.emit(WarningMessage(said))
+        has_best_weights = self.run_dir.best_weights_path.is_file()
+        if warning := past_best_warning(read_metrics(self.run_dir.path), has_best_weights):
+            self.emit(WarningMessage(warning))
 
     def _emit_metrics(self, steps_done: int, metrics: dict[str, float]) -> None:
         if metrics:

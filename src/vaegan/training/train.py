@@ -38,7 +38,6 @@ from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
 from vaegan.utils.files import file_sha256
 from vaegan.utils.lock import run_lock
-from vaegan.vae_diagnostics import vae_run_warnings
 from vaegan.version import __version__
 
 PLACEHOLDER_SCHEDULE = TrainSchedule(0, 1, 1, 1, 1, 0)  # until the speed is measured
@@ -125,7 +124,7 @@ def _run_training(
     run = setup.run_dir
     writer, reporter = (
         MetricsWriter(run.path),
-        ReportWriter(run, str(setup.device_ctx.device), on_event, vae_run_warnings),
+        ReportWriter(run, str(setup.device_ctx.device), on_event),
     )
 
     def emit(event: Event) -> None:

@@ -21,7 +21,7 @@ def save(run, step, keep=3):
 def run(tmp_path):
     run = RunDir(tmp_path / "run")
     run.prepare_new(False)
-    run.write_config({"kind": "vae", "options": {}, "model": {}, "data": {}, "plan": {}})
+    run.write_config({"kind": "vae", "options": {}, "model": {}, "data": {}, "schedule": {}})
     return run
 
 
@@ -197,7 +197,11 @@ def test_force_removes_the_runs_own_files_only(run):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"format_version": 9}, "upgrade vaegan"), ({"kind": "x"}, "damaged"), ({"plan": []}, "'plan' is missing")],
+    [
+        ({"format_version": 9}, "upgrade vaegan"),
+        ({"kind": "x"}, "damaged"),
+        ({"schedule": []}, "'schedule' is missing"),
+    ],
 )
 def test_a_config_that_cannot_be_used_is_refused(run, change, words):
     config = json.loads((run.path / "config.json").read_text()) | change

@@ -59,7 +59,7 @@ def _describe_model(size: object, channels: object, latent_dim: object, width: o
 
 def _describe_run(run: RunDir) -> dict[str, Any]:
     config = run.read_config()
-    options, model, plan = config["options"], config["model"], config["plan"]
+    options, model, plan = config["options"], config["model"], config["schedule"]
     saved = run.checkpoints()
     step = parse_step(saved[-1]) if saved else 0
     total, batch = int(plan.get("total_steps", 0)), int(options.get("batch_size", 0))
@@ -79,7 +79,7 @@ def _describe_run(run: RunDir) -> dict[str, Any]:
         del facts["started from"]
     probed = config.get("latent_dim_trials")
     if isinstance(probed, dict):
-        facts["latent size"] = printable(probed.get("why"), 300)
+        facts["latent size"] = printable(probed.get("reason"), 300)
     newest = _latest_metrics(run)
     if config["kind"] == "vae":
         facts |= _diagnose_vae(newest, options, model, step * batch)

@@ -149,7 +149,7 @@ def _overview_cards(
 ) -> str:
     checkpoints = run_dir.checkpoints()
     step = model.info.step if model is not None else parse_step(checkpoints[-1]) if checkpoints else 0
-    total_steps, batch_size = config["plan"]["total_steps"], config["options"].get("batch_size") or 0
+    total_steps, batch_size = config["schedule"]["total_steps"], config["options"].get("batch_size") or 0
     metrics = {name: value for line in metrics_log for name, value in line.items()}
     facts = {
         "state": "finished" if step >= total_steps else f"{step / total_steps:.0%} done",
@@ -221,7 +221,7 @@ def _settings_section(config: Mapping[str, Any]) -> str:
         paths["VAE"] = config["from_vae"].get("path")
     locations = [html_page.volatile_paragraph(f"{name}: ", printable(path, 300)) for name, path in paths.items()]
     versions = dict(config["versions"]) if isinstance(config.get("versions"), dict) else {}
-    versions |= {"vaegan": config.get("vaegan_version"), "precision": config["plan"].get("precision")}
+    versions |= {"vaegan": config.get("vaegan_version"), "precision": config["schedule"].get("precision")}
     made_with = ", ".join(f"{printable(name)} {printable(value)}" for name, value in versions.items())
     footer = html_page.paragraph(f"Made with {made_with}.", is_muted=True)
     return html_page.heading("Settings") + table + "".join(locations) + footer

@@ -84,7 +84,7 @@ def _in_use_error(directory: Path, holder: dict[str, Any]) -> VaeganError:
     process = f"process {printable(holder['pid'])}" if "pid" in holder else "another process"
     if _is_on_another_machine(holder):
         return VaeganError(
-            f"{directory} is in use by {process} on {printable(holder['host'])}: stop it there, or choose another --run;"
-            f" if it is gone, remove {directory / HOLDER_FILE}"
+            f"{directory} is in use by {process} on {printable(holder['host'])}: stop it there, or choose another"
+            f" --run; if it is gone, remove {directory / HOLDER_FILE}"
         )
     return VaeganError(f"{directory} is in use by {process}: wait for it, stop it, or choose another --run")

@@ -13,7 +13,7 @@ from vaegan.metrics_log import MetricsWriter
 from vaegan.run_dir import RunDir, latest_run
 from vaegan.utils.files import write_json
 
-PLAN = {"total_steps": 9, "checkpoint_every": 3, "sample_every": 3, "evaluate_every": 0}
+SCHEDULE = {"total_steps": 9, "checkpoint_every": 3, "sample_every": 3, "evaluate_every": 0}
 
 
 def save(run, step, num_to_keep=3):
@@ -25,7 +25,7 @@ def save(run, step, num_to_keep=3):
 def run(tmp_path):
     run = RunDir(tmp_path / "run")
     run.prepare_new(False)
-    run.write_config({"kind": "vae", "options": {}, "model": {}, "data": {}, "plan": PLAN})
+    run.write_config({"kind": "vae", "options": {}, "model": {}, "data": {}, "schedule": SCHEDULE})
     return run
 
 
@@ -47,7 +47,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(run, name, damage):
     if damage == "remove":
         path.unlink()
     else:
-        path.write_bytes(content[:-2] if damage == "truncate" else content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        path.write_bytes(
+            content[:-2] if damage == "truncate" else content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+        )
     if name == "state.json" and damage == "flip":
         path.write_bytes(content.replace(b'"step": 2', b'"step": "x"'))
     events = []
@@ -109,7 +111,10 @@ def test_checkpoints_of_interruptions_are_kept_only_until_the_next(run):
     for step, is_scheduled in ((1, True), (2, True), (3, False), (4, False)):
         run.save_checkpoint(step, {"x": torch.zeros(1)}, lambda path: path.write_bytes(b"w"), 2, is_scheduled)
     assert [path.name[-1] for path in run.checkpoints()] == ["1", "2", "4"]
-    assert run.latest_checkpoint(ignore_event).name[-1] == "4" and run.latest_checkpoint(ignore_event, scheduled_only=True).name[-1] == "2"
+    assert (
+        run.latest_checkpoint(ignore_event).name[-1] == "4"
+        and run.latest_checkpoint(ignore_event, scheduled_only=True).name[-1] == "2"
+    )
     save(run, 5, num_to_keep=2)
     assert [path.name[-1] for path in run.checkpoints()] == ["2", "5"]
 
@@ -206,9 +211,9 @@ def test_force_deletes_only_the_files_of_the_run(run):
         ({"format_version": 1}, "has format 1, of vaegan 0.1, which is no longer read: train it again"),
         ({"format_version": None}, "damaged: format_version or kind is missing"),
         ({"kind": "x"}, "damaged"),
-        ({"plan": []}, "'plan' is missing"),
-        ({"plan": PLAN | {"total_steps": "x"}}, "total_steps 'x', expected a whole number"),
-        ({"plan": PLAN | {"images_per_second": -1}}, "images_per_second '-1', expected a number above 0"),
+        ({"schedule": []}, "'schedule' is missing"),
+        ({"schedule": SCHEDULE | {"total_steps": "x"}}, "total_steps 'x', expected a whole number"),
+        ({"schedule": SCHEDULE | {"images_per_second": -1}}, "images_per_second '-1', expected a number above 0"),
         ({"from_vae": []}, r"from_vae '\[\]', expected an object"),
         ({"from_vae": {"path": "x", "train_seconds": "x"}}, "from_vae train_seconds 'x', expected a number"),
     ],

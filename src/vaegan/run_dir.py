@@ -60,10 +60,10 @@ def step_name(step: int) -> str:
 def _check_config_values(config: Mapping[str, Any]) -> None:
     """Raise ValueError if a value of config.json has the wrong type or range."""
     for name in ("total_steps", "checkpoint_every", "sample_every"):
-        require_int(config["plan"], name, 1)
-    require_int(config["plan"], "evaluate_every", 0)
+        require_int(config["schedule"], name, 1)
+    require_int(config["schedule"], "evaluate_every", 0)
     require_int(config["options"], "batch_size", 0)
-    rate = config["plan"].get("images_per_second")
+    rate = config["schedule"].get("images_per_second")
     if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
         raise ValueError(f"images_per_second {printable(rate)!r}, expected a number above 0")
     source_vae = config.get("from_vae")
@@ -117,7 +117,7 @@ class RunDir:
             raise VaeganError(
                 f"{self.path} has format {version}, this vaegan reads up to {RUN_FORMAT_VERSION}: upgrade vaegan"
             )
-        for section in ("options", "model", "data", "plan"):
+        for section in ("options", "model", "data", "schedule"):
             if not isinstance(config.get(section), dict):
                 raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
         try:

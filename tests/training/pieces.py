@@ -19,45 +19,44 @@ VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
 
 @contextmanager
-def interrupted_after(step, number=signal.SIGINT):
-    """Send a signal while step `step` is taken, and expect that it is saved and said."""
-    taken = TrainLoop._take_step
+def interrupted_after(step, signum=signal.SIGINT):
+    """Send a signal while step `step` is taken, and expect that the state is saved and reported."""
+    original = TrainLoop._take_step
 
-    def stopped(session, begun):
-        done = taken(session, begun)
-        if done == step:
-            os.kill(os.getpid(), number)
-        return done
+    def take_step(loop):
+        original(loop)
+        if loop.steps_done == step:
+            os.kill(os.getpid(), signum)
 
-    with mock.patch.object(TrainLoop, "_take_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
+    with mock.patch.object(TrainLoop, "_take_step", take_step), pytest.raises(Interrupted, match=f"step {step}; saved"):
         yield
 
 
 @contextmanager
-def judged(score):
-    """Let looks at a GAN's samples find what score(step, rate_scale) says instead of looking."""
-    taken = GANTrainer.step
+def evaluated_as(score):
+    """Let the evaluation of a GAN's samples return score(step, lr_scale) instead of metrics of samples."""
+    original = GANTrainer.step
 
-    def step(self, pictures, number):
-        self.taken = number + 1
-        return taken(self, pictures, number)
+    def step(self, images, step):
+        self.test_steps_done = step + 1
+        return original(self, images, step)
 
-    def samples(self, count):
-        return torch.tensor([getattr(self, "taken", 0), self.rate_scale])
+    def generate_samples(self, count):
+        return torch.tensor([getattr(self, "test_steps_done", 0), self.lr_scale])
 
-    def look(self, samples):
+    def evaluate(self, samples):
         return score(*samples.tolist())
 
     with (
         mock.patch.object(GANTrainer, "step", step),
-        mock.patch.object(GANTrainer, "generate_samples", samples),
-        mock.patch.object(QuickEvaluator, "evaluate", look),
+        mock.patch.object(GANTrainer, "generate_samples", generate_samples),
+        mock.patch.object(QuickEvaluator, "evaluate", evaluate),
     ):
         yield
 
 
 def collapsing(after, until, best=2):
-    """Scores of a run that is best at step `best`, and collapses from step `after` while its rates are over `until`."""
+    """Evaluations of a run with its best KID at `best`, and mode collapse from step `after` while lr_scale > `until`."""
 
     def score(step, scale):
         coverage = 0.1 if step >= after and scale > until else 0.8
@@ -70,7 +69,7 @@ def collapsing(after, until, best=2):
             "duplicate_fraction": 0.01,
         }
 
-    return judged(score)
+    return evaluated_as(score)
 
 
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):

@@ -247,14 +247,14 @@ def test_minutes_are_fixed_in_steps_and_recorded(prepared, tmp_path):
     options = {"preset": "tiny", "latent_dim": 8, "batch_size": 8, "on_event": told.append}
     run = train_vae(prepared, tmp_path / "run", minutes=0.1, **options)
     (started,) = (event for event in told if isinstance(event, TrainingStarted))
-    plan = json.loads((run / "config.json").read_text())["plan"]
+    plan = json.loads((run / "config.json").read_text())["schedule"]
     assert (
         plan["total_steps"] == started.total_steps >= 1 and plan["images_per_second"] == started.images_per_second > 0
     )
     train_vae(prepared, run, minutes=0.1)  # the same command again: nothing to do
-    assert json.loads((run / "config.json").read_text())["plan"] == plan
+    assert json.loads((run / "config.json").read_text())["schedule"] == plan
     train_vae(prepared, run, minutes=0.101)  # a little more, at the recorded speed
-    assert json.loads((run / "config.json").read_text())["plan"]["total_steps"] == pytest.approx(
+    assert json.loads((run / "config.json").read_text())["schedule"]["total_steps"] == pytest.approx(
         0.101 * 60 * plan["images_per_second"] / 8, abs=1
     )
 

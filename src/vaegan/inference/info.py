@@ -70,9 +70,9 @@ def _describe_model(size: object, channels: object, latent_dim: object, base_cha
 
 def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     config = run_dir.read_config()
-    options, model, plan = config["options"], config["model"], config["plan"]
+    options, model, schedule = config["options"], config["model"], config["schedule"]
     checkpoints = run_dir.checkpoints()
-    step, total_steps = parse_step(checkpoints[-1]) if checkpoints else 0, int(plan["total_steps"])
+    step, total_steps = parse_step(checkpoints[-1]) if checkpoints else 0, int(schedule["total_steps"])
     images_seen = step * int(options.get("batch_size", 0))
     state = "finished" if step >= total_steps else "unfinished"
     model_keys = ("size", "channels", "latent_dim", "base_channels", "prior")
@@ -85,11 +85,11 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     }
     if config["kind"] == "gan":
         facts["from_vae"] = printable((config.get("from_vae") or {}).get("path", "none: trained from scratch"), 300)
-    facts["precision"] = printable(plan.get("precision"))
+    facts["precision"] = printable(schedule.get("precision"))
     facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"
     trials = config.get("latent_dim_trials")
     if isinstance(trials, dict):
-        facts["latent_dim_choice"] = printable(trials.get("why"), 300)
+        facts["latent_dim_choice"] = printable(trials.get("reason"), 300)
     metrics = _latest_metrics(run_dir)
     if config["kind"] == "vae":
         facts |= _diagnose_vae(metrics, options, model, images_seen)

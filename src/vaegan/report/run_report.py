@@ -54,7 +54,7 @@ def _charts_and_warnings(run: RunDir) -> tuple[str, list[str], dict[str, float]]
 
 
 def _overview_cards(run: RunDir, config: dict[str, Any], latest_metrics: dict[str, float], step: int) -> str:
-    total, batch = config["plan"]["total_steps"], config["options"].get("batch_size") or 0
+    total, batch = config["schedule"]["total_steps"], config["options"].get("batch_size") or 0
     facts = {
         "state": "finished" if step >= total else f"{step / total:.0%} done",
         "steps": f"{step:,} of {total:,}",
@@ -77,7 +77,7 @@ def _overview_cards(run: RunDir, config: dict[str, Any], latest_metrics: dict[st
 def _settings_section(config: dict[str, Any]) -> str:
     found = config.get("versions")
     versions = dict(found) if isinstance(found, dict) else {}
-    made = {**versions, "vaegan": config.get("vaegan_version"), "precision": config["plan"].get("precision")}
+    made = {**versions, "vaegan": config.get("vaegan_version"), "precision": config["schedule"].get("precision")}
     by = ", ".join(f"{printable(name)} {printable(value)}" for name, value in made.items())
     places = "".join(
         html_page.volatile_paragraph(f"{label}: ", text) for label, text in run_warnings.input_paths(config)

@@ -273,7 +273,7 @@ def test_grey_pictures_train_too(tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("cache", ["memory", "mapped"])
+@pytest.mark.parametrize("cache", ["memory", "mmap"])
 def test_both_trainers_run_on_a_gpu(prepared, tmp_path, cache):
     common = {"steps": 4, "device": "cuda", "cache": cache}
     vae = train_vae(prepared, tmp_path / "vae", preset="tiny", latent_dim=8, **common)

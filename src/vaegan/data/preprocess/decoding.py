@@ -25,7 +25,7 @@ DECODE_ERRORS = (
 )
 """What Pillow raises for damaged files, besides MemoryError and DecompressionBombError."""
 DRAFT_SCALE = 2
-"""JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still this many times the wanted size."""
+"""JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still this many times the target size."""
 _HIGH_BIT_DEPTH_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _OUTPUT_MODES = ("RGB", "L", "CMYK")
 _EXIF_ORIENTATION_TAG = 0x0112
@@ -41,9 +41,9 @@ _AXIS_SWAPPING_TRANSPOSES = (_Transpose.TRANSPOSE, _Transpose.ROTATE_270, _Trans
 class DecodedFrame:
     """One upright frame of an image file.
 
-    image: of mode RGB, L or CMYK; a JPEG may be decoded smaller than it is.
-    original_size: width and height of the upright frame in pixels, as stored.
-    icc_profile: the profile of its colors, b"" for sRGB. It is applied after resizing: to far fewer pixels.
+    image: of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size.
+    original_size: width and height in pixels, upright and not reduced.
+    icc_profile: color profile, b"" for sRGB. It is applied after resizing, when there are far fewer pixels.
     """
 
     index: int
@@ -66,7 +66,7 @@ def parse_color(text: str) -> tuple[int, int, int]:
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Open an image by its content, whatever its name. Raises SkipFile when it is none."""
+    """Open an image by its content, whatever its name. Raises SkipFile if it is not an image."""
     for formats in (lambda: COMMON_FORMATS, _all_formats):
         try:
             file.seek(0)
@@ -89,15 +89,12 @@ def decode_frames(
     """Yield the first frame of an image, or all frames from `first_frame` on.
 
     Args:
-        file: The bytes of the image.
-        target_size: Side of the prepared image in pixels; JPEGs are decoded no larger than it needs.
-        all_frames: Whether to decode all frames of an animation, instead of the first.
-        first_frame: Index of the frame to start at.
+        target_size: Side of the prepared image in pixels; JPEGs are decoded at a reduced size where that suffices.
         background: RGB color behind transparent pixels.
         max_pixels: Images with more pixels are skipped before they are decoded.
 
     Raises:
-        SkipFile: It is no image, it is broken, or it is too large.
+        SkipFile: The file is not an image, is broken, or has too many pixels.
     """
     try:
         with open_image(file) as image:
@@ -127,7 +124,7 @@ def _decode_frame(image: Image.Image, index: int, target_size: int, background: 
     image.load()
     icc_profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
 
-    # turn the image upright; the original size of a draft is the size in the file's header, turned likewise
+    # turn the image upright; the size of a draft is reduced, so its original size comes from the header
     transpose = _EXIF_TRANSPOSES.get(_exif_orientation(image))
     upright = image.transpose(transpose) if transpose is not None else image
     if not is_draft:

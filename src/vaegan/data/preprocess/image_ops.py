@@ -9,24 +9,20 @@ from PIL import Image, ImageChops, ImageFilter
 from vaegan.config.settings import PreprocessSettings
 from vaegan.data.preprocess.records import Box
 
-DETAIL_MAP_SIZE = 96
-"""Length of the longer side at which `--fit smart` measures detail, in pixels."""
-BACKGROUND_DETAIL_MARGIN = 1.5
-HEADROOM_FRACTION = 0.06
-CENTER_BIAS = 0.25
+DETAIL_MAP_SIZE = 96  # longer side of the reduced image on which --fit smart measures detail
+BACKGROUND_DETAIL_MARGIN = 1.5  # gray levels by which a row of the head exceeds the row with the least detail
+HEADROOM_FRACTION = 0.06  # part of the crop's height that is kept above the head
+CENTER_BIAS = 0.25  # weight of the distance from the center
 _LANCZOS = Image.Resampling.LANCZOS
 
 
 def compute_crop_box(image: Image.Image, original_size: tuple[int, int], settings: PreprocessSettings) -> Box:
-    """Return the part of an image that its prepared image shows.
+    """Return the part of an image to keep: left, top, right and bottom in pixels of the original.
 
     Args:
-        image: The image, perhaps decoded smaller than it is; only `--fit smart` looks at it.
-        original_size: Its width and height in pixels before that.
-        settings: Options of `vaegan preprocess`.
-
-    Returns:
-        Left, top, right and bottom in pixels of the original.
+        image: The image, perhaps decoded at a reduced size. Only `--fit smart` looks at it.
+        original_size: Width and height in pixels, not reduced.
+        settings: Says how to crop.
     """
     width, height = original_size
     if settings.fit in ("pad", "stretch") or width == height:
@@ -93,13 +89,13 @@ def _most_detailed_offset(image: Image.Image, max_offset: int, side: int) -> int
 def crop_and_resize(
     image: Image.Image, original_size: tuple[int, int], box: Box, settings: PreprocessSettings
 ) -> Image.Image:
-    """Crop an image to `box` and resize it, to a square of `settings.size` pixels or, with `--fit pad`, within it.
+    """Crop an image to `box` and resize it to the target size; with `--fit pad`, only its longer side has that size.
 
     Args:
-        image: An image of mode RGB, L or CMYK, perhaps decoded smaller than it is. The mode is kept.
-        original_size: Its width and height in pixels before that.
+        image: An image of mode RGB, L or CMYK, perhaps decoded at a reduced size. The mode is kept.
+        original_size: Width and height in pixels, not reduced.
         box: The part to keep, in pixels of the original.
-        settings: Options of `vaegan preprocess`.
+        settings: Says the target size and how to fit.
     """
     scale_x, scale_y = image.width / original_size[0], image.height / original_size[1]
     decoded_box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)

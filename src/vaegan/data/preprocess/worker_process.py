@@ -1,7 +1,7 @@
 """The program of a worker process: tasks arrive on its standard input, results leave on its standard output.
 
-A message is a JSON header followed by the bytes objects that belong into it: no pickle, so neither side runs code
-that the other sends.
+A message is a JSON header, followed by the bytes objects that JSON cannot hold. There is no pickle in it, so neither
+process runs code that the other sends.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def send_message(stream: IO[bytes], record: Any) -> None:
     """Write a dataclass, or a list of them, as one message.
 
     Args:
-        stream: Where to write: the lengths of the header and of the payload, the header, the payload.
-        record: Its header is JSON, with a length in place of each bytes object; the payload is those bytes.
+        stream: Receives the length of the header, the length of the payload, the header and the payload.
+        record: Becomes the header, with a length in place of each bytes object; these make up the payload.
     """
     payload: list[bytes] = []
 

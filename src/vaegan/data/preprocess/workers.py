@@ -1,10 +1,10 @@
 """A pool of worker processes on this machine.
 
 A decoder that crashes or hangs on a damaged file must cost that file only. The process pools of multiprocessing,
-concurrent.futures and pebble were tried for this and do not fit. Their workers import the main script again, so they
+concurrent.futures and pebble do not fit. Their workers import the main script again, so they
 fail in a script without a main guard. They look for modules in the current folder, where untrusted images may lie.
 What a worker returns is sent as a pickle. In concurrent.futures, one dead worker also breaks the whole pool. So each
-worker here is `python -P -m vaegan.data.preprocess.worker_process`, and a thread talks to it over pipes.
+worker here is `python -P -m vaegan.data.preprocess.worker_process`, and a thread talks to it through pipes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DECODER_CRASHED = "the decoder crashed"
 DECODER_HANGS = "the decoder does not finish"
 BATCHES_PER_WORKER = 2
 MAX_TASK_ATTEMPTS = 3
-MAX_TASK_SECONDS = 300
+MAX_TASK_SECONDS = 300  # a decoder that takes longer counts as hanging
 POLL_SECONDS = 0.5
 
 

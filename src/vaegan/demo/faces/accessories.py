@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points, luma
 from vaegan.demo.faces.eyes import EYE_Y
-from vaegan.demo.faces.head import FaceDrawing
+from vaegan.demo.faces.head import FaceDrawing, draw_nothing
 
 GOLD_COLOR: Color = (250, 200, 70)
 SUNGLASSES_COLOR: Color = (52, 46, 74)
@@ -129,12 +129,8 @@ def _draw_hoop_earrings(drawing: FaceDrawing) -> None:
         drawing.canvas.draw_outline(ellipse_points(x, y + 0.11, 0.105, 0.125), GOLD_COLOR, 0.05)
 
 
-def _draw_no_earrings(drawing: FaceDrawing) -> None:
-    pass
-
-
 EARRING_STYLES: dict[str, Callable[[FaceDrawing], None]] = {
-    "none": _draw_no_earrings,
+    "none": draw_nothing,
     "studs": _draw_stud_earrings,
     "hoops": _draw_hoop_earrings,
 }

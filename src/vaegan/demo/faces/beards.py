@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 from vaegan.demo.faces.canvas import Points, blend, catmull_rom, reflect_x
 from vaegan.demo.faces.facial_features import MOUTH_Y
-from vaegan.demo.faces.head import FaceDrawing
-
-
-def _draw_no_beard(drawing: FaceDrawing) -> None:
-    pass
+from vaegan.demo.faces.head import FaceDrawing, draw_nothing
 
 
 def _beard_outline(drawing: FaceDrawing, pad: float) -> Points:
@@ -68,7 +64,7 @@ def _draw_van_dyke(drawing: FaceDrawing) -> None:
 
 
 BEARD_STYLES: dict[str, Callable[[FaceDrawing], None]] = {
-    "none": _draw_no_beard,
+    "none": draw_nothing,
     "stubble": _draw_stubble,
     "mustache": _draw_mustache,
     "goatee": _draw_goatee,

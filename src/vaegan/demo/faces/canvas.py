@@ -20,7 +20,6 @@ Disc = tuple[float, float, float]
 OUTLINE_COLOR: Color = (36, 24, 42)
 WHITE: Color = (255, 255, 255)
 SUPERSAMPLING = 3
-_POINTS_PER_SPAN = 4
 _CORNER_COSINE = math.cos(math.radians(30))
 """A line has a corner where it turns by more than 30 degrees."""
 
@@ -39,23 +38,11 @@ def luma(color: Color) -> float:
     return (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
 
 
-def _catmull_rom_weights(steps: int) -> list[tuple[float, float, float, float]]:
-    """Return the Catmull-Rom weights of the four neighboring points at each step between two points."""
-    rows = []
-    for step in range(steps):
-        t = step / steps
-        rows.append(
-            (
-                (-t + 2 * t**2 - t**3) / 2,
-                (2 - 5 * t**2 + 3 * t**3) / 2,
-                (t + 4 * t**2 - 3 * t**3) / 2,
-                (t**3 - t**2) / 2,
-            )
-        )
-    return rows
-
-
-_SPAN_WEIGHTS = _catmull_rom_weights(_POINTS_PER_SPAN)
+_SPAN_WEIGHTS = [
+    ((-t + 2 * t**2 - t**3) / 2, (2 - 5 * t**2 + 3 * t**3) / 2, (t + 4 * t**2 - 3 * t**3) / 2, (t**3 - t**2) / 2)
+    for t in (0.0, 0.25, 0.5, 0.75)
+]
+"""Catmull-Rom weights of four neighboring points, for each step `t` from the second to the third."""
 
 
 def catmull_rom(points: Sequence[Point], is_closed: bool = False) -> Points:
@@ -65,9 +52,10 @@ def catmull_rom(points: Sequence[Point], is_closed: bool = False) -> Points:
     before, after = (points[-1], [points[0], points[1]]) if is_closed else (points[0], [points[-1]])
     padded = [before, *points, *after]
     curve: Points = []
-    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
+    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
         curve += [
-            (a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy) for a, b, c, d in _SPAN_WEIGHTS
+            (w0 * x0 + w1 * x1 + w2 * x2 + w3 * x3, w0 * y0 + w1 * y1 + w2 * y2 + w3 * y3)
+            for w0, w1, w2, w3 in _SPAN_WEIGHTS
         ]
     if not is_closed:
         curve.append(points[-1])
@@ -175,13 +163,12 @@ class Canvas:
         ((px, py),) = self.to_pixels([(x, y)])
         self._fill_pixel_disc(px, py, radius * self.unit_pixels, color)
 
-    def fill_discs(self, discs: Sequence[Disc], color: Color, has_outline: bool = True) -> None:
+    def fill_discs(self, discs: Sequence[Disc], color: Color) -> None:
         """Fill the union of discs, with one outline around all of them."""
-        if has_outline:
-            for x, y, radius in discs:
-                self.fill_disc(x, y, radius + self.outline_width / 2, OUTLINE_COLOR)
         for x, y, radius in discs:
-            self.fill_disc(x, y, radius - self.outline_width / 2 if has_outline else radius, color)
+            self.fill_disc(x, y, radius + self.outline_width / 2, OUTLINE_COLOR)
+        for x, y, radius in discs:
+            self.fill_disc(x, y, radius - self.outline_width / 2, color)
 
     def fill_clipped(self, clip: Points, points: Points, color: Color, blur_radius: float = 0.0) -> None:
         """Fill the intersection of two polygons; `blur_radius` (units) blurs the edge of `points`."""
@@ -193,7 +180,7 @@ class Canvas:
 
     def _fill_masked(self, clip: Points, points: Points, color: Color, blur_radius: float, fill_outside: bool) -> None:
         """Fill the part of `clip` that is inside of `points`, or outside of it; both are pixel polygons."""
-        # Only the bounding box is drawn: masks as large as the image would take most of the time.
+        # The masks cover only the bounding box of what is filled, which is faster than masks of the whole image.
         blur = blur_radius * self.unit_pixels
         left, top, right, bottom = _clipped_bounding_box(clip, 0, self.image.size)
         if not fill_outside:
@@ -220,9 +207,8 @@ class Canvas:
         """
         half_width = width * self.unit_pixels / 2
         is_closed = pixel_points[0] == pixel_points[-1]
-        last = len(pixel_points) - 1
         start = 0
-        for i in range(1, last):
+        for i in range(1, len(pixel_points) - 1):
             (x0, y0), (x1, y1), (x2, y2) = pixel_points[i - 1 : i + 2]
             in_x, in_y, out_x, out_y = x1 - x0, y1 - y0, x2 - x1, y2 - y1
             # A corner: the cosine of the angle between the two segments (dot product / lengths) is small.

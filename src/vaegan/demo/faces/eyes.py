@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points
 from vaegan.demo.faces.head import FaceDrawing
@@ -14,7 +15,7 @@ EyeFunction = Callable[[FaceDrawing, float, float, float, int], None]
 
 
 def _draw_eyeball(drawing: FaceDrawing, outline: Points, x: float, y: float, radius: float, gaze_range: float) -> None:
-    """Draw the outline, the iris, the pupil and a highlight; `gaze_range` is how far the iris can move."""
+    """Fill the outline of an eye: white, iris, pupil, highlight; the iris moves by `gaze_range`."""
     canvas, face = drawing.canvas, drawing.face
     canvas.fill_polygon(outline, WHITE)
     iris_x, iris_y = x + gaze_range * face.gaze_x, y + gaze_range * 0.8 * face.gaze_y
@@ -24,7 +25,7 @@ def _draw_eyeball(drawing: FaceDrawing, outline: Points, x: float, y: float, rad
 
 
 def _lower_lid_color(drawing: FaceDrawing) -> Color:
-    # lighter than the other outlines: a dark line all around an eye looks like glasses
+    # Lighter than the other outlines: a dark line all around an eye looks like glasses.
     return blend(drawing.skin_shade, OUTLINE_COLOR, 0.42)
 
 
@@ -36,29 +37,20 @@ def _draw_lashes(drawing: FaceDrawing, x: float, y: float, side: int, length: fl
 
 
 def _draw_open_eye(
-    drawing: FaceDrawing, x: float, y: float, rx: float, ry: float, side: int, iris_radius: float
+    drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int, rx: float, ry: float, iris_radius: float
 ) -> None:
-    canvas = drawing.canvas
+    size, canvas = drawing.face.eye_size, drawing.canvas
+    rx, ry = rx * size * width_scale, ry * size
     outline = ellipse_points(x, y, rx, ry)
-    _draw_eyeball(drawing, outline, x, y + 0.01, iris_radius, rx * 0.34)
+    _draw_eyeball(drawing, outline, x, y + 0.01, iris_radius * size, rx * 0.34)
     canvas.draw_outline(outline, _lower_lid_color(drawing), 0.045)
     canvas.draw_line(ellipse_points(x, y, rx, ry, -176, -4), width=0.09)
     _draw_lashes(drawing, x + side * rx * 0.9, y - ry * 0.42, side)
 
 
-def _draw_round_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int) -> None:
-    size = drawing.face.eye_size
-    _draw_open_eye(drawing, x, y, 0.185 * size * width_scale, 0.19 * size, side, 0.128 * size)
-
-
-def _draw_tall_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int) -> None:
-    size = drawing.face.eye_size
-    _draw_open_eye(drawing, x, y, 0.16 * size * width_scale, 0.225 * size, side, 0.135 * size)
-
-
-def _draw_wide_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int) -> None:
-    size = drawing.face.eye_size
-    _draw_open_eye(drawing, x, y, 0.215 * size * width_scale, 0.215 * size, side, 0.125 * size)
+_draw_round_eye = partial(_draw_open_eye, rx=0.185, ry=0.19, iris_radius=0.128)
+_draw_tall_eye = partial(_draw_open_eye, rx=0.16, ry=0.225, iris_radius=0.135)
+_draw_wide_eye = partial(_draw_open_eye, rx=0.215, ry=0.215, iris_radius=0.125)
 
 
 def _draw_almond_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int) -> None:
@@ -126,7 +118,7 @@ EYEBROW_STYLES: dict[str, tuple[float, float, float]] = {
     "round": (0.02, -0.05, 0.02),
     "raised": (-0.03, -0.12, -0.05),
 }
-"""How far the inner end, the middle and the outer end are below a straight line, units."""
+"""Offsets (units, downwards) of the inner end, the middle and the outer end from a straight line."""
 
 
 def draw_eyes(drawing: FaceDrawing) -> None:

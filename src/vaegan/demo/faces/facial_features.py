@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Points, blend, catmull_rom, ellipse_points, luma
-from vaegan.demo.faces.head import FaceDrawing
+from vaegan.demo.faces.head import FaceDrawing, draw_nothing
 
 NOSE_Y = 0.36
 MOUTH_Y = 0.63
@@ -85,11 +85,11 @@ NOSE_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
     "long": _draw_long_nose,
     "nostrils": _draw_nostrils,
 }
-"""Draw a nose at (x, y) that points to the side `direction`, -1 or 1."""
+"""Functions that draw a nose at (x, y). It points to the side `direction`, -1 or 1."""
 
 
 def _draw_closed_mouth(drawing: FaceDrawing, points: Points) -> None:
-    """Draw the line of a closed mouth. Under a full beard or on dark skin, draw lips to make it visible."""
+    """Draw a closed mouth. With a full beard or dark skin, draw lips to make it visible."""
     if drawing.face.beard == "full" or luma(drawing.skin_color) < 0.40:
         left, right = points[0][0], points[-1][0]
         y = sum(y for _, y in points) / len(points)
@@ -236,11 +236,7 @@ MOUTH_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
     "pout": _draw_pout,
     "gritted": _draw_gritted_teeth,
 }
-"""Draw a mouth with the center (x, y) and the half width `w`."""
-
-
-def _draw_plain_cheek(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
-    pass
+"""Functions that draw a mouth with the center (x, y) and the half width `w`."""
 
 
 def _draw_blush(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
@@ -258,11 +254,11 @@ def _draw_freckles(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
 
 
 CHEEK_STYLES: dict[str, Callable[[FaceDrawing, float, float, int], None]] = {
-    "plain": _draw_plain_cheek,
+    "plain": draw_nothing,
     "blush": _draw_blush,
     "freckles": _draw_freckles,
 }
-"""Draw a cheek at (x, y) on the side -1 (left) or 1 (right)."""
+"""Functions that draw a cheek at (x, y) on the side -1 (left) or 1 (right)."""
 
 
 def draw_cheeks(drawing: FaceDrawing) -> None:

@@ -70,7 +70,7 @@ def _draw_long_hair(drawing: FaceDrawing) -> None:
 
 def _draw_long_fringe(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = [(w * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25), (-0.46, -0.28), (-w * 0.86, -0.20)]
+    hairline = symmetric_hairline((w * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25))
     draw_front_hair(drawing, _side_hair_outline(drawing, hairline, *_straight_hair_edges(drawing)))
     draw_strands(drawing, [(0.20, -0.33), (0.18, -0.50)], [(-0.22, -0.33), (-0.20, -0.50)])
 
@@ -191,15 +191,7 @@ def _draw_pigtails_back(drawing: FaceDrawing) -> None:
 
 def _draw_pigtails(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = [
-        (w * 0.92, -0.1),
-        (w * 0.84, -0.28),
-        (0.36, -0.34),
-        (0.0, -0.31),
-        (-0.36, -0.34),
-        (-w * 0.84, -0.28),
-        (-w * 0.92, -0.1),
-    ]
+    hairline = symmetric_hairline((w * 0.92, -0.1), (w * 0.84, -0.28), (0.36, -0.34), (0.0, -0.31))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.08, 0.12, 0.06, hairline))
 
 

@@ -21,9 +21,8 @@ def _draw_bald_head(drawing: FaceDrawing) -> None:
 
 
 def _draw_buzz_cut(drawing: FaceDrawing) -> None:
-    hairline = symmetric_hairline(
-        (drawing.skull_half_width * 0.82, -0.34), (drawing.skull_half_width * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62)
-    )
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.82, -0.34), (w * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62))
     drawing.canvas.draw_shape(
         hair_cap_outline(drawing, 0.03, 0.03, -0.02, hairline),
         blend(drawing.hair_color, drawing.skin_color, 0.22),
@@ -128,8 +127,7 @@ def _draw_spiky_hair(drawing: FaceDrawing) -> None:
         (-w * 0.88, -0.34),
         (-w * 0.98, 0.0),
     ]
-    points = [*_spike_outline(drawing, -186, 6, 8, 0.06, 0.38), *fringe]
-    draw_front_hair(drawing, points)
+    draw_front_hair(drawing, [*_spike_outline(drawing, -186, 6, 8, 0.06, 0.38), *fringe])
 
 
 def _draw_mohawk(drawing: FaceDrawing) -> None:
@@ -168,6 +166,15 @@ def _curl_row(drawing: FaceDrawing, start: float, end: float, count: int, offset
     return [(x, y, radius * (1 + 0.12 * math.sin(2.1 * i + 1))) for i, (x, y) in enumerate(arc)]
 
 
+def _fringe_curl_row(drawing: FaceDrawing, y: float, radius: float) -> list[Disc]:
+    """Return a row of curls over the forehead."""
+    w, turn = drawing.skull_half_width, 0.06 * drawing.turn
+    return [
+        (turn + offset * w, y + 0.16 * offset * offset, radius * (1 + 0.1 * math.cos(7 * offset)))
+        for offset in (-0.8, -0.45, -0.1, 0.25, 0.58, 0.84)
+    ]
+
+
 def _draw_curly_hair(drawing: FaceDrawing) -> None:
     canvas = drawing.canvas
     fringe = _fringe_curl_row(drawing, -0.64, 0.20)
@@ -186,14 +193,6 @@ def _draw_curly_hair(drawing: FaceDrawing) -> None:
         canvas.draw_line(ellipse_points(x, y, radius * 0.55, radius * 0.55, 10, 140), drawing.hair_shade, 0.055)
     for x, y, radius in curls[1::2]:
         canvas.draw_line(ellipse_points(x, y, radius * 0.5, radius * 0.5, 190, 280), drawing.hair_highlight, 0.06)
-
-
-def _fringe_curl_row(drawing: FaceDrawing, y: float, radius: float) -> list[Disc]:
-    w, turn = drawing.skull_half_width, 0.06 * drawing.turn
-    return [
-        (turn + offset * w, y + 0.16 * offset * offset, radius * (1 + 0.1 * math.cos(7 * offset)))
-        for offset in (-0.8, -0.45, -0.1, 0.25, 0.58, 0.84)
-    ]
 
 
 def _draw_afro_back(drawing: FaceDrawing) -> None:
@@ -217,7 +216,7 @@ def _draw_afro(drawing: FaceDrawing) -> None:
 
 def _draw_bowl_cut(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = [(w * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26), (-0.4, -0.28), (-w * 0.86, -0.24)]
+    hairline = symmetric_hairline((w * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.15, 0.20, 0.06, hairline))
     draw_strands(
         drawing, [(0.16, -0.34), (0.14, -0.50)], [(-0.26, -0.36), (-0.25, -0.50)], [(0.48, -0.36), (0.44, -0.52)]

@@ -6,14 +6,10 @@ from collections.abc import Callable
 
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points, luma
-from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow
+from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow, draw_nothing
 
 HatFunction = Callable[[FaceDrawing, Color, Color, Color], None]
 """Draws a hat in a color, its shade, and an accent color."""
-
-
-def _draw_no_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    pass
 
 
 def _hat_band_outline(drawing: FaceDrawing, top: float, bottom: float, pad: float, sag: float = 0.09) -> Points:
@@ -155,7 +151,7 @@ def _draw_bucket_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: C
 
 
 HAT_STYLES: dict[str, HatFunction] = {
-    "none": _draw_no_hat,
+    "none": draw_nothing,
     "cap": _draw_cap,
     "beanie": _draw_beanie,
     "top hat": _draw_top_hat,

@@ -67,7 +67,7 @@ class FaceDrawing:
 
     @property
     def light_sign(self) -> float:
-        """The sign of the x from which the light comes, in the frame: -1 or 1."""
+        """The side that the light comes from: -1 (negative x of the frame) or 1."""
         return self.canvas.light_sign * self.canvas.x_sign
 
     def skull_arc(self, pad: float, lift: float, start: float, end: float, step: float = 18) -> Points:
@@ -97,6 +97,10 @@ class FaceDrawing:
     def draw_hair(self, points: Points, shade_width: float = 0.12) -> None:
         """Draw a shape in the hair color, with its shade and outline."""
         self.canvas.draw_shape(points, self.hair_color, self.hair_shade, shade_width)
+
+
+def draw_nothing(*args: object) -> None:
+    """Draw nothing, for styles like "none"."""
 
 
 def draw_ears(drawing: FaceDrawing) -> None:
@@ -133,7 +137,7 @@ def draw_forehead_shadow(drawing: FaceDrawing, points: Points) -> None:
 
 
 def draw_skull_highlight(drawing: FaceDrawing, rx: float, ry: float) -> None:
-    """Draw a highlight on the lit side of a bald skull: an arc of an ellipse with the radii `rx` and `ry`."""
+    """Draw a highlight on the lit side of a bald skull, an arc with the radii `rx` and `ry`."""
     start, end = (-150, -122) if drawing.light_sign < 0 else (-30, -58)
     arc = ellipse_points(0, SKULL_CENTER_Y, rx, ry, start, end)
     drawing.canvas.draw_line(arc, blend(drawing.skin_color, WHITE, 0.55), 0.08)

@@ -12,7 +12,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
 from vaegan.training.precision import DeviceContext
-from vaegan.training.vae_metrics import compute_bits_per_dim, validate_vae
+from vaegan.training.validation import compute_bits_per_dim, validate_vae
 from vaegan.vae_diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 
 HEALTHY = {"active_units": 30.0, "val_kl": 60.0, "val_psnr": 20.0, "train_psnr": 20.5, "val_ssim": 0.7}
@@ -92,4 +92,4 @@ def test_measuring_is_the_same_twice_and_works_without_held_out_pictures():
     assert found[0] == found[1]
     assert all(math.isfinite(value) for value in found[0].values())
     without = validate_vae(vae, pictures[:0], pictures[9:], "squared", place, 3)
-    assert without == {name: value for name, value in found[0].items() if not name.startswith("held_out")}
+    assert without == {name: value for name, value in found[0].items() if not name.startswith("val_")}

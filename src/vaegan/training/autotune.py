@@ -20,8 +20,8 @@ from vaegan.training.data_cache import load_train_val_images
 from vaegan.training.duration import measure_step_seconds, requested_steps
 from vaegan.training.setup import TrainSetup
 from vaegan.training.signals import StopRequest
-from vaegan.training.vae_metrics import VAEOutputs, compute_bits_per_dim
 from vaegan.training.vae_trainer import VAETrainer
+from vaegan.training.validation import VAEOutputs, compute_bits_per_dim
 from vaegan.utils.files import write_bytes
 
 LATENT_DIM_FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -209,7 +209,7 @@ def _evaluate_trial(trainer: VAETrainer, latent_dim: int) -> LatentDimTrial:
     found = {
         "psnr": (seen.mean("psnr"), 0.0),
         "bits_per_dim": (nats / dimensions / math.log(2) if bound is None else bound, NON_FINITE_BITS_PER_DIM),
-        "bits": (float(seen.mean_kl_per_axis().sum()) / math.log(2), 0.0),
+        "bits": (float(seen.mean_kl_per_dim().sum()) / math.log(2), 0.0),
     }
     numbers = {name: round(value if math.isfinite(value) else worst, 4) for name, (value, worst) in found.items()}
     return LatentDimTrial(latent_dim, **numbers, active_units=active_units(seen["means"]))

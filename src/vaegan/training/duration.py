@@ -68,7 +68,7 @@ def measure_step_seconds(
     while len(laps) < 2 or not dist_ctx.any_rank(time.perf_counter() - began >= seconds):
         lap = time.perf_counter()
         for _ in range(STEPS_PER_TIMING):  # a whole cycle of lazy penalties
-            metrics = trainer.step(sampler[step], step)
+            metrics = trainer.step(sampler[step], step) or {}
             step += 1
         sum(float(value) for value in metrics.values())  # wait for the device
         laps.append((time.perf_counter() - lap) / STEPS_PER_TIMING)

@@ -65,7 +65,7 @@ class TrainLoop:
         self.trainer.load_state_dict(checkpoint.tensors, path)
         self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
         self.recovery.load_state_dict(checkpoint.tensors)
-        self.evaluator.load_state_dict(checkpoint.tensors, self.run_dir.best_weights_path)
+        self.evaluator.load_state_dict(checkpoint.tensors)
         self._apply_recovery_scales()
         return checkpoint.step
 
@@ -108,7 +108,7 @@ class TrainLoop:
 
     def _take_step(self, step: int) -> int:
         """Take a step, and say how many are done then: one more, or fewer where the run had to go back."""
-        metrics = self.trainer.step(self.sampler[step], step)
+        metrics = self.trainer.step(self.sampler[step], step) or {}
         self.averager.add(metrics)
         go_back = self.recovery.record_step(not metrics)
         if not metrics:

@@ -26,9 +26,8 @@ def report(
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(run, emit)
         from vaegan.report.run_report import check_report_path, write_run_report
-        from vaegan.vae_diagnostics import vae_run_warnings
 
         if out is not None:
             check_report_path(out, force)
-        report_path = write_run_report(path, out, device=device, diagnose=vae_run_warnings)
+        report_path = write_run_report(path, out, device=device)
     print_results({"report": report_path}, as_json)

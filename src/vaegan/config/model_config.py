@@ -8,7 +8,6 @@ from vaegan.config.options import option
 from vaegan.errors import VaeganError
 
 IMAGE_SIZES = (32, 64, 128, 256)
-UPSAMPLING_MODES = ("refined", "bilinear", "nearest")
 MAX_COMPONENTS = 4096
 
 
@@ -40,12 +39,7 @@ class ModelConfig:
     base_channels: int = option(32, "Channels of the layer at full resolution.", min=4, max=512)
     prior: str = option("normal", "Distribution of z.", choices=("normal", "uniform", "mixture"))
     num_components: int = option(1, "Components of a mixture prior.", min=1, max=MAX_COMPONENTS)
-    local_rank: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)
-    upsampling: str = option(
-        "refined",
-        "Upsampling in the decoder's last block: bilinear and one more convolution (refined), bilinear or nearest.",
-        choices=UPSAMPLING_MODES,
-    )
+    local_dim: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)
 
     def __post_init__(self) -> None:
         """Raise VaeganError when no network has this configuration."""
@@ -55,12 +49,12 @@ class ModelConfig:
                 f" sizes are {', '.join(map(str, IMAGE_SIZES))}, channels 1 or 3"
             )
         is_mixture = self.prior == "mixture"
-        if is_mixture != (self.num_components > 1) or (self.local_rank and not is_mixture):
+        if is_mixture != (self.num_components > 1) or (self.local_dim and not is_mixture):
             raise VaeganError(
-                f"a {self.prior} prior with {self.num_components} components and local rank {self.local_rank} cannot be"
-                " built: a mixture has at least 2 components, other priors have 1 component and local rank 0"
+                f"a {self.prior} prior with {self.num_components} components and local dimension {self.local_dim} cannot be"
+                " built: a mixture has at least 2 components, other priors have 1 component and local dimension 0"
             )
 
     def with_normal_prior(self) -> ModelConfig:
         """Return the configuration with the prior N(0, I), with which a VAE is trained before a mixture is fitted."""
-        return replace(self, prior="normal", num_components=1, local_rank=0)
+        return replace(self, prior="normal", num_components=1, local_dim=0)

@@ -1,4 +1,4 @@
-"""Runs of both trainers on tiny files, and interrupting them at a given step."""
+"""Runs of both trainers on tiny datasets, and interrupting them at a given step."""
 
 import os
 import signal
@@ -19,61 +19,59 @@ VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
 
 @contextmanager
-def interrupted_after(step, number=signal.SIGINT):
-    """Send a signal while step `step` is taken, and expect that it is saved and said."""
-    taken = TrainLoop._take_step
+def interrupted_after(step, signum=signal.SIGINT):
+    """Send a signal while step `step` is taken, and expect that the state is saved and reported."""
+    original = TrainLoop._take_step
 
-    def stopped(session, begun):
-        done = taken(session, begun)
-        if done == step:
-            os.kill(os.getpid(), number)
-        return done
+    def take_step(loop):
+        original(loop)
+        if loop.steps_done == step:
+            os.kill(os.getpid(), signum)
 
-    with mock.patch.object(TrainLoop, "_take_step", stopped), pytest.raises(Interrupted, match=f"step {step}; saved"):
+    with mock.patch.object(TrainLoop, "_take_step", take_step), pytest.raises(Interrupted, match=f"step {step}; saved"):
         yield
 
 
 @contextmanager
-def judged(score):
-    """Let looks at a GAN's samples find what score(step, rate_scale) says instead of looking."""
-    taken = GANTrainer.step
+def quick_evaluation(score):
+    """Replace the quick evaluations of a GAN's samples by score(step, lr_scale)."""
+    usual_step = GANTrainer.step
 
-    def step(self, pictures, number):
-        self.taken = number + 1
-        return taken(self, pictures, number)
+    def step(self, images, number):
+        self.last_step = number + 1
+        return usual_step(self, images, number)
 
-    def samples(self, count):
-        return torch.tensor([getattr(self, "taken", 0), self.rate_scale])
+    def generate_samples(self, count):
+        return torch.tensor([getattr(self, "last_step", 0), self.lr_scale])
 
-    def look(self, samples):
+    def evaluate(self, samples):
         return score(*samples.tolist())
 
     with (
         mock.patch.object(GANTrainer, "step", step),
-        mock.patch.object(GANTrainer, "generate_samples", samples),
-        mock.patch.object(QuickEvaluator, "evaluate", look),
+        mock.patch.object(GANTrainer, "generate_samples", generate_samples),
+        mock.patch.object(QuickEvaluator, "evaluate", evaluate),
     ):
         yield
 
 
 def collapsing(after, until, best=2):
-    """Scores of a run that is best at step `best`, and collapses from step `after` while its rates are over `until`."""
+    """Evaluate as best at step `best`, and as collapsed from step `after` while the lr_scale is over `until`."""
 
-    def score(step, scale):
-        coverage = 0.1 if step >= after and scale > until else 0.8
-        kid = 0.1 if step == best else 0.5
+    def score(step, lr_scale):
         return {
-            "kid": kid,
+            "kid": 0.1 if step == best else 0.5,
             "kid_stderr": 0.01,
-            "coverage": coverage,
+            "coverage": 0.1 if step >= after and lr_scale > until else 0.8,
             "effective_rank_ratio": 0.9,
             "duplicate_fraction": 0.01,
         }
 
-    return judged(score)
+    return quick_evaluation(score)
 
 
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):
+    """Return train(run, **options) for a VAE, or for a GAN from that VAE."""
     if kind == "vae":
         return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
     options = {"from_vae": vae_run, "d_warmup_steps": 1, "gp_interval": 2, "augment": "color,translation", "loss": loss}

@@ -41,13 +41,13 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     assert "48 pictures kept" in err
     status, out, err = run(capsys, "train-vae", "--steps", "3", *TINY)
     assert (status, out) == (0, "runs/vae\n")
-    assert "Using data/faces-32, the newest prepared set" in err and "val psnr" in err
+    assert "Using data/faces-32, the newest prepared dataset" in err and "val psnr" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/vae-seeds-0-3.png\n")
     assert "Using runs/vae, trained" in err
     status, out, err = run(capsys, "train-gan", "--from-vae", "runs/vae", "--steps", "3", "--batch-size", "8")
     assert (status, out) == (0, "runs/gan\n")
-    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of the pictures 0" in err
+    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of their images 0" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/gan-seeds-0-3.png\n")
     with Image.open("samples/gan-seeds-0-3.png") as grid:
@@ -67,7 +67,7 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
         assert grid.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
-    assert "runs/vae is finished: 3 steps, 24 pictures. To go on: vaegan train-vae --run runs/vae --images 48" in err
+    assert "runs/vae is finished: 3 steps, 24 images. To train longer: vaegan train-vae --run runs/vae --images 48" in err
 
 
 @pytest.mark.parametrize("fixture", ["prepared", "vae_run", "gan_run"])
@@ -124,7 +124,7 @@ def test_bad_input_to_preprocess(capsys, tmp_path, prepared, drawn):
 
 def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_run, copy):
     for arguments, status, text in (
-        (["train-vae"], 1, "no prepared set under data/"),
+        (["train-vae"], 1, "no prepared dataset under data/"),
         (["train-vae", tmp_path], 1, "is not a prepared set; make one with: vaegan preprocess"),
         (["train-vae", prepared, "--lr", "-1"], 2, "--lr -1.0: expected a number, above 0"),
         (["train-vae", prepared, "--beta", "nan"], 2, "--beta nan"),
@@ -138,7 +138,7 @@ def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_ru
         (["train-gan", prepared, "--from-vae", gan_run], 1, "this is a GAN; give a run of vaegan train-vae"),
         (["train-gan", prepared, "--from-vae", vae_run, "--latent-dim", "9"], 2, "--latent-dim 9 contradicts"),
         (["train-gan", prepared, "--from-vae", vae_run, "--preset", "base"], 2, "--preset base contradicts"),
-        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run, which vaegan train-vae goes on with"),
+        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run; resume it with vaegan train-vae"),
         (["train-vae", prepared, "--run", vae_run, "--beta", "2"], 2, "--beta 2.0 contradicts"),
         (["train-vae", prepared, "--run", vae_run, "--steps", "2"], 2, "already at step 4, past the 2"),
         (["train-gan", prepared, "--run", gan_run, "--from-vae", copy(vae_run), "--steps", "4"], 0, None),
@@ -156,7 +156,7 @@ def test_a_dataset_of_another_size_than_the_vae_is_refused(capsys, here, drawn, 
     line = failing(capsys, "train-gan", "big", "--from-vae", vae_run)
     assert "64x64" in line and "32x32" in line and "--size 32" in line
     line = failing(capsys, "train-vae", "big", "--run", vae_run)
-    assert "big is not the set that" in line and "choose another --run" in line
+    assert "big is not the dataset that" in line and "choose another --run" in line
 
 
 def test_a_gan_run_refuses_another_vae(capsys, here, prepared, gan_run):
@@ -257,5 +257,5 @@ def test_sigterm_saves_the_training_and_exits_with_130(prepared, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and out == ""
-    assert "saved. Run the same command again to go on" in err
+    assert "saved. Run the same command again to resume" in err
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*/state.json"))) == 1

@@ -112,7 +112,7 @@ def test_names_of_a_set_without_a_manifest(copy, prepared):
     assert all(name.endswith(".png") for name in train + held_out)
     (place / "manifest.jsonl").write_text('{"row": 3}\nnonsense\n')
     counts = open_dataset(place).counts
-    assert open_dataset(place).image_names()[1] == [f"held-out {row}" for row in range(counts["val"])]
+    assert open_dataset(place).image_names()[1] == [f"val {row}" for row in range(counts["val"])]
 
 
 def test_bad_input(capsys, pictures, here, vae_run, prepared, drawn):

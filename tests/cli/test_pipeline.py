@@ -38,7 +38,7 @@ def failing(capsys, *argv, status=1):
 def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     status, out, err = run(capsys, "preprocess", drawn, "--size", "32")
     assert (status, out) == (0, "data/faces-32\n")
-    assert "48 pictures kept" in err
+    assert "48 images: " in err
     status, out, err = run(capsys, "train-vae", "--steps", "3", *TINY)
     assert (status, out) == (0, "runs/vae\n")
     assert "Using data/faces-32, the newest prepared dataset" in err and "val psnr" in err
@@ -125,7 +125,7 @@ def test_bad_input_to_preprocess(capsys, tmp_path, prepared, drawn):
 def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_run, copy):
     for arguments, status, text in (
         (["train-vae"], 1, "no prepared dataset under data/"),
-        (["train-vae", tmp_path], 1, "is not a prepared set; make one with: vaegan preprocess"),
+        (["train-vae", tmp_path], 1, "is not a prepared dataset; prepare one with: vaegan preprocess"),
         (["train-vae", prepared, "--lr", "-1"], 2, "--lr -1.0: expected a number, above 0"),
         (["train-vae", prepared, "--beta", "nan"], 2, "--beta nan"),
         (["train-vae", prepared, "--steps", "3", "--images", "9"], 2, "--steps and --images contradict"),
@@ -220,9 +220,9 @@ def test_interrupted_preprocessing_is_resumed(capsys, monkeypatch, drawn, tmp_pa
 
     save = PreprocessDB.save_result
 
-    def save_and_interrupt(self, outcome, spots=None):
-        save(self, outcome, spots)
-        if outcome.file_id == 20:
+    def save_and_interrupt(self, result):
+        save(self, result)
+        if result.file_id == 20:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(PreprocessDB, "save_result", save_and_interrupt)
@@ -230,13 +230,13 @@ def test_interrupted_preprocessing_is_resumed(capsys, monkeypatch, drawn, tmp_pa
     status, out, err = run(capsys, *command)
     assert (status, out) == (130, "")
     done = re.fullmatch(
-        r"interrupted: (\d+) of 49 files are done; run the same command again to go on", err.splitlines()[-1]
+        r"interrupted: (\d+) of 49 files are done; run the same command again to resume", err.splitlines()[-1]
     )
     assert done
     assert [path.name for path in (tmp_path / "sets").iterdir()] == [".preparing-faces"]
     monkeypatch.setattr(PreprocessDB, "save_result", save)
     status, out, err = run(capsys, *command)
-    assert status == 0 and f"Going on: {done[1]} of 49 files are done" in err
+    assert status == 0 and f"Resuming: {done[1]} of 49 files are done" in err
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["faces"]
 
 

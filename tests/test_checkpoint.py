@@ -77,7 +77,7 @@ def test_a_run_without_weights_means_its_newest_checkpoint(copy, vae_run):
         ({"step": "many"}, "cannot be used"),
         ({"config": {**SMALL, "latent_dim": 5}}, r"tensor decoder.proj_in.weight is"),
         ({"config": {**SMALL, "size": 64}}, r"tensor decoder.*is missing"),
-        ({"config": {**SMALL, "upsampling": "nearest"}}, r"tensor decoder.layers.3.bias is unexpected"),
+        ({"config": {**SMALL, "prior": "mixture", "num_components": 2}}, r"tensor prior.*is missing"),
     ],
 )
 def test_wrong_metadata_is_refused_in_one_line(weights_path, changes, message):

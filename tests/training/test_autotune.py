@@ -11,7 +11,7 @@ from vaegan.cli import main
 from vaegan.config.model_config import PRESETS
 from vaegan.errors import Interrupted
 from vaegan.events import TaskProgress
-from vaegan.report.line_chart import LabeledPoint, labeled_curve
+from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.training import autotune
 from vaegan.training.autotune import LatentDimTrial, candidate_latent_dims, choose_latent_dim
 from vaegan.training.train import train_vae
@@ -69,7 +69,7 @@ def test_a_chart_is_a_picture_with_every_point_in_it():
     texts = [text.text for text in drawn.iter(f"{space}text")]
     assert {"a<b", "c", "title & more", "x", "y"} <= set(texts)
     circles = [(float(one.get("cx")), float(one.get("cy")), one.get("class")) for one in drawn.iter(f"{space}circle")]
-    assert circles[0][0] < circles[1][0] and circles[0][1] > circles[1][1] and circles[1][2] == "chosen"
+    assert circles[0][0] < circles[1][0] and circles[0][1] > circles[1][1] and circles[1][2] == "selected"
     labeled_curve([LabeledPoint(1, 2, "only")], "one point has no range", "x", "y")
 
 

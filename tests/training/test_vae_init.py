@@ -84,7 +84,7 @@ def test_it_lasts_through_a_resume_without_the_vae(prepared, vae_run, vae, tmp_p
     with Image.open(run.preview_path(4, DRIFT_PREVIEW)) as sheet:
         assert sheet.size == (8 * (SIZE + 2) + 2, 7 * (SIZE + 2) + 2)
     page = (run.path / "report.html").read_text()
-    assert "What it started from" in page and page.count('class="player"') == 2
+    assert "Drift from the VAE" in page and page.count('class="player"') == 2
 
 
 def test_what_is_no_set_of_its_pictures_is_refused(vae):
@@ -112,5 +112,5 @@ def test_a_run_from_scratch_has_none(prepared, tmp_path):
     assert not RunDir(run).previews(DRIFT_PREVIEW)
     assert (
         "decoder_drift" not in (run / "metrics.jsonl").read_text()
-        and "started from</h2>" not in (run / "report.html").read_text()
+        and "Drift from the VAE</h2>" not in (run / "report.html").read_text()
     )

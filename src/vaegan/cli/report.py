@@ -30,9 +30,8 @@ def report(
         path = resolve_checkpoint(run, emit)
         from vaegan.report.run_report import check_report_path
         from vaegan.report.run_report import write_run_report as write
-        from vaegan.vae_diagnostics import vae_run_warnings
 
         if out is not None:
             check_report_path(out, force)
-        place = write(path, out, device=device, diagnose=vae_run_warnings)
+        place = write(path, out, device=device)
     print_results({"report": place}, as_json)

@@ -28,8 +28,6 @@ PRESETS = {
     "large": Preset(128, 256, 2_000_000, 20_000_000, "for a large GPU"),
 }
 
-
-UPSAMPLING_MODES = ("refined", "bilinear", "nearest")
 MAX_COMPONENTS = 4096
 
 
@@ -39,8 +37,7 @@ class ModelConfig:
 
     size: picture side in pixels (a power of two, 32 to 256); channels: 1 or 3; latent_dim: length of z;
     width: channels of the layer next to the picture; prior: what z is drawn from (see `vaegan.models.prior`);
-    components: of a mixture; directions: of its components' own; upsampling: how the decoder's last doubling
-    enlarges, "refined" by one more layer.
+    components: of a mixture; directions: of its components' own.
     """
 
     size: int = option(64, "Side of the square pictures, in pixels.", min=32, max=256)
@@ -49,8 +46,7 @@ class ModelConfig:
     base_channels: int = option(32, "Channels next to the picture.", min=4, max=512)
     prior: str = option("normal", "What latents are drawn from.", choices=("normal", "uniform", "mixture"))
     num_components: int = option(1, "Of a mixture.", min=1, max=MAX_COMPONENTS)
-    local_rank: int = option(0, "Of each component's own.", min=0, max=64)
-    upsampling: str = option("refined", "How the decoder enlarges last.", choices=UPSAMPLING_MODES)
+    local_dim: int = option(0, "Of each component's own.", min=0, max=64)
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built for."""
@@ -59,11 +55,11 @@ class ModelConfig:
                 f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
                 f" sizes are {', '.join(map(str, IMAGE_SIZES))}, channels 1 or 3"
             )
-        if (self.prior == "mixture") != (self.num_components > 1) or (self.prior != "mixture" and self.local_rank):
+        if (self.prior == "mixture") != (self.num_components > 1) or (self.prior != "mixture" and self.local_dim):
             raise VaeganError(
-                f"a {self.prior} prior of {self.num_components} components, {self.local_rank} directions, cannot be built"
+                f"a {self.prior} prior of {self.num_components} components, {self.local_dim} directions, cannot be built"
             )
 
     def with_normal_prior(self) -> ModelConfig:
         """The same with N(0, I) for a prior, which every VAE is trained with: a mixture is found afterwards."""
-        return replace(self, prior="normal", num_components=1, local_rank=0)
+        return replace(self, prior="normal", num_components=1, local_dim=0)

@@ -7,10 +7,10 @@ from typing import Any
 
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.data.dataset import is_dataset, open_dataset
+from vaegan.diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 from vaegan.errors import VaeganError, printable
 from vaegan.metrics_log import read_alarms, read_metrics
 from vaegan.run_dir import RunDir
-from vaegan.vae_diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 
 MAX_METRICS_SHOWN = 100
 MAX_BETA = 1e12

@@ -14,8 +14,8 @@ from vaegan.config.settings import VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import Interrupted, UsageError
 from vaegan.events import EventHandler, Note, TaskProgress, TextTable
-from vaegan.metrics.active_units import active_units
-from vaegan.report.line_chart import LabeledPoint, labeled_curve
+from vaegan.metrics.dimensionality import active_units
+from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.run_dir import LATENT_DIM_CHART, RunDir
 from vaegan.training.accumulation import GradientAccumulator, is_out_of_memory
 from vaegan.training.data_cache import load_train_val_images

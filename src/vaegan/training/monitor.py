@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import strip_prefix
-from vaegan.diagnostics import AlarmTracker
+from vaegan.diagnostics import AlarmTracker, past_best_warning
 from vaegan.events import Alarm, EventHandler, FileWritten, ValidationMetrics, WarningMessage
 from vaegan.metrics_log import read_metrics, round_metric
-from vaegan.report.run_warnings import past_best_warning
-from vaegan.report.training_charts import read_series
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
@@ -128,12 +126,9 @@ class TrainMonitor:
         """Emit the trainer's closing messages, and a warning if the best weights are clearly better than the last."""
         for event in self.trainer.final_messages(self.latest_metrics, images_seen):
             self.emit(event)
-        metrics = list(read_metrics(self.run_dir.path))
-        kid_stderrs = [line["kid_stderr"] for line in metrics if "kid_stderr" in line]
-        if kid_stderrs:
-            has_best = self.run_dir.best_weights_path.is_file()
-            if warning := past_best_warning(read_series(metrics), kid_stderrs[-1], has_best):
-                self.emit(WarningMessage(warning))
+        has_best_weights = self.run_dir.best_weights_path.is_file()
+        if warning := past_best_warning(read_metrics(self.run_dir.path), has_best_weights):
+            self.emit(WarningMessage(warning))
 
     def check_alarms(self, steps_done: int, metrics: Mapping[str, float]) -> None:
         """Emit the alarms that these metrics raise. A VAE has none; its warnings come at the end of the run."""

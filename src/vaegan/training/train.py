@@ -37,7 +37,6 @@ from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
 from vaegan.utils.files import file_sha256
 from vaegan.utils.lock import run_lock
-from vaegan.vae_diagnostics import vae_run_warnings
 from vaegan.version import __version__
 
 
@@ -148,7 +147,7 @@ def _event_handler(setup: TrainSetup, on_event: EventHandler, dist_ctx: Distribu
     run_dir = setup.run_dir
     with tensorboard_logger(on_event, run_dir, setup.settings.tensorboard) as handle_event:
         metrics_writer = MetricsWriter(run_dir.path)
-        report_writer = ReportWriter(run_dir, str(setup.device_ctx.device), handle_event, vae_run_warnings)
+        report_writer = ReportWriter(run_dir, str(setup.device_ctx.device), handle_event)
 
         def emit(event: Event) -> None:
             if dist_ctx.is_main_process:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaegan.losses.vae import LIKELIHOODS, LOG_NORMALIZERS, kl_per_dim
-from vaegan.metrics.active_units import active_units
+from vaegan.metrics.dimensionality import active_units
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.models.latent_whitening import aggregated_moments
 from vaegan.models.vae import VAE

@@ -13,8 +13,8 @@ from torch import Tensor
 from vaegan.checkpoint import saved_kid
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
+from vaegan.metrics.dimensionality import effective_rank
 from vaegan.metrics.distances import kid
-from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.prdc import has_near_duplicate, kth_neighbor_distances, prdc
 from vaegan.metrics.random_features import LEVELS, RandomFeatures, Whitening, concat_features
 from vaegan.utils.images import to_float

@@ -24,9 +24,8 @@ from vaegan.training.duration import measure_step_seconds, requested_steps
 from vaegan.training.setup import TrainSetup
 from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
-from vaegan.training.vae_metrics import VAEOutputs, compute_bits_per_dim
 from vaegan.training.vae_trainer import VAETrainer
-from vaegan.training.validation import QuickEvaluator
+from vaegan.training.validation import QuickEvaluator, VAEOutputs, compute_bits_per_dim
 from vaegan.utils.files import write_bytes
 
 LATENT_DIM_FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -245,7 +244,7 @@ def _evaluate_trial(trainer: VAETrainer, latent_dim: int) -> LatentDimTrial:
     bits_per_dim = compute_bits_per_dim(negative_elbo, settings.likelihood, num_dims)
     if bits_per_dim is None:
         bits_per_dim = negative_elbo / num_dims / math.log(2)
-    kl_bits = float(outputs.mean_kl_per_axis().sum()) / math.log(2)
+    kl_bits = float(outputs.mean_kl_per_dim().sum()) / math.log(2)
     return LatentDimTrial(
         latent_dim,
         psnr=_finite_or(outputs.mean("psnr"), 0.0),

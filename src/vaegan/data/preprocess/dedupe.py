@@ -27,7 +27,7 @@ from vaegan.data.preprocess.perceptual_hash import (
     is_near_duplicate,
     lsh_bands,
 )
-from vaegan.data.preprocess.records import Box, FileLocation, decode_name
+from vaegan.data.preprocess.records import Box, decode_name
 from vaegan.data.preprocess.skip_reasons import DUPLICATE, NEAR_DUPLICATE
 from vaegan.data.preprocess.splits import compile_group_pattern, make_split_function, split_key
 
@@ -66,9 +66,9 @@ WHERE file_id NOT IN (SELECT file_id FROM exact_duplicates)
 
 # The indexed images that share a band with another. Its only parameters are the bands.
 _SELECT_BAND_MATCHES = f"""
-SELECT files.file_id, files.name, files.sha256, images.frame, images.perceptual_hash
-FROM (SELECT DISTINCT file_id, frame FROM lsh_bands WHERE band IN ({", ".join("?" * NUM_BANDS)}))
-JOIN images USING (file_id, frame) JOIN files USING (file_id)
+SELECT DISTINCT files.file_id, files.name, files.sha256, images.frame, images.perceptual_hash
+FROM lsh_bands JOIN images USING (file_id, frame) JOIN files USING (file_id)
+WHERE lsh_bands.band IN ({", ".join("?" * NUM_BANDS)})
 ORDER BY files.name, images.frame
 """
 
@@ -99,6 +99,7 @@ class StoredImage:
 class ManifestRow:
     """One line of the manifest: an image of the dataset, or a file or frame that is skipped.
 
+    location_json: the file's `FileLocation`, parsed only when it is needed.
     skip_reason, detail: empty for an image of the dataset.
     frame: None for a skipped file.
     image: None for whatever is skipped.
@@ -107,7 +108,7 @@ class ManifestRow:
 
     file_id: int
     name: str
-    location: FileLocation
+    location_json: str
     sha256: str
     skip_reason: str = ""
     detail: str = ""
@@ -215,13 +216,11 @@ class ManifestBuilder:
         ]
 
     def _add_to_index(self, image: sqlite3.Row) -> None:
-        for band in lsh_bands(image["perceptual_hash"]):
-            self.db.execute(
-                "INSERT INTO lsh_bands VALUES (:band, :file_id, :frame)",
-                band=band,
-                file_id=image["file_id"],
-                frame=image["frame"],
-            )
+        bands = lsh_bands(image["perceptual_hash"])
+        self.db.connection.executemany(
+            "INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)",
+            ((band, image["file_id"], image["frame"]) for band in bands),
+        )
 
     def _split_key(self, image: sqlite3.Row) -> str:
         return split_key(decode_name(image["name"]), image["sha256"], self.group_pattern)
@@ -230,8 +229,7 @@ class ManifestBuilder:
 
     def _select_rows(self) -> Iterator[ManifestRow]:
         for row in self.db.execute(_SELECT_MANIFEST):
-            location = FileLocation.from_json(row["location"])
-            manifest_row = ManifestRow(row["file_id"], decode_name(row["name"]), location, row["sha256"])
+            manifest_row = ManifestRow(row["file_id"], decode_name(row["name"]), row["location"], row["sha256"])
             if row["exact_duplicate_of"] is not None:
                 manifest_row.skip_reason = DUPLICATE
                 manifest_row.detail = decode_name(row["exact_duplicate_of"])

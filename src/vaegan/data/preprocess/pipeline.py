@@ -152,7 +152,9 @@ def _check_same_origin(request: PreprocessRequest, sources: list[Path]) -> None:
     out, info = request.out, read_json(request.out / "set.json")
     way_out = "choose another --out, or add --force to replace it"
     if info.get("pipeline_version") != PIPELINE_VERSION:
-        raise VaeganError(f"{out} was prepared by another version of vaegan ({info.get('vaegan_version')}): {way_out}")
+        raise VaeganError(
+            f"{out} was prepared by another version of vaegan ({info.get('vaegan_version', 'unknown')}): {way_out}"
+        )
     _check_same_options(f"{out} was prepared", info.get("options"), request.settings, way_out)
     old_sources = [Path(source) for source in info.get("sources", [])]
     missing = [path for path in old_sources if not any(path.is_relative_to(source) for source in sources)]

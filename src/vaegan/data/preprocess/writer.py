@@ -28,7 +28,7 @@ from vaegan.data.preprocess.preview import (
     draw_dataset_preview,
     write_dataset_preview,
 )
-from vaegan.data.preprocess.records import Task
+from vaegan.data.preprocess.records import FileLocation, Task
 from vaegan.data.preprocess.workers import WorkerPool
 from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory
 from vaegan.version import __version__
@@ -190,11 +190,14 @@ class DatasetWriter:
 
     def _make_crop_examples(self, chosen: list[tuple[ManifestRow, StoredImage]], pool: WorkerPool) -> list[CropExample]:
         """Let the workers make thumbnails of the originals. An original that is gone by now is left out."""
-        tasks = iter(
-            [[Task(index, row.location, thumbnail_height=self.settings.size)] for index, (row, _) in enumerate(chosen)]
-        )
+        size = self.settings.size
+        tasks = [
+            Task(index, FileLocation.from_json(row.location_json), thumbnail_height=size)
+            for index, (row, _) in enumerate(chosen)
+        ]
+        batches = iter([[task] for task in tasks])
         thumbnails = {}
-        for results in pool.run_batches(lambda: next(tasks, None)):
+        for results in pool.run_batches(lambda: next(batches, None)):
             for result in results:
                 for thumbnail in result.images:
                     thumbnails[result.file_id] = Image.frombytes("RGB", thumbnail.original_size, thumbnail.pixels)

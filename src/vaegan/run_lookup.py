@@ -35,7 +35,7 @@ def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> 
         path = find_newest_dataset(Path("data"))
         if path is None:
             raise VaeganError(f"{weights.path} belongs to no run that records its dataset: give DATA, a dataset")
-        emit(Note(f"Using {path}, the newest dataset"))
+        emit(Note(f"Using {path}, the newest prepared dataset"))
     dataset = open_dataset(path)
     check_dataset_fits(dataset, weights.config, weights.path)
     return dataset

@@ -324,9 +324,11 @@ class GANTrainer:
         """Return the EMA generator, the VAE's encoder and the prior."""
         return GANForInference(self.ema.model, self.encoder, self.prior)
 
+    @torch.no_grad()
     def preview_grid(self) -> Tensor:
         """Return a grid, uint8 [C, H, W], of the EMA generator's images of the latents with seeds 0 to 63."""
-        return make_grid(self.generate_samples(PREVIEW_IMAGES), columns=8)
+        latents = self.prior.sample_seeds(range(PREVIEW_IMAGES)).to(self.device_ctx.device)
+        return make_grid(to_uint8(self.ema.model(latents)).cpu(), columns=8)
 
     def drift_grid(self) -> Tensor | None:
         """Return a grid of the VAE decoder's and the EMA generator's images, uint8 [C, H, W]; None from scratch."""

@@ -30,12 +30,12 @@ from vaegan.training import loop, train
 
 SEEDS = (0, 1, 2)
 SHOWN = (
-    "frechet_together",
+    "frechet_mean",
     "frechet_fine",
     "frechet_coarse",
-    "frechet_set",
-    "kid_together",
-    "kid_set",
+    "frechet_learned",
+    "kid_mean",
+    "kid_learned",
     "coverage",
     "sliced_wasserstein",
     "ndb_over_k",
@@ -48,7 +48,7 @@ ORDERS = (
     ("real", "hues"),
     ("real", "dropped", "one"),
 )
-JUDGED_BY = ("frechet_together", "kid_together", "frechet_set")
+JUDGED_BY = ("frechet_mean", "kid_mean", "frechet_learned")
 
 
 def characters(data: Path, pattern: str) -> list[str]:

@@ -21,13 +21,13 @@ from typing import Any
 from benchmarks.arms import Arm, Plan, answered, asking, trained, work
 from benchmarks.machine import threaded
 from vaegan.evaluation.evaluate import evaluate
-from vaegan.evaluation.plots import COLORS
 from vaegan.metrics_log import read_metrics
 
 Look = tuple[float, float, float]
-SHOWN = ("frechet_together", "frechet_fine", "frechet_coarse", "frechet_set", "kid_together", "coverage")
+SHOWN = ("frechet_mean", "frechet_fine", "frechet_coarse", "frechet_learned", "kid_mean", "coverage")
 DISTANCES = tuple(name for name in SHOWN if name.startswith("frechet"))
 BASELINE = "scratch"
+COLORS = ("#3465a4", "#d9822b", "#5a9e5a", "#9b59b6", "#c0392b", "#16a3a3", "#8a6d3b", "#555555")
 
 
 ARMS = {
@@ -133,29 +133,30 @@ def say(found: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def draw(sets: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
-    """Curves of KID and coverage over the minutes, of every arm of every set, a line each seed, into a PNG or SVG."""
+    """Plot KID and coverage over minutes, a column per dataset, a color per arm, a line per seed; PNG or SVG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(sets), 6.4), layout="constrained")
-    panels = figure.subplots(2, len(sets), squeeze=False, sharex="col")
-    for column, (title, found) in enumerate(sets.items()):
-        for number, (arm, rows) in enumerate(found.items()):
-            colour = COLORS[number % len(COLORS)]
-            for turn, looked in enumerate(row["looks"] for row in rows if row["looks"]):
-                minutes, kids, coverages = zip(*looked, strict=True)
-                for panel, values in zip(panels[:, column], (kids, coverages), strict=True):
-                    panel.plot(minutes, values, color=colour, linewidth=1.2, label=None if turn else arm)
-        panels[0, column].set(title=title, yscale="log", ylabel="KID")
-        panels[1, column].set(ylim=(0, 1), xlabel="minutes, the VAE's included", ylabel="coverage")
-        for panel in panels[:, column]:
-            panel.grid(alpha=0.3)
-        panels[0, column].legend()
+    axes = figure.subplots(2, len(sets), squeeze=False, sharex="col")
+    for (kid_axis, coverage_axis), (title, arms) in zip(axes.T, sets.items(), strict=True):
+        for index, (arm, rows) in enumerate(arms.items()):
+            color = COLORS[index % len(COLORS)]
+            for seed_index, evaluations in enumerate(row["looks"] for row in rows if row["looks"]):
+                minutes, kids, coverages = zip(*evaluations, strict=True)
+                label = None if seed_index else arm
+                kid_axis.plot(minutes, kids, color=color, linewidth=1.2, label=label)
+                coverage_axis.plot(minutes, coverages, color=color, linewidth=1.2)
+        kid_axis.set(title=title, yscale="log", ylabel="KID")
+        coverage_axis.set(ylim=(0, 1), xlabel="minutes, including the VAE's", ylabel="coverage")
+        kid_axis.legend()
+        kid_axis.grid(alpha=0.3)
+        coverage_axis.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
 
 
 def main() -> None:
     parser = asking(__doc__ or "", 12.0, ARMS, [BASELINE, "from-vae"])
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="curves over the minutes; needs vaegan[plot]")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="curves over the minutes; needs matplotlib")
     print(threaded())
     options = answered(parser)
     with tempfile.TemporaryDirectory() as place:

@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
 SCRATCH = "scratch-"
 ARMS = {name: Arm(gan=way) for name, way in WAYS.items()}
 ARMS |= {SCRATCH + name: Arm(share=0.0, gan=way) for name, way in WAYS.items()}
-SHOWN = ("coverage", "memorized_fraction", "frechet_together", "kid_together")
+SHOWN = ("coverage", "memorized_fraction", "frechet_mean", "kid_mean")
 
 
 def subset(source: Path, place: Path, count: int) -> Path:

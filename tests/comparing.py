@@ -4,7 +4,7 @@ import json
 import re
 
 TIMES = {"images_per_second", "path", "train_seconds"}
-VARIES = re.compile(r"(?<=data-varies>)[^<]*|(?<=<title>)[^<]*")
+VARIES = re.compile(r"(?<=data-volatile>)[^<]*|(?<=<title>)[^<]*")
 
 
 def untimed(value):

@@ -17,7 +17,7 @@ LAYERS = (
     ("evaluation",),
     ("report",),
     ("inference",),
-    ("diagnostics", "vae_diagnostics"),
+    ("diagnostics",),
     ("run_lookup",),
     ("run_dir",),
     ("checkpoint", "metrics_log"),

@@ -1,4 +1,4 @@
-"""evaluate and compare, from the command line to the files they write."""
+"""evaluate and compare, from the command line to the files that they write."""
 
 import json
 import shutil
@@ -12,129 +12,132 @@ from vaegan.data.dataset import open_dataset
 
 def run(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
-def test_a_gan_is_shown_beside_its_vae_and_real_pictures(gan_run, prepared, here, capsys):
+def test_a_gan_is_evaluated_beside_its_vae_and_real_images(gan_run, prepared, here, capsys):
     status, out, err = run(capsys, "evaluate", gan_run, "-n", 24, "--json", "--vae-encoder")
     assert status == 0, err
-    said = json.loads(out)
-    assert list(said["columns"]) == ["samples", "VAE", "real"]
-    samples, real = said["columns"]["samples"], said["columns"]["real"]
-    assert samples["frechet_together"] > real["frechet_together"]
-    assert samples["kid_set"] > real["kid_set"] and "kid_vae" in samples
-    assert 0 <= samples["memorized_fraction"] <= 1 and said["n"] == 24
+    result = json.loads(out)
+    assert list(result["columns"]) == ["samples", "VAE", "real"]
+    samples, real = result["columns"]["samples"], result["columns"]["real"]
+    assert samples["frechet_mean"] > real["frechet_mean"]
+    assert samples["kid_learned"] > real["kid_learned"] and "kid_vae" in samples
+    assert 0 <= samples["memorized_fraction"] <= 1 and result["num_images"] == 24
     folder = here / "evaluations" / "gan"
-    assert json.loads((folder / "evaluation.json").read_text())["columns"] == said["columns"]
+    assert json.loads((folder / "evaluation.json").read_text())["columns"] == result["columns"]
     page = (folder / "report.html").read_text()
     assert "Frechet distance" in page and "data:image/png;base64," in page and "http" not in page.split("<body>")[1]
-    assert (folder / "neighbours.png").read_bytes().startswith(b"\x89PNG")
+    assert page.count('<figure class="chart bars">') == 2
+    assert (folder / "neighbors.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_vae_is_shown_beside_its_reconstructions(vae_run, here, capsys):
+def test_a_vae_is_evaluated_beside_its_reconstructions(vae_run, here, capsys):
     status, out, _ = run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")
     assert status == 0
     head, *rows = out.splitlines()
-    assert head.split() == ["measure", "better", "samples", "reconstructions", "real"]
+    assert head.split() == ["metric", "better", "samples", "reconstructions", "real"]
     assert any(row.startswith("coverage") for row in rows) or any(row.startswith("density") for row in rows)
     assert (here / "mine" / "report.html").is_file()
     assert run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")[0] == 0  # ours: replaced
 
 
-def test_the_same_twice_is_the_same(vae_run, here, capsys):
+def test_evaluating_twice_gives_equal_metrics(vae_run, here, capsys):
     first, second = (json.loads(run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--json")[1]) for _ in range(2))
     assert first["columns"] == second["columns"]
 
 
-def test_learned_features_are_kept_beside_the_set_and_made_again_when_damaged(vae_run, copy, prepared, here, capsys):
+def test_learned_features_are_saved_with_the_dataset_and_trained_again_when_damaged(
+    vae_run, copy, prepared, here, capsys
+):
     data = copy(prepared)
-    kept = data / "features.safetensors"
-    kept.unlink(missing_ok=True)
+    features = data / "features.safetensors"
+    features.unlink(missing_ok=True)
     status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
-    assert status == 0 and "once for a set" in err
-    content = kept.read_bytes()
-    assert "once for a set" not in run(capsys, "evaluate", vae_run, data, "-n", 24)[2]
-    kept.write_bytes(content[:-50])
+    assert status == 0 and "once per dataset" in err
+    content = features.read_bytes()
+    assert "once per dataset" not in run(capsys, "evaluate", vae_run, data, "-n", 24)[2]
+    features.write_bytes(content[:-50])
     status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
-    assert status == 0 and "once for a set" in err
-    assert kept.read_bytes() == content
+    assert status == 0 and "once per dataset" in err
+    assert features.read_bytes() == content
     open_dataset(data).load()
 
 
-def test_what_was_not_written_by_an_evaluation_is_kept(vae_run, here, capsys):
+def test_other_files_in_the_output_directory_stay(vae_run, here, capsys):
     (here / "mine").mkdir()
     (here / "mine" / "letter.txt").write_text("dear")
     status, _, err = run(capsys, "evaluate", vae_run, "-n", 24, "--out", "mine")
     assert status == 1 and "mine exists and holds no evaluation" in err and "--force" in err
-    (here / "mine" / "curves.png").write_bytes(b"of an older comparison, as far as its name says")
+    (here / "mine" / "samples.png").write_bytes(b"of an older comparison")
     for force in (["--force"], []):  # the second finds an evaluation there
         assert run(capsys, "evaluate", vae_run, "-n", 24, "--out", "mine", *force)[0] == 0
         assert (here / "mine" / "letter.txt").read_text() == "dear"
-        assert (here / "mine" / "evaluation.json").is_file() and not (here / "mine" / "curves.png").exists()
+        assert (here / "mine" / "evaluation.json").is_file() and not (here / "mine" / "samples.png").exists()
 
 
-def test_runs_and_sets_are_never_replaced(vae_run, prepared, copy, here, capsys):
+def test_runs_and_datasets_are_never_replaced(vae_run, prepared, copy, here, capsys):
     other = copy(vae_run).rename(here / "other")
-    for place, what in ((copy(vae_run), "run"), (copy(prepared), "prepared set")):
+    for place, what in ((copy(vae_run), "run"), (copy(prepared), "prepared dataset")):
         before = sorted(path.name for path in place.rglob("*"))
         for command in (("evaluate", vae_run), ("compare", vae_run, other)):
             status, _, err = run(capsys, *command, "-n", 24, "--out", place, "--force")
-            assert status == 1 and f"is a {what}: name another folder" in err
+            assert status == 1 and f"is a {what}: name another directory" in err
         assert sorted(path.name for path in place.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("-n", "3"), "-n 3: expected a whole number, at least 16"),
         (("--inception", "nowhere.pth"), "--inception"),
         (("nowhere",), "nowhere"),
     ],
 )
-def test_bad_input_is_one_line(vae_run, here, capsys, arguments, words):
+def test_bad_input_is_one_line(vae_run, here, capsys, arguments, message):
     status, out, err = run(capsys, "evaluate", vae_run, *arguments)
     assert status in (1, 2) and not out
-    assert words in err and err.count("error:") == 1
+    assert message in err and err.count("error:") == 1
 
 
-def test_a_set_of_another_size_is_refused(vae_run, drawn, here, capsys):
+def test_a_dataset_of_another_size_is_refused(vae_run, drawn, here, capsys):
     assert main(["preprocess", str(drawn), "--out", "big", "--size", "64", "-q"]) == 0
     status, _, err = run(capsys, "evaluate", vae_run, "big")
     assert status == 1 and "64x64" in err and "32x32" in err
 
 
-def test_a_set_with_nothing_held_out_is_refused(vae_run, drawn, here, capsys):
+def test_a_dataset_without_validation_images_is_refused(vae_run, drawn, here, capsys):
     assert main(["preprocess", str(drawn), "--out", "all", "--size", "32", "--val-fraction", "0", "-q"]) == 0
     status, _, err = run(capsys, "evaluate", vae_run, "all")
     assert status == 1 and "--val-fraction 0.1" in err
 
 
-def test_runs_are_compared(gan_run, vae_run, here, capsys):
+def test_comparing_writes_a_page_and_a_sample_grid(gan_run, vae_run, here, capsys):
     status, out, err = run(capsys, "compare", gan_run, vae_run, "-n", 24, "--json")
     assert status == 0, err
-    said = json.loads(out)
-    assert list(said["columns"]) == ["gan", "vae", "real"]
+    result = json.loads(out)
+    assert list(result["columns"]) == ["gan", "vae", "real"]
     folder = here / "evaluations" / "compare-gan-vae"
     assert "KID" in (folder / "report.html").read_text()
-    sheet = Image.open(folder / "samples.png")
-    assert said["held_out"] < 12  # so that all rows are as short
-    assert sheet.height / sheet.width == pytest.approx(3 / said["held_out"], rel=0.05)
+    grid = Image.open(folder / "samples.png")
+    assert result["num_val_images"] < 12  # the rows of the samples are as short
+    assert grid.height / grid.width == pytest.approx(3 / result["num_val_images"], rel=0.05)
 
 
-def test_a_run_compared_with_itself_differs_in_nothing(gan_run, copy, here, capsys):
+def test_a_copy_of_a_run_has_equal_metrics(gan_run, copy, here, capsys):
     other = copy(gan_run).rename(here / "other")
-    said = json.loads(run(capsys, "compare", gan_run, other, "-n", 24, "--json")[1])
-    assert said["columns"]["gan"] == said["columns"]["other"]
+    result = json.loads(run(capsys, "compare", gan_run, other, "-n", 24, "--json")[1])
+    assert result["columns"]["gan"] == result["columns"]["other"]
 
 
-def test_comparing_one_or_the_same_is_refused(gan_run, here, capsys):
+def test_comparing_one_run_or_a_run_with_itself_is_refused(gan_run, here, capsys):
     assert run(capsys, "compare", gan_run)[0] == 2
     status, _, err = run(capsys, "compare", gan_run, gan_run)
     assert status == 2 and "named twice" in err
 
 
-def test_runs_of_different_sets_need_a_set(gan_run, drawn, here, capsys):
+def test_runs_of_different_datasets_need_data(gan_run, drawn, here, capsys):
     assert main(["preprocess", str(drawn), "--out", "other", "--size", "32", "--val-fraction", "0.3", "-q"]) == 0
     tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--steps", "2", "-q")
     assert main(["train-vae", "other", "--run", "mine", *tiny]) == 0
@@ -143,20 +146,20 @@ def test_runs_of_different_sets_need_a_set(gan_run, drawn, here, capsys):
     assert run(capsys, "compare", gan_run, "mine", "-n", 24, "--data", "other")[0] == 0
 
 
-def test_best_is_kept_and_used(gan_run, here, capsys):
+def test_best_weights_are_saved_and_used(gan_run, here, capsys):
     assert (gan_run / "best.safetensors").is_file()
     status, out, _ = run(capsys, "sample", gan_run, "--best", "-n", 4)
     assert status == 0 and out.strip() == "samples/gan-best-seeds-0-3.png"
 
 
-def test_no_best_is_told(gan_run, copy, here, capsys):
-    spoiled = copy(gan_run)
-    (spoiled / "best.safetensors").unlink()
-    status, _, err = run(capsys, "sample", spoiled, "--best")
+def test_missing_best_weights_are_an_error(gan_run, copy, here, capsys):
+    run_dir = copy(gan_run)
+    (run_dir / "best.safetensors").unlink()
+    status, _, err = run(capsys, "sample", run_dir, "--best")
     assert status == 1 and "--best" in err and "best.safetensors" in err
 
 
-def test_a_gan_without_its_vae_is_measured_all_the_same(gan_run, vae_run, copy, here, capsys):
+def test_a_gan_whose_vae_is_gone_is_evaluated_without_it(gan_run, vae_run, copy, here, capsys):
     alone = copy(gan_run)
     config = json.loads((alone / "config.json").read_text())
     config["from_vae"]["path"] = str(here / "gone.safetensors")

@@ -84,7 +84,7 @@ def test_what_it_says(capsys, extra, here, prepared):
     status, out, err = run(capsys, "export", "runs/new", "--onnx", "--json")
     made = json.loads(out)
     assert status == 0 and made["decoder"] == "exports/new-decoder.onnx" and "encoder" not in made
-    assert made["opset"] == 18 and 0 < made["largest_difference"]["decoder"] < 1e-4
+    assert made["opset"] == 18 and 0 < made["max_abs_diff"]["decoder"] < 1e-4
     assert "decoder: opset 18" in err and "largest difference from torch" in err
     assert "holds no encoder, as a GAN from scratch: only the decoder was exported" in err
 

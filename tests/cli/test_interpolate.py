@@ -54,8 +54,8 @@ def test_optimization_comes_closer_and_says_how_close(capsys, faces, gan_run):
     assert status == 0
     made = json.loads(out)
     assert (made["strip"], made["animation"]) == ("walk.png", "walk.gif")
-    assert [row["picture"] for row in made["pictures"]] == ["0.png", "1.png"]
-    assert all(row["psnr_optimized"] > row["psnr"] for row in made["pictures"])
+    assert [row["picture"] for row in made["images"]] == ["0.png", "1.png"]
+    assert all(row["psnr_optimized"] > row["psnr"] for row in made["images"])
     assert "Optimizing: 41/41 steps" in err and "dB after 40 steps of optimization" in err
 
 
@@ -93,17 +93,14 @@ def test_paths_easings_and_formats_of_seeds(capsys, here, gan_run):
     found = {}
     for name, flags in {
         "default": [],
-        "slerp": ["--path", "slerp"],
-        "spherical": ["--method", "spherical"],
-        "lerp": ["--path", "lerp"],
-        "linear": ["--method", "linear"],
+        "slerp": ["--method", "slerp"],
+        "lerp": ["--method", "lerp"],
         "smooth": ["--easing", "smooth"],
     }.items():
         assert run(capsys, *base, *flags, "-o", f"{name}.webp")[:2] == (0, f"{name}.png\n{name}.webp\n")
         found[name] = cells(f"{name}.png")[0]
         assert torch.equal(found[name][[0, 4]], ends)
-    assert torch.equal(found["default"], found["slerp"]) and torch.equal(found["slerp"], found["spherical"])
-    assert torch.equal(found["lerp"], found["linear"]) and not torch.equal(found["lerp"], found["slerp"])
+    assert torch.equal(found["default"], found["slerp"]) and not torch.equal(found["lerp"], found["slerp"])
     assert torch.equal(found["smooth"][2], found["slerp"][2]) and not torch.equal(found["smooth"], found["slerp"])
     with Image.open("slerp.webp") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
@@ -133,17 +130,17 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
     for arguments, status, words in (
         ([*pair, "--seeds", "1,2"], 2, "--seeds and --from contradict each other"),
         ([*pair, "--latents", "one.safetensors"], 2, "--latents and --from contradict"),
-        (["--from", "0.png"], 2, "a walk needs two pictures or more: give --from and --to, not 0.png alone"),
+        (["--from", "0.png"], 2, "expected two images or more: give --from and --to, not 0.png alone"),
         (["--via", "0.png", "--to", "1.png"], 2, "give --from and --to"),
         (["--from", "0.png", "--to", "none.png"], 1, "none.png does not exist"),
         (["--from", "0.png", "--to", "broken.png"], 1, "broken.png: not a picture"),
         (["--from", "0.png", "--to", "folder"], 2, "folder is a folder: give --from, --to and --via one picture each"),
-        (["--latents", "one.safetensors"], 2, "one row alone is no walk"),
+        (["--latents", "one.safetensors"], 2, "expected two rows or more, found 1"),
         (["--latents", "one.safetensors", "--rows", "0,4"], 2, "there is no row 4"),
         (["--rows", "0,4"], 2, "--rows goes with --latents"),
         (["--invert-steps", "5"], 2, "--invert-steps 5 goes with --from and --to"),
         ([*pair, "--truncation", "0.5"], 2, "--truncation 0.5 goes with --seeds"),
-        (["--path", "lerp", "--method", "linear"], 2, "--path and --method contradict"),
+        (["--method", "linear"], 2, "--method linear: expected one of slerp, lerp"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),
         (["--format", "mp4"], 1, "MP4 needs PyAV: pip install 'vaegan[video]'"),
         (["-o", "."], 2, "--out . is a directory: give a name in it"),

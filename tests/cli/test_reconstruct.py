@@ -31,14 +31,14 @@ def test_reconstruct_shows_pairs_and_errors(capsys, pictures, vae_run):
     status, out, err = run(capsys, "reconstruct", vae_run, "2.png", "0.png", "odd.jpg", "broken.png", "--json")
     assert status == 0
     said = json.loads(out)
-    assert said["sheet"] == "samples/vae-reconstructions.png"
-    assert [row["picture"] for row in said["pictures"]] == ["2.png", "0.png", "odd.jpg"]
+    assert said["grid"] == "samples/vae-reconstructions.png"
+    assert [row["picture"] for row in said["images"]] == ["2.png", "0.png", "odd.jpg"]
     assert "warning: broken.png: not a picture" in err
     model = load(vae_run, "cpu")
     decoded = model.reconstruct(pictures[[2, 0]])
     expected = psnr(to_float(pictures[[2, 0]]), to_float(decoded))
-    assert [row["psnr"] for row in said["pictures"]][:2] == pytest.approx(expected.tolist(), abs=1e-3)
-    sheet = from_pil(Image.open(said["sheet"]))
+    assert [row["psnr"] for row in said["images"]][:2] == pytest.approx(expected.tolist(), abs=1e-3)
+    sheet = from_pil(Image.open(said["grid"]))
     assert torch.equal(sheet[:, 2:34, 2:34], pictures[2]) and torch.equal(sheet[:, 2:34, 36:68], decoded[0])
     status, out, _ = run(capsys, "reconstruct", vae_run, "0.png", "-o", "one.png", "--scale", "2", "-q")
     assert status == 0 and out.splitlines()[0] == "one.png" and out.splitlines()[2].startswith("0.png ")
@@ -91,7 +91,7 @@ def test_latents_of_another_encoder_are_told(capsys, pictures, vae_run, gan_run,
 def test_outliers_are_the_pictures_that_are_reconstructed_worst(capsys, here, vae_run, prepared):
     status, out, _ = run(capsys, "info", vae_run, "--outliers", "-n", "5", "--json")
     said = json.loads(out)
-    assert status == 0 and said["sheet"] == "samples/vae-outliers.png" and said["set"] == str(prepared)
+    assert status == 0 and said["grid"] == "samples/vae-outliers.png" and said["dataset"] == str(prepared)
     model, (train, held_out), names = (
         load(vae_run, "cpu"),
         open_dataset(prepared).load(),
@@ -101,7 +101,7 @@ def test_outliers_are_the_pictures_that_are_reconstructed_worst(capsys, here, va
     errors = psnr(to_float(both), to_float(model.reconstruct(both)))
     labels = [f"{name} ({split})" for part, split in zip(names, ("train", "val"), strict=True) for name in part]
     worst = [labels[row] for row in errors.argsort()[:5].tolist()]
-    assert [row["picture"] for row in said["pictures"]] == worst
+    assert [row["picture"] for row in said["images"]] == worst
     status, out, _ = run(capsys, "info", vae_run, "--outliers", "-n", "2", "-o", "two.png", "-q")
     assert status == 0 and out.splitlines()[0] == "two.png" and out.splitlines()[2].startswith(worst[0])
 

@@ -72,7 +72,7 @@ def test_few_frames_are_chosen_evenly_and_the_last_is_held(capsys, here, many):
         "1",
     ]
     status, out, _ = run(capsys, *command, "-o", "few.webp", "--json")
-    assert status == 0 and json.loads(out) == {"timelapse": "few.webp", "previews": 4}
+    assert status == 0 and json.loads(out) == {"timelapse": "few.webp", "num_previews": 4}
     with Image.open("few.webp") as picture:
         times = []
         for place in range(picture.n_frames):
@@ -112,7 +112,7 @@ def test_what_is_damaged_is_told_and_left_out(capsys, here, many):
     save_png(torch.zeros(3, 8, 8, dtype=torch.uint8), previews[5])
     (previews[0].parent / "step-x.png").write_bytes(b"not of this run")
     status, out, err = run(capsys, "timelapse", many.path, "--json")
-    assert status == 0 and json.loads(out)["previews"] == 9
+    assert status == 0 and json.loads(out)["num_previews"] == 9
     for place, words in ((3, "is damaged"), (4, "is damaged"), (5, "is of another size than the last")):
         assert f"warning: {previews[place]} {words}" in err
 

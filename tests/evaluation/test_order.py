@@ -1,4 +1,4 @@
-"""The measures order what anyone would order: real pictures before spoiled ones, all kinds before a few."""
+"""Metrics rank real images above degraded ones, and diverse images above few different ones."""
 
 import pytest
 import torch
@@ -7,67 +7,67 @@ from benchmarks import spoil
 from vaegan.data.dataset import open_dataset
 
 SEEDS = (0, 1, 2)
-DISTANCES = ("frechet_together", "kid_together")
+DISTANCES = ("frechet_mean", "kid_mean")
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed {seed}")
-def lots(request, judged):
-    """Numbers of real pictures and of spoiled ones, of one choice of pictures."""
-    reference, seed = judged.judge.reference, request.param
-    train, _ = open_dataset(judged.judge.dataset.path).load()
+def metrics(request, evaluated):
+    """Metrics of real and of degraded images, for one random choice of images."""
+    reference, seed = evaluated.evaluator.reference, request.param
+    train, _ = open_dataset(evaluated.evaluator.dataset.path).load()
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     real = train[order[:256]]
-    pictures = {
+    image_sets = {
         "real": real,
         "noise": spoil.noise(real, seed),
         "blur": spoil.blur(real),
         "weave": spoil.weave(real),
         "contrast": spoil.contrast(real),
         "hues": spoil.hues(real),
-        "dropped": spoil.dropped(train[order], [judged.hair[row] for row in order.tolist()], 256, seed),
+        "dropped": spoil.dropped(train[order], [evaluated.hair_styles[row] for row in order.tolist()], 256, seed),
         "one": real[:1].expand_as(real),
     }
-    return {name: reference.compute_metrics(reference.extract_features(lot)) for name, lot in pictures.items()}
+    return {name: reference.compute_metrics(reference.extract_features(images)) for name, images in image_sets.items()}
 
 
-def rising(lots, measure, names):
-    values = [lots[name][measure] for name in names]
+def assert_rising(metrics, metric_name, names):
+    values = [metrics[name][metric_name] for name in names]
     assert values == sorted(values) and len(set(values)) == len(values), dict(zip(names, values, strict=True))
 
 
-@pytest.mark.parametrize("measure", DISTANCES)
+@pytest.mark.parametrize("metric_name", DISTANCES)
 @pytest.mark.parametrize(
     "names",
     [("real", "noise", "blur"), ("real", "weave"), ("real", "contrast"), ("real", "hues"), ("real", "dropped", "one")],
     ids=" < ".join,
 )
-def test_distances_rise(lots, measure, names):
-    rising(lots, measure, names)
+def test_distances_rise(metrics, metric_name, names):
+    assert_rising(metrics, metric_name, names)
 
 
-def test_the_faintest_faults_are_seen_where_they_are(lots):
-    assert lots["weave"]["frechet_fine"] > 1.1 * lots["real"]["frechet_fine"]
-    assert lots["weave"]["frechet_coarse"] < 1.05 * lots["real"]["frechet_coarse"]
-    assert lots["contrast"]["channel_deviation"] > 3 * lots["real"]["channel_deviation"]
-    rising(lots, "channel_mean", ("real", "hues"))
-    rising(lots, "sliced_wasserstein_0", ("real", "weave", "blur"))
+def test_faint_degradations_change_the_metric_of_their_scale(metrics):
+    assert metrics["weave"]["frechet_fine"] > 1.1 * metrics["real"]["frechet_fine"]
+    assert metrics["weave"]["frechet_coarse"] < 1.05 * metrics["real"]["frechet_coarse"]
+    assert metrics["contrast"]["channel_deviation"] > 3 * metrics["real"]["channel_deviation"]
+    assert_rising(metrics, "channel_mean", ("real", "hues"))
+    assert_rising(metrics, "sliced_wasserstein_0", ("real", "weave", "blur"))
 
 
-def test_learned_features_see_what_is_missing(lots):
-    rising(lots, "frechet_set", ("real", "dropped", "one"))
-    rising(lots, "frechet_set", ("real", "blur"))
-    rising(lots, "ndb_over_k", ("real", "one"))
+def test_learned_features_measure_missing_modes(metrics):
+    assert_rising(metrics, "frechet_learned", ("real", "dropped", "one"))
+    assert_rising(metrics, "frechet_learned", ("real", "blur"))
+    assert_rising(metrics, "ndb_over_k", ("real", "one"))
 
 
-def test_one_picture_covers_and_recalls_nothing(lots):
-    assert lots["one"]["coverage"] < 0.1 and lots["one"]["recall"] < 0.1
-    assert lots["real"]["coverage"] > 0.85 and lots["real"]["recall"] > 0.7
-    assert lots["one"]["birthday_support"] < 2 < 100 < lots["real"]["birthday_support"]
+def test_one_repeated_image_has_no_coverage_and_recall(metrics):
+    assert metrics["one"]["coverage"] < 0.1 and metrics["one"]["recall"] < 0.1
+    assert metrics["real"]["coverage"] > 0.85 and metrics["real"]["recall"] > 0.7
+    assert metrics["one"]["birthday_support"] < 2 < 100 < metrics["real"]["birthday_support"]
 
 
-def test_training_pictures_are_memorised_and_held_out_ones_are_not(judged):
-    reference = judged.judge.reference
+def test_training_images_are_memorized_and_validation_images_are_not(evaluated):
+    reference = evaluated.evaluator.reference
     copies = reference.extract_features(reference.train_images[:64].flip(-1))
     new = reference.compute_metrics(reference.extract_features(reference.val.images))
     assert reference.compute_metrics(copies)["memorized_fraction"] == 1.0

@@ -1,4 +1,4 @@
-"""report.html: whole, of one file, harmless, cheap, and never worth a training."""
+"""report.html: complete, one file without scripts from a run, and never the reason why a training stops."""
 
 import json
 import re
@@ -20,54 +20,54 @@ from vaegan.run_dir import RunDir
 TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32")
 
 
-class Seen(HTMLParser):
-    """Headings, texts of pictures, and every address that a page names."""
+class ParsedPage(HTMLParser):
+    """Headings, alt texts of images, and all URLs of a page."""
 
     def __init__(self, page):
         super().__init__()
-        self.headings, self.pictures, self.addresses, self.open = [], [], [], []
+        self.headings, self.alt_texts, self.urls, self.open_tags = [], [], [], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
-        self.open.append(tag)
-        given = dict(attributes)
-        self.addresses += [given[name] for name in ("src", "href", "action") if name in given]
+        self.open_tags.append(tag)
+        values = dict(attributes)
+        self.urls += [values[name] for name in ("src", "href", "action") if name in values]
         if tag == "img":
-            self.pictures.append(given["alt"])
+            self.alt_texts.append(values["alt"])
 
     def handle_data(self, data):
-        if self.open and self.open[-1] in ("h1", "h2"):
+        if self.open_tags and self.open_tags[-1] in ("h1", "h2"):
             self.headings.append(data)
-            self.open.append("")
+            self.open_tags.append("")
 
 
-def read(run):
+def read_report(run):
     page = (run / "report.html").read_text()
-    return page, Seen(page)
+    return page, ParsedPage(page)
 
 
-def test_every_training_ends_with_a_whole_page(vae_run, gan_run):
-    page, seen = read(gan_run)
+def test_every_training_ends_with_a_full_report(vae_run, gan_run):
+    page, parsed = read_report(gan_run)
     sections = [
         "Samples",
-        "Over the training",
-        "What it started from",
-        "Curves",
-        "Latent axes",
+        "During training",
+        "Drift from the VAE",
+        "Charts",
+        "Latent traversals",
         "Reconstructions",
-        "Nearest neighbours",
+        "Nearest neighbors",
     ]
-    assert seen.headings == ["GAN gan", *sections, "Settings"]
-    assert all(address.startswith("data:image/") for address in seen.addresses)
-    assert "://" not in page and "Its generator started from a VAE&#x27;s decoder" in page
-    assert sum("Axis" in text for text in seen.pictures) == 8 and "step 4, 32 pictures" in seen.pictures
-    page, seen = read(vae_run)
-    assert seen.headings[0] == "VAE vae" and "KL divergence" in page and "--likelihood" in page
+    assert parsed.headings == ["GAN gan", *sections, "Settings"]
+    assert all(url.startswith("data:image/") for url in parsed.urls)
+    assert "://" not in page and "initialized from the decoder of a VAE" in page
+    assert sum("Latent" in text for text in parsed.alt_texts) == 8 and "step 4, 32 images" in parsed.alt_texts
+    page, parsed = read_report(vae_run)
+    assert parsed.headings[0] == "VAE vae" and "KL divergence" in page and "--likelihood" in page
     machine = json.loads((vae_run / "config.json").read_text())["machine"]
     assert machine["cores"] >= 1 and machine["device"] == "cpu" and f"{machine['cores']} cores" in page
 
 
-def test_the_command_writes_the_same_page_again(gan_run, copy, capsys):
+def test_the_command_writes_the_same_report_again(gan_run, copy, capsys):
     run = copy(gan_run)
     (run / "report.html").unlink()
     assert main(["report", str(run), "--json", "-q"]) == 0
@@ -75,7 +75,7 @@ def test_the_command_writes_the_same_page_again(gan_run, copy, capsys):
     assert_same_run(run, gan_run)
 
 
-def test_it_goes_elsewhere_but_over_nothing_of_others(vae_run, here, capsys):
+def test_out_names_another_file_but_replaces_only_reports(vae_run, here, capsys):
     assert main(["report", str(vae_run), "--out", "deep/page.html"]) == 0
     assert main(["report", str(vae_run), "--out", "deep/page.html"]) == 0  # ours: replaced
     (here / "mine.html").write_text("precious")
@@ -86,46 +86,51 @@ def test_it_goes_elsewhere_but_over_nothing_of_others(vae_run, here, capsys):
     assert "is not a run" in capsys.readouterr().err
 
 
-def test_a_gan_from_scratch_and_a_set_that_is_gone(prepared, tmp_path, capsys):
+def test_a_gan_from_scratch_and_a_missing_dataset(prepared, tmp_path, capsys):
     data, run = tmp_path / "data", tmp_path / "runs" / "scratch"
     shutil.copytree(prepared, data)
     assert main(["train-gan", str(data), "--run", str(run), "--steps", "1", *TINY, "-q"]) == 0
-    assert "trained from scratch and has no encoder" in read(run)[0]
+    assert "trained from scratch and has no encoder" in read_report(run)[0]
     shutil.rmtree(data)
     assert main(["report", str(run), "-q"]) == 0
-    page, seen = read(run)
-    assert "Not shown: " in page and "Samples" in seen.headings and "Nearest neighbours" not in seen.headings
+    page, parsed = read_report(run)
+    assert "Not shown: " in page and "Samples" in parsed.headings and "Nearest neighbors" not in parsed.headings
 
 
-def test_brief_at_checkpoints_whole_at_the_end(prepared, tmp_path, monkeypatch):
-    whole, write = [], run_report.write_report_html
+def test_interim_at_checkpoints_full_at_the_end(prepared, tmp_path, monkeypatch):
+    is_full, write = [], run_report.write_report_html
 
-    def brief(run, place, model, *more):
-        whole.append(model is not None)
-        write(run, place, None, *more)
+    def write_interim(run_dir, path, model, *others):
+        is_full.append(model is not None)
+        write(run_dir, path, None, *others)
 
-    monkeypatch.setattr(run_report, "write_report_html", brief)
+    monkeypatch.setattr(run_report, "write_report_html", write_interim)
     run = tmp_path / "vae"
-    every = ("--steps", "3", "--checkpoint-every", "1")
-    assert main(["train-vae", str(prepared), "--run", str(run), *every, *TINY, "-q"]) == 0
-    assert whole == [False, False, False, True]
-    page, seen = read(run)
-    assert "Curves" in seen.headings and "Samples" not in seen.headings and "vaegan report" in page
+    train = ["train-vae", str(prepared), "--run", str(run), "--steps", "3", "--checkpoint-every", "1", *TINY, "-q"]
+    assert main(train) == 0
+    assert is_full == [False, False, False, True]
+    page, parsed = read_report(run)
+    assert "Charts" in parsed.headings and "Samples" not in parsed.headings and "vaegan report" in page
+    assert main(train) == 0  # the full report of the finished run is missing: it is written now
+    assert is_full == [False, False, False, True, True]
+    monkeypatch.undo()
+    assert main(train) == 0
+    assert "Samples" in read_report(run)[1].headings
 
 
-def test_a_page_that_fails_is_told_once_and_costs_nothing_else(prepared, tmp_path, monkeypatch, capsys):
+def test_a_failing_report_gives_one_warning_and_training_goes_on(prepared, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise ZeroDivisionError("no luck")
 
     monkeypatch.setattr(run_report, "write_report_html", fail)
     run = tmp_path / "vae"
     assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "2", "--checkpoint-every", "1", *TINY]) == 0
-    said = capsys.readouterr().err
-    assert said.count("warning: report.html is not written (no luck)") == 1 and f"vaegan report {run}" in said
+    err = capsys.readouterr().err
+    assert err.count("warning: report.html is not written (no luck)") == 1 and f"vaegan report {run}" in err
     assert vaegan.load(run).sample(1).shape[0] == 1
 
 
-def test_nothing_that_a_run_says_is_html(gan_run, tmp_path):
+def test_texts_of_a_run_are_escaped(gan_run, tmp_path):
     run = tmp_path / "<img src=x onerror=alert(1)>&quot;"
     shutil.copytree(gan_run, run)
     config = json.loads((run / "config.json").read_text())
@@ -156,27 +161,27 @@ def test_nothing_that_a_run_says_is_html(gan_run, tmp_path):
 
 @pytest.mark.parametrize("field", ["versions", "machine", "vaegan_version"])
 @pytest.mark.parametrize("value", [None, 3, "text", ["list"], {}])
-def test_strange_configs_are_no_trouble(vae_run, copy, field, value):
+def test_malformed_configs_are_accepted(vae_run, copy, field, value):
     run = copy(vae_run)
     config = json.loads((run / "config.json").read_text()) | {field: value}
     (run / "config.json").write_text(json.dumps(config))
     run_report.write_report_html(RunDir(run), run / "report.html", None)
 
 
-def test_previews_are_thinned_and_strange_ones_passed_over(tmp_path):
+def test_previews_are_evenly_spaced_and_broken_ones_skipped(tmp_path):
     folder = tmp_path / "previews"
     folder.mkdir()
     for step in range(0, 400, 10):
         Image.new("RGB", (8, 8), (step % 256, 0, 0)).save(folder / f"step-{step:07d}.png")
-    (folder / "step-0000005.png").write_bytes(b"no picture")
-    (folder / "step-more.png").write_bytes(b"no picture")
+    (folder / "step-0000005.png").write_bytes(b"not an image")
+    (folder / "step-more.png").write_bytes(b"not an image")
     previews = PreviewCache(RunDir(tmp_path))
     texts = [text for text, _ in previews.frames(4)]
-    assert len(texts) == MAX_PREVIEWS and texts[0] == "step 0, 0 pictures" and texts[-1] == "step 390, 1,560 pictures"
-    kept = dict(previews.jpegs)
+    assert len(texts) == MAX_PREVIEWS and texts[0] == "step 0, 0 images" and texts[-1] == "step 390, 1,560 images"
+    cached = dict(previews.jpegs)
     previews.frames(4)
-    assert previews.jpegs == kept
-    assert all(content.startswith(b"\xff\xd8") for content in kept.values())
+    assert previews.jpegs == cached
+    assert all(jpeg.startswith(b"\xff\xd8") for jpeg in cached.values())
 
 
 def test_a_preview_that_is_a_link_out_of_the_run_is_not_shown(tmp_path):
@@ -189,51 +194,34 @@ def test_a_preview_that_is_a_link_out_of_the_run_is_not_shown(tmp_path):
     assert PreviewCache(RunDir(tmp_path / "run")).frames(4) == []
 
 
-def test_the_closest_pictures_are_found_mirrors_too(prepared):
+def test_nearest_training_images_may_be_mirrored(prepared):
     train, _ = open_dataset(prepared).load()
     noise = torch.randint(0, 9, train[:2].shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     queries = torch.stack([train[3], train[5].flip(-1)]) // 2 * 2 | noise % 2
-    found, distances = nearest_training_images(queries, train, 3)
-    assert found.shape == (2, 3, *train.shape[1:])
-    assert torch.equal(found[0, 0], train[3]) and torch.equal(found[1, 0], train[5].flip(-1))
+    images, distances = nearest_training_images(queries, train, 3)
+    assert images.shape == (2, 3, *train.shape[1:])
+    assert torch.equal(images[0, 0], train[3]) and torch.equal(images[1, 0], train[5].flip(-1))
     assert (distances.diff(dim=1) >= 0).all() and (distances[:, 0] < 0.02).all()
 
 
-def test_what_varies_is_marked(gan_run):
+def test_paths_and_times_are_marked_as_volatile(gan_run):
     page = (gan_run / "report.html").read_text()
-    varying = " ".join(re.findall(r"data-varies>([^<]*)<", page))
-    assert "GAN gan" in varying and str(gan_run.parent) not in page.replace(varying, "")
+    volatile = " ".join(re.findall(r"data-volatile>([^<]*)<", page))
+    assert "GAN gan" in volatile and str(gan_run.parent) not in page.replace(volatile, "")
 
 
-def test_a_collapsed_vae_is_diagnosed(vae_run, copy, capsys):
+def test_posterior_collapse_is_reported(vae_run, copy, capsys):
     run = copy(vae_run)
     with (run / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 4, "images_seen": 32, "active_units": 0, "val_kl": 0.1}) + "\n")
     assert main(["report", str(run), "-q"]) == 0
-    assert re.search(r'<div class="warning"[^>]*>posterior collapse: 0 of 8 latents', read(run)[0])
+    assert re.search(r'<div class="warning"[^>]*>posterior collapse: 0 of 8 latents', read_report(run)[0])
 
 
-def test_words_about_steps_left_out_and_better_days():
-    from vaegan.report.run_warnings import metric_warnings
-    from vaegan.report.training_charts import read_series
-
-    def found(*kids, newest=None):
-        lines = read_series([{"images_seen": 8 * k, "kid": kid, "kid_stderr": 0.1} for k, kid in enumerate(kids)])
-        return metric_warnings(lines, {"kid_stderr": 0.1, **(newest or {})}, True)
-
-    said = found(0.5, 1.0, 4.0, 3.0, newest={"skipped_steps": 9.0, "rollbacks": 1.0})  # the first is of no step
-    assert len(said) == 3 and said[0].startswith("9 steps")
-    assert "--best" in said[2] and "after 8 pictures (KID 1)" in said[2] and "now (3)" in said[2]
-    assert found(9.0, 1.0, 4.0) == found(9.0, 1.0, 4.0, 1.2) == found(9.0, 1.0, 1.2, 4.0) == []
-    assert found(9.0, -0.01, 0.02, 0.08) == [] and found(9.0, -0.01, 0.2, 0.3) != []
-
-
-def test_settings_and_counts_as_people_say_them():
-    from vaegan.report.run_warnings import describe_run, settings_table_rows
-
+def test_settings_and_counts_are_formatted():
     config = {"kind": "gan", "model": {}, "options": {}, "data": {"counts": {"train": 5221}}}
     config["options"] = {"mirror": True, "minutes": 6.5815975068834325, "lr_g": 4e-4}
     config["from_vae"] = {"step": 10**40}
-    assert "on 5,221 pictures; None were held out" in describe_run(config)
-    said = {row[0]: row[1] for row in settings_table_rows(config)}
-    assert (said["--mirror"], said["--minutes"], said["--lr-g"]) == ("on", "6.5816", "0.0004")
+    assert "on 5,221 images, with None validation images" in run_report._describe_run(config)
+    values = {row[0]: row[1] for row in run_report._settings_rows(config)}
+    assert (values["--mirror"], values["--minutes"], values["--lr-g"]) == ("on", "6.5816", "0.0004")

@@ -19,20 +19,16 @@ VAE = {**COMMON, "preset": "tiny", "latent_dim": 8}
 
 
 @contextmanager
-def interrupted_after(step, number=signal.SIGINT):
-    """Send a signal while step `step` is taken, and expect that the run is saved and Interrupted is raised."""
-    take_step = TrainLoop._take_step
+def interrupted_after(step, signum=signal.SIGINT):
+    """Send a signal while step `step` is taken, and expect that the state is saved and reported."""
+    original = TrainLoop._take_step
 
-    def take_step_and_signal(loop, steps_before):
-        steps_done = take_step(loop, steps_before)
-        if steps_done == step:
-            os.kill(os.getpid(), number)
-        return steps_done
+    def take_step(loop):
+        original(loop)
+        if loop.steps_done == step:
+            os.kill(os.getpid(), signum)
 
-    with (
-        mock.patch.object(TrainLoop, "_take_step", take_step_and_signal),
-        pytest.raises(Interrupted, match=f"step {step}; saved"),
-    ):
+    with mock.patch.object(TrainLoop, "_take_step", take_step), pytest.raises(Interrupted, match=f"step {step}; saved"):
         yield
 
 

@@ -28,43 +28,44 @@ GAUSSIAN = {**VAE, "likelihood": "gaussian", "optimizer": "muon", "steps": 4}
 GAN = {**COMMON, "d_warmup_steps": 2, "gp_interval": 2, "augment": "color,translation,cutout", "seed": 3}
 GAN |= {"lr_g": 1e-4, "lr_d": 1e-4, "recon_fraction": 0.0}
 """Low rates: a game of two enlarges rounding from step to step, by anchors most of all."""
-ANCHORED = {**GAN, "recon_fraction": 0.5, "steps": 4}
-COLLAPSED = {**ANCHORED, "steps": 5, "evaluate_every": 1, "log_every": 1}
+RECONSTRUCTED = {**GAN, "recon_fraction": 0.5, "steps": 4}
+COLLAPSED = {**RECONSTRUCTED, "steps": 5, "evaluate_every": 1, "log_every": 1}
 
 
-def collectives(world):
-    """What the world says to this rank."""
-    tensors = [torch.full((2, 3), world.rank + 1.0), torch.tensor(10.0 * world.rank)]
-    world.all_reduce_sum_(tensors)
-    told = world.broadcast({"from": world.rank, "message": "Zoë"})
-    wishes = [world.any_rank(False), world.any_rank(world.rank == 1)]
-    rows = world.local_slice(7)
+def collectives(dist_ctx):
+    """Results of every collective on this rank."""
+    tensors = [torch.full((2, 3), dist_ctx.rank + 1.0), torch.tensor(10.0 * dist_ctx.rank)]
+    dist_ctx.all_reduce_sum_(tensors)
+    received = dist_ctx.broadcast({"from": dist_ctx.rank, "message": "Zoë"})
+    any_rank = [dist_ctx.any_rank(False), dist_ctx.any_rank(dist_ctx.rank == 1)]
+    rows = dist_ctx.local_slice(7)
     failures = []
     for failing in (0, 1):
 
         def fail(failing=failing):
-            if world.rank == failing:
+            if dist_ctx.rank == failing:
                 raise VaeganError("the reason")
 
         try:
-            world.run_on_all_ranks(fail)
+            dist_ctx.run_on_all_ranks(fail)
         except VaeganError as error:
             failures.append([isinstance(error, PeerProcessFailed), str(error)])
     return {
         "sums": [tensors[0].tolist(), float(tensors[1])],
-        "told": told,
-        "wishes": wishes,
+        "broadcast": received,
+        "any_rank": any_rank,
+        "from_main": dist_ctx.run_on_main(lambda: {"rank": dist_ctx.rank}),
         "rows": [rows.start, rows.stop],
         "failures": failures,
     }
 
 
-def interrupted(world, data, vae, run):
-    """Let the second process alone be told to stop at its sixth step; return where this one stopped."""
+def interrupted(dist_ctx, data, vae, run):
+    """Let the second process alone be events to stop at its sixth step; return where this one stopped."""
     step = GANTrainer.step
 
     def stopping(self, pictures, number):
-        if world.rank == 1 and number == 5:
+        if dist_ctx.rank == 1 and number == 5:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)  # as torchrun passes on what the terminal has already sent
         return step(self, pictures, number)
@@ -78,20 +79,20 @@ def interrupted(world, data, vae, run):
         GANTrainer.step = step
 
 
-def skipping(world, data, run):
+def skipping(dist_ctx, data, run):
     """Let one process's loss alone be infinite in one step; every process must leave that step out."""
-    told, calls, name = [], [], VAESettings().likelihood
+    events, calls, name = [], [], VAESettings().likelihood
     likelihood = losses.LIKELIHOODS[name]
 
     def spoiled(pictures, decoded, mean=None):
         calls.append(1)
-        scale = float("inf") if world.rank == 1 and len(calls) == 2 else 1.0
+        scale = float("inf") if dist_ctx.rank == 1 and len(calls) == 2 else 1.0
         return likelihood(pictures, decoded) * scale
 
     losses.LIKELIHOODS[name] = spoiled
-    train_vae(data, run, steps=4, on_event=told.append, sample_every=4, **VAE)
+    train_vae(data, run, steps=4, on_event=events.append, sample_every=4, **VAE)
     losses.LIKELIHOODS[name] = likelihood
-    return [event.step for event in told if isinstance(event, SkippedStep)]
+    return [event.step for event in events if isinstance(event, SkippedStep)]
 
 
 def one_normal():
@@ -100,21 +101,21 @@ def one_normal():
 
 
 def everything(data, vae, out):
-    with init_distributed() as world, one_normal():
-        said = collectives(world)
+    with init_distributed() as dist_ctx, one_normal():
+        results = collectives(dist_ctx)
         train_vae(data, out / "vae", steps=20, **VAE)
         train_vae(data, out / "gaussian", **GAUSSIAN)
         train_gan(data, out / "gan", from_vae=out / "vae", steps=12, **GAN)
-        train_gan(data, out / "recon_fraction", from_vae=out / "vae", **ANCHORED)
+        train_gan(data, out / "recon_fraction", from_vae=out / "vae", **RECONSTRUCTED)
         with collapsing(4, 0.5):
             train_gan(data, out / "collapsed", from_vae=out / "vae", **COLLAPSED)
-        said["interrupted"] = interrupted(world, data, out / "vae", out / "parts")
-        said["skipped"] = skipping(world, data, out / "skipped")
-        said["misuse"] = main(["train-vae", str(data), "--run", str(vae), "--beta", "7"])
-        said["status"] = main(["train-vae", str(data), "--run", str(vae)])
+        results["interrupted"] = interrupted(dist_ctx, data, out / "vae", out / "parts")
+        results["skipped"] = skipping(dist_ctx, data, out / "skipped")
+        results["misuse"] = main(["train-vae", str(data), "--run", str(vae), "--beta", "7"])
+        results["status"] = main(["train-vae", str(data), "--run", str(vae)])
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    said["threads"] = [name for name in names if "gloo" in name]
-    (out / f"rank-{world.rank}.json").write_text(json.dumps(said))
+    results["threads"] = [name for name in names if "gloo" in name]
+    (out / f"rank-{dist_ctx.rank}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from vaegan.cli import main
 from vaegan.config.model_config import PRESETS
 from vaegan.errors import Interrupted
 from vaegan.events import TaskProgress
-from vaegan.report.line_chart import LabeledPoint, labeled_curve
+from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.training import autotune
 from vaegan.training.autotune import LatentDimTrial, candidate_latent_dims, choose_latent_dim
 from vaegan.training.train import train_vae
@@ -44,8 +44,8 @@ def test_the_choice_is_where_more_latents_no_longer_pay(psnr, chosen, words):
 @pytest.mark.parametrize(
     ("bits", "chosen", "words"),
     [
-        ([7.60, 7.54, 7.49, 7.475, 7.47], 64, "32 are 0.015 bits a value worse, 128 gain only 0.005 bits a value"),
-        ([7.60, 7.60, 7.50, 7.495, 7.53], 32, "16 are 0.100 bits a value worse, 64 gain only 0.005 bits a value"),
+        ([7.60, 7.54, 7.49, 7.475, 7.47], 64, "32 are 0.015 bits per dim worse, 128 gain only 0.005 bits per dim"),
+        ([7.60, 7.60, 7.50, 7.495, 7.53], 32, "16 are 0.100 bits per dim worse, 64 gain only 0.005 bits per dim"),
         ([7.50, 7.51, 7.52, 7.53, autotune.NON_FINITE_BITS_PER_DIM], 8, "16 gain nothing"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_chart_is_a_picture_with_every_point_in_it():
     texts = [text.text for text in drawn.iter(f"{space}text")]
     assert {"a<b", "c", "title & more", "x", "y"} <= set(texts)
     circles = [(float(one.get("cx")), float(one.get("cy")), one.get("class")) for one in drawn.iter(f"{space}circle")]
-    assert circles[0][0] < circles[1][0] and circles[0][1] > circles[1][1] and circles[1][2] == "chosen"
+    assert circles[0][0] < circles[1][0] and circles[0][1] > circles[1][1] and circles[1][2] == "selected"
     labeled_curve([LabeledPoint(1, 2, "only")], "one point has no range", "x", "y")
 
 
@@ -81,18 +81,18 @@ def test_sizes_are_tried_told_recorded_and_not_tried_again(brief, capsys, prepar
         assert main([*arguments, "--steps", "40"]) == 0
         runs.append(json.loads((run / "config.json").read_text()))
     err = capsys.readouterr().err
-    assert "Trying 2 lengths of the latents (16, 32), 2 steps each: together 10% of the run, before it" in err
-    assert "latents  PSNR, dB  bits a value  KL, bits  active" in err and "<- taken" in err
+    assert "Trying 2 latent sizes (16, 32), 2 steps each: together 10% of the run, before it starts" in err
+    assert "latents  PSNR, dB  bits per dim  KL, bits  active" in err and "<- taken" in err
     assert runs[0]["latent_dim_trials"] == runs[1]["latent_dim_trials"], "another probe from the same seed"
     probed, chosen = runs[0]["latent_dim_trials"], runs[0]["model"]["latent_dim"]
-    assert [one["latent_dim"] for one in probed["sizes"]] == [16, 32] and f"{chosen} latents: " in probed["why"]
+    assert [one["latent_dim"] for one in probed["trials"]] == [16, 32] and f"{chosen} latents: " in probed["reason"]
     assert runs[0]["options"]["latent_dim"] == chosen
     assert f"{chosen} taken" in (tmp_path / "two" / "latent-sizes.svg").read_text()
     assert main([*arguments, "--steps", "42"]) == 0
     assert "Trying" not in capsys.readouterr().err
     assert json.loads((tmp_path / "two" / "config.json").read_text())["latent_dim_trials"] == probed
     assert main(["info", str(run), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latent size"] == probed["why"]
+    assert json.loads(capsys.readouterr().out)["latent size"] == probed["reason"]
 
 
 def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_path):
@@ -103,7 +103,7 @@ def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_pa
 def test_a_run_that_is_too_short_takes_the_presets_size(capsys, prepared, tmp_path):
     arguments = ["train-vae", str(prepared), "--run", str(tmp_path / "run"), "--latent-dim", "auto", *OPTIONS]
     assert main([*arguments, "--steps", "2"]) == 0
-    assert "Taking 64 latents, the preset's: only runs of at least 125,000 pictures" in capsys.readouterr().err
+    assert "Taking 64 latents, the preset's: only runs of at least 125,000 images" in capsys.readouterr().err
     assert main([*arguments, "--steps", "3"]) == 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pieces import collapsing
-from ranked import ANCHORED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
+from ranked import RECONSTRUCTED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
 
 from vaegan.checkpoint import load_tensors, strip_prefix
 from vaegan.errors import UsageError
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def ranked(prepared, vae_run, tmp_path_factory):
-    """Where two processes have left their runs, and what torchrun said."""
+    """Where two processes have left their runs, and what torchrun results."""
     out = tmp_path_factory.mktemp("ranked")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
@@ -44,7 +44,7 @@ def alike():
 
 
 @pytest.fixture(scope="module")
-def said(ranked):
+def results(ranked):
     return [json.loads((ranked[0] / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -125,50 +125,51 @@ def test_two_ranks_of_16_follow_one_of_32_with_a_gan_penalties_and_pairs_include
     assert [line["step"] for line in metrics(parts)] == [line["step"] for line in metrics(whole)]
 
 
-def test_anchored_faces_are_shared_among_the_ranks(ranked, prepared, tmp_path):
-    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **ANCHORED)
-    assert any("recon_weight" in line for line in metrics(whole))
+def test_reconstructed_rows_are_shared_among_the_ranks(ranked, prepared, tmp_path):
+    whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **RECONSTRUCTED)
+    assert any("recon_feature_loss" in line for line in metrics(whole))
     assert_follows(ranked[0] / "recon_fraction", whole, 4)
 
 
-def test_all_ranks_go_back_from_a_collapse(ranked, prepared, tmp_path):
+def test_all_ranks_roll_back_from_mode_collapse(ranked, prepared, tmp_path):
     with collapsing(4, 0.5):
         whole = train_gan(prepared, tmp_path / "gan", from_vae=ranked[0] / "vae", **COLLAPSED)
     assert [line["step"] for line in metrics(whole) if line.get("alarm") == "rolled_back"] == [2]
     assert_follows(ranked[0] / "collapsed", whole, 5)
 
 
-def test_every_rank_stops_at_the_same_step(said):
-    assert [rank["interrupted"] for rank in said] == [
-        "interrupted at step 6; saved. Run the same command again to go on"
+def test_every_rank_stops_at_the_same_step(results):
+    assert [rank["interrupted"] for rank in results] == [
+        "interrupted at step 6; saved. Run the same command again to resume"
     ] * 2
 
 
-def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(ranked, said):
-    assert [rank["skipped"] for rank in said] == [[2], []]  # events are the first process's
+def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(ranked, results):
+    assert [rank["skipped"] for rank in results] == [[2], []]  # events are the first process's
     assert [line["skipped_steps"] for line in metrics(ranked[0] / "skipped") if "skipped_steps" in line][-1] == 1
 
 
-def test_ranks_exchange_numbers_words_and_failures(said):
+def test_collectives_on_two_ranks(results):
     for rank, other in ((0, 1), (1, 0)):
-        assert said[rank]["sums"] == [[[3.0] * 3] * 2, 10.0]
-        assert said[rank]["told"] == {"from": 0, "message": "Zoë"}
-        assert said[rank]["wishes"] == [False, True]
-        assert said[rank]["failures"][rank] == [False, "the reason"]
-        assert said[rank]["failures"][other] == [True, f"process {other} of this training stopped"]
-    assert [rank["rows"] for rank in said] == [[0, 3], [3, 7]]
+        assert results[rank]["sums"] == [[[3.0] * 3] * 2, 10.0]
+        assert results[rank]["broadcast"] == {"from": 0, "message": "Zoë"}
+        assert results[rank]["any_rank"] == [False, True]
+        assert results[rank]["from_main"] == {"rank": 0}
+        assert results[rank]["failures"][rank] == [False, "the reason"]
+        assert results[rank]["failures"][other] == [True, f"process {other} of this training stopped"]
+    assert [rank["rows"] for rank in results] == [[0, 3], [3, 7]]
 
 
-def test_one_process_speaks_for_all(ranked, said, vae_run):
-    assert [(rank["misuse"], rank["status"]) for rank in said] == [(2, 0), (1, 0)]
+def test_one_process_speaks_for_all(ranked, results, vae_run):
+    assert [(rank["misuse"], rank["status"]) for rank in results] == [(2, 0), (1, 0)]
     done = ranked[1]
     assert done.stdout == f"{vae_run}\n"
     assert done.stderr.count("--beta 7.0 contradicts") == 1
     assert "Traceback" not in done.stderr
 
 
-def test_no_thread_of_a_group_that_has_ended_is_left_to_abort_the_exit(said):
-    assert [rank["threads"] for rank in said] == [[], []]
+def test_no_thread_of_a_group_that_has_ended_is_left_to_abort_the_exit(results):
+    assert [rank["threads"] for rank in results] == [[], []]
 
 
 def test_devices_of_several_processes():

@@ -26,7 +26,7 @@ def gan(prepared, mixed_vae_run, tmp_path_factory):
 
 def test_the_vaes_weights_hold_the_prior(mixed_vae_run):
     config, prior = read_weights_info(mixed_vae_run).config, read_prior(mixed_vae_run)
-    assert (config.prior, config.num_components, config.local_rank) == ("mixture", 3, 8)
+    assert (config.prior, config.num_components, config.local_dim) == ("mixture", 3, 8)
     assert {name: tuple(value.shape) for name, value in prior.items()} == {
         "weights": (3,),
         "means": (3, 8),

@@ -25,13 +25,13 @@ PLAN = {"steps": 20, "checkpoint_every": 4, "sample_every": 20, "log_every": 4}
 
 @contextmanager
 def spoiled(kind, bad):
-    """Make the loss infinite in the steps (from 0) for which bad(step, rate_scale) holds."""
+    """Make the loss infinite in the steps (from 0) for which bad(step, lr_scale) holds."""
     trainer, now = (vae_trainer.VAETrainer if kind == "vae" else gan_trainer.GANTrainer), {"bad": False}
-    taken, likelihood, loss = trainer.step, LIKELIHOODS[LIKELIHOOD], LOSSES["relativistic"]
+    original, likelihood, loss = trainer.step, LIKELIHOODS[LIKELIHOOD], LOSSES["relativistic"]
 
-    def step(self, pictures, number):
-        now["bad"] = bad(number, self.rate_scale)
-        return taken(self, pictures, number)
+    def step(self, images, step):
+        now["bad"] = bad(step, self.lr_scale)
+        return original(self, images, step)
 
     def worse(value):
         return value * float("inf") if now["bad"] else value
@@ -51,35 +51,37 @@ def weights(run, step):
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_one_bad_step_is_left_out_counted_and_told(kind, prepared, vae_run, tmp_path):
-    told = []
+def test_one_bad_step_is_skipped_counted_and_reported(kind, prepared, vae_run, tmp_path):
+    events = []
     train = trainer_of(kind, prepared, vae_run)
     with spoiled(kind, lambda step, scale: step == 5):
-        run = train(tmp_path / "run", **PLAN, on_event=told.append)
-    assert [event for event in told if isinstance(event, SkippedStep)] == [SkippedStep(6, 1)]
-    assert describe_event(SkippedStep(6, 1)) == "warning: step 6 left out, its gradients are not finite (1 so far)"
+        run = train(tmp_path / "run", **PLAN, on_event=events.append)
+    assert [event for event in events if isinstance(event, SkippedStep)] == [SkippedStep(6, 1)]
+    assert describe_event(SkippedStep(6, 1)) == "warning: step 6 skipped, its gradients are not finite (1 so far)"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     counts = [line.get("skipped_steps", 0) for line in lines if "images_per_second" in line]
     assert counts == [0, 1, 1, 1, 1]
     assert all(torch.isfinite(torch.tensor(value)) for line in lines for value in line.values())
 
 
-def retreats(told):
-    return [event.text for event in told if isinstance(event, Rollback)]
+def rollback_texts(events):
+    return [event.text for event in events if isinstance(event, Rollback)]
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_a_streak_goes_back_with_half_the_rate_and_interrupted_it_is_the_same_run(kind, prepared, vae_run, tmp_path):
+def test_bad_steps_in_a_row_roll_back_with_half_the_rate_and_interrupted_it_is_the_same_run(
+    kind, prepared, vae_run, tmp_path
+):
     """From step 9 on nothing is finite until the learning rate is halved twice."""
 
     def bad(step, scale):
         return step >= 9 and scale > 0.25
 
-    train, told = trainer_of(kind, prepared, vae_run), []
+    train, events = trainer_of(kind, prepared, vae_run), []
     with spoiled(kind, bad):
-        train(tmp_path / "whole", **PLAN, on_event=told.append)
-        (before, again) = retreats(told)
-        assert "back to step 8 with half the learning rate (1 of 3 times)" in before
+        train(tmp_path / "whole", **PLAN, on_event=events.append)
+        (before, again) = rollback_texts(events)
+        assert "rolls back to step 8 with half the learning rate (1 of 3 times)" in before
         assert "(2 of 3 times)" in again
         for stop in (3, 11, 16):  # the second one amid the streak
             with interrupted_after(stop):
@@ -93,7 +95,7 @@ def test_a_streak_goes_back_with_half_the_rate_and_interrupted_it_is_the_same_ru
     assert measured == [0, 0, 20, 20] if kind == "vae" else [0, 20]  # the VAE's losses and both kinds' samples
 
 
-def test_going_back_puts_back_the_weights_of_the_checkpoint(prepared, vae_run, tmp_path):
+def test_a_rollback_restores_the_checkpoint(prepared, vae_run, tmp_path):
     train = trainer_of("vae", prepared, vae_run)
     seen = []
 
@@ -113,26 +115,25 @@ def test_going_back_puts_back_the_weights_of_the_checkpoint(prepared, vae_run, t
 
 
 def test_without_a_checkpoint_it_goes_on_with_half_the_rate(prepared, vae_run, tmp_path):
-    told = []
+    events = []
     with spoiled("vae", lambda step, scale: scale == 1):
         plan = PLAN | {"checkpoint_every": 20}
-        trainer_of("vae", prepared, vae_run)(tmp_path / "run", **plan, on_event=told.append)
-    (text,) = retreats(told)
-    assert (
-        f"{MAX_CONSECUTIVE_SKIPS} steps in a row" in text
-        and "going on from here, as there is no checkpoint yet" in text
-    )
+        trainer_of("vae", prepared, vae_run)(tmp_path / "run", **plan, on_event=events.append)
+    (text,) = rollback_texts(events)
+    assert f"{MAX_CONSECUTIVE_SKIPS} steps in a row" in text and "goes on from here, as there is no checkpoint" in text
 
 
 @pytest.mark.parametrize(("kind", "flag"), [("vae", "--lr"), ("gan", "--lr-g, --lr-d")])
-def test_what_never_becomes_finite_stops_clearly_with_the_last_state_whole(kind, flag, prepared, vae_run, tmp_path):
+def test_what_never_becomes_finite_stops_with_a_clear_error_and_a_valid_checkpoint(
+    kind, flag, prepared, vae_run, tmp_path
+):
     train = trainer_of(kind, prepared, vae_run)
     train(tmp_path / "run", **PLAN | {"steps": 4})
     good = weights(tmp_path / "run", 4)
     with (
         spoiled(kind, lambda step, scale: True),
         pytest.raises(
-            VaeganError, match=rf"no longer finite at step \d+.*3 times.*lower learning rate \({flag}\)"
+            VaeganError, match=rf"not finite at step \d+, and 3 rollbacks.*lower learning rate \({flag}\)"
         ) as caught,
     ):
         train(tmp_path / "run", **PLAN | {"steps": 99})

@@ -109,7 +109,7 @@ def test_another_seed_is_another_run(prepared, vae_run, tmp_path):
 
 
 def steps_of(run):
-    return json.loads((run / "config.json").read_text())["plan"]["total_steps"]
+    return json.loads((run / "config.json").read_text())["schedule"]["total_steps"]
 
 
 def options_of(run):

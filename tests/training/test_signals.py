@@ -54,7 +54,7 @@ def test_a_second_signal_ends_at_once_and_leaves_the_last_whole_state(prepared, 
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="at once: the last checkpoint is whole"):
+    with pytest.raises(Interrupted, match="at once: the last checkpoint is valid"):
         train(tmp_path / "run", steps=9, sample_every=3, on_event=twice)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000001", "step-0000002"]
 
@@ -85,16 +85,16 @@ def test_one_wish_told_twice_within_seconds_is_one_where_torchrun_passes_signals
 def test_the_command_line_says_130(prepared, tmp_path, capsys, monkeypatch):
     from vaegan.training.loop import TrainLoop
 
-    taken = TrainLoop._take_step
+    original = TrainLoop._take_step
 
-    def stopped(session, begun):
+    def take_step(loop):
         os.kill(os.getpid(), signal.SIGUSR1)
-        return taken(session, begun)
+        original(loop)
 
-    monkeypatch.setattr(TrainLoop, "_take_step", stopped)
+    monkeypatch.setattr(TrainLoop, "_take_step", take_step)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in COMMON.items()]
     command = ["train-vae", str(prepared), "--run", str(tmp_path / "run"), "--preset", "tiny", "--steps", "5"]
     status = main([*command, *options])
     out, err = capsys.readouterr()
     assert (status, out) == (130, "")
-    assert err.splitlines()[-1] == "interrupted at step 1; saved. Run the same command again to go on"
+    assert err.splitlines()[-1] == "interrupted at step 1; saved. Run the same command again to resume"

@@ -1,1 +1,1 @@
-"""Numbers about generated pictures, each beside what real pictures get."""
+"""Metrics of generated images, each beside the value of as many real images."""

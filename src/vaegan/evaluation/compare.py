@@ -1,7 +1,8 @@
-"""Several runs side by side: the same measures, the same seeds, and how each came there."""
+"""Compare several runs: the same metrics, the same seeds, and the KID during training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
-from vaegan.evaluation import plots
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluator
-from vaegan.evaluation.reference import MetricDict
-from vaegan.evaluation.results import write_evaluation_files
+from vaegan.evaluation.metric_specs import MetricDict
+from vaegan.evaluation.results import SAMPLES_IMAGE, metric_bar_charts, write_evaluation_files
 from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
 from vaegan.inference.model import load
 from vaegan.metrics_log import read_metrics
+from vaegan.report.charts import Series, line_chart
+from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import check_dataset_fits, dataset_for
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
@@ -30,21 +32,34 @@ SAMPLES_PER_ROW = 12
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What was found. `columns`: numbers by measure for each run and for "real".
+class KIDCurve:
+    """KID during the training of one run; `minutes` include the training of its VAE."""
 
-    sheet: uint8 [rows * 12, C, S, S], or fewer a row; curves: KID over training, of the runs that recorded it; facts:
-    what was compared.
+    name: str
+    images_seen: list[float]
+    minutes: list[float]
+    kid: list[float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result of `compare`.
+
+    Attributes:
+        metrics: Metrics by name for each run and for "real".
+        facts: What was compared.
+        sample_images: uint8 [R * P, C, S, S], P samples per run with the same seeds, then P validation images.
+        kid_curves: Of the runs that logged their KID.
     """
 
     metrics: dict[str, MetricDict]
     facts: dict[str, Any]
     sample_images: Tensor
-    kid_curves: list[plots.MetricCurve]
+    kid_curves: list[KIDCurve]
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
+    """Return the shortest ends of the paths that are all different."""
     resolved = [path.resolve().parts for path in paths]
     for length in range(1, max(map(len, resolved)) + 1):
         names = ["/".join(parts[-length:]) for parts in resolved]
@@ -54,37 +69,42 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _common_dataset(weights: Sequence[WeightsInfo], data: Path | None, emit: EventHandler) -> PreparedDataset:
-    """The set that all are measured on. Raises VaeganError when they were trained on different ones."""
+    """Return the dataset to compare on. Raises VaeganError if the runs were trained on different ones."""
     if data is not None:
-        found = open_dataset(data)
+        dataset = open_dataset(data)
     else:
-        found = dataset_for(weights[0], None, emit)
+        dataset = dataset_for(weights[0], None, emit)
         for other in weights[1:]:
-            run = find_run(other.path)
-            theirs = run.read_config()["data"] if run is not None else {}
-            if theirs and theirs.get("fingerprint") != found.fingerprint:
+            run_dir = find_run(other.path)
+            trained_on = run_dir.read_config()["data"] if run_dir is not None else {}
+            if trained_on and trained_on.get("fingerprint") != dataset.fingerprint:
                 raise VaeganError(
-                    f"{weights[0].path} was trained on {found.path}, {other.path} on {theirs.get('path')}:"
-                    " name the set to measure both on with --data"
+                    f"{weights[0].path} was trained on {dataset.path}, {other.path} on {trained_on.get('path')}:"
+                    " name one dataset for both with --data"
                 )
-    for one in weights:
-        check_dataset_fits(found, one.config, one.path)
-    return found
+    for info in weights:
+        check_dataset_fits(dataset, info.config, info.path)
+    return dataset
 
 
-def _kid_curve(name: str, weights: WeightsInfo) -> plots.MetricCurve | None:
-    """KID over training, the VAE's seconds before it, where the run recorded them."""
-    run = find_run(weights.path)
-    if run is None:
+def _read_kid_curve(name: str, weights: WeightsInfo) -> KIDCurve | None:
+    """Return the KID that a run logged during training; None if it did not, or the weights are in no run."""
+    run_dir = find_run(weights.path)
+    if run_dir is None:
         return None
-    lines = [line for line in read_metrics(run.path) if {"kid", "train_seconds", "images_seen"} <= line.keys()]
-    before = float((run.read_config().get("from_vae") or {}).get("train_seconds", 0.0))
+    keys = ("kid", "train_seconds", "images_seen")
+    lines = [
+        line
+        for line in read_metrics(run_dir.path)
+        if all(abs(line.get(key, math.nan)) < MAX_PLOTTED_VALUE for key in keys)
+    ]
     if not lines:
         return None
-    return plots.MetricCurve(
+    vae_seconds = float((run_dir.read_config().get("from_vae") or {}).get("train_seconds", 0.0))
+    return KIDCurve(
         name,
         [line["images_seen"] for line in lines],
-        [before + line["train_seconds"] for line in lines],
+        [(vae_seconds + line["train_seconds"]) / 60 for line in lines],
         [line["kid"] for line in lines],
     )
 
@@ -97,60 +117,78 @@ def compare(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Comparison:
-    """Measure several runs (or checkpoints) on one prepared set, with the same seeds and the same real pictures.
+    """Compare several runs on one dataset, with the same seeds and the same real images.
 
-    data: a prepared set (the one that all were trained on); options: those of EvaluateSettings. Raises UsageError for
-    fewer than two runs, VaeganError for runs that do not fit one set.
+    Args:
+        runs: At least two runs, checkpoints or weights files.
+        data: Prepared dataset; by default the one that all were trained on.
+        options: Fields of EvaluateSettings.
+
+    Raises:
+        UsageError: for fewer than two runs.
+        VaeganError: if the runs do not fit one dataset.
     """
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
         raise UsageError("expected two runs or more, such as: vaegan compare runs/a runs/b")
     paths = [Path(path) for path in runs]
-    weights, names = [read_weights_info(path) for path in paths], _unique_names(paths)
-    prepared = _common_dataset(weights, None if data is None else Path(data), on_event)
-    first = load(weights[0].path, device)
-    judge = Evaluator(prepared, settings, first.device, None, on_event)
-    columns: dict[str, MetricDict] = {}
-    rows = []
-    for index, (name, one) in enumerate(zip(names, weights, strict=True)):
-        lot = judge.generate_samples(load(one.path, device))
-        rows.append(lot.images[:SAMPLES_PER_ROW])
-        columns[name] = judge.compute_metrics(lot)
-        on_event(TaskProgress("Measuring", index + 1, len(names) + 1, "lots"))
-    columns[REAL_COLUMN] = judge.real_metrics()
-    on_event(TaskProgress("Measuring", len(names) + 1, len(names) + 1, "lots"))
-    rows.append(judge.reference.val.images[:SAMPLES_PER_ROW])
-    curves = [found for name, one in zip(names, weights, strict=True) if (found := _kid_curve(name, one)) is not None]
-    if len(curves) < len(names):
-        on_event(Note("Runs without light evaluations have no curve (they were off, or the weights lie in no run)"))
+    names, weights = _unique_names(paths), [read_weights_info(path) for path in paths]
+    dataset = _common_dataset(weights, None if data is None else Path(data), on_event)
+    evaluator = Evaluator(dataset, settings, load(weights[0].path, device).device, None, on_event)
+
+    metrics: dict[str, MetricDict] = {}
+    image_rows = []
+    for index, (name, info) in enumerate(zip(names, weights, strict=True)):
+        samples = evaluator.generate_samples(load(info.path, device))
+        image_rows.append(samples.images[:SAMPLES_PER_ROW])
+        metrics[name] = evaluator.compute_metrics(samples)
+        on_event(TaskProgress("Computing metrics", index + 1, len(names) + 1, "columns"))
+    image_rows.append(evaluator.reference.val.images[:SAMPLES_PER_ROW])
+    metrics[REAL_COLUMN] = evaluator.real_metrics()
+    on_event(TaskProgress("Computing metrics", len(names) + 1, len(names) + 1, "columns"))
+
+    curves = [_read_kid_curve(name, info) for name, info in zip(names, weights, strict=True)]
+    if None in curves:
+        on_event(
+            Note("No KID chart for runs without periodic evaluations (--evaluate-every 0) and single weights files")
+        )
     facts = {
-        "runs": {name: str(one.path) for name, one in zip(names, weights, strict=True)},
-        "steps": {name: one.step for name, one in zip(names, weights, strict=True)},
-        "data": str(prepared.path),
-        "n": judge.num_images,
-        "held_out": len(judge.reference.val.images),
+        "runs": {name: str(info.path) for name, info in zip(names, weights, strict=True)},
+        "steps": {name: info.step for name, info in zip(names, weights, strict=True)},
+        "dataset": str(dataset.path),
+        "num_images": evaluator.num_images,
+        "num_val_images": len(evaluator.reference.val.images),
         "seed": settings.seed,
     }
-    return Comparison(columns, facts, torch.cat([row[: min(map(len, rows))] for row in rows]), curves)
+    num_columns = min(map(len, image_rows))
+    sample_images = torch.cat([row[:num_columns] for row in image_rows])
+    return Comparison(metrics, facts, sample_images, [curve for curve in curves if curve is not None])
 
 
 def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) -> None:
-    """Write numbers, sheet, charts and page into the folder `place`."""
+    """Write metrics, samples and charts into a directory."""
     names = [name for name in comparison.metrics if name != REAL_COLUMN]
-    said = f"The same seeds in each row: {', '.join(names)}; the last row shows held-out pictures"
-    columns = len(comparison.sample_images) // len(comparison.metrics)
-    sheet = png_bytes(to_pil(enlarge(make_grid(comparison.sample_images, columns=columns), 2)), said)
-    charts = {}
-    if plots.is_matplotlib_available():
-        charts["comparison.png"] = (
-            plots.draw_metric_bars(comparison.metrics, REAL_COLUMN),
-            "Distances and shares beside real pictures",
-        )
-        if comparison.kid_curves:
-            charts["curves.png"] = (
-                plots.draw_metric_curves(comparison.kid_curves, "KID (lower is better)"),
-                "KID during training",
-            )
-    title = f"Comparison of {', '.join(names)}"
-    pictures = {"samples.png": (sheet, said)}
-    write_evaluation_files(out_dir, title, comparison.facts, comparison.metrics, [], pictures, charts, emit)
+    text = f"Samples, the same seeds in each row: {', '.join(names)}; the last row are validation images"
+    num_columns = len(comparison.sample_images) // len(comparison.metrics)
+    grid = enlarge(make_grid(comparison.sample_images, columns=num_columns), 2)
+    write_evaluation_files(
+        out_dir,
+        f"Comparison of {', '.join(names)}",
+        comparison.facts,
+        comparison.metrics,
+        [],
+        metric_bar_charts(comparison.metrics) + _kid_charts(comparison.kid_curves),
+        (SAMPLES_IMAGE, png_bytes(to_pil(grid), text), text),
+        emit,
+    )
+
+
+def _kid_charts(curves: Sequence[KIDCurve]) -> list[str]:
+    if not curves:
+        return []
+    over_images = [Series(curve.name, curve.images_seen, curve.kid) for curve in curves]
+    over_time = [Series(curve.name, curve.minutes, curve.kid) for curve in curves]
+    return [
+        line_chart("KID during training", "over images seen, lower is better", over_images),
+        line_chart("KID over training time", "of the VAE too, lower is better", over_time, x_unit="minutes"),
+    ]

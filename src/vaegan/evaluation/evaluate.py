@@ -1,4 +1,4 @@
-"""Compare what a checkpoint draws with held-out pictures, beside what real pictures and its VAE get."""
+"""Compare the samples of a checkpoint with validation images, beside real images and its VAE."""
 
 from __future__ import annotations
 
@@ -16,27 +16,39 @@ from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
-from vaegan.evaluation.feature_spaces import FeatureSpaces, load_or_train_features, make_network_extractor
+from vaegan.evaluation.feature_spaces import (
+    FeatureExtractor,
+    FeatureSpaces,
+    load_or_train_features,
+    make_network_extractor,
+)
 from vaegan.evaluation.inception import check_inception, inception_metrics
-from vaegan.evaluation.reference import FeatureSet, MetricDict, Reference
+from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
+from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
 from vaegan.inference.model import Model, load
 from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
 
+MIN_TRAIN_IMAGES, MIN_VAL_IMAGES = 8, 2
 MIN_RELIABLE_VAL_IMAGES = 200
 REAL_COLUMN = "real"
 NUM_NEIGHBOR_PAIRS = 8
+MAX_EXTRA_MEMORIZED = 0.2
 MIN_DUPLICATE_PAIRS, MIN_DUPLICATE_RATE = 3, 0.02
-"""Pairs of samples that are nearly the same which are worth a word: at least so many, and for so many samples one."""
+"""Fewer pairs of near-duplicates can occur by chance, or because one face is common; the rate is per sample."""
+MAX_FINE_TO_COARSE = 4.0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found. `columns`: numbers by measure, for "samples", "VAE" or "reconstructions", and "real", the floor.
+    """Result of `evaluate`.
 
-    facts: what was compared and how long it took; neighbours: uint8 [2 * 8, C, S, S], samples that come nearest to a
-    training picture, each followed by that picture; warnings: what the user should look at, in words.
+    Attributes:
+        metrics: Metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
+        facts: What was compared, and how long it took.
+        warnings: What looks wrong, with what to change.
+        neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
     """
 
     metrics: dict[str, MetricDict]
@@ -46,7 +58,14 @@ class Evaluation:
 
 
 class Evaluator:
-    """Real pictures of one set, ready to measure any number of models against."""
+    """Metrics of any number of models against the real images of one dataset.
+
+    Args:
+        vae_path: Weights with an encoder that is used as an additional feature space.
+
+    Raises:
+        VaeganError: if the dataset has too few images.
+    """
 
     def __init__(
         self,
@@ -56,55 +75,47 @@ class Evaluator:
         vae_path: Path | None,
         emit: EventHandler,
     ) -> None:
-        """Read `data` and learn its features, or read them; encoder: a VAE whose encoder is to be one more space.
-
-        Raises VaeganError where there is nothing to compare with.
-        """
-        self.dataset, self.emit = dataset, emit
+        self.dataset, self.settings, self.device = dataset, settings, device
         if settings.inception is not None:
             check_inception(settings.inception)
-        train, held_out = dataset.load()
-        if len(held_out) < 2 or len(train) < 8:
+        train, val = dataset.load()
+        if len(train) < MIN_TRAIN_IMAGES or len(val) < MIN_VAL_IMAGES:
             raise VaeganError(
-                f"{dataset.path} holds {len(train)} pictures to train on and {len(held_out)} held out: evaluation compares"
-                " with pictures that training never saw; prepare more, with --val-fraction 0.1"
+                f"{dataset.path} has {len(train)} training and {len(val)} validation images, an evaluation needs at"
+                f" least {MIN_TRAIN_IMAGES} and {MIN_VAL_IMAGES}: prepare more images, with --val-fraction 0.1"
             )
-        if len(held_out) < MIN_RELIABLE_VAL_IMAGES:
-            emit(Note(f"Only {len(held_out)} held-out pictures: distances are rough, read them beside the real ones'"))
+        if len(val) < MIN_RELIABLE_VAL_IMAGES:
+            emit(Note(f"Only {len(val)} validation images: compare the noisy metrics with those of real images"))
         self.num_images = min(settings.n, 3 * len(train) // 4)
         if self.num_images < settings.n:
-            emit(
-                Note(
-                    f"Comparing {self.num_images} pictures instead of {settings.n}: {dataset.path} has no more real ones"
-                )
-            )
-        self.settings, self.device, self.has_vae_space = settings, device, vae_path is not None
-        extra = {"set": make_network_extractor(load_or_train_features(dataset, train, emit), device)}
+            text = f"Comparing {self.num_images} images instead of {settings.n}"
+            emit(Note(f"{text}: {dataset.path} has only {len(train)} training images"))
+        extractors = {LEARNED_SPACE: make_network_extractor(load_or_train_features(dataset, train, emit), device)}
         if vae_path is not None:
-            extra["vae"] = _make_encoder_extractor(load(vae_path, str(device)))
-        self.reference = Reference(FeatureSpaces(extra, device), train, held_out, self.num_images, settings.seed)
+            extractors["vae"] = _make_encoder_extractor(load(vae_path, str(device)))
+        self.reference = Reference(FeatureSpaces(extractors, device), train, val, self.num_images, settings.seed)
 
     def generate_samples(self, model: Model) -> FeatureSet:
-        """Draw `n` pictures of consecutive seeds and extract their features."""
+        """Generate samples of consecutive seeds and extract their features."""
         return self.reference.extract_features(model.sample(self.num_images, self.settings.seed))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Every measure of a lot; Inception's where it was asked for."""
-        numbers = self.reference.compute_metrics(feature_set)
+        """Compute all metrics, those on Inception features only if the settings ask for them."""
+        metrics = self.reference.compute_metrics(feature_set)
         if self.settings.inception is not None:
-            held_out, gpu = self.reference.val.images, self.device.type == "cuda"
-            numbers |= inception_metrics(held_out, feature_set.images, self.settings.inception, gpu)
-        return numbers
+            val_images, use_gpu = self.reference.val.images, self.device.type == "cuda"
+            metrics |= inception_metrics(val_images, feature_set.images, self.settings.inception, use_gpu)
+        return metrics
 
     def real_metrics(self) -> MetricDict:
-        """What as many real pictures get: the floor."""
+        """Compute the metrics of as many real images, the best possible values."""
         return self.compute_metrics(self.reference.real_baseline)
 
 
-def _make_encoder_extractor(model: Model) -> Any:
+def _make_encoder_extractor(model: Model) -> FeatureExtractor:
     encoder = model.encoder
     assert encoder is not None
-    return lambda pictures: encoder(pictures).mean
+    return lambda images: encoder(images).mean
 
 
 def evaluate(
@@ -116,92 +127,97 @@ def evaluate(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Evaluation:
-    """Measure the samples of a checkpoint against held-out pictures of a prepared set.
+    """Compare the samples of a checkpoint with the validation images of a dataset.
 
-    ckpt: a run, a checkpoint or a weights file; data: a prepared set (the one that it was trained on); vae_encoder:
-    also in the space of the encoder that lies beside the generator; options: those of EvaluateSettings. Raises
-    VaeganError for all that the user can mend.
+    Args:
+        ckpt: Run, checkpoint or weights file.
+        data: Prepared dataset; by default the one that the checkpoint was trained on.
+        vae_encoder: Also compare in the feature space of the encoder saved with the generator.
+        options: Fields of EvaluateSettings.
+
+    Raises:
+        VaeganError: if the checkpoint or the dataset cannot be used.
     """
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
     weights = read_weights_info(Path(ckpt))
-    prepared = dataset_for(weights, None if data is None else Path(data), on_event)
+    dataset = dataset_for(weights, None if data is None else Path(data), on_event)
     model = load(weights.path, device)
-    vae = source_vae_for(weights, on_event)
-    encoder = weights.path if vae_encoder else None
+    vae_path = source_vae_for(weights, on_event)
     if vae_encoder and model.encoder is None:
         raise VaeganError(f"--vae-encoder: {weights.path} holds no encoder, it is a GAN that was trained from scratch")
-    judge = Evaluator(prepared, settings, model.device, encoder, on_event)
-    samples = judge.generate_samples(model)
-    lots = {"samples": samples}
+    evaluator = Evaluator(dataset, settings, model.device, weights.path if vae_encoder else None, on_event)
+    reference = evaluator.reference
+
+    # the columns of the table
+    samples = evaluator.generate_samples(model)
+    feature_sets = {"samples": samples}
     if weights.kind == "vae":
-        floor = judge.reference.real_baseline.images
-        lots["reconstructions"] = judge.reference.extract_features(model.reconstruct(floor, settings.seed))
-    elif vae is not None:
-        lots["VAE"] = judge.generate_samples(load(vae, device))
-    lots[REAL_COLUMN] = judge.reference.real_baseline
-    columns: dict[str, MetricDict] = {}
-    for index, (name, lot) in enumerate(lots.items()):
-        columns[name] = judge.compute_metrics(lot)
-        on_event(TaskProgress("Measuring", index + 1, len(lots), "lots"))
+        reconstructions = model.reconstruct(reference.real_baseline.images, settings.seed)
+        feature_sets["reconstructions"] = reference.extract_features(reconstructions)
+    elif vae_path is not None:
+        feature_sets["VAE"] = evaluator.generate_samples(load(vae_path, device))
+    feature_sets[REAL_COLUMN] = reference.real_baseline
+
+    metrics: dict[str, MetricDict] = {}
+    for index, (name, feature_set) in enumerate(feature_sets.items()):
+        metrics[name] = evaluator.compute_metrics(feature_set)
+        on_event(TaskProgress("Computing metrics", index + 1, len(feature_sets), "columns"))
     facts = {
         "checkpoint": str(weights.path),
         "kind": weights.kind,
         "step": weights.step,
-        "data": str(prepared.path),
-        "n": judge.num_images,
-        "held_out": len(judge.reference.val.images),
+        "dataset": str(dataset.path),
+        "num_images": evaluator.num_images,
+        "num_val_images": len(reference.val.images),
         "seed": settings.seed,
         "vaegan_version": __version__,
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(time.perf_counter() - start_time, 1),
     }
-    return Evaluation(columns, facts, quality_warnings(columns), _nearest_training_pairs(judge.reference, samples))
+    warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
+    return Evaluation(metrics, facts, warnings, _nearest_training_pairs(reference, samples))
 
 
-def _nearest_training_pairs(reference: Reference, feature_set: FeatureSet) -> Tensor:
-    """The samples that come nearest to a training picture or its mirror, each followed by it."""
-    distances, rows = reference.find_nearest_train(feature_set)
-    order = distances.argsort()[:NUM_NEIGHBOR_PAIRS]
-    found = []
-    for index in order.tolist():
+def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:
+    """Return the samples nearest to a training image or its mirror image, each followed by that image."""
+    distances, rows = reference.find_nearest_train(samples)
+    num_train, images = len(reference.train_images), []
+    for index in distances.argsort()[:NUM_NEIGHBOR_PAIRS].tolist():
         row = int(rows[index])
-        count = len(reference.train_images)
-        picture = reference.train_images[row % count]
-        found += [feature_set.images[index], picture.flip(-1) if row >= count else picture]
-    return torch.stack(found)
+        neighbor = reference.train_images[row % num_train]
+        images += [samples.images[index], neighbor.flip(-1) if row >= num_train else neighbor]
+    return torch.stack(images)
 
 
-def quality_warnings(metrics: dict[str, MetricDict]) -> list[str]:
-    """Say in words what the numbers of the samples, beside the real ones, should make a user look at."""
-    samples, real = metrics["samples"], metrics[REAL_COLUMN]
+def evaluation_warnings(samples: MetricDict, real: MetricDict) -> list[str]:
+    """Return warnings if the metrics of the samples are clearly worse than those of as many real images."""
 
     def pair(name: str) -> tuple[float, float] | None:
-        mine, theirs = samples.get(name), real.get(name)
-        return None if mine is None or theirs is None else (mine, theirs)
+        fake_value, real_value = samples.get(name), real.get(name)
+        return None if fake_value is None or real_value is None else (fake_value, real_value)
 
-    found = []
-    memory, variety, doubles = pair("memorized_fraction"), pair("coverage"), pair("duplicate_pairs")
-    if memory is not None and memory[0] > memory[1] + 0.2:
-        found.append(
-            f"memorised: {memory[0]:.0%} of the samples are nearer to a training picture than its own nearest"
-            f" neighbour, new real faces {memory[1]:.0%}: look at the neighbours; more pictures or --augment help"
+    warnings = []
+    memorized, coverage = pair("memorized_fraction"), pair("coverage")
+    if memorized is not None and memorized[0] > memorized[1] + MAX_EXTRA_MEMORIZED:
+        warnings.append(
+            f"memorization: {memorized[0]:.0%} of the samples are closer to a training image than its own nearest"
+            f" neighbor is; of new real images, {memorized[1]:.0%}: look at the nearest neighbors; more images or"
+            " --augment help"
         )
-    if variety is not None and variety[0] < variety[1] / 2:
-        found.append(
-            f"low coverage: the samples cover {variety[0]:.0%} of the held-out faces, real ones {variety[1]:.0%}:"
-            " kinds of faces are missing (mode collapse) or none looks real yet"
+    if coverage is not None and coverage[0] < coverage[1] / 2:
+        warnings.append(
+            f"low coverage: the samples cover {coverage[0]:.0%} of the validation images, real images"
+            f" {coverage[1]:.0%}: modes are missing (mode collapse), or the samples do not look real yet"
         )
-    different = samples.get("birthday_support")
-    if doubles is not None and different is not None and doubles[0] >= max(MIN_DUPLICATE_PAIRS, 10 * doubles[1]):
-        n = math.sqrt(2 * different * doubles[0])
-        if (
-            doubles[0] >= n * MIN_DUPLICATE_RATE
-        ):  # else so few that chance, or one face that comes often, may have done it
-            found.append(f"repeated faces: there seem to be only about {different:,.0f} different ones (mode collapse)")
+    duplicates, support = pair("duplicate_pairs"), samples.get("birthday_support")
+    if duplicates is not None and support is not None and duplicates[0] >= max(MIN_DUPLICATE_PAIRS, 10 * duplicates[1]):
+        num_samples = math.sqrt(2 * support * duplicates[0])  # see `birthday_support_size`
+        if duplicates[0] >= num_samples * MIN_DUPLICATE_RATE:
+            warnings.append(f"duplicate samples: only about {support:,.0f} of them are different (mode collapse)")
     fine, coarse = pair("frechet_fine"), pair("frechet_coarse")
-    if fine is not None and coarse is not None and fine[0] / fine[1] > 4 * coarse[0] / coarse[1]:
-        found.append(
-            f"fine texture is off: at the finest scale the distance is {fine[0] / fine[1]:.0f} times that of real"
-            f" pictures, at the coarsest {coarse[0] / coarse[1]:.0f} times: blur, noise or a weave; look closely"
+    if fine is not None and coarse is not None and fine[0] / fine[1] > MAX_FINE_TO_COARSE * coarse[0] / coarse[1]:
+        warnings.append(
+            f"fine texture is off: at the finest scale the Frechet distance is {fine[0] / fine[1]:.0f} times that of"
+            f" real images, at the coarsest {coarse[0] / coarse[1]:.0f} times: look for blur, noise or a grid pattern"
         )
-    return found
+    return warnings

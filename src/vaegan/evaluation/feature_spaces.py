@@ -1,4 +1,4 @@
-"""The spaces in which pictures are compared: random features at three scales, and features learned from the set."""
+"""Feature spaces in which images are compared: random features at three scales, and features learned on the dataset."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ EXTRACT_BATCH_SIZE = 128
 FEATURES_VERSION = "2"
 
 FeatureExtractor = Callable[[Tensor], Tensor]
+"""From float [B, C, S, S] in [-1, 1] to features [B, d]."""
 
 
 def _expected_tag(dataset: PreparedDataset) -> str:
-    """What a kept network says of itself: on which pictures it was trained, and how."""
+    """Return the tag of a saved network: its version, and the dataset it was trained on."""
     return f"features {FEATURES_VERSION} of {dataset.fingerprint}"
 
 
 def _saved_tag(path: Path) -> str:
-    """The mark of the network at `path`, empty where there is none."""
+    """Return the tag in a file; empty if there is none."""
     try:
         with open_safetensors(path) as file:
             return str((file.metadata() or {}).get(METADATA_KEY, ""))
@@ -37,9 +38,12 @@ def _saved_tag(path: Path) -> str:
 
 
 def load_or_train_features(dataset: PreparedDataset, train_images: Tensor, emit: EventHandler) -> ContrastiveFeatures:
-    """Return the network that tells the pictures of `data` apart: read from the set, or trained once and kept there.
+    """Load the feature network from the dataset's directory, or train it and save it there.
 
-    train: uint8 [N, C, S, S]. A set that cannot be written to is told, and the network is used all the same.
+    If it cannot be saved, a warning is emitted.
+
+    Args:
+        train_images: uint8 [N, C, S, S].
     """
     path = dataset.path / FEATURES_FILE
     network = ContrastiveFeatures(dataset.channels)
@@ -48,64 +52,70 @@ def load_or_train_features(dataset: PreparedDataset, train_images: Tensor, emit:
             load_strict(network, load_tensors(path), path)
             return network.eval().requires_grad_(False)
         except VaeganError as error:
-            emit(WarningMessage(f"{error}: learning them again"))
-    emit(Note(f"Learning what tells the pictures of {dataset.path} apart; this is done once for a set"))
+            emit(WarningMessage(f"{error}: training the features again"))
+    emit(Note(f"Training features on {dataset.path}; this is done once per dataset"))
     network = train_contrastive_features(
         lambda rows: to_float(train_images[rows]),
         len(train_images),
         dataset.channels,
-        lambda done, total: emit(TaskProgress("Learning features", done, total, "steps")),
+        lambda done, total: emit(TaskProgress("Training features", done, total, "steps")),
     )
     try:
-        # one entry: safetensors writes several in no fixed order
+        # one metadata entry: safetensors writes several in no fixed order
         save_tensors(path, network.state_dict(), {METADATA_KEY: _expected_tag(dataset)})
     except VaeganError as error:
-        emit(WarningMessage(f"{error}; the learned features are not kept"))
+        emit(WarningMessage(f"{error}; the trained features are not saved"))
     return network
 
 
 class FeatureSpaces:
-    """Every space's features of pictures, made comparable by the training pictures' moments."""
+    """Extract whitened features of images in every space; `fit_whitening` comes first.
+
+    Args:
+        extra_extractors: Feature spaces beside the random ones, by name; their input is on `device`.
+    """
 
     def __init__(self, extra_extractors: dict[str, FeatureExtractor], device: torch.device) -> None:
-        """extra: more spaces by name, each from float [B, C, S, S] in [-1, 1] on `device` to features [B, d]."""
         self.random_features = RandomFeatures().to(device)
         self.extra_extractors, self.device = extra_extractors, device
         self.whitening: dict[str, Whitening] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the spaces: fine, middle, coarse, and the extra ones."""
+        """Names of all spaces: fine, middle, coarse, and the extra ones."""
         return (*LEVELS, *self.extra_extractors)
 
     @torch.no_grad()
     def _extract(self, images: Tensor, extra_space: str | None = None) -> dict[str, Tensor]:
-        """Features of uint8 [N, C, S, S] by space, float32 [N, d] on the CPU; `only` of one of the extra spaces."""
-        found = []
+        batches = []
         for batch in torch.split(images, EXTRACT_BATCH_SIZE):
-            seen = to_float(batch.to(self.device))
-            features = self.random_features(seen) if extra_space is None else {}
-            features |= {
-                name: extract(seen) for name, extract in self.extra_extractors.items() if extra_space in (None, name)
-            }
-            found.append({name: values.float().cpu() for name, values in features.items()})
-        return concat_features(found)
+            inputs = to_float(batch.to(self.device))
+            features = self.random_features(inputs) if extra_space is None else {}
+            for name, extract in self.extra_extractors.items():
+                if extra_space in (None, name):
+                    features[name] = extract(inputs)
+            batches.append({name: values.float().cpu() for name, values in features.items()})
+        return concat_features(batches)
 
     def fit_whitening(self, train_images: Tensor) -> dict[str, Tensor]:
-        """Measure the moments on uint8 [N, C, S, S] and return their features, as compared."""
-        raw = self._extract(train_images)
-        self.whitening = {name: Whitening(values) for name, values in raw.items()}
-        return self._whiten(raw)
+        """Fit the whitening of every space to uint8 [N, C, S, S] and return the whitened features."""
+        features = self._extract(train_images)
+        self.whitening = {name: Whitening(values) for name, values in features.items()}
+        return self._whiten(features)
 
     def _whiten(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.whitening[name](values) for name, values in features.items()}
 
     def __call__(self, images: Tensor, extra_space: str | None = None) -> dict[str, Tensor]:
-        """Features of uint8 [N, C, S, S] by space, as compared; `only` of one of the extra spaces."""
+        """Return whitened features of uint8 [N, C, S, S] by space, float32 [N, d] on the CPU.
+
+        Args:
+            extra_space: Compute only this one of the extra spaces.
+        """
         return self._whiten(self._extract(images, extra_space))
 
 
 def make_network_extractor(network: nn.Module, device: torch.device) -> FeatureExtractor:
-    """The features of a network, as a space."""
+    """Return a network as a feature extractor on `device`."""
     network = network.to(device)
-    return lambda pictures: network(pictures.contiguous(memory_format=torch.channels_last))
+    return lambda images: network(images.contiguous(memory_format=torch.channels_last))

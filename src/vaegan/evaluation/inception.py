@@ -1,4 +1,4 @@
-"""The field's standard: FID, KID, precision and recall with Inception features, by the torch-fidelity library."""
+"""FID, KID, precision and recall on Inception features, by the torch-fidelity library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TORCH_FIDELITY_HINT = "pip install 'vaegan[metrics]'"
 
 
 class _RGBImageDataset(Dataset[Tensor]):
-    """uint8 [N, C, S, S] as the library takes them: RGB pictures one by one."""
+    """uint8 [N, C, S, S] as single RGB images, the input of torch-fidelity."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
@@ -35,7 +35,7 @@ class _RGBImageDataset(Dataset[Tensor]):
 
 
 def check_inception(weights: str) -> None:
-    """Raise VaeganError when Inception cannot be used: no library, no such weights file."""
+    """Raise VaeganError if torch-fidelity is not installed or the weights file does not exist."""
     try:
         import torch_fidelity  # noqa: F401
     except ImportError:
@@ -49,29 +49,34 @@ def check_inception(weights: str) -> None:
 
 @contextlib.contextmanager
 def _safe_weight_loading() -> Iterator[None]:
-    """No hanging without a network, and no code from a stranger's weights, which the library by itself would run."""
-    before, trusting = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY_ENV)
+    """Make downloads time out, and make torch.load refuse pickled code, which torch-fidelity would run."""
+    old_timeout, old_env = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY_ENV)
     socket.setdefaulttimeout(SOCKET_TIMEOUT_SECONDS)
     os.environ[WEIGHTS_ONLY_ENV] = "1"
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
-        if trusting is None:
+        socket.setdefaulttimeout(old_timeout)
+        if old_env is None:
             del os.environ[WEIGHTS_ONLY_ENV]
         else:
-            os.environ[WEIGHTS_ONLY_ENV] = trusting
+            os.environ[WEIGHTS_ONLY_ENV] = old_env
 
 
 def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -> dict[str, float | None]:
-    """FID, KID with its deviation, precision and recall of uint8 [M, C, S, S] against [N, C, S, S].
+    """Compute FID, KID with its standard deviation, precision and recall.
 
-    weights: path of the library's Inception weights, or "download". Raises VaeganError for weights that do not fit
-    and for a machine without a network.
+    Args:
+        real: uint8 [M, C, S, S].
+        fake: uint8 [N, C, S, S].
+        weights: Path of torch-fidelity's Inception weights, or "download".
+
+    Raises:
+        VaeganError: if the weights cannot be downloaded or used.
     """
     from torch_fidelity import calculate_metrics
 
-    few = min(len(real), len(fake))
+    num_images = min(len(real), len(fake))
     options: dict[str, Any] = {} if weights == DOWNLOAD else {"feature_extractor_weights_path": weights}
     try:
         with (
@@ -79,7 +84,7 @@ def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -
             contextlib.redirect_stderr(io.StringIO()),
             contextlib.redirect_stdout(io.StringIO()),
         ):
-            found = calculate_metrics(
+            metrics = calculate_metrics(
                 input1=_RGBImageDataset(fake),
                 input2=_RGBImageDataset(real),
                 cuda=use_gpu,
@@ -88,23 +93,23 @@ def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -
                 prc=True,
                 feature_extractor="inception-v3-compat",
                 feature_layer_prc="2048",
-                kid_subset_size=min(1000, few),
-                prc_neighborhood=min(3, few - 1),
+                kid_subset_size=min(1000, num_images),
+                prc_neighborhood=min(3, num_images - 1),
                 save_cpu_ram=True,
                 verbose=False,
                 **options,
             )
     except OSError as error:
         raise VaeganError(
-            f"--inception {weights}: the weights cannot be had ({error_text(error)}); on a machine without a network give"
+            f"--inception {weights}: the weights cannot be downloaded ({error_text(error)}); without a network give"
             " --inception FILE"
         ) from error
-    except Exception as error:  # the library's own errors are of many kinds
+    except Exception as error:  # torch-fidelity raises errors of many kinds
         raise VaeganError(f"--inception {weights}: cannot be used ({error_text(error)[:200]})") from error
     return {
-        "inception_fid": float(found["frechet_inception_distance"]),
-        "inception_kid": float(found["kernel_inception_distance_mean"]),
-        "inception_kid_error": float(found["kernel_inception_distance_std"]),
-        "inception_precision": float(found["precision"]),
-        "inception_recall": float(found["recall"]),
+        "inception_fid": float(metrics["frechet_inception_distance"]),
+        "inception_kid": float(metrics["kernel_inception_distance_mean"]),
+        "inception_kid_stderr": float(metrics["kernel_inception_distance_std"]),
+        "inception_precision": float(metrics["precision"]),
+        "inception_recall": float(metrics["recall"]),
     }

@@ -1,4 +1,4 @@
-"""Measure one lot of pictures against the real ones."""
+"""The real images of a dataset, and all metrics of other images against them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaegan.data.memmap import strided_subset
 from vaegan.evaluation.feature_spaces import FeatureSpaces
-from vaegan.evaluation.metric_specs import MEAN_OF_SCALES
+from vaegan.evaluation.metric_specs import LEARNED_SPACE, MEAN_OF_SCALES, MetricDict
 from vaegan.metrics.distances import frechet_distance, kid
 from vaegan.metrics.ndb import ndb
 from vaegan.metrics.prdc import (
@@ -26,7 +26,6 @@ from vaegan.metrics.sliced_wasserstein import NUM_PATCHES, PATCH_SIZE, swd_per_l
 from vaegan.utils.images import to_float
 from vaegan.utils.neighbors import find_nearest
 
-MetricDict = dict[str, float | None]
 MAX_SWD_IMAGES = 2048
 EVAL_WHITENING_IMAGES = 2048
 PATCHES_PER_IMAGE = 128
@@ -34,87 +33,101 @@ PATCHES_PER_IMAGE = 128
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Pictures uint8 [N, C, S, S] and their features by space."""
+    """Images uint8 [N, C, S, S] and their features [N, d] by space."""
 
     images: Tensor
     features: dict[str, Tensor]
 
 
 class Reference:
-    """Real pictures, as everything is measured against them."""
+    """Real images, and the metrics of other images against the validation images.
+
+    Args:
+        train_images: uint8 [N, C, S, S].
+        val_images: uint8 [M, C, S, S].
+        num_images: Size of the real baseline, at most three quarters of N.
+
+    Attributes:
+        real_baseline: Training images that are measured like generated ones, to show the best possible values.
+    """
 
     def __init__(
         self, feature_spaces: FeatureSpaces, train_images: Tensor, val_images: Tensor, num_images: int, seed: int
     ) -> None:
-        """Take `n` training pictures as the floor, what real pictures get; those left over are what bins are cut by.
-
-        train, held_out: uint8 [., C, S, S]; n: at most three quarters of the training pictures.
-        """
         self.feature_spaces = feature_spaces
-        order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed))
         self.max_patches = NUM_PATCHES
+        order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed))
         self.train_images = train_images = train_images[order]
-        some = max(num_images, min(EVAL_WHITENING_IMAGES, len(train_images)))
-        features = feature_spaces.fit_whitening(train_images[:some])
-        self.train_features = (
-            torch.cat([features["set"], feature_spaces(train_images[some:], "set")["set"]])
-            if some < len(train_images)
-            else features["set"]
-        )
-        self.mirrored_train_features = feature_spaces(train_images.flip(-1), "set")["set"]
-        self.ndb_reference = self.train_features[num_images:]
+
+        # the whitening needs all spaces of some images, the rest of the training images only the learned space
+        num_whitening = max(num_images, min(EVAL_WHITENING_IMAGES, len(train_images)))
+        features = feature_spaces.fit_whitening(train_images[:num_whitening])
+        self.train_features = features[LEARNED_SPACE]
+        if num_whitening < len(train_images):
+            others = feature_spaces(train_images[num_whitening:], LEARNED_SPACE)[LEARNED_SPACE]
+            self.train_features = torch.cat([self.train_features, others])
+        self.mirrored_train_features = feature_spaces(train_images.flip(-1), LEARNED_SPACE)[LEARNED_SPACE]
+
         self.real_baseline = FeatureSet(
             train_images[:num_images], {name: values[:num_images] for name, values in features.items()}
         )
+        self.ndb_reference = self.train_features[num_images:]
         self.val = FeatureSet(val_images, feature_spaces(val_images))
-        self.duplicate_radius = float(kth_neighbor_distances(self.real_baseline.features["set"], 1).median()) / 2
+        # near-duplicates: closer than half the usual distance of a real image to its nearest neighbor
+        self.duplicate_radius = (
+            float(kth_neighbor_distances(self.real_baseline.features[LEARNED_SPACE], 1).median()) / 2
+        )
 
     def extract_features(self, images: Tensor) -> FeatureSet:
-        """Pictures with their features."""
+        """Extract the features of uint8 [N, C, S, S] in all spaces."""
         return FeatureSet(images, self.feature_spaces(images))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Every measure of one lot, by name; None where there are too few pictures for it."""
-        numbers: MetricDict = {}
-        for space in self.feature_spaces.names:
-            real, fake = self.val.features[space], feature_set.features[space]
-            numbers[f"frechet_{space}"] = frechet_distance(real, fake)
-            numbers[f"kid_{space}"], error = kid(real, fake)
-            numbers[f"kid_{space}_error"] = None if math.isnan(error) else error
-        for name in ("frechet_{}", "kid_{}", "kid_{}_error"):
-            parts = [numbers[name.format(level)] for level in LEVELS]
-            known = [part for part in parts if part is not None]
-            numbers[name.format(MEAN_OF_SCALES)] = sum(known) / len(known) if known else None
+        """Compute all metrics by name; None if there are too few images for one."""
         return (
-            numbers
+            self._distances(feature_set)
             | self._prdc(feature_set)
             | self._sliced_wasserstein(feature_set)
             | self._ndb_and_duplicates(feature_set)
         )
 
     def find_nearest_train(self, feature_set: FeatureSet) -> tuple[Tensor, Tensor]:
-        """Distance to, and row of, each picture's nearest training picture; mirrors come after all of those."""
-        return find_nearest(feature_set.features["set"], torch.cat([self.train_features, self.mirrored_train_features]))
+        """Return distance to and row of each image's nearest training image [N]; row + M if that is mirrored."""
+        keys = torch.cat([self.train_features, self.mirrored_train_features])
+        return find_nearest(feature_set.features[LEARNED_SPACE], keys)
+
+    def _distances(self, feature_set: FeatureSet) -> MetricDict:
+        metrics: MetricDict = {}
+        for space in self.feature_spaces.names:
+            real, fake = self.val.features[space], feature_set.features[space]
+            metrics[f"frechet_{space}"] = frechet_distance(real, fake)
+            metrics[f"kid_{space}"], stderr = kid(real, fake)
+            metrics[f"kid_{space}_stderr"] = None if math.isnan(stderr) else stderr
+        for name in ("frechet_{}", "kid_{}", "kid_{}_stderr"):
+            values = [value for level in LEVELS if (value := metrics[name.format(level)]) is not None]
+            metrics[name.format(MEAN_OF_SCALES)] = sum(values) / len(values) if values else None
+        return metrics
 
     def _prdc(self, feature_set: FeatureSet) -> MetricDict:
-        """Precision and the like in the learned space, coverage in others too; as many pictures of either side."""
+        """Precision, recall and density in the learned space; coverage in others too. Equal numbers of images."""
         count = min(len(feature_set.images), len(self.val.images))
         names = ("precision", "recall", "density", "coverage", "coverage_fine", "coverage_coarse")
-        numbers: MetricDict = dict.fromkeys(names)
-        if count > DEFAULT_K:
-            for space, suffix in (("set", ""), ("fine", "_fine"), ("coarse", "_coarse")):
-                found = prdc(strided_subset(self.val.features[space], count), feature_set.features[space][:count])
-                numbers[f"coverage{suffix}"] = found.coverage
-                if not suffix:
-                    numbers |= {"precision": found.precision, "recall": found.recall, "density": found.density}
-        return numbers
+        metrics: MetricDict = dict.fromkeys(names)
+        if count <= DEFAULT_K:
+            return metrics
+        for space, suffix in ((LEARNED_SPACE, ""), ("fine", "_fine"), ("coarse", "_coarse")):
+            result = prdc(strided_subset(self.val.features[space], count), feature_set.features[space][:count])
+            metrics[f"coverage{suffix}"] = result.coverage
+            if space == LEARNED_SPACE:
+                metrics |= {"precision": result.precision, "recall": result.recall, "density": result.density}
+        return metrics
 
     def _sliced_wasserstein(self, feature_set: FeatureSet) -> MetricDict:
         real, fake = (strided_subset(part.images, MAX_SWD_IMAGES) for part in (self.val, feature_set))
         if real.shape[-1] // 4 < PATCH_SIZE:
             return {}
-        patches = min(self.max_patches, PATCHES_PER_IMAGE * min(len(real), len(fake)))
-        levels = swd_per_level(to_float(real), to_float(fake), patches)
+        num_patches = min(self.max_patches, PATCHES_PER_IMAGE * min(len(real), len(fake)))
+        levels = swd_per_level(to_float(real), to_float(fake), num_patches)
         return {
             "sliced_wasserstein": sum(level.swd for level in levels) / len(levels),
             **{f"sliced_wasserstein_{index}": level.swd for index, level in enumerate(levels)},
@@ -123,16 +136,16 @@ class Reference:
         }
 
     def _ndb_and_duplicates(self, feature_set: FeatureSet) -> MetricDict:
-        fake = feature_set.features["set"]
+        fake = feature_set.features[LEARNED_SPACE]
         bins = ndb(self.ndb_reference[::2], self.ndb_reference[1::2], fake)
-        pairs = count_duplicate_pairs(fake, self.duplicate_radius)
-        # the floor's pictures are training pictures: held-out ones say what new faces get
-        new = self.val.features["set"] if feature_set is self.real_baseline else fake
-        near, _ = find_memorized(new, self.train_features, self.mirrored_train_features)
+        num_pairs = count_duplicate_pairs(fake, self.duplicate_radius)
+        # the real baseline consists of training images, so the value for new real images comes from validation images
+        new = self.val.features[LEARNED_SPACE] if feature_set is self.real_baseline else fake
+        is_memorized, _ = find_memorized(new, self.train_features, self.mirrored_train_features)
         return {
             "ndb_over_k": bins.ndb_over_k,
             "ndb_missing": bins.num_missing / bins.num_bins,
-            "duplicate_pairs": float(pairs),
-            "birthday_support": birthday_support_size(len(fake), pairs),
-            "memorized_fraction": float(near.double().mean()),
+            "duplicate_pairs": float(num_pairs),
+            "birthday_support": birthday_support_size(len(fake), num_pairs),
+            "memorized_fraction": float(is_memorized.double().mean()),
         }

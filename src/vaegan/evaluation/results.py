@@ -1,4 +1,4 @@
-"""Evaluations as files: numbers, charts, sheets, and one page that holds them all."""
+"""Write an evaluation to a directory: evaluation.json, images, and a page with everything."""
 
 from __future__ import annotations
 
@@ -9,52 +9,86 @@ from typing import Any
 
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import VaeganError
-from vaegan.evaluation import plots
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluation
-from vaegan.evaluation.metric_specs import METRIC_SPECS, format_metric
-from vaegan.evaluation.reference import MetricDict
-from vaegan.events import EventHandler, FileWritten, Note
+from vaegan.evaluation.metric_specs import LEARNED_SPACE, METRIC_SPECS, MetricDict, format_metric
+from vaegan.events import EventHandler, FileWritten
 from vaegan.report import html_page
+from vaegan.report.charts import BarSeries, bar_chart
 from vaegan.run_dir import RunDir
 from vaegan.utils.files import atomic_directory, write_bytes, write_json
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
-EVALUATION_JSON = "evaluation.json"
-EVALUATION_FILES = frozenset(
-    (EVALUATION_JSON, "report.html", "evaluation.png", "neighbours.png", "samples.png", "comparison.png", "curves.png")
-)
+EVALUATION_JSON, EVALUATION_PAGE = "evaluation.json", "report.html"
+NEIGHBORS_IMAGE, SAMPLES_IMAGE = "neighbors.png", "samples.png"
+EVALUATION_FILES = frozenset((EVALUATION_JSON, EVALUATION_PAGE, NEIGHBORS_IMAGE, SAMPLES_IMAGE))
 METRICS_EXPLANATION = (
-    "Every number is to be read beside the last column: what as many real pictures get. Fine, middle and coarse are"
-    " random convolutional features at three scales, which need no download and favour no model; learned features tell"
-    " the pictures of this set apart."
+    "Compare every number with the last column, the value of as many real images. Fine, middle and coarse are random"
+    " convolutional features at three scales, which need no download and favor no model. Learned features are trained"
+    " to distinguish the images of this dataset."
 )
+DISTANCE_CHART_METRICS = {
+    "frechet_fine": "Frechet, fine",
+    "frechet_middle": "Frechet, middle",
+    "frechet_coarse": "Frechet, coarse",
+    f"frechet_{LEARNED_SPACE}": "Frechet, learned",
+    "sliced_wasserstein_0": "sliced W., finest",
+    "sliced_wasserstein_1": "sliced W., half",
+    "sliced_wasserstein_2": "sliced W., quarter",
+}
+FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 
 def table_rows(metrics: Mapping[str, MetricDict]) -> list[tuple[str, ...]]:
-    """The table: a measure, the way that is better, and a cell for each column; measures with no number left out."""
-    marks = {"lower": "lower", "higher": "higher", "real": "as real"}
+    """Return the rows of the table: metric, better direction, a cell per column; unmeasured metrics are left out."""
+    directions = {"lower": "lower", "higher": "higher", "real": "as real"}
     return [
-        (measure.label, marks[measure.direction], *(format_metric(measure, numbers) for numbers in metrics.values()))
-        for measure in METRIC_SPECS.values()
-        if any(numbers.get(measure.name) is not None for numbers in metrics.values())
+        (spec.label, directions[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
+        for spec in METRIC_SPECS.values()
+        if any(column.get(spec.name) is not None for column in metrics.values())
     ]
 
 
-def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, dict[str, float | None]]:
-    """Columns as JSON holds them: an infinite number (no pair found) is null."""
+def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
+    """Replace infinite values, which JSON does not have, by None."""
     return {
-        name: {key: value if value is None or math.isfinite(value) else None for key, value in numbers.items()}
-        for name, numbers in metrics.items()
+        name: {key: value if value is None or math.isfinite(value) else None for key, value in column.items()}
+        for name, column in metrics.items()
     }
 
 
+def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:
+    """Draw distances as multiples of the real images' values, and fractions beside the real images' values."""
+    real = metrics[REAL_COLUMN]
+    columns = {name: column for name, column in metrics.items() if name != REAL_COLUMN}
+    charts = []
+    names = [name for name in DISTANCE_CHART_METRICS if all((column.get(name) or 0) > 0 for column in metrics.values())]
+    if names:
+        ratios = [
+            BarSeries(label, [(column[name] or 0.0) / (real[name] or 1.0) for name in names])
+            for label, column in columns.items()
+        ]
+        labels = [DISTANCE_CHART_METRICS[name] for name in names]
+        description = "as multiples of real images' distances; 1 is best; logarithmic"
+        charts.append(bar_chart("Distances", description, labels, ratios, baseline=1.0, is_log=True))
+    names = [
+        name for name in FRACTION_CHART_METRICS if all(column.get(name) is not None for column in metrics.values())
+    ]
+    if names:
+        fractions = [
+            BarSeries(label, [column[name] or 0.0 for name in names], is_reference=label == REAL_COLUMN)
+            for label, column in (*columns.items(), (REAL_COLUMN, real))
+        ]
+        charts.append(bar_chart("Quality and coverage", "in learned features, beside real images", names, fractions))
+    return charts
+
+
 def check_evaluation_dir(out_dir: Path, force: bool) -> None:
-    """Raise VaeganError when `place` holds something that no evaluation wrote; `force` allows all but runs and sets."""
+    """Raise VaeganError if a directory holds anything but an evaluation; `force` allows all but runs and datasets."""
     if out_dir.exists() and not out_dir.is_dir():
-        raise VaeganError(f"--out {out_dir} is a file: name a folder")
-    for what, there in (("run", RunDir(out_dir).exists()), ("prepared set", is_dataset(out_dir))):
-        if there:
-            raise VaeganError(f"--out {out_dir} is a {what}: name another folder")
+        raise VaeganError(f"--out {out_dir} is a file: name a directory")
+    for kind, is_kind in (("run", RunDir(out_dir).exists()), ("prepared dataset", is_dataset(out_dir))):
+        if is_kind:
+            raise VaeganError(f"--out {out_dir} is a {kind}: name another directory")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVALUATION_JSON).is_file() and not force:
         raise VaeganError(f"{out_dir} exists and holds no evaluation: choose another --out, or add --force")
 
@@ -65,63 +99,55 @@ def write_evaluation_files(
     facts: Mapping[str, Any],
     metrics: Mapping[str, MetricDict],
     warnings: list[str],
-    images: Mapping[str, tuple[bytes, str]],
-    charts: Mapping[str, tuple[bytes, str]],
+    charts: list[str],
+    image: tuple[str, bytes, str],
     emit: EventHandler,
 ) -> None:
-    """Write numbers, pictures and charts (name -> PNG, what it shows), and the page, into the folder `place`.
+    """Write metrics, image and page into a directory. Files of an older evaluation are replaced, all others stay.
 
-    An older evaluation's files give way, all at once where nothing else lies there; what else does stays.
+    Args:
+        charts: HTML figures of `vaegan.report.charts`.
+        image: File name, PNG, and what it shows.
     """
-    if not charts:
-        emit(Note(plots.MATPLOTLIB_HINT))
-    head = ("measure", "better", *metrics)
+    image_name, png, image_text = image
     sections = [
         html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
         *(html_page.warning_box(text) for text in warnings),
+        html_page.chart_grid(charts),
+        html_page.data_table(("metric", "better", *metrics), table_rows(metrics)),
+        html_page.heading(image_text),
+        html_page.image_tag(png, image_text, is_pixelated=True),
+        html_page.heading("What was compared"),
+        html_page.fact_table(facts),
     ]
-    sections += [html_page.image_tag(png, text) for png, text in charts.values()]
-    sections.append(html_page.data_table(head, table_rows(metrics)))
-    for png, text in images.values():
-        sections += [html_page.heading(text), html_page.image_tag(png, text, is_pixelated=True)]
-    sections += [html_page.heading("What was compared"), html_page.fact_table(facts)]
-    drawn = {name: png for name, (png, _) in {**images, **charts}.items()}
 
-    def write(folder: Path) -> None:
-        for name, png in drawn.items():
-            write_bytes(folder / name, png)
-        html_page.write_page(folder / "report.html", title, sections)
-        write_json(folder / EVALUATION_JSON, {**facts, "warnings": warnings, "columns": to_json(metrics)})
+    def write(directory: Path) -> None:
+        write_bytes(directory / image_name, png)
+        html_page.write_page(directory / EVALUATION_PAGE, title, sections)
+        write_json(directory / EVALUATION_JSON, {**facts, "warnings": warnings, "columns": to_json(metrics)})
 
     if out_dir.is_dir() and any(path.name not in EVALUATION_FILES for path in out_dir.iterdir()):
-        for name in EVALUATION_FILES - drawn.keys():
+        for name in EVALUATION_FILES - {image_name}:
             (out_dir / name).unlink(missing_ok=True)
         write(out_dir)
-    else:
-        with atomic_directory(out_dir) as folder:
-            write(folder)
-    for name in (*charts, "report.html"):
-        emit(FileWritten("evaluation", out_dir / name))
+    else:  # nothing else is in it: replace the whole directory at once
+        with atomic_directory(out_dir) as directory:
+            write(directory)
+    emit(FileWritten("evaluation", out_dir / EVALUATION_PAGE))
 
 
 def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) -> None:
-    """Write one checkpoint's evaluation into the folder `place`."""
-    sheet = enlarge(make_grid(evaluation.neighbors, columns=8), 2)
-    neighbours = png_bytes(to_pil(sheet), f"nearest neighbours of {evaluation.facts['checkpoint']}")
-    charts = {}
-    if plots.is_matplotlib_available():
-        charts["evaluation.png"] = (
-            plots.draw_metric_bars(evaluation.metrics, REAL_COLUMN),
-            "Distances and shares beside real pictures",
-        )
-    said = "Samples that come nearest to a training picture, each followed by that picture"
+    """Write the evaluation of one checkpoint into a directory."""
+    checkpoint = evaluation.facts["checkpoint"]
+    text = "Samples nearest to a training image, each followed by that image"
+    grid = enlarge(make_grid(evaluation.neighbors, columns=8), 2)
     write_evaluation_files(
         out_dir,
-        f"Evaluation of {evaluation.facts['checkpoint']}",
+        f"Evaluation of {checkpoint}",
         evaluation.facts,
         evaluation.metrics,
         evaluation.warnings,
-        {"neighbours.png": (neighbours, said)},
-        charts,
+        metric_bar_charts(evaluation.metrics),
+        (NEIGHBORS_IMAGE, png_bytes(to_pil(grid), f"nearest neighbors of {checkpoint}"), text),
         emit,
     )

@@ -1,1 +1,1 @@
-"""Pages that open from the disk with no network: what a run is, how it went, what it draws."""
+"""HTML reports that need no network: the report of a run, and the charts that evaluations use too."""

@@ -1,11 +1,10 @@
-"""What a run's model draws, as parts of a page: previews, samples, reconstructions, sweeps, neighbours."""
+"""Images for the report of a run: previews, samples, reconstructions, latent traversals, nearest neighbors."""
 
 from __future__ import annotations
 
 import html
 import io
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -31,57 +30,54 @@ NUM_QUERY_SAMPLES = 8
 NEIGHBORS_PER_SAMPLE = 4
 MAX_SEARCHED_IMAGES = 50_000
 SEARCH_SIZE = 16
-"""Side in pixels of the small pictures that neighbours are looked for in."""
+"""Images are compared at this size in pixels to find nearest neighbors."""
 
 
 def jpeg_bytes(image: Image.Image) -> bytes:
-    """A picture as a small JPEG, at most 640 pixels wide."""
+    """Encode an image as JPEG, at most MAX_JPEG_WIDTH wide."""
     if image.width > MAX_JPEG_WIDTH:
-        image = image.resize(
-            (MAX_JPEG_WIDTH, max(1, round(image.height * MAX_JPEG_WIDTH / image.width))), Image.Resampling.LANCZOS
-        )
+        height = max(1, round(image.height * MAX_JPEG_WIDTH / image.width))
+        image = image.resize((MAX_JPEG_WIDTH, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82, optimize=True)
     return buffer.getvalue()
 
 
 def _preview_jpeg(path: Path) -> bytes | None:
-    """A preview as JPEG; None where it is no picture, or one too large to be a preview."""
+    """Return a preview as JPEG; None if the file is not an image or too large to be a preview."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if picture.width * picture.height > MAX_PREVIEW_PIXELS:
+            if image.width * image.height > MAX_PREVIEW_PIXELS:
                 return None
-            return jpeg_bytes(picture.convert("RGB"))
+            return jpeg_bytes(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
 class PreviewCache:
-    """The previews of a run as small pictures; each is read once."""
+    """Previews of a run as JPEGs; each file is read once."""
 
-    def __init__(self, run: RunDir) -> None:
-        """Read nothing yet."""
-        self.run, self.jpegs = run, dict[tuple[str, int], bytes | None]()
+    def __init__(self, run_dir: RunDir) -> None:
+        self.run_dir, self.jpegs = run_dir, dict[tuple[str, int], bytes | None]()
 
     def frames(
         self, batch_size: int, kind: str = STEP_PREVIEW, max_frames: int = MAX_PREVIEWS
     ) -> list[tuple[str, bytes]]:
-        """At most `most` of a kind with what each shows, evenly spaced, first and last always; `batch` a step."""
-        steps = self.run.previews(kind)
-        found = list(steps)
-        if len(found) > max_frames:
-            found = [found[k * (len(found) - 1) // (max_frames - 1)] for k in range(max_frames)]
-        frames = []
-        for path in found:
-            content = self._cached_jpeg(path)
-            if content is not None:
-                frames.append((f"step {steps[path]:,}, {steps[path] * batch_size:,} pictures", content))
-        return frames
+        """Return (description, JPEG) of evenly spaced previews of a kind, the first and the last included."""
+        steps = self.run_dir.previews(kind)
+        paths = list(steps)
+        if len(paths) > max_frames:
+            paths = [paths[k * (len(paths) - 1) // (max_frames - 1)] for k in range(max_frames)]
+        return [
+            (f"step {steps[path]:,}, {steps[path] * batch_size:,} images", jpeg)
+            for path in paths
+            if (jpeg := self._cached_jpeg(path)) is not None
+        ]
 
     def _cached_jpeg(self, path: Path) -> bytes | None:
         try:
-            key = (path.name, ensure_within(path, self.run.path).stat().st_mtime_ns)
+            key = (path.name, ensure_within(path, self.run_dir.path).stat().st_mtime_ns)
         except (OSError, VaeganError):
             return None
         if key not in self.jpegs:
@@ -98,96 +94,98 @@ def _row_jpeg(images: Tensor, padding: int = 2) -> bytes:
 
 
 def _grid_columns(model: Model) -> int:
-    """Pictures in a row of a sheet, so that no sheet has much over a million pixels."""
+    """Return a number of columns with which a square grid has about a million pixels at most."""
     return 8 if model.info.config.size <= 64 else 4
 
 
 def sample_grid(model: Model) -> str:
-    """A square sheet of new faces, not compressed with loss: fine texture is to be judged."""
+    """Return a square grid of samples as a PNG: JPEG would change the fine texture."""
     columns = _grid_columns(model)
-    said = f"Samples of seeds 0 to {columns**2 - 1}"
-    return html_page.image_tag(_grid_png(model.sample(columns**2), columns), said, is_pixelated=True)
+    alt = f"Samples of seeds 0 to {columns**2 - 1}"
+    return html_page.image_tag(_grid_png(model.sample(columns**2), columns), alt, is_pixelated=True)
 
 
 def reconstruction_grid(model: Model, images: ImageArray) -> str:
-    """Pictures above what the model makes of them, as HTML."""
+    """Return one or two rows of images, each above the row of their reconstructions."""
     columns = min(_grid_columns(model), len(images))
-    shown = images[: min(2, max(1, len(images) // columns)) * columns]
-    decoded = model.reconstruct(shown)
-    parts = zip(torch.split(shown, columns), torch.split(decoded, columns), strict=True)
-    rows = torch.cat([row for pair in parts for row in pair])
-    return html_page.image_tag(
-        _grid_png(rows, columns), "Pictures, and below each row what the model makes of it", True
-    )
+    num_rows = min(2, max(1, len(images) // columns))
+    originals = images[: num_rows * columns]
+    reconstructions = model.reconstruct(originals)
+    row_pairs = zip(torch.split(originals, columns), torch.split(reconstructions, columns), strict=True)
+    rows = torch.cat([row for pair in row_pairs for row in pair])
+    alt = "Images, and below each row their reconstructions"
+    return html_page.image_tag(_grid_png(rows, columns), alt, is_pixelated=True)
 
 
 def latent_traversals(model: Model) -> str:
-    """A strip for each leading latent axis, from -3 to 3 with all others at 0, as HTML."""
+    """Return a strip for each of the leading latents, which varies from -3 to 3 while all others are 0."""
     count = min(TRAVERSAL_DIMS, model.latent_dim)
-    stops = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, TRAVERSAL_STEPS)
     latents = torch.zeros(count, TRAVERSAL_STEPS, model.latent_dim)
-    for axis in range(count):
-        latents[axis, :, axis] = stops
+    for dim in range(count):
+        latents[dim, :, dim] = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, TRAVERSAL_STEPS)
+    strips = torch.split(model.decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)
     figures = []
-    for axis, row in enumerate(torch.split(model.decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)):
-        said = f"Axis {axis + 1} from -{TRAVERSAL_RANGE:g} to {TRAVERSAL_RANGE:g}"
-        figures.append(
-            f'<figure class="strip">{html_page.image_tag(_row_jpeg(row), said)}<figcaption>{said}</figcaption></figure>'
-        )
-    return f'<div class="two">{"".join(figures)}</div>'
+    for dim, strip in enumerate(strips):
+        caption = f"Latent {dim + 1} from -{TRAVERSAL_RANGE:g} to {TRAVERSAL_RANGE:g}"
+        image = html_page.image_tag(_row_jpeg(strip), caption)
+        figures.append(f'<figure class="strip">{image}<figcaption>{caption}</figcaption></figure>')
+    return f'<div class="side-by-side">{"".join(figures)}</div>'
 
 
 def _downscaled_pixels(images: Tensor) -> Tensor:
-    """uint8 [N, C, S, S] -> float [N, C * 16 * 16], what is seen from afar."""
-    parts = [F.adaptive_avg_pool2d(to_float(part), SEARCH_SIZE).flatten(1) for part in torch.split(images, 512)]
-    return torch.cat(parts)
+    """uint8 [N, C, S, S] -> float [N, C, 16, 16] in [-1, 1]."""
+    return torch.cat([F.adaptive_avg_pool2d(to_float(part), SEARCH_SIZE) for part in torch.split(images, 512)])
 
 
 def nearest_training_images(
     queries: Tensor, train_images: Tensor, count: int = NEIGHBORS_PER_SAMPLE
 ) -> tuple[Tensor, Tensor]:
-    """The `count` nearest of the training pictures or their mirrors, for each query: [N, count, C, S, S].
+    """Find the training images nearest to each query; a training image may be mirrored but is found only once.
 
-    Distances are root mean squared differences, float [N, count], of the pictures at 16x16 pixels in [-1, 1]. Pictures
-    are uint8 [.., C, S, S].
+    Args:
+        queries: uint8 [Q, C, S, S].
+        train_images: uint8 [N, C, S, S].
+
+    Returns:
+        Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at
+        16x16 pixels in [-1, 1].
     """
-    keys, found, distances = _downscaled_pixels(train_images), [], []
-    both = torch.cat([keys, keys.view(len(keys), -1, SEARCH_SIZE, SEARCH_SIZE).flip(-1).flatten(1)])
-    wanted = _downscaled_pixels(queries)
-    between = torch.cdist(wanted, both) / both.shape[1] ** 0.5
-    for row in between:
-        order = row.argsort()
-        own = order % len(train_images)
-        first = [k for k in range(min(len(order), 2 * count)) if own[k] not in own[:k]][:count]
-        rows = order[first]
-        pictures = [
-            train_images[r % len(train_images)].flip(-1) if r >= len(train_images) else train_images[r]
-            for r in rows.tolist()
-        ]
-        found.append(torch.stack(pictures))
-        distances.append(row[rows])
-    return torch.stack(found), torch.stack(distances)
+    num_train = len(train_images)
+    keys = _downscaled_pixels(train_images)
+    keys = torch.cat([keys, keys.flip(-1)]).flatten(1)  # row i + num_train is the mirrored image i
+    distances = torch.cdist(_downscaled_pixels(queries).flatten(1), keys) / keys.shape[1] ** 0.5
+    images, nearest_distances = [], []
+    for query_distances in distances:
+        # every image has two rows, so the first 2 * count rows hold at least `count` different images
+        rows_by_image: dict[int, int] = {}
+        for row in query_distances.argsort()[: 2 * count].tolist():
+            rows_by_image.setdefault(row % num_train, row)
+        rows = list(rows_by_image.values())[:count]
+        images.append(torch.stack([_possibly_mirrored(train_images, row) for row in rows]))
+        nearest_distances.append(query_distances[rows])
+    return torch.stack(images), torch.stack(nearest_distances)
+
+
+def _possibly_mirrored(images: Tensor, row: int) -> Tensor:
+    """Return image `row`, or the mirrored image `row` - N for rows from N on."""
+    return images[row] if row < len(images) else images[row - len(images)].flip(-1)
 
 
 def nearest_neighbor_figures(model: Model, train_images: ImageArray) -> str:
-    """Some samples, each beside the training pictures that look most like it, as HTML."""
-    asked: Sequence[int] = range(NUM_QUERY_SAMPLES)
-    pictures = torch.cat(list(model.sample_batches(asked)))
+    """Return some samples, each beside its nearest training images."""
+    samples = model.sample(NUM_QUERY_SAMPLES)
     searched = strided_subset(train_images, MAX_SEARCHED_IMAGES)
-    near, distances = nearest_training_images(pictures, searched)
+    neighbors, distances = nearest_training_images(samples, searched)
     figures = []
-    for seed, picture, row, far in zip(asked, pictures, near, distances, strict=True):
-        caption = html.escape(f"Seed {seed}, and the training pictures nearest to it (the first at {far[0]:.2f})")
-        mine = html_page.image_tag(_row_jpeg(picture[None], 0), f"Sample of seed {seed}")
-        theirs = html_page.image_tag(_row_jpeg(row, 0), f"Its {len(row)} nearest training pictures")
-        figures.append(f'<figure class="near">{mine}{theirs}<figcaption>{caption}</figcaption></figure>')
-    few = (
-        ""
-        if len(searched) == len(train_images)
-        else f" Looked for among {len(searched):,} of {len(train_images):,} pictures."
+    for seed, sample in enumerate(samples):
+        sample_image = html_page.image_tag(_row_jpeg(sample[None], 0), f"Sample of seed {seed}")
+        row = html_page.image_tag(_row_jpeg(neighbors[seed], 0), f"Its {len(neighbors[seed])} nearest training images")
+        caption = html.escape(f"Seed {seed} and its nearest training images, the first at {distances[seed, 0]:.2f}")
+        figures.append(f'<figure class="neighbors">{sample_image}{row}<figcaption>{caption}</figcaption></figure>')
+    is_subset = len(searched) < len(train_images)
+    subset = f" Searched {len(searched):,} of {len(train_images):,} images." if is_subset else ""
+    note = (
+        f"Nearest at {SEARCH_SIZE}x{SEARCH_SIZE} pixels, mirrored images included. The number is the root mean squared"
+        f" difference (between black and white it is 2).{subset} A sample that equals its neighbor is memorized."
     )
-    said = (
-        f"Nearest at {SEARCH_SIZE}x{SEARCH_SIZE} pixels, mirrors included; the number is the root mean squared difference"
-        f" (black to white is 2).{few} A sample that equals its neighbour is a memory, not a new face."
-    )
-    return html_page.paragraph(said, is_muted=True) + f'<div class="two">{"".join(figures)}</div>'
+    return html_page.paragraph(note, is_muted=True) + f'<div class="side-by-side">{"".join(figures)}</div>'

@@ -1,4 +1,4 @@
-"""The parts of a page: one HTML file with its style, script and pictures inside, light and dark."""
+"""Building blocks of an HTML page in one file: style, script and images are embedded; light and dark theme."""
 
 from __future__ import annotations
 
@@ -11,64 +11,59 @@ from vaegan.utils.files import write_bytes
 
 ASSETS_DIR = Path(__file__).parent
 GENERATOR_TAG = '<meta name="generator" content="vaegan">'
-THEME_CSS = (ASSETS_DIR / "tokens.css").read_text(encoding="utf-8")
-"""Colours, light and dark, that all pages share."""
-VOLATILE_ATTRIBUTE = "data-varies"
-"""Marks what the clock and the place decide: all else of two equal runs' pages is equal."""
+THEME_CSS, CHART_CSS, PAGE_CSS = (
+    (ASSETS_DIR / f"{name}.css").read_text(encoding="utf-8") for name in ("tokens", "charts", "page")
+)
+VOLATILE_ATTRIBUTE = "data-volatile"
+"""Marks times and paths: everything else is equal in the pages of two equal runs."""
 
 
 def heading(text: str) -> str:
-    """A section's title."""
+    """Return a section heading."""
     return f"<h2>{html.escape(text)}</h2>"
 
 
 def paragraph(text: str, is_muted: bool = False) -> str:
-    """A paragraph, `soft` for what matters less."""
-    return f"<p{' class=soft' if is_muted else ''}>{html.escape(text)}</p>"
+    """Return a paragraph, in gray if it is muted."""
+    return f"<p{' class=muted' if is_muted else ''}>{html.escape(text)}</p>"
 
 
 def volatile_paragraph(label: str, text: str) -> str:
-    """A soft paragraph whose `text` is decided by the clock or the place."""
-    return f"<p class=soft>{html.escape(label)}<span {VOLATILE_ATTRIBUTE}>{html.escape(text)}</span></p>"
+    """Return a muted paragraph whose `text` depends on the clock or on the directory."""
+    return f"<p class=muted>{html.escape(label)}<span {VOLATILE_ATTRIBUTE}>{html.escape(text)}</span></p>"
 
 
 def warning_box(text: str) -> str:
-    """Something to look at."""
+    """Return a highlighted warning."""
     return f'<div class="warning" role="note">{html.escape(text)}</div>'
 
 
-def image_tag(image_bytes: bytes, alt: str, is_pixelated: bool = False, attributes: str = "") -> str:
-    """A PNG or JPEG inside the page; `text` says what it shows; `pixels` keeps single pixels sharp.
-
-    more: further attributes, as HTML.
-    """
+def image_tag(image_bytes: bytes, alt: str, is_pixelated: bool = False, is_hidden: bool = False) -> str:
+    """Return an embedded PNG or JPEG; a pixelated one is enlarged without smoothing."""
     data = base64.b64encode(image_bytes).decode()
     kind = "png" if image_bytes.startswith(b"\x89PNG") else "jpeg"
-    sharp = ' class="pixels"' if is_pixelated else ""
-    return f'<img{sharp} src="data:image/{kind};base64,{data}" alt="{html.escape(alt, quote=True)}"{attributes}>'
+    css_class, hidden = ' class="pixels"' if is_pixelated else "", " hidden" if is_hidden else ""
+    return f'<img{css_class} src="data:image/{kind};base64,{data}" alt="{html.escape(alt, quote=True)}"{hidden}>'
 
 
 def fact_cards(values: Mapping[str, str], volatile: Mapping[str, str]) -> str:
-    """A few facts at a glance; `varying` are those that the clock and the place decide."""
-
-    def card(name: str, value: str, attribute: str = "") -> str:
-        return f"<div><dt>{html.escape(name)}</dt><dd{attribute}>{html.escape(value)}</dd></div>"
-
-    shown = [card(*pair) for pair in values.items()] + [
-        card(*pair, f" {VOLATILE_ATTRIBUTE}") for pair in volatile.items()
-    ]
-    return f'<dl class="cards">{"".join(shown)}</dl>'
+    """Return a row of short facts; the volatile ones depend on the clock or on the directory."""
+    cards = [(name, value, "") for name, value in values.items()]
+    cards += [(name, value, f" {VOLATILE_ATTRIBUTE}") for name, value in volatile.items()]
+    content = (
+        f"<div><dt>{html.escape(name)}</dt><dd{attribute}>{html.escape(value)}</dd></div>"
+        for name, value, attribute in cards
+    )
+    return f'<dl class="cards">{"".join(content)}</dl>'
 
 
 def frame_player(frames: Sequence[tuple[str, bytes]]) -> str:
-    """Pictures to be gone through with a slider: each with what it shows. The last is seen first."""
+    """Return a slider through images, given as (description, PNG or JPEG); the last one is shown first."""
     last = len(frames) - 1
-    shown = "".join(
-        image_tag(data, text, attributes="" if k == last else " hidden") for k, (text, data) in enumerate(frames)
-    )
+    images = "".join(image_tag(data, text, is_hidden=index != last) for index, (text, data) in enumerate(frames))
     slider = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="Preview">'
     controls = f"<button>Play</button>{slider}<output>{html.escape(frames[last][0])}</output>"
-    return f'<div class="player"><div class="frames">{shown}</div><div class="controls" hidden>{controls}</div></div>'
+    return f'<div class="player"><div class="frames">{images}</div><div class="controls" hidden>{controls}</div></div>'
 
 
 def _table_body(rows: Iterable[Sequence[str]]) -> str:
@@ -77,43 +72,58 @@ def _table_body(rows: Iterable[Sequence[str]]) -> str:
 
 
 def data_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the first column holds names."""
-    top = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead>{_table_body(rows)}</table></div>'
-
-
-def fact_table(values: Mapping[str, object]) -> str:
-    """Names and values, one a row; a mapping's entries one a line."""
-
-    def said(value: object) -> str:
-        return "\n".join(f"{a}: {b}" for a, b in value.items()) if isinstance(value, Mapping) else str(value)
-
-    return text_table([(name.replace("_", " "), said(value)) for name, value in values.items()])
+    """Return a table of numbers; the first column holds names."""
+    cells = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows)}</table></div>'
 
 
 def text_table(rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts without a head."""
+    """Return a table of texts without a header."""
     return f'<table class="facts">{_table_body(rows)}</table>'
 
 
+def fact_table(values: Mapping[str, object]) -> str:
+    """Return a table of names and values; a value that is a mapping gets one line per entry."""
+    rows = []
+    for name, value in values.items():
+        lines = [f"{key}: {entry}" for key, entry in value.items()] if isinstance(value, Mapping) else [str(value)]
+        rows.append((name.replace("_", " "), "\n".join(lines)))
+    return text_table(rows)
+
+
 def side_by_side(parts: Iterable[str]) -> str:
-    """Parts of a page beside each other where there is room, else below each other."""
-    return f'<div class="two">{"".join(f"<section>{part}</section>" for part in parts)}</div>'
+    """Return parts next to each other on a wide screen, below each other on a narrow one."""
+    return f'<div class="side-by-side">{"".join(f"<section>{part}</section>" for part in parts)}</div>'
+
+
+def chart_grid(charts: Iterable[str]) -> str:
+    """Return the figures of `vaegan.report.charts` in a grid."""
+    return f'<div class="charts">{"".join(charts)}</div>'
 
 
 def details(summary: str, content: str) -> str:
-    """What is shown only when asked for; `content` is HTML."""
+    """Return HTML that is hidden until the reader opens it."""
     return f"<details><summary>{html.escape(summary)}</summary>{content}</details>"
 
 
-def write_page(path: Path, title: str, sections: Iterable[str]) -> None:
-    """Write the page to `path`, atomically. Raises VaeganError when the disk refuses."""
+def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") -> None:
+    """Write a page atomically; `head` is additional HTML for its head.
+
+    Raises:
+        VaeganError: if the file cannot be written.
+    """
     name = html.escape(title)
-    style, script = ((ASSETS_DIR / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    script = (ASSETS_DIR / "page.js").read_text(encoding="utf-8")
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{GENERATOR_TAG}<title>{name}</title><style>{THEME_CSS}{style}</style></head>"
+        f"{GENERATOR_TAG}{head}<title>{name}</title><style>{THEME_CSS}{PAGE_CSS}{CHART_CSS}</style></head>"
         f"<body><h1 {VOLATILE_ATTRIBUTE}>{name}</h1>{''.join(sections)}<script>{script}</script></body></html>\n"
     )
     write_bytes(path, page.encode())
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a page, which hold its meta tags."""
+    with path.open("rb") as file:
+        return file.read(4096)

@@ -1,12 +1,12 @@
 "use strict";
-// Charts: the value of every line under the pointer, or under a cursor that the arrow keys move.
-for (const figure of document.querySelectorAll("figure.chart")) {
-  const { lines, box } = JSON.parse(figure.querySelector("script").textContent);
-  const svg = figure.querySelector("svg"), cursor = svg.querySelector(".cursor");
-  const values = figure.querySelectorAll("ul.legend b"), dots = svg.querySelectorAll("circle"), at = figure.querySelector(".at");
-  const last = at.textContent, ends = [...values].map((value) => value.textContent);
-  const places = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
-  let where = places.length - 1;
+// Line charts: show the values at the position under the pointer, or under a cursor that the arrow keys move.
+for (const figure of document.querySelectorAll("figure.lines")) {
+  const { lines, width } = JSON.parse(figure.querySelector("script").textContent);
+  const svg = figure.querySelector("svg"), cursor = svg.querySelector(".cursor"), dots = svg.querySelectorAll("circle");
+  const values = figure.querySelectorAll("ul.legend b"), position = figure.querySelector(".position");
+  const lastPosition = position.textContent, lastValues = [...values].map((value) => value.textContent);
+  const xs = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
+  let current = xs.length - 1;
   const nearest = (all, x) => all.reduce((best, value, i) => (Math.abs(value - x) < Math.abs(all[best] - x) ? i : best), 0);
   const show = (x) => {
     cursor.setAttribute("x1", x); cursor.setAttribute("x2", x); cursor.style.display = "";
@@ -14,30 +14,30 @@ for (const figure of document.querySelectorAll("figure.chart")) {
       const k = nearest(line.x, x);
       values[i].textContent = line.value[k];
       dots[i].setAttribute("cx", line.x[k]); dots[i].setAttribute("cy", line.y[k]); dots[i].style.display = "";
-      if (i === 0) at.textContent = line.at[k];
+      if (i === 0) position.textContent = line.position[k];
     });
   };
   const hide = () => {
-    cursor.style.display = "none"; at.textContent = last;
+    cursor.style.display = "none"; position.textContent = lastPosition;
     dots.forEach((dot) => { dot.style.display = "none"; });
-    values.forEach((value, i) => { value.textContent = ends[i]; });
+    values.forEach((value, i) => { value.textContent = lastValues[i]; });
   };
   svg.addEventListener("pointermove", (event) => {
     const frame = svg.getBoundingClientRect();
-    where = nearest(places, (event.clientX - frame.left) / frame.width * box);
-    show(places[where]);
+    current = nearest(xs, (event.clientX - frame.left) / frame.width * width);
+    show(xs[current]);
   });
   svg.addEventListener("pointerleave", hide);
   svg.addEventListener("blur", hide);
   svg.addEventListener("keydown", (event) => {
-    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!way) return;
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!move) return;
     event.preventDefault();
-    where = Math.min(places.length - 1, Math.max(0, where + way));
-    show(places[where]);
+    current = Math.min(xs.length - 1, Math.max(0, current + move));
+    show(xs[current]);
   });
 }
-// Previews over training time: one at a time, by hand or played.
+// Previews during training: a slider, or played as an animation.
 for (const player of document.querySelectorAll(".player")) {
   const frames = player.querySelectorAll(".frames img"), slider = player.querySelector("input");
   const output = player.querySelector("output"), button = player.querySelector("button");

@@ -1,229 +1,270 @@
-"""report.html of a run: its settings, curves and previews during training, what its model draws at the end."""
+"""report.html of a run: settings, charts and previews during training; at the end also what its model generates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vaegan.checkpoint import parse_step
+from vaegan.config.options import option_fields
+from vaegan.config.settings import DURATION_OPTIONS, GANSettings, VAESettings
+from vaegan.diagnostics import run_warnings
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import Event, EventHandler, FileWritten, TrainingFinished, WarningMessage
 from vaegan.inference.model import Model, load
 from vaegan.metrics_log import read_alarms, read_metrics, training_seconds
-from vaegan.report import figures, html_page, run_warnings
+from vaegan.report import figures, html_page
 from vaegan.report.training_charts import metric_charts_html, read_series
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir
 from vaegan.run_lookup import train_val_images_for
 from vaegan.utils.files import ensure_within
 
 REPORT_FILENAME = "report.html"
-INTERIM_NOTE = "Samples, latent axes, reconstructions and nearest neighbours come at the end, or with: vaegan report"
 MAX_ALARMS = 8
-DiagnoseFunction = Callable[[Mapping[str, Any], Mapping[str, float]], list[str]]
-"""Warnings in words from a run's config.json and the newest value of every metric."""
-TRAVERSAL_NOTE = (
-    "One latent is moved, all others stay at the average face. A VAE's axes are sorted by how much of the picture they"
-    " move; a GAN that started from it begins with the same axes."
-)
-
-
 MAX_DRIFT_PREVIEWS = 8
+INTERIM_TAG = '<meta name="vaegan-report" content="interim">'
+"""Marks a report that was written before the end of the training."""
+INTERIM_NOTE = (
+    "Samples, latent traversals, reconstructions and nearest neighbors are added at the end, or by: vaegan report"
+)
+TRAVERSAL_NOTE = (
+    "One latent varies, all others are 0, which is the average face. The latents of a VAE are sorted by how much of the"
+    " image they change; a GAN initialized from it starts with the same latents."
+)
 DRIFT_NOTE = (
-    "The same latents through the VAE's decoder (upper rows) and through the generator that started as it (below each)."
-    " Last come held-out faces: as they are, encoded and decoded by the VAE, and by the generator. It may sharpen a"
-    " face; where it draws another, it has forgotten that one."
+    "The same latents decoded by the VAE (upper rows) and by the generator initialized from it (below each). The last"
+    " rows are validation images: originals, reconstructions by the VAE, and by the generator. The generator may"
+    " sharpen a face; if it shows another face, it no longer reconstructs that image."
 )
 
 
-def no_diagnosis(config: Mapping[str, Any], latest_metrics: Mapping[str, float]) -> list[str]:
-    """Nothing to warn of."""
-    return []
+def write_run_report(run: Path | str, out_path: Path | str | None = None, *, device: str = "auto") -> Path:
+    """Write the full report of a run and return its path.
+
+    Args:
+        run: Run directory.
+        out_path: File to write; report.html in the run by default.
+
+    Raises:
+        VaeganError: if `run` is not a run, is damaged, or has no weights yet.
+    """
+    run_dir = RunDir(Path(run))
+    if not run_dir.exists():
+        raise VaeganError(f"{run} is not a run: name one that vaegan train-vae or train-gan made, such as runs/gan")
+    path = ensure_within(run_dir.path / REPORT_FILENAME, run_dir.path) if out_path is None else Path(out_path)
+    write_report_html(run_dir, path, load(run_dir.path, device))
+    return path
 
 
-def _charts_and_warnings(run: RunDir) -> tuple[str, list[str], dict[str, float]]:
-    """Charts as HTML, warnings in words, and the newest value of every metric."""
-    metrics = list(read_metrics(run.path))
-    newest = {name: value for line in metrics for name, value in line.items()}
-    lines = read_series(metrics)
-    return (
-        metric_charts_html(lines),
-        run_warnings.metric_warnings(lines, newest, run.best_weights_path.is_file()),
-        newest,
+def check_report_path(path: Path, force: bool) -> None:
+    """Raise VaeganError if `path` is a directory, or a file that vaegan did not write (unless `force`)."""
+    if path.is_dir():
+        raise VaeganError(f"--out {path} is a directory: name a file, such as {path / REPORT_FILENAME}")
+    if path.exists() and not force and html_page.GENERATOR_TAG.encode() not in html_page.read_head(path):
+        raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")
+
+
+class ReportWriter:
+    """Event handler that writes an interim report at each checkpoint and the full one at the end of a training.
+
+    If a report cannot be written, training goes on, with one warning.
+    """
+
+    def __init__(self, run_dir: RunDir, device: str, emit: EventHandler) -> None:
+        self.run_dir, self.device, self.emit = run_dir, device, emit
+        self.preview_cache, self.has_warned = figures.PreviewCache(run_dir), False
+
+    def __call__(self, event: Event) -> None:
+        """Write a report if the event is a checkpoint or the end of the training."""
+        # a finished run that is started again emits TrainingFinished with 0 seconds
+        is_end = isinstance(event, TrainingFinished) and (event.seconds > 0 or self._needs_full_report())
+        if not is_end and not (isinstance(event, FileWritten) and event.kind == "checkpoint"):
+            return
+        try:
+            model = load(self.run_dir.path, self.device) if is_end else None
+            path = ensure_within(self.run_dir.path / REPORT_FILENAME, self.run_dir.path)
+            write_report_html(self.run_dir, path, model, self.preview_cache)
+        except Exception as error:  # a report is not worth stopping the training for
+            if not self.has_warned:
+                self.has_warned = True
+                text = f"{REPORT_FILENAME} is not written ({error_text(error)})"
+                self.emit(WarningMessage(f"{text}; write it with: vaegan report {self.run_dir.path}"))
+
+    def _needs_full_report(self) -> bool:
+        try:
+            return INTERIM_TAG.encode() in html_page.read_head(self.run_dir.path / REPORT_FILENAME)
+        except OSError:
+            return True
+
+
+def write_report_html(
+    run_dir: RunDir, path: Path, model: Model | None, preview_cache: figures.PreviewCache | None = None
+) -> None:
+    """Write the report of a run to `path`; without a model an interim one, which is cheap.
+
+    Raises:
+        VaeganError: if the run is damaged or the file cannot be written.
+    """
+    config, metrics_log = run_dir.read_config(), list(read_metrics(run_dir.path))
+    preview_cache, batch_size = preview_cache or figures.PreviewCache(run_dir), config["options"].get("batch_size") or 0
+    alarms = [f"After {images_seen:,} images: {text}." for images_seen, text in read_alarms(run_dir.path)[-MAX_ALARMS:]]
+    warnings = alarms + run_warnings(config, metrics_log, run_dir.best_weights_path.is_file())
+    charts = metric_charts_html(read_series(metrics_log))
+
+    sections = [html_page.paragraph(_describe_run(config)), _overview_cards(run_dir, config, metrics_log, model)]
+    sections += [html_page.warning_box(text) for text in warnings]
+    sections += [_samples_and_previews(model, preview_cache.frames(batch_size))]
+    sections += _drift_section(preview_cache, batch_size)
+    if charts:
+        sections += [html_page.heading("Charts"), charts]
+    if model is None:
+        sections.append(html_page.paragraph(INTERIM_NOTE, is_muted=True))
+    else:
+        sections += [_traversal_section(model), *_dataset_sections(model)]
+    sections.append(_settings_section(config))
+
+    title = f"{'VAE' if config['kind'] == 'vae' else 'GAN'} {run_dir.path.resolve().name}"
+    html_page.write_page(path, title, sections, head=INTERIM_TAG if model is None else "")
+
+
+def _describe_run(config: Mapping[str, Any]) -> str:
+    model, options, dataset = config["model"], config["options"], config["data"]
+    counts = dataset.get("counts") if isinstance(dataset.get("counts"), dict) else {}
+    kind = "A VAE" if config["kind"] == "vae" else "A GAN"
+    size, channels = printable(model.get("size")), "grayscale" if model.get("channels") == 1 else "color"
+    text = (
+        f"{kind} for {channels} images of {size}x{size} pixels with {printable(model.get('latent_dim'))} latents"
+        f" (preset {printable(options.get('preset'))}), trained on {_format_count(counts.get('train'))} images, with"
+        f" {_format_count(counts.get('val'))} validation images."
     )
+    if source := config.get("from_vae"):
+        steps = _format_count(source.get("step"))
+        return f"{text} Its generator was initialized from the decoder of a VAE that was trained for {steps} steps."
+    return text if config["kind"] == "vae" else f"{text} Its generator was initialized at random."
 
 
-def _overview_cards(run: RunDir, config: dict[str, Any], latest_metrics: dict[str, float], step: int) -> str:
-    total, batch = config["plan"]["total_steps"], config["options"].get("batch_size") or 0
+def _overview_cards(
+    run_dir: RunDir, config: Mapping[str, Any], metrics_log: list[dict[str, float]], model: Model | None
+) -> str:
+    checkpoints = run_dir.checkpoints()
+    step = model.info.step if model is not None else parse_step(checkpoints[-1]) if checkpoints else 0
+    total_steps, batch_size = config["schedule"]["total_steps"], config["options"].get("batch_size") or 0
+    metrics = {name: value for line in metrics_log for name, value in line.items()}
     facts = {
-        "state": "finished" if step >= total else f"{step / total:.0%} done",
-        "steps": f"{step:,} of {total:,}",
-        "pictures seen": f"{step * batch:,}",
+        "state": "finished" if step >= total_steps else f"{step / total_steps:.0%} done",
+        "steps": f"{step:,} of {total_steps:,}",
+        "images seen": f"{step * batch_size:,}",
     }
-    for name, label, unit in (("kid", "KID of samples", ""), ("val_psnr", "PSNR, held out", " dB")):
-        if name in latest_metrics:
-            facts[label] = f"{latest_metrics[name]:.3g}{unit}"
-    seconds, varying = training_seconds(run.path), {}
+    for name, label, unit in (("kid", "KID of samples", ""), ("val_psnr", "validation PSNR", " dB")):
+        if name in metrics:
+            facts[label] = f"{metrics[name]:.3g}{unit}"
+    if device := _describe_device(config):
+        facts["trained on"] = device
+    seconds, times = training_seconds(run_dir.path), {}
     if seconds:
-        varying["time"] = run_warnings.format_duration(seconds)
-        varying["pictures per second"] = f"{latest_metrics.get('images', 0) / seconds:.0f}"
-    before = (config.get("from_vae") or {}).get("train_seconds", 0.0)
-    if before:
-        varying["and its VAE's"] = run_warnings.format_duration(before)
-    machine = run_warnings.describe_device(config)
-    return html_page.fact_cards({**facts, "trained on": machine} if machine else facts, varying)
+        times["training time"] = _format_duration(seconds)
+        times["images per second"] = f"{metrics.get('images_seen', 0) / seconds:.0f}"
+    if vae_seconds := (config.get("from_vae") or {}).get("train_seconds", 0.0):
+        times["training time of its VAE"] = _format_duration(vae_seconds)
+    return html_page.fact_cards(facts, times)
 
 
-def _settings_section(config: dict[str, Any]) -> str:
-    found = config.get("versions")
-    versions = dict(found) if isinstance(found, dict) else {}
-    made = {**versions, "vaegan": config.get("vaegan_version"), "precision": config["plan"].get("precision")}
-    by = ", ".join(f"{printable(name)} {printable(value)}" for name, value in made.items())
-    places = "".join(
-        html_page.volatile_paragraph(f"{label}: ", text) for label, text in run_warnings.input_paths(config)
-    )
-    rows = html_page.text_table(run_warnings.settings_table_rows(config))
-    return html_page.heading("Settings") + rows + places + html_page.paragraph(f"Made with {by}.", is_muted=True)
+def _samples_and_previews(model: Model | None, frames: list[tuple[str, bytes]]) -> str:
+    parts = [html_page.heading("Samples") + figures.sample_grid(model)] if model is not None else []
+    if frames:
+        parts.append(html_page.heading("During training") + html_page.frame_player(frames))
+    return html_page.side_by_side(parts)
+
+
+def _drift_section(preview_cache: figures.PreviewCache, batch_size: int) -> list[str]:
+    """Return previews of the VAE's decoder beside the generator, if the GAN was initialized from a VAE."""
+    frames = preview_cache.frames(batch_size, DRIFT_PREVIEW, MAX_DRIFT_PREVIEWS)
+    if not frames:
+        return []
+    return [
+        html_page.heading("Drift from the VAE"),
+        html_page.paragraph(DRIFT_NOTE, is_muted=True),
+        html_page.side_by_side([html_page.frame_player(frames)]),
+    ]
+
+
+def _traversal_section(model: Model) -> str:
+    note = html_page.paragraph(TRAVERSAL_NOTE, is_muted=True)
+    return html_page.heading("Latent traversals") + note + figures.latent_traversals(model)
 
 
 def _dataset_sections(model: Model) -> Iterator[str]:
-    """Reconstructions and neighbours, or why there are none."""
+    """Yield reconstructions and nearest neighbors, or why they are missing."""
     try:
-        train, held_out = train_val_images_for(model.info)
+        train, val = train_val_images_for(model.info)
     except VaeganError as error:
-        yield html_page.heading("Reconstructions and nearest neighbours")
+        yield html_page.heading("Reconstructions and nearest neighbors")
         yield html_page.paragraph(f"Not shown: {error}.", is_muted=True)
         return
     yield html_page.heading("Reconstructions")
     if model.encoder is None:
         yield html_page.paragraph("None: this GAN was trained from scratch and has no encoder.", is_muted=True)
     else:
-        said = "Held-out pictures" if len(held_out) else "Training pictures (none are held out)"
-        drift = "" if model.info.kind == "vae" else " by its VAE's encoder, which the generator drifts away from,"
-        yield html_page.paragraph(f"{said}, encoded{drift} and decoded again.", is_muted=True)
-        yield figures.reconstruction_grid(model, held_out if len(held_out) else train)
-    yield html_page.heading("Nearest neighbours")
+        images = "Validation images" if len(val) else "Training images (there are no validation images)"
+        encoder = "" if model.info.kind == "vae" else " by the encoder of its VAE, which is not trained further,"
+        yield html_page.paragraph(f"{images}, encoded{encoder} and decoded.", is_muted=True)
+        yield figures.reconstruction_grid(model, val if len(val) else train)
+    yield html_page.heading("Nearest neighbors")
     yield figures.nearest_neighbor_figures(model, train)
 
 
-def _traversal_section(model: Model) -> str:
-    return (
-        html_page.heading("Latent axes")
-        + html_page.paragraph(TRAVERSAL_NOTE, is_muted=True)
-        + figures.latent_traversals(model)
-    )
+def _settings_section(config: Mapping[str, Any]) -> str:
+    table = html_page.text_table(_settings_rows(config))
+    paths = {"dataset": config["data"].get("path")}
+    if config.get("from_vae"):
+        paths["VAE"] = config["from_vae"].get("path")
+    locations = [html_page.volatile_paragraph(f"{name}: ", printable(path, 300)) for name, path in paths.items()]
+    versions = dict(config["versions"]) if isinstance(config.get("versions"), dict) else {}
+    versions |= {"vaegan": config.get("vaegan_version"), "precision": config["schedule"].get("precision")}
+    made_with = ", ".join(f"{printable(name)} {printable(value)}" for name, value in versions.items())
+    footer = html_page.paragraph(f"Made with {made_with}.", is_muted=True)
+    return html_page.heading("Settings") + table + "".join(locations) + footer
 
 
-def _samples_and_previews(model: Model | None, frames: list[tuple[str, bytes]]) -> str:
-    """Samples and previews, side by side where there is room."""
-    parts = [html_page.heading("Samples") + figures.sample_grid(model)] if model is not None else []
-    if frames:
-        parts.append(html_page.heading("Over the training") + html_page.frame_player(frames))
-    return html_page.side_by_side(parts)
+def _settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return flag, value and help text of every option."""
+    options, rows = config["options"], []
+    has_duration = any(options.get(name) for name in DURATION_OPTIONS)
+    for name, field in option_fields(VAESettings if config["kind"] == "vae" else GANSettings).items():
+        value = options.get(name)
+        if value is None and name in DURATION_OPTIONS and has_duration:
+            continue
+        text = _format_option(value) if value is not None else field.option.default_text or "-"
+        rows.append((field.flag, text, field.option.help))
+    return rows
 
 
-def _drift_section(preview_cache: figures.PreviewCache, batch_size: int) -> list[str]:
-    """The VAE's decoder beside the GAN's generator over the training, if the GAN started from one."""
-    frames = preview_cache.frames(batch_size, DRIFT_PREVIEW, MAX_DRIFT_PREVIEWS)
-    if not frames:
-        return []
-    return [
-        html_page.heading("What it started from"),
-        html_page.paragraph(DRIFT_NOTE, True),
-        html_page.side_by_side([html_page.frame_player(frames)]),
-    ]
+def _describe_device(config: Mapping[str, Any]) -> str:
+    """Return the GPU's name, or the CPU's with its number of cores; empty if it was not recorded."""
+    machine = config.get("machine")
+    if not isinstance(machine, dict):
+        return ""
+    device, processor = printable(machine.get("device")), printable(machine.get("processor"))
+    return f"{processor}, {printable(machine.get('cores'))} cores" if device == "cpu" else device
 
 
-def write_report_html(
-    run: RunDir,
-    path: Path,
-    model: Model | None,
-    preview_cache: figures.PreviewCache | None = None,
-    diagnose: DiagnoseFunction = no_diagnosis,
-) -> None:
-    """Write a run's page to `place`; without a model only what costs little: words, curves, previews.
-
-    diagnose: what else the numbers should make a user look at. Raises VaeganError where the run is damaged or the disk
-    refuses.
-    """
-    config = run.read_config()
-    saved = run.checkpoints()
-    step = model.info.step if model is not None else parse_step(saved[-1]) if saved else 0
-    charts, warned, newest = _charts_and_warnings(run)
-    preview_cache, batch = preview_cache or figures.PreviewCache(run), config["options"].get("batch_size") or 0
-    sections = [html_page.paragraph(run_warnings.describe_run(config)), _overview_cards(run, config, newest, step)]
-    alarms = [f"After {images:,} pictures {text}." for images, text in read_alarms(run.path)[-MAX_ALARMS:]]
-    sections += [html_page.warning_box(text) for text in (*alarms, *warned, *diagnose(config, newest))]
-    sections += [_samples_and_previews(model, preview_cache.frames(batch)), *_drift_section(preview_cache, batch)]
-    if charts:
-        sections += [html_page.heading("Curves"), charts]
-    if model is not None:
-        sections += [_traversal_section(model), *_dataset_sections(model)]
-    else:
-        sections.append(html_page.paragraph(INTERIM_NOTE, is_muted=True))
-    sections.append(_settings_section(config))
-    html_page.write_page(path, f"{'VAE' if config['kind'] == 'vae' else 'GAN'} {run.path.resolve().name}", sections)
+def _format_duration(seconds: float) -> str:
+    """Format as 45 s, 12 min or 3 h 20 min."""
+    if not 0 <= seconds < 1e12:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def check_report_path(path: Path, force: bool) -> None:
-    """Raise VaeganError where `out` is a folder, or a file that is no page of ours, unless `force`."""
-    if path.is_dir():
-        raise VaeganError(f"--out {path} is a directory: name a file, such as {path / REPORT_FILENAME}")
-    if path.exists() and not force and html_page.GENERATOR_TAG.encode() not in path.read_bytes()[:4096]:
-        raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")
+def _format_count(value: object) -> str:
+    """Format an integer as 5,221; make anything else printable."""
+    return f"{value:,}" if type(value) is int and abs(value) < 10**15 else printable(value)
 
 
-def write_run_report(
-    run: Path | str,
-    out_path: Path | str | None = None,
-    *,
-    device: str = "auto",
-    diagnose: DiagnoseFunction = no_diagnosis,
-) -> Path:
-    """Write the page of a run, whole, and return its path: report.html in the run unless `out` names another.
-
-    Raises VaeganError where `run` is no run, is damaged, or has no weights yet.
-    """
-    place = RunDir(Path(run))
-    if not place.exists():
-        raise VaeganError(f"{run} is not a run: name one that vaegan train-vae or train-gan made, such as runs/gan")
-    path = ensure_within(place.path / REPORT_FILENAME, place.path) if out_path is None else Path(out_path)
-    write_report_html(place, path, load(place.path, device), diagnose=diagnose)
-    return path
-
-
-class ReportWriter:
-    """Listens to a training and keeps its page up to date: at each checkpoint in brief, at the end whole.
-
-    A page that cannot be written is told, once, and costs nothing else.
-    """
-
-    def __init__(self, run: RunDir, device: str, emit: EventHandler, diagnose: DiagnoseFunction = no_diagnosis) -> None:
-        """Write to `run`; what goes wrong is told to `emit`; diagnose: see `write_report`."""
-        self.run, self.device, self.emit, self.diagnose = run, device, emit, diagnose
-        self.preview_cache, self.has_warned = figures.PreviewCache(run), False
-
-    def _is_interim(self) -> bool:
-        """Say whether the page of the run is none yet, or one that was written before its end."""
-        try:
-            return INTERIM_NOTE in (self.run.path / REPORT_FILENAME).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return True
-
-    def __call__(self, event: Event) -> None:
-        """Write after a checkpoint and at the end; of a run that had ended, only where it was killed before that."""
-        ended = isinstance(event, TrainingFinished) and (event.seconds > 0 or self._is_interim())
-        if not (ended or (isinstance(event, FileWritten) and event.kind == "checkpoint")):
-            return
-        try:
-            model = load(self.run.path, self.device) if ended else None
-            place = ensure_within(self.run.path / REPORT_FILENAME, self.run.path)
-            write_report_html(self.run, place, model, self.preview_cache, self.diagnose)
-        except Exception as error:  # a page about the training is never worth the training
-            if not self.has_warned:
-                self.has_warned = True
-                self.emit(
-                    WarningMessage(
-                        f"{REPORT_FILENAME} is not written ({error_text(error)}); make it with: vaegan report {self.run.path}"
-                    )
-                )
+def _format_option(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.6g}" if isinstance(value, float) else printable(value)

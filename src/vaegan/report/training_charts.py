@@ -1,4 +1,4 @@
-"""Which numbers of metrics.jsonl make which chart."""
+"""Which metrics of metrics.jsonl are drawn in which chart of a run's report."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vaegan.report.charts import Series, line_chart
-from vaegan.report.html_page import details
+from vaegan.report.html_page import chart_grid, details
 
 MAX_EXTRA_CHARTS = 40
 MAX_PLOTTED_VALUE = 1e100
-"""What is larger, or no number, is not drawn."""
+"""Values that are larger or not finite are not drawn."""
 
 
 @dataclass(frozen=True)
 class MetricChart:
-    """A chart: its title, what it shows, and the metrics in it by the label of each."""
+    """One chart; `metrics` maps the keys of metrics.jsonl to the labels of their lines."""
 
     title: str
     description: str
@@ -25,70 +25,68 @@ class MetricChart:
 
 METRIC_CHARTS = (
     MetricChart(
-        "Distance of samples",
-        "KID to held-out pictures, lower is better",
+        "KID",
+        "of samples to validation images, lower is better",
         {"kid": "mean", "kid_fine": "fine", "kid_middle": "middle", "kid_coarse": "coarse"},
     ),
     MetricChart("Losses", "of generator and discriminator", {"loss_g": "generator", "loss_d": "discriminator"}),
+    MetricChart("Discriminator margin", "mean logit of real minus fake images", {"d_logit_margin": "real - fake"}),
     MetricChart(
-        "Margin", "how much more real real pictures look to the discriminator", {"d_logit_margin": "real - generated"}
+        "Sample diversity",
+        "relative to validation images; best: 1, and 0 duplicates",
+        {"coverage": "coverage", "effective_rank_ratio": "effective rank", "duplicate_fraction": "duplicates"},
     ),
     MetricChart(
-        "Variety of samples",
-        "beside held-out pictures; 1 is as varied",
-        {
-            "coverage": "coverage",
-            "effective_rank_ratio": "effective_rank_ratio",
-            "duplicate_fraction": "duplicate_fraction",
-        },
+        "Discriminator overfitting", "r_v of ADA; 1: validation images get the logits of fake ones", {"ada_rv": "r_v"}
     ),
-    MetricChart("Overfitting", "1: the discriminator takes held-out pictures for generated", {"ada_rv": "share"}),
-    MetricChart("Augmentation", "share of pictures that each augmentation changes", {"augment_p": "share"}),
-    MetricChart("Drift", "0: draws as its VAE's decoder did; 1: any other face", {"decoder_drift": "distance"}),
+    MetricChart("Augmentation", "probability of each augmentation", {"augment_p": "p"}),
     MetricChart(
-        "Anchor", "distance of encoded faces to their originals, in features", {"recon_feature_loss": "distance"}
+        "Decoder drift", "0: same images as the VAE's decoder; 1: unrelated images", {"decoder_drift": "drift"}
     ),
     MetricChart(
-        "Gradient penalties", "before their weight", {"r1_penalty": "R1, on real", "r2_penalty": "R2, on generated"}
+        "Feature reconstruction loss", "on encoded training images", {"recon_feature_loss": "feature distance"}
     ),
     MetricChart(
-        "Reconstruction",
-        "nats per picture, lower is better",
-        {"recon_loss": "in training", "val_recon_loss": "held out"},
+        "Gradient penalties", "before weighting by gamma", {"r1_penalty": "R1 (real)", "r2_penalty": "R2 (fake)"}
     ),
-    MetricChart("KL divergence", "nats that latents say of a picture", {"kl": "in training", "val_kl": "held out"}),
-    MetricChart("PSNR", "of reconstructions in dB", {"train_psnr": "training", "val_psnr": "held out"}),
-    MetricChart("SSIM", "of reconstructions, 1 is best", {"val_ssim": "held out"}),
-    MetricChart("Active latents", "how many are used", {"active_units": "latents"}),
-    MetricChart("Left out", "steps whose gradients were not finite, so far", {"skipped_steps": "steps"}),
+    MetricChart(
+        "Reconstruction loss",
+        "nats per image, lower is better",
+        {"recon_loss": "training", "val_recon_loss": "validation"},
+    ),
+    MetricChart("KL divergence", "nats per image", {"kl": "training", "val_kl": "validation"}),
+    MetricChart("PSNR", "of reconstructions in dB", {"train_psnr": "training", "val_psnr": "validation"}),
+    MetricChart("SSIM", "of reconstructions; 1 is best", {"val_ssim": "validation"}),
+    MetricChart("Active latents", "number of latent dimensions in use", {"active_units": "active"}),
+    MetricChart("Skipped steps", "total of steps whose gradients were not finite", {"skipped_steps": "steps"}),
 )
 HIDDEN_METRICS = {"step", "images_seen", "images_per_second", "train_seconds", "kid_stderr", "rollbacks"}
 
 
-def read_series(metrics: Iterable[Mapping[str, float]]) -> dict[str, Series]:
-    """Every metric's finite values over pictures seen, by its name."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    for numbers in metrics:
-        images = numbers.get("images_seen", math.nan)
-        for name, value in numbers.items():
-            if name not in HIDDEN_METRICS and abs(value) < MAX_PLOTTED_VALUE and 0 <= images < MAX_PLOTTED_VALUE:
-                xs, ys = found.setdefault(name, ([], []))
-                xs.append(images)
+def read_series(metrics_log: Iterable[Mapping[str, float]]) -> dict[str, Series]:
+    """Return every metric's finite values over images seen, by the name of the metric."""
+    points: dict[str, tuple[list[float], list[float]]] = {}
+    for metrics in metrics_log:
+        images_seen = metrics.get("images_seen", math.nan)
+        for name, value in metrics.items():
+            if name not in HIDDEN_METRICS and abs(value) < MAX_PLOTTED_VALUE and 0 <= images_seen < MAX_PLOTTED_VALUE:
+                xs, ys = points.setdefault(name, ([], []))
+                xs.append(images_seen)
                 ys.append(value)
-    return {name: Series(name, xs, ys) for name, (xs, ys) in found.items()}
+    return {name: Series(name, xs, ys) for name, (xs, ys) in points.items()}
 
 
 def metric_charts_html(series_by_metric: Mapping[str, Series]) -> str:
-    """Charts of all metrics, as HTML: those that are known by their panels, the others one each, folded away."""
-    shown, left = [], dict(series_by_metric)
-    for panel in METRIC_CHARTS:
-        found = [(label, left.pop(name)) for name, label in panel.metrics.items() if name in left]
-        if found:
-            renamed = [Series(label, line.images_seen, line.values) for label, line in found]
-            shown.append(line_chart(panel.title, panel.description, renamed))
-    charts = f'<div class="charts">{"".join(shown)}</div>' if shown else ""
-    named = sorted(left.items())  # the order in which a resumed run first says them may be another
-    others = [line_chart(name.replace("_", " "), "as in metrics.jsonl", [line]) for name, line in named][
-        :MAX_EXTRA_CHARTS
+    """Return the charts of METRIC_CHARTS, then one for every other metric, folded away."""
+    charts, remaining = [], dict(series_by_metric)
+    for chart in METRIC_CHARTS:
+        series = [(label, remaining.pop(name)) for name, label in chart.metrics.items() if name in remaining]
+        if series:
+            lines = [Series(label, line.x, line.y) for label, line in series]
+            charts.append(line_chart(chart.title, chart.description, lines))
+    # sorted: a resumed run may log the metrics in another order
+    extra = [
+        line_chart(name.replace("_", " "), "as in metrics.jsonl", [line]) for name, line in sorted(remaining.items())
     ]
-    return charts + (details("More numbers", f'<div class="charts">{"".join(others)}</div>') if others else "")
+    content = chart_grid(charts) if charts else ""
+    return content + (details("More metrics", chart_grid(extra[:MAX_EXTRA_CHARTS])) if extra else "")

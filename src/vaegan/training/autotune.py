@@ -1,4 +1,4 @@
-"""Which length the latents should have: short trainings of several, and a choice that can be read."""
+"""Choose the latent dimension and the batch size by short trials, where the user asks for `auto`."""
 
 from __future__ import annotations
 
@@ -7,46 +7,81 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from vaegan.config.model_config import PRESETS
 from vaegan.config.settings import VAESettings
 from vaegan.data.sampler import BatchSampler
-from vaegan.errors import Interrupted
+from vaegan.errors import Interrupted, UsageError
 from vaegan.events import EventHandler, Note, TaskProgress, TextTable
-from vaegan.metrics.active_units import active_units
-from vaegan.report.line_chart import LabeledPoint, labeled_curve
+from vaegan.metrics.dimensionality import active_units
+from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.run_dir import LATENT_DIM_CHART, RunDir
-from vaegan.training.accumulation import GradientAccumulator
+from vaegan.training.accumulation import GradientAccumulator, is_out_of_memory
 from vaegan.training.data_cache import load_train_val_images
+from vaegan.training.distributed import DistributedContext
 from vaegan.training.duration import measure_step_seconds, requested_steps
 from vaegan.training.setup import TrainSetup
 from vaegan.training.signals import StopRequest
+from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
-from vaegan.training.validation import VAEOutputs, compute_bits_per_dim
+from vaegan.training.validation import QuickEvaluator, VAEOutputs, compute_bits_per_dim
 from vaegan.utils.files import write_bytes
 
 LATENT_DIM_FACTORS = (0.25, 0.5, 1, 2, 4)
 TRIALS_FRACTION = 0.1
-"""Of the run's length, for all probes together."""
+"""Of the run's length, for all trials of the latent dimension together."""
 MIN_GAIN_PER_DOUBLING = {"gan": ("bits_per_dim", 0.01), "reconstruction": ("psnr", 0.25)}
-"""By the VAE's purpose, what twice as many latents must gain: bits a value of the evidence lower bound, which counts
-what the latents tell against them, or decibels of held-out PSNR (0.25 are 6 % less squared error)."""
-METRIC_FORMATS = {"bits_per_dim": ("bits a value", 3, -1), "psnr": ("dB", 2, 1)}
-"""Of a measure, its decimals, and 1 where more of it is better."""
+"""By the VAE's objective, what twice as many latents must gain: bits per dimension of the negative ELBO, which counts
+the information in the latents, or decibels of validation PSNR (0.25 dB are 6 % less squared error)."""
+METRIC_FORMATS = {"bits_per_dim": ("bits per dim", 3, -1), "psnr": ("dB", 2, 1)}
+"""By metric: unit, decimals, and 1 where more is better, -1 where less is."""
 NON_FINITE_BITS_PER_DIM = 1e3
-"""Bits a value of a probe whose numbers are not finite."""
 TRIAL_TIMING_SECONDS = 2.0
 MIN_TRIAL_IMAGES = 2_500
-"""Pictures that a probe sees at least: after fewer, the order of the sizes is chance."""
+"""Images that each trial sees at least: after fewer, the order of the sizes is chance."""
 MAX_WARMUP_FRACTION = 0.25
-"""Share of a probe over which its learning rate and KL weight rise, where the run's own rise is longer."""
+"""Longest warm-up of learning rate and KL weight, as a fraction of a trial."""
+MIN_THROUGHPUT_GAIN = 1.1
+"""What twice the batch size must multiply the images per second by."""
+MAX_BATCH_SIZE = 4096
+BATCH_SIZE_TIMING_SECONDS = 1.5
+
+BuildFunction = Callable[[TrainSetup], tuple[Trainer, BatchSampler, QuickEvaluator]]
+
+
+def autotune(
+    setup: TrainSetup, build: BuildFunction, emit: EventHandler, stop: StopRequest, dist_ctx: DistributedContext
+) -> TrainSetup:
+    """Return the setup with the batch size and latent dimension found by trials, where `auto` asks for them.
+
+    A resumed run keeps what it was started with.
+
+    Args:
+        build: makes trainer, sampler and evaluator of a setup, on one process.
+
+    Raises:
+        Interrupted: if a stop is requested. Nothing is written yet: the same command starts again.
+        UsageError: if several processes ask for a batch size.
+    """
+    if setup.saved_config is not None:
+        return setup
+    if setup.request.should_tune_batch_size:
+        setup = tune_batch_size(setup, build, emit, dist_ctx)
+    if setup.request.should_tune_latent_dim:
+        setup = tune_latent_dim(setup, emit, stop, GradientAccumulator(dist_ctx, setup.settings.batch_size, emit))
+    return setup
 
 
 @dataclass(frozen=True)
 class LatentDimTrial:
-    """What a short training with `latent_dim` latents came to, on pictures that it did not see where there are some.
+    """Validation metrics of a short training with `latent_dim` latents.
 
-    psnr: of reconstructions, in dB; bits_per_dim: the evidence lower bound (less is better), up to a constant for a
-    likelihood that is no density of pixels; bits: KL per picture; active: latents that depend on the picture.
+    Attributes:
+        psnr: of reconstructions, in dB.
+        bits_per_dim: negative ELBO; up to a constant for a likelihood that is no density of pixels.
+        kl_bits: KL per image, in bits.
+        active_units: latents that depend on the image.
     """
 
     latent_dim: int
@@ -57,172 +92,244 @@ class LatentDimTrial:
 
 
 def candidate_latent_dims(preset: str) -> list[int]:
-    """The lengths to try: a quarter to four times the preset's."""
+    """Return the latent dimensions to try: a quarter to four times the preset's."""
     return [int(PRESETS[preset].latent_dim * factor) for factor in LATENT_DIM_FACTORS]
 
 
 def choose_latent_dim(trials: Sequence[LatentDimTrial], objective: str) -> tuple[int, str]:
-    """The shortest latents beyond which no size gains enough for each doubling (see WORTH), with the reason in words.
+    """Return the smallest latent dimension beyond which no other gains enough per doubling, and the reason as text.
 
-    probes: in the order of their sizes, each twice the last.
+    Args:
+        trials: in ascending order, each latent dimension twice the one before.
+        objective: a key of MIN_GAIN_PER_DOUBLING.
     """
-    measure, worth = MIN_GAIN_PER_DOUBLING[objective]
-    unit, digits, sign = METRIC_FORMATS[measure]
+    metric, min_gain = MIN_GAIN_PER_DOUBLING[objective]
+    unit, digits, sign = METRIC_FORMATS[metric]
 
-    def gains(index: int, more: int) -> float:
-        gain: float = getattr(trials[more], measure) - getattr(trials[index], measure)
-        return sign * gain / (more - index)
+    def gain_per_doubling(smaller: int, larger: int) -> float:
+        difference: float = getattr(trials[larger], metric) - getattr(trials[smaller], metric)
+        return sign * difference / (larger - smaller)
 
     last = len(trials) - 1
     chosen = next(
-        index for index in range(len(trials)) if all(gains(index, more) < worth for more in range(index + 1, last + 1))
+        index
+        for index in range(len(trials))
+        if all(gain_per_doubling(index, larger) < min_gain for larger in range(index + 1, last + 1))
     )
     reasons = []
     if chosen:
-        reasons.append(f"{trials[chosen - 1].latent_dim} are {gains(chosen - 1, chosen):.{digits}f} {unit} worse")
+        loss = gain_per_doubling(chosen - 1, chosen)
+        reasons.append(f"{trials[chosen - 1].latent_dim} are {loss:.{digits}f} {unit} worse")
     if chosen < last:
-        gain = gains(chosen, chosen + 1)
-        more = trials[chosen + 1].latent_dim
-        reasons.append(f"{more} gain only {gain:.{digits}f} {unit}" if gain > 0 else f"{more} gain nothing")
+        gain, larger_dim = gain_per_doubling(chosen, chosen + 1), trials[chosen + 1].latent_dim
+        reasons.append(f"{larger_dim} gain only {gain:.{digits}f} {unit}" if gain > 0 else f"{larger_dim} gain nothing")
     else:
         reasons.append("more were not tried")
     return trials[chosen].latent_dim, f"{trials[chosen].latent_dim} latents: {', '.join(reasons)}"
 
 
 class _TrialRunner:
-    """What every size is tried with: the same pictures in the same order, from the run's own seed."""
+    """Trains every candidate on the same images in the same order, with the run's own seed."""
 
     def __init__(self, setup: TrainSetup, stop: StopRequest, accumulator: GradientAccumulator) -> None:
-        """Open the set. Raises VaeganError where there is nothing to train on."""
         assert isinstance(setup.settings, VAESettings)
         self.setup, self.settings, self.stop, self.accumulator = setup, setup.settings, stop, accumulator
+        self.dist_ctx = accumulator.dist_ctx
         self.train_images, self.val_images = load_train_val_images(setup)
-        batch = setup.settings.batch_size
-        self.sampler = BatchSampler(
-            self.train_images,
-            batch,
-            setup.settings.seed,
-            setup.device_ctx.device,
-            accumulator.dist_ctx.local_slice(batch),
-        )
+        batch_size = self.settings.batch_size
+        device, local_slice = setup.device_ctx.device, self.dist_ctx.local_slice(batch_size)
+        self.sampler = BatchSampler(self.train_images, batch_size, self.settings.seed, device, local_slice)
 
     def make_trainer(self, latent_dim: int, num_images: int) -> VAETrainer:
-        """A trainer for so many pictures, whose rises are over in time."""
-        rise, settings, job = int(MAX_WARMUP_FRACTION * num_images), self.settings, self.setup
-        short = replace(settings, kl_warmup=min(settings.kl_warmup, rise), lr_warmup=min(settings.lr_warmup, rise))
-        model = replace(job.model_config, latent_dim=latent_dim)
-        return VAETrainer(model, short, job.device_ctx, self.train_images, self.val_images, self.accumulator)
+        """Return a trainer whose warm-ups end within a training of `num_images`."""
+        max_warmup = int(MAX_WARMUP_FRACTION * num_images)
+        settings = replace(
+            self.settings,
+            kl_warmup=min(self.settings.kl_warmup, max_warmup),
+            lr_warmup=min(self.settings.lr_warmup, max_warmup),
+        )
+        model_config = replace(self.setup.model_config, latent_dim=latent_dim)
+        device_ctx = self.setup.device_ctx
+        return VAETrainer(model_config, settings, device_ctx, self.train_images, self.val_images, self.accumulator)
 
     def estimate_total_steps(self, largest_latent_dim: int) -> int:
-        """Steps of the run: known, or about what the largest size manages in its minutes."""
-        total = requested_steps(self.setup)
-        if total is not None:
-            return total
+        """Return the run's number of steps: as requested, or about what the largest model does in its minutes."""
+        total_steps = requested_steps(self.setup)
+        if total_steps is not None:
+            return total_steps
         seconds = (self.settings.minutes or 1.0) * 60
-        timed = min(TRIAL_TIMING_SECONDS, seconds * TRIALS_FRACTION / 4)
-        step = measure_step_seconds(
-            self.make_trainer(largest_latent_dim, 0), self.sampler, timed, self.accumulator.dist_ctx
-        )
-        return int(self.accumulator.dist_ctx.broadcast(int(seconds / step)))
+        timing_seconds = min(TRIAL_TIMING_SECONDS, seconds * TRIALS_FRACTION / 4)
+        trainer = self.make_trainer(largest_latent_dim, 0)
+        step_seconds = measure_step_seconds(trainer, self.sampler, timing_seconds, self.dist_ctx)
+        return int(self.dist_ctx.broadcast(int(seconds / step_seconds)))
 
     def run_trial(self, latent_dim: int, num_steps: int, on_step: Callable[[int], None]) -> LatentDimTrial:
-        """Train one size; every process takes part in the steps, the leader measures. Raises Interrupted."""
-        world, trainer = self.accumulator.dist_ctx, self.make_trainer(latent_dim, num_steps * self.settings.batch_size)
+        """Train one candidate on all ranks and evaluate it on rank 0. Raises Interrupted."""
+        trainer = self.make_trainer(latent_dim, num_steps * self.settings.batch_size)
         for step in range(num_steps):
-            if world.any_rank(self.stop.requested):
+            if self.dist_ctx.any_rank(self.stop.requested):
                 raise Interrupted("interrupted while trying latent sizes, before the first step: run it again")
             trainer.step(self.sampler[step], step)
             on_step(step + 1)
-        found: list[LatentDimTrial] = []
-        world.run_on_main(lambda: found.append(_evaluate_trial(trainer, latent_dim)))
-        return LatentDimTrial(**world.broadcast(asdict(found[0]) if found else None))
+        return LatentDimTrial(**self.dist_ctx.run_on_main(lambda: asdict(_evaluate_trial(trainer, latent_dim))))
 
 
 def tune_latent_dim(
     setup: TrainSetup, emit: EventHandler, stop: StopRequest, accumulator: GradientAccumulator
 ) -> TrainSetup:
-    """Train every size for a few steps, choose one, and return the job with it and with what was found.
+    """Train every candidate for a few steps; return the setup with the chosen one and the record of the trials.
 
-    Raises Interrupted where a stop is wished: nothing of the run is there yet, and the same command begins again.
+    Raises:
+        Interrupted: if a stop is requested.
     """
-    bench, tried = _TrialRunner(setup, stop, accumulator), candidate_latent_dims(setup.settings.preset or "small")
-    total = bench.estimate_total_steps(tried[-1])
-    steps = int(total * TRIALS_FRACTION / len(tried))
+    runner, candidates = _TrialRunner(setup, stop, accumulator), candidate_latent_dims(setup.settings.preset or "small")
+    total_steps = runner.estimate_total_steps(candidates[-1])
+    steps = int(total_steps * TRIALS_FRACTION / len(candidates))
     if steps * setup.settings.batch_size < MIN_TRIAL_IMAGES:
         return _skip_latent_dim_tuning(setup, emit)
-    timed = setup.settings.steps is None and setup.settings.images is None and setup.settings.minutes is not None
+
+    is_timed = setup.settings.steps is None and setup.settings.images is None and setup.settings.minutes is not None
     emit(
         Note(
-            f"Trying {len(tried)} lengths of the latents ({', '.join(map(str, tried))}), {steps} steps each: together"
-            f" {steps * len(tried) / total:.0%} of the run, {'of its minutes' if timed else 'before it'}"
+            f"Trying {len(candidates)} latent sizes ({', '.join(map(str, candidates))}), {steps} steps each: together"
+            f" {steps * len(candidates) / total_steps:.0%} of the run,"
+            f" {'taken from its minutes' if is_timed else 'before it starts'}"
         )
     )
-    probes: list[LatentDimTrial] = []
-    for latent_dim in tried:
-        before = steps * len(probes)
+    trials: list[LatentDimTrial] = []
+    for latent_dim in candidates:
+        steps_before = steps * len(trials)
 
-        def tell(done: int, before: int = before) -> None:
-            emit(TaskProgress("Trying latents", before + done, steps * len(tried), "steps"))
+        def report_progress(steps_done: int, steps_before: int = steps_before) -> None:
+            emit(TaskProgress("Trying latent sizes", steps_before + steps_done, steps * len(candidates), "steps"))
 
-        probes.append(bench.run_trial(latent_dim, steps, tell))
-    chosen, why = choose_latent_dim(probes, bench.settings.objective)
-    emit(
-        TextTable(
-            ("latents", "PSNR, dB", "bits a value", "KL, bits", "active", ""),
-            [_format_trial_row(one, chosen) for one in probes],
-        )
-    )
-    emit(Note(f"Taking {why}"))
-    record = {"steps": steps, "why": why, "sizes": [asdict(one) for one in probes]}
-    settings, model = replace(setup.settings, latent_dim=chosen), replace(setup.model_config, latent_dim=chosen)
-    return replace(setup, settings=settings, model_config=model, latent_dim_trials=record)
+        trials.append(runner.run_trial(latent_dim, steps, report_progress))
+
+    chosen, reason = choose_latent_dim(trials, runner.settings.objective)
+    header = ("latents", "PSNR, dB", "bits per dim", "KL, bits", "active", "")
+    emit(TextTable(header, [_format_trial_row(trial, chosen) for trial in trials]))
+    emit(Note(f"Taking {reason}"))
+    record = {"steps": steps, "reason": reason, "trials": [asdict(trial) for trial in trials]}
+    settings, model_config = replace(setup.settings, latent_dim=chosen), replace(setup.model_config, latent_dim=chosen)
+    return replace(setup, settings=settings, model_config=model_config, latent_dim_trials=record)
 
 
 def _skip_latent_dim_tuning(setup: TrainSetup, emit: EventHandler) -> TrainSetup:
-    """The job as it is, where its run is too short to learn from a share of it."""
+    """Return the setup with the preset's latent dimension: the run is too short for trials."""
     needed = int(MIN_TRIAL_IMAGES * len(LATENT_DIM_FACTORS) / TRIALS_FRACTION)
-    why = (
-        f"{setup.model_config.latent_dim} latents, the preset's: only runs of at least {needed:,} pictures try several"
+    reason = (
+        f"{setup.model_config.latent_dim} latents, the preset's: only runs of at least {needed:,} images try several"
     )
-    emit(Note(f"Taking {why}"))
-    return replace(setup, latent_dim_trials={"steps": 0, "why": why, "sizes": []})
+    emit(Note(f"Taking {reason}"))
+    return replace(setup, latent_dim_trials={"steps": 0, "reason": reason, "trials": []})
 
 
 def _format_trial_row(trial: LatentDimTrial, chosen_latent_dim: int) -> tuple[str, ...]:
-    mark = "<- taken" if trial.latent_dim == chosen_latent_dim else ""
     return (
         str(trial.latent_dim),
         f"{trial.psnr:.2f}",
         f"{trial.bits_per_dim:.3f}",
         f"{trial.kl_bits:.0f}",
         str(trial.active_units),
-        mark,
+        "<- taken" if trial.latent_dim == chosen_latent_dim else "",
     )
 
 
 def _evaluate_trial(trainer: VAETrainer, latent_dim: int) -> LatentDimTrial:
-    pictures = trainer.val_images if len(trainer.val_images) else trainer.train_subset.to(trainer.device_ctx.device)
-    settings = trainer.settings
-    seen = VAEOutputs(trainer.ema.model, pictures, trainer.device_ctx, settings.likelihood, settings.seed)
-    nats, dimensions = seen.negative_elbo(), pictures[0].numel()
-    bound = compute_bits_per_dim(nats, settings.likelihood, dimensions)
-    found = {
-        "psnr": (seen.mean("psnr"), 0.0),
-        "bits_per_dim": (nats / dimensions / math.log(2) if bound is None else bound, NON_FINITE_BITS_PER_DIM),
-        "bits": (float(seen.mean_kl_per_dim().sum()) / math.log(2), 0.0),
-    }
-    numbers = {name: round(value if math.isfinite(value) else worst, 4) for name, (value, worst) in found.items()}
-    return LatentDimTrial(latent_dim, **numbers, active_units=active_units(seen["means"]))
+    """Evaluate the EMA weights on validation images, or on training images where there are none."""
+    images = trainer.val_images if len(trainer.val_images) else trainer.train_subset.to(trainer.device_ctx.device)
+    settings, num_dims = trainer.settings, images[0].numel()
+    outputs = VAEOutputs(trainer.ema.model, images, trainer.device_ctx, settings.likelihood, settings.seed)
+    negative_elbo = outputs.negative_elbo()
+    bits_per_dim = compute_bits_per_dim(negative_elbo, settings.likelihood, num_dims)
+    if bits_per_dim is None:
+        bits_per_dim = negative_elbo / num_dims / math.log(2)
+    kl_bits = float(outputs.mean_kl_per_dim().sum()) / math.log(2)
+    return LatentDimTrial(
+        latent_dim,
+        psnr=_finite_or(outputs.mean("psnr"), 0.0),
+        bits_per_dim=_finite_or(bits_per_dim, NON_FINITE_BITS_PER_DIM),
+        kl_bits=_finite_or(kl_bits, 0.0),
+        active_units=active_units(outputs["means"]),
+    )
+
+
+def _finite_or(value: float, fallback: float) -> float:
+    return round(value if math.isfinite(value) else fallback, 4)
 
 
 def write_latent_dim_chart(trials_record: Mapping[str, Any], chosen_latent_dim: int, run_dir: RunDir) -> None:
-    """Write the chart of reconstruction against bits into `run`, where sizes were tried. Raises VaeganError."""
-    if not trials_record["sizes"]:
+    """Write the chart of PSNR against KL, where latent sizes were tried. Raises VaeganError."""
+    if not trials_record["trials"]:
         return
     points = [
-        LabeledPoint(one["bits"], one["psnr"], str(one["latent_dim"]), one["latent_dim"] == chosen_latent_dim)
-        for one in trials_record["sizes"]
+        LabeledPoint(
+            trial["kl_bits"], trial["psnr"], str(trial["latent_dim"]), trial["latent_dim"] == chosen_latent_dim
+        )
+        for trial in trials_record["trials"]
     ]
-    title = f"Latents after {trials_record['steps']} steps each; {chosen_latent_dim} taken"
-    text = labeled_curve(points, title, "bits that the latents tell of a picture (KL)", "PSNR of reconstructions, dB")
-    write_bytes(run_dir.path / LATENT_DIM_CHART, text.encode())
+    title = f"Latent sizes after {trials_record['steps']} steps each; {chosen_latent_dim} taken"
+    svg = labeled_curve(points, title, "KL per image, bits", "PSNR of reconstructions, dB")
+    write_bytes(run_dir.path / LATENT_DIM_CHART, svg.encode())
+
+
+def search_batch_size(
+    measure_throughput: Callable[[int], float | None], initial_batch_size: int, max_batch_size: int
+) -> tuple[int, dict[int, float]]:
+    """Double the batch size while that pays; return it, and the images per second measured by size.
+
+    Args:
+        measure_throughput: images per second at a batch size; None where it does not fit the memory.
+    """
+    batch_size, rates = initial_batch_size, {initial_batch_size: measure_throughput(initial_batch_size) or 0.0}
+    while 2 * batch_size <= max_batch_size:
+        rate = measure_throughput(2 * batch_size)
+        if rate is None:
+            break
+        rates[2 * batch_size] = rate
+        if rate < MIN_THROUGHPUT_GAIN * rates[batch_size]:
+            break
+        batch_size *= 2
+    return batch_size, rates
+
+
+def tune_batch_size(
+    setup: TrainSetup, build: BuildFunction, emit: EventHandler, dist_ctx: DistributedContext
+) -> TrainSetup:
+    """Return the setup with the batch size that suits its GPU and the record of the trials; elsewhere the default.
+
+    Raises:
+        UsageError: for several processes, which share a batch of a given size.
+    """
+    default, largest = setup.settings.batch_size, min(MAX_BATCH_SIZE, max(1, setup.dataset.counts["train"]))
+    if dist_ctx.world_size > 1:
+        raise UsageError(f"--batch-size auto: {dist_ctx.world_size} processes share each batch; give its size")
+    if setup.device_ctx.device.type != "cuda":
+        emit(Note(f"Taking batches of {default} images: larger ones gain nothing without a GPU"))
+        return replace(setup, batch_size_trials={"batch_size": default, "images_per_second": {}})
+    batch_size, rates = search_batch_size(
+        lambda size: _measure_throughput(setup, size, build, dist_ctx), default, largest
+    )
+    rates_text = ", ".join(f"{size}: {rate:,.0f}" for size, rate in rates.items())
+    emit(Note(f"Taking batches of {batch_size} images (images per second by batch size: {rates_text})"))
+    record = {
+        "batch_size": batch_size,
+        "images_per_second": {str(size): round(rate, 1) for size, rate in rates.items()},
+    }
+    return replace(setup, settings=replace(setup.settings, batch_size=batch_size), batch_size_trials=record)
+
+
+def _measure_throughput(
+    setup: TrainSetup, batch_size: int, build: BuildFunction, dist_ctx: DistributedContext
+) -> float | None:
+    """Return the images per second at a batch size, or None where it does not fit the memory."""
+    try:
+        trainer, sampler, _ = build(replace(setup, settings=replace(setup.settings, batch_size=batch_size)))
+        rate = batch_size / measure_step_seconds(trainer, sampler, BATCH_SIZE_TIMING_SECONDS, dist_ctx)
+        fits = trainer.accumulator.num_micro_batches == 1
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fits = False
+    torch.cuda.empty_cache()
+    return rate if fits else None

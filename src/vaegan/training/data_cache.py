@@ -1,4 +1,4 @@
-"""Where a set's pictures are kept during training: on the GPU, in memory, or on disk until a batch needs them."""
+"""Where the images of a dataset are kept during training: on the GPU, in RAM, or memory-mapped from disk."""
 
 from __future__ import annotations
 
@@ -15,46 +15,50 @@ from vaegan.errors import VaeganError
 from vaegan.training.setup import TrainSetup
 
 MAX_RAM_FRACTION = 0.4
-"""Of the machine's memory: sets that would take more stay on disk."""
+"""Larger datasets are memory-mapped by --cache auto."""
 MAX_GPU_FRACTION = 0.5
 MAX_VAL_IMAGES = 2048
-"""Nothing beside the steps looks at more held-out pictures."""
+"""No evaluation during training uses more validation images."""
 CGROUP_LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def memory_limit_bytes() -> int:
-    """Bytes of memory that this process may count on, or 0 where the system does not tell."""
-    found = []
+    """Return the bytes of RAM that this process may use, or 0 where the system does not say."""
+    limits = []
     with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in CGROUP_LIMIT_FILES:  # of a container; "max" where there is none
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in CGROUP_LIMIT_FILES:  # of a container; "max" where there is no limit
         with contextlib.suppress(OSError, ValueError):
-            found.append(int(path.read_text()))
-    return min((size for size in found if size > 0), default=0)
+            limits.append(int(path.read_text()))
+    return min((limit for limit in limits if limit > 0), default=0)
 
 
 def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
-    """Say whether --cache means mapped for this set; where the memory's size is unknown, auto takes the memory."""
+    """Return whether `cache_mode` (auto, memory or mmap) memory-maps the dataset.
+
+    "auto" decides by the size of the RAM, and keeps the images in RAM where that is unknown.
+    """
     if cache_mode != "auto":
-        return cache_mode == "mapped"
-    size = sum(dataset.counts[split] for split in ("train", "val")) * dataset.channels * dataset.size**2
-    return 0 < memory_limit_bytes() * MAX_RAM_FRACTION < size
+        return cache_mode == "mmap"
+    num_bytes = sum(dataset.counts[split] for split in ("train", "val")) * dataset.channels * dataset.size**2
+    return 0 < memory_limit_bytes() * MAX_RAM_FRACTION < num_bytes
 
 
 def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
-    """Training pictures, uint8 [N, C, S, S], and held-out ones on the device, a few thousand of them at most.
+    """Return the training images, uint8 [N, C, S, S], and up to 2048 validation images on the device.
 
-    Raises VaeganError where there is nothing to train on.
+    Raises:
+        VaeganError: if there are no training images.
     """
-    device, train, held_out = setup.device_ctx.device, *setup.dataset.open_memmap()
-    if not len(train):
+    device, train_images, val_images = setup.device_ctx.device, *setup.dataset.open_memmap()
+    if not len(train_images):
         raise VaeganError(
-            f"{setup.dataset.path} holds no pictures to train on: prepare it with a smaller --val-fraction"
+            f"{setup.dataset.path} holds no training images: prepare it again with a smaller --val-fraction"
         )
-    few = strided_subset(held_out, MAX_VAL_IMAGES).to(device)
+    val_subset = strided_subset(val_images, MAX_VAL_IMAGES).to(device)
     if should_memory_map(setup.settings.cache, setup.dataset):
-        return train, few
-    kept = train[:]
-    if device.type == "cuda" and kept.numel() < torch.cuda.mem_get_info(device)[0] * MAX_GPU_FRACTION:
-        kept = kept.to(device)
-    return kept, few
+        return train_images, val_subset
+    cached = train_images[:]
+    if device.type == "cuda" and cached.numel() < torch.cuda.mem_get_info(device)[0] * MAX_GPU_FRACTION:
+        cached = cached.to(device)
+    return cached, val_subset

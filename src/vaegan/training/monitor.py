@@ -1,25 +1,94 @@
-"""What a run is judged by beside its steps: previews, numbers, samples, and the alarms that these ring."""
+"""What runs beside the training steps: metric averages, throughput, previews, validation and alarms."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaegan.diagnostics import AlarmTracker
+import torch
+from torch import Tensor
+
+from vaegan.checkpoint import strip_prefix
+from vaegan.diagnostics import AlarmTracker, past_best_warning
 from vaegan.events import Alarm, EventHandler, FileWritten, ValidationMetrics, WarningMessage
 from vaegan.metrics_log import read_metrics, round_metric
-from vaegan.report.run_warnings import past_best_warning
-from vaegan.report.training_charts import read_series
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
 from vaegan.utils.images import save_png
 
+PROGRESS_SECONDS = 0.5
+THROUGHPUT_WINDOW_SECONDS = 2.0
+AVERAGER_STATE_PREFIX = "averager"
+
+
+class MetricAverager:
+    """Running means of the steps' scalars between two lines of metrics.jsonl, summed on the device."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Add one step's scalars; a name may be missing in some steps."""
+        for name, value in metrics.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def pop_means(self) -> dict[str, float]:
+        """Return the means and start over."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return [sum, count] by name, float64 [2]."""
+        return {
+            f"{AVERAGER_STATE_PREFIX}.{name}": torch.stack(
+                [total.cpu().double(), torch.tensor(float(self.counts[name])).double()]
+            )
+            for name, total in self.sums.items()
+        }
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Load sums and counts from a checkpoint's tensors."""
+        self.sums, self.counts = {}, {}
+        for name, sum_and_count in strip_prefix(tensors, AVERAGER_STATE_PREFIX).items():
+            self.sums[name], self.counts[name] = sum_and_count[0].float().to(device), int(sum_and_count[1])
+
+
+class ThroughputMonitor:
+    """Images per second over the last seconds, not counting previews, evaluations and checkpoints."""
+
+    def __init__(self, steps_done: int, batch_size: int) -> None:
+        self.batch_size, self.last_rate, self.last_report_time = batch_size, 0.0, 0.0
+        self.reset(steps_done)
+
+    def reset(self, steps_done: int) -> None:
+        """Start a new time window at this step."""
+        self.window_start_step, self.window_start_time = steps_done, time.perf_counter()
+
+    def is_due(self) -> bool:
+        """Return whether the last report is half a second old."""
+        return time.perf_counter() - self.last_report_time > PROGRESS_SECONDS
+
+    def images_per_second(self, steps_done: int) -> float:
+        """Return the throughput of the newest complete time window."""
+        now = time.perf_counter()
+        elapsed = now - self.window_start_time
+        if elapsed > THROUGHPUT_WINDOW_SECONDS or not self.last_rate:
+            num_images = max(steps_done - self.window_start_step, 0) * self.batch_size
+            self.last_rate = num_images / max(elapsed, 1e-9)
+            self.reset(steps_done)
+        self.last_report_time = now
+        return self.last_rate
+
 
 @dataclass
 class TrainMonitor:
-    """Looks, for the process that leads. `numbers` are the newest that the trainer measured."""
+    """Previews, validation and alarms of a run, on the main process. `latest_metrics` are the newest of `validate`."""
 
     trainer: Trainer
     run_dir: RunDir
@@ -30,60 +99,52 @@ class TrainMonitor:
     latest_metrics: dict[str, float] = field(default_factory=dict)
 
     def write_preview(self, steps_done: int) -> None:
-        """Draw the preview of step `done`, and let the trainer measure."""
+        """Write the preview of a step, and compute the trainer's validation metrics."""
         path = self.run_dir.preview_path(steps_done)
         save_png(self.trainer.preview_grid(), path, f"{self.trainer.kind} preview at step {steps_done}")
         self.emit(FileWritten("preview", path, steps_done))
-        drift = self.trainer.drift_grid()
-        if drift is not None:
-            save_png(
-                drift,
-                self.run_dir.preview_path(steps_done, DRIFT_PREVIEW),
-                f"VAE's decoder and GAN's generator at step {steps_done}",
-            )
-        # an average that has overflowed is no reason to stop, and JSON has no word for it
+        drift_grid = self.trainer.drift_grid()
+        if drift_grid is not None:
+            path = self.run_dir.preview_path(steps_done, DRIFT_PREVIEW)
+            save_png(drift_grid, path, f"VAE's decoder and GAN's generator at step {steps_done}")
+        # A mean that has overflowed is no reason to stop, and JSON has no number for it.
         self.latest_metrics = {name: value for name, value in self.trainer.validate().items() if math.isfinite(value)}
         self._emit_metrics(steps_done, self.latest_metrics)
 
     def evaluate(self, steps_done: int) -> list[str]:
-        """Look at samples and keep the weights that score best; return the alarms of mode collapse that begin."""
-        numbers, before = (
-            self.evaluator.evaluate(self.trainer.generate_samples(self.evaluator.num_samples)),
-            self.alarm_tracker.collapse_alarms,
-        )
-        self._emit_metrics(steps_done, numbers)
-        kid = round_metric(numbers["kid"])  # as the alarms hear it
+        """Evaluate samples, save the weights if they are the best so far, and return new mode collapse alarms."""
+        samples = self.trainer.generate_samples(self.evaluator.num_samples)
+        metrics, alarms_before = self.evaluator.evaluate(samples), self.alarm_tracker.collapse_alarms
+        self._emit_metrics(steps_done, metrics)
+        kid = round_metric(metrics["kid"])  # as metrics.jsonl and the alarms have it
         if steps_done and self.evaluator.update_best(kid, steps_done):
             self.trainer.save_weights(self.run_dir.best_weights_path, steps_done, kid)
             self.emit(FileWritten("best", self.run_dir.best_weights_path, steps_done))
-        return [] if before else sorted(self.alarm_tracker.collapse_alarms)
+        return [] if alarms_before else sorted(self.alarm_tracker.collapse_alarms)
 
     def emit_final_messages(self, images_seen: int) -> None:
-        """Say in words, after `images` pictures, what a user should know of the whole run."""
+        """Emit the trainer's closing messages, and a warning if the best weights are clearly better than the last."""
         for event in self.trainer.final_messages(self.latest_metrics, images_seen):
             self.emit(event)
-        metrics = list(read_metrics(self.run_dir.path))
-        errors = [line["kid_stderr"] for line in metrics if "kid_stderr" in line]
-        if errors and (
-            said := past_best_warning(read_series(metrics), errors[-1], self.run_dir.best_weights_path.is_file())
-        ):
-            self.emit(WarningMessage(said))
+        has_best_weights = self.run_dir.best_weights_path.is_file()
+        if warning := past_best_warning(read_metrics(self.run_dir.path), has_best_weights):
+            self.emit(WarningMessage(warning))
+
+    def check_alarms(self, steps_done: int, metrics: Mapping[str, float]) -> None:
+        """Emit the alarms that these metrics raise. A VAE has none; its warnings come at the end of the run."""
+        if self.trainer.kind == "gan" and metrics:
+            images_seen = steps_done * self.batch_size
+            rounded = {name: round_metric(value) for name, value in metrics.items()}
+            for name, text in self.alarm_tracker.update(images_seen, rounded).items():
+                self.emit(Alarm(steps_done, images_seen, name, text))
+
+    def replay_metrics_log(self) -> None:
+        """Rebuild the alarms' state from metrics.jsonl."""
+        self.alarm_tracker = AlarmTracker()
+        for line in read_metrics(self.run_dir.path):
+            self.alarm_tracker.update(int(line.get("images_seen", 0)), line)
 
     def _emit_metrics(self, steps_done: int, metrics: dict[str, float]) -> None:
         if metrics:
             self.emit(ValidationMetrics(steps_done, steps_done * self.batch_size, metrics))
             self.check_alarms(steps_done, metrics)
-
-    def check_alarms(self, steps_done: int, metrics: Mapping[str, float]) -> None:
-        """Sound the alarms that these numbers begin; a VAE's are said at its end."""
-        if self.trainer.kind == "gan" and metrics:
-            images = steps_done * self.batch_size
-            as_read = {name: round_metric(value) for name, value in metrics.items()}
-            for name, text in self.alarm_tracker.update(images, as_read).items():
-                self.emit(Alarm(steps_done, images, name, text))
-
-    def replay_metrics_log(self) -> None:
-        """Take from metrics.jsonl what the alarms have heard so far."""
-        self.alarm_tracker = AlarmTracker()
-        for line in read_metrics(self.run_dir.path):
-            self.alarm_tracker.update(int(line.get("images_seen", 0)), line)

@@ -1,4 +1,4 @@
-"""What is decided before the first step: a new run's options, or a resumed run's, checked against each other."""
+"""Resolve a training setup: options, model, dataset, device and starting point, checked against each other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.checkpoint import WeightsInfo, read_weights_info, parse_step
 from vaegan.config.model_config import PRESETS, ModelConfig
-from vaegan.config.options import build_settings, changed_locked_options, option_fields
+from vaegan.config.options import build_settings, changed_locked_options, option_fields, require_at_most_one
 from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
-from vaegan.run_dir import RunDir
+from vaegan.run_dir import RunDir, find_run
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, choose_device_context
@@ -25,9 +25,9 @@ TrainSettings = VAESettings | GANSettings
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the user asked for: options that were given, and paths. `kind` is "vae" or "gan".
+    """What the user asked for: explicit options and paths. `kind` is "vae" or "gan".
 
-    probe: whether the length of the latents is to be found by trying several; tune: whether the batch size is.
+    `latent_dim` and `batch_size` are not among the explicit options where they are "auto", to be found by trials.
     """
 
     kind: str
@@ -40,17 +40,57 @@ class TrainRequest:
     should_tune_latent_dim: bool = False
     should_tune_batch_size: bool = False
 
+    @classmethod
+    def from_arguments(
+        cls,
+        kind: str,
+        data: Path | str | None,
+        run: Path | str,
+        from_vae: Path | str | None,
+        config: Path | str | None,
+        force: bool,
+        options: Mapping[str, Any],
+    ) -> TrainRequest:
+        """Build the request from the arguments of `train_vae` or `train_gan`; options that are None were not given."""
+        explicit = {name: value for name, value in options.items() if value is not None}
+        tune_latent_dim = kind == "vae" and explicit.get("latent_dim") == "auto"
+        tune_batch_size = explicit.get("batch_size") == "auto"
+        if tune_latent_dim:
+            del explicit["latent_dim"]
+        if tune_batch_size:
+            del explicit["batch_size"]
+        data_path, vae_path, config_path = (None if path is None else Path(path) for path in (data, from_vae, config))
+        run_dir = RunDir(Path(run))
+        return cls(kind, run_dir, explicit, data_path, vae_path, config_path, force, tune_latent_dim, tune_batch_size)
+
     @property
     def settings_class(self) -> type[VAESettings] | type[GANSettings]:
-        """Class of the kind's settings."""
+        """The settings class of the kind."""
         return VAESettings if self.kind == "vae" else GANSettings
+
+    @property
+    def is_resume(self) -> bool:
+        """Whether there is a run to resume."""
+        return self.run_dir.exists() and not self.force
+
+    def validate(self) -> None:
+        """Raise VaeganError for bad values and for a run directory that holds something else. Writes nothing."""
+        require_at_most_one(self.explicit_options, DURATION_OPTIONS)
+        build_settings(self.settings_class, self.explicit_options)
+        parse_augmentations(str(self.explicit_options.get("augment", "none")))
+        if not self.is_resume:
+            self.run_dir.check_is_run_or_empty(self.force)
 
 
 @dataclass(frozen=True)
 class TrainSetup:
-    """Everything decided. `saved` is the config.json of a run that is resumed.
+    """Everything that is decided before the networks are built.
 
-    probed, tuned: what was found by trying latent lengths and batch sizes.
+    Attributes:
+        saved_config: config.json of the run that is resumed; None for a new run.
+        checkpoint: the checkpoint to resume from, if any.
+        vae_weights: the VAE that initializes the GAN, unless a checkpoint does.
+        latent_dim_trials, batch_size_trials: records of the trials of `autotune`.
     """
 
     request: TrainRequest
@@ -58,111 +98,141 @@ class TrainSetup:
     model_config: ModelConfig
     dataset: PreparedDataset
     device_ctx: DeviceContext
-    saved_config: Mapping[str, Any] | None
+    saved_config: Mapping[str, Any] | None = None
+    checkpoint: Path | None = None
     vae_weights: WeightsInfo | None = None
     latent_dim_trials: Mapping[str, Any] | None = None
     batch_size_trials: Mapping[str, Any] | None = None
 
     @property
     def run_dir(self) -> RunDir:
-        """Where it all goes."""
+        """The run's directory."""
         return self.request.run_dir
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the checkpoint to resume from; 0 without one."""
+        return 0 if self.checkpoint is None else parse_step(self.checkpoint)
 
 
 def resolve_setup(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
-    """Begin a new run, or resume the one that is there. Raises VaeganError for all that contradicts itself.
+    """Return the setup of a new run, or of the run to resume.
 
-    Every process decides by itself, from the same files.
+    Every rank resolves it from the same files. Rank 0 decides the precision, which it may have measured, and finds the
+    checkpoint.
+
+    Raises:
+        VaeganError: for options, dataset, VAE and run that contradict each other, and for damaged files.
     """
-    build_settings(request.settings_class, request.explicit_options)  # a bad value is told before anything else
-    parse_augmentations(str(request.explicit_options.get("augment", "none")))
-    return (
-        _setup_resumed_run(request, dist_ctx)
-        if request.run_dir.exists() and not request.force
-        else _setup_new_run(request, emit, dist_ctx)
-    )
+    if not request.is_resume:
+        setup = dist_ctx.run_on_all_ranks(lambda: _setup_new_run(request, emit, dist_ctx))
+        return _with_precision_of_rank_0(setup, dist_ctx)
+
+    setup = dist_ctx.run_on_all_ranks(lambda: _setup_resumed_run(request, dist_ctx))
+    setup = _with_precision_of_rank_0(setup, dist_ctx)
+    checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
+    if checkpoint:
+        return replace(setup, checkpoint=Path(checkpoint))
+    # The run was stopped before its first checkpoint: it starts again from its VAE.
+    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=find_source_vae(setup)))
 
 
-def _load_config_file(path: Path | None, kind: str, settings_class: type) -> dict[str, Any]:
-    """Options of the run whose config.json `path` is."""
-    if path is None:
-        return {}
-    saved = read_json(path)
-    if saved.get("kind") != kind or not isinstance(saved.get("options"), dict):
-        raise VaeganError(f"--config {path}: expected the config.json of a {kind} run")
-    told = {name: value for name, value in saved["options"].items() if value is not None}
-    try:
-        build_settings(settings_class, told)
-    except UsageError as error:
-        raise UsageError(f"--config {path}: {error}") from error
-    return told
+def _with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) -> TrainSetup:
+    precision = dist_ctx.broadcast(setup.device_ctx.precision)
+    return replace(setup, device_ctx=replace(setup.device_ctx, precision=precision))
 
 
-def _options_from_config_file(request: TrainRequest) -> dict[str, Any]:
-    """Options that --config gives: not those that are to be tried, or follow from the purpose or from the VAE."""
-    left = {"latent_dim"} if request.should_tune_latent_dim or request.from_vae is not None else set()
-    left |= {"batch_size"} if request.should_tune_batch_size else set()
-    left |= {"preset"} if request.from_vae is not None else set()
-    left |= _objective_defaults(request).keys()
-    base = _load_config_file(request.config_path, request.kind, request.settings_class)
-    return {name: value for name, value in base.items() if name not in left}
+def merge_options(request: TrainRequest) -> dict[str, Any]:
+    """Return the options of a new run that the user decided, directly or by --config; the rest has defaults.
+
+    The later wins:
+        1. --config    options of another run (see `_config_file_options`)
+        2. --objective gan or reconstruction sets the likelihood
+        3. flags       a length given by a flag clears the other two ways to give it
+    """
+    return {
+        **_config_file_options(request),
+        **_objective_defaults(request),
+        **_clear_other_durations(request),
+        **request.explicit_options,
+    }
+
+
+def _config_file_options(request: TrainRequest) -> dict[str, Any]:
+    """Return the options of --config, without those that trials, --objective or the VAE decide."""
+    decided_elsewhere = set(_objective_defaults(request))
+    if request.should_tune_latent_dim or request.from_vae is not None:
+        decided_elsewhere.add("latent_dim")
+    if request.should_tune_batch_size:
+        decided_elsewhere.add("batch_size")
+    if request.from_vae is not None:
+        decided_elsewhere.add("preset")
+    return {name: value for name, value in _load_config_file(request).items() if name not in decided_elsewhere}
 
 
 def _objective_defaults(request: TrainRequest) -> Mapping[str, Any]:
     return OBJECTIVES.get(str(request.explicit_options.get("objective")), {})
 
 
-def _clear_other_durations(explicit_options: Mapping[str, Any]) -> dict[str, None]:
-    """The lengths that are not in force where one of them is given."""
-    return (
-        dict.fromkeys(DURATION_OPTIONS)
-        if any(explicit_options.get(name) is not None for name in DURATION_OPTIONS)
-        else {}
-    )
+def _load_config_file(request: TrainRequest) -> dict[str, Any]:
+    """Return the options in the config.json of --config. Raises VaeganError."""
+    path = request.config_path
+    if path is None:
+        return {}
+    config = read_json(path)
+    if config.get("kind") != request.kind or not isinstance(config.get("options"), dict):
+        raise VaeganError(f"--config {path}: expected the config.json of a {request.kind} run")
+    options = {name: value for name, value in config["options"].items() if value is not None}
+    try:
+        build_settings(request.settings_class, options)
+    except UsageError as error:
+        raise UsageError(f"--config {path}: {error}") from error
+    return options
+
+
+def _clear_other_durations(request: TrainRequest) -> dict[str, Any]:
+    """Return None for every duration option where one of them is given."""
+    has_duration = any(request.explicit_options.get(name) is not None for name in DURATION_OPTIONS)
+    return dict.fromkeys(DURATION_OPTIONS) if has_duration else {}
 
 
 def _setup_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
-    request.run_dir.check_is_run_or_empty(request.force)
-    settings: TrainSettings = build_settings(
-        request.settings_class,
-        _options_from_config_file(request),
-        _objective_defaults(request),
-        _clear_other_durations(request.explicit_options),
-        request.explicit_options,
-    )
-    vae = _read_vae_weights(request.from_vae) if request.from_vae is not None else None
-    if vae is not None and vae.path.resolve().is_relative_to(request.run_dir.path.resolve()):
+    settings: TrainSettings = build_settings(request.settings_class, merge_options(request))
+    vae_weights = _read_vae_weights(request.from_vae) if request.from_vae is not None else None
+    if vae_weights is not None and vae_weights.path.resolve().is_relative_to(request.run_dir.path.resolve()):
         raise UsageError(
-            f"--from-vae {vae.path} lies in {request.run_dir.path}, where the GAN is to go: choose another --run"
+            f"--from-vae {vae_weights.path} lies in {request.run_dir.path}, the run directory of the GAN: choose"
+            " another --run"
         )
-    data = _open_dataset(request.data_path, vae, emit)
-    place = choose_device_context(dist_ctx.local_device_name(settings.device), settings.precision)
-    if vae is not None:
-        settings, model = _match_vae_architecture(settings, vae, data)
+    dataset = _open_dataset(request.data_path, vae_weights, emit)
+    device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), settings.precision)
+    if vae_weights is not None:
+        settings, model_config = _match_vae_architecture(settings, vae_weights, dataset)
     else:
-        preset = settings.preset or ("base" if place.device.type == "cuda" else "small")
-        row = PRESETS[preset]
-        latent_dim = row.latent_dim if request.should_tune_latent_dim else settings.latent_dim or row.latent_dim
-        settings = replace(settings, preset=preset, latent_dim=latent_dim)
-        model = ModelConfig(data.size, data.channels, latent_dim, row.base_channels)
+        preset_name = settings.preset or ("base" if device_ctx.device.type == "cuda" else "small")
+        preset = PRESETS[preset_name]
+        latent_dim = preset.latent_dim if request.should_tune_latent_dim else settings.latent_dim or preset.latent_dim
+        settings = replace(settings, preset=preset_name, latent_dim=latent_dim)
+        model_config = ModelConfig(dataset.size, dataset.channels, latent_dim, preset.base_channels)
     if isinstance(settings, GANSettings):
-        model = _with_prior(model, settings.prior, vae)
-        settings = settings.with_start_defaults(vae is not None)
+        model_config = _with_prior(model_config, settings.prior, vae_weights)
+        settings = settings.with_start_defaults(vae_weights is not None)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(
                 f"--ada-target {settings.ada_target:g} adapts augmentations, and there are none: add --augment"
                 " color,translation"
             )
-    return TrainSetup(request, settings, model, data, place, None, vae)
+    return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights)
 
 
 def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weights: WeightsInfo | None) -> ModelConfig:
-    """model: of the VAE, or from scratch; prior: as asked."""
+    """Return the config with the prior of --prior; a mixture can only come from a VAE that has one."""
     if requested_prior in (None, model_config.prior):
         return model_config
     if requested_prior == "mixture":
-        scratch, without = "the VAE finds it: add --from-vae", "found one normal to do as well: leave it out"
-        raise UsageError(f"--prior mixture: {scratch if vae_weights is None else f'{vae_weights.path} {without}'}")
+        if vae_weights is None:
+            raise UsageError("--prior mixture: it is fitted to a VAE's latents: add --from-vae")
+        raise UsageError(f"--prior mixture: {vae_weights.path} has a normal prior, which fits as well: leave it out")
     return replace(model_config.with_normal_prior(), prior=requested_prior)
 
 
@@ -176,101 +246,140 @@ def _read_vae_weights(path: Path) -> WeightsInfo:
 def _match_vae_architecture(
     settings: TrainSettings, vae_weights: WeightsInfo, dataset: PreparedDataset
 ) -> tuple[TrainSettings, ModelConfig]:
-    """Take the network's shape from the VAE, and refuse what contradicts it."""
-    config = vae_weights.config
+    """Return settings and model config with the VAE's architecture. Raises VaeganError for a contradiction."""
+    config, path = vae_weights.config, vae_weights.path
     if (dataset.size, dataset.channels) != (config.size, config.channels):
-        grey = " --grayscale" if config.channels == 1 else ""
-        grey = ", without --grayscale" if dataset.channels < config.channels else grey
+        grayscale_flag = " --grayscale" if config.channels == 1 else ""
+        if dataset.channels < config.channels:
+            grayscale_flag = ", without --grayscale"
         raise VaeganError(
-            f"{dataset.path} holds {dataset.size}x{dataset.size} pictures of {dataset.channels} channels, but {vae_weights.path} was"
-            f" trained on {config.size}x{config.size} of {config.channels}: prepare them with --size"
-            f" {config.size}{grey}, or give --from-vae a VAE that was trained on such pictures"
+            f"{dataset.path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels, but {path} was"
+            f" trained on {config.size}x{config.size} of {config.channels}: preprocess them with --size"
+            f" {config.size}{grayscale_flag}, or give --from-vae a VAE that was trained on such images"
         )
     if settings.latent_dim not in (None, config.latent_dim):
         raise UsageError(
-            f"--latent-dim {settings.latent_dim} contradicts {vae_weights.path}, whose latents have {config.latent_dim}:"
-            " leave it out"
+            f"--latent-dim {settings.latent_dim} contradicts {path}, whose latents have {config.latent_dim}: leave it"
+            " out"
         )
-    names = [name for name, row in PRESETS.items() if row.base_channels == config.base_channels]
-    if settings.preset is not None and settings.preset not in names:
-        theirs = names[0] if names else f"of width {config.base_channels}"
-        raise UsageError(f"--preset {settings.preset} contradicts {vae_weights.path}, which is {theirs}: leave it out")
-    return replace(settings, preset=settings.preset or (names or ["small"])[0], latent_dim=config.latent_dim), config
+    presets = [name for name, preset in PRESETS.items() if preset.base_channels == config.base_channels]
+    if settings.preset is not None and settings.preset not in presets:
+        vae_preset = presets[0] if presets else f"of {config.base_channels} base channels"
+        raise UsageError(f"--preset {settings.preset} contradicts {path}, which is {vae_preset}: leave it out")
+    preset_name = settings.preset or (presets or ["small"])[0]
+    return replace(settings, preset=preset_name, latent_dim=config.latent_dim), config
 
 
 def _open_dataset(data_path: Path | None, vae_weights: WeightsInfo | None, emit: EventHandler) -> PreparedDataset:
+    """Open DATA, else the VAE's dataset, else the newest one under data/. Raises VaeganError."""
     if data_path is not None:
         return open_dataset(data_path)
     if vae_weights is not None:
-        run = next((RunDir(parent) for parent in vae_weights.path.resolve().parents if RunDir(parent).exists()), None)
-        if run is None:
-            raise VaeganError(f"{vae_weights.path} is in no run that names its set: give DATA, a prepared set")
-        path = Path(str(run.read_config()["data"].get("path", "")))
+        vae_run = find_run(vae_weights.path)
+        if vae_run is None:
+            raise VaeganError(f"{vae_weights.path} is in no run that names its dataset: give DATA, a prepared dataset")
+        path = Path(str(vae_run.read_config()["data"].get("path", "")))
         emit(Note(f"Using {_relative_to_cwd(path)}, which the VAE was trained on"))
         return open_dataset(path)
     newest = find_newest_dataset(Path("data"))
     if newest is None:
-        raise VaeganError("no prepared set under data/: make one with: vaegan preprocess FOLDER")
-    emit(Note(f"Using {newest}, the newest prepared set"))
+        raise VaeganError("no prepared dataset under data/: make one with: vaegan preprocess FOLDER")
+    emit(Note(f"Using {newest}, the newest prepared dataset"))
     return open_dataset(newest)
 
 
 def _relative_to_cwd(path: Path) -> Path:
-    """Relative to the working directory where it lies under it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _setup_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) -> TrainSetup:
-    run, saved, settings_class = request.run_dir, request.run_dir.read_config(), request.settings_class
+    path, saved, settings_class = request.run_dir.path, request.run_dir.read_config(), request.settings_class
     if saved["kind"] != request.kind:
         raise VaeganError(
-            f"--run {run.path}: this is a {saved['kind'].upper()} run, which vaegan train-{saved['kind']} goes on"
-            " with; choose another --run"
+            f"--run {path}: this is a {saved['kind'].upper()} run; resume it with vaegan train-{saved['kind']}, or"
+            " choose another --run"
         )
     try:
-        options = saved["options"]
-        was: TrainSettings = build_settings(settings_class, options)
-        model = build_settings(ModelConfig, saved["model"])
+        saved_settings: TrainSettings = build_settings(settings_class, saved["options"])
+        model_config = build_settings(ModelConfig, saved["model"])
     except UsageError as error:
-        raise VaeganError(f"{run.path / 'config.json'} is damaged: {error}") from error
-    asked = {**_options_from_config_file(request), **request.explicit_options}
-    for name in changed_locked_options(settings_class, options, asked):
-        flag = option_fields(settings_class)[name].flag
-        of, out = (
-            ("", "it")
-            if name in request.explicit_options or request.config_path is None
-            else (f" of {request.config_path}", "--config")
-        )
-        raise UsageError(
-            f"{flag} {asked[name]}{of} contradicts {run.path}, which was started with {flag}"
-            f" {getattr(was, name)}: leave {out} out to go on, or choose another --run"
-        )
-    if request.should_tune_latent_dim and not saved.get("latent_dim_trials"):
-        raise UsageError(
-            f"--latent-dim auto contradicts {run.path}, which was started with --latent-dim {model.latent_dim}: leave"
-            " it out to go on, or choose another --run"
-        )
+        raise VaeganError(f"{path / 'config.json'} is damaged: {error}") from error
+    _check_same_options(request, saved_settings, saved)
     _check_same_vae(request, saved)
-    data = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
-    if data.fingerprint != saved["data"].get("fingerprint"):
+
+    dataset = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
+    if dataset.fingerprint != saved["data"].get("fingerprint"):
         raise VaeganError(
-            f"{data.path} is not the set that {run.path} was trained on (its pictures differ): give that one, or"
+            f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
             " choose another --run"
         )
     settings: TrainSettings = build_settings(
-        settings_class, options, _clear_other_durations(request.explicit_options), request.explicit_options
+        settings_class, saved["options"], _clear_other_durations(request), request.explicit_options
     )
     precision = settings.precision
-    if precision == "auto":  # what was found best where the run began: another precision is another run
-        precision = str(saved["plan"].get("precision", precision))
-    place = choose_device_context(dist_ctx.local_device_name(settings.device), precision)
-    return TrainSetup(request, settings, model, data, place, saved)
+    if precision == "auto":  # another precision than the one measured at the start would be another run
+        precision = str(saved["schedule"].get("precision", precision))
+    device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), precision)
+    return TrainSetup(request, settings, model_config, dataset, device_ctx, saved)
+
+
+def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, saved_config: Mapping[str, Any]) -> None:
+    """Raise UsageError where an option that a resumed run must keep is asked for with another value."""
+    path, requested = request.run_dir.path, _config_file_options(request) | dict(request.explicit_options)
+    for name in changed_locked_options(request.settings_class, saved_config["options"], requested):
+        flag = option_fields(request.settings_class)[name].flag
+        is_from_file = name not in request.explicit_options and request.config_path is not None
+        origin, remove = (f" of {request.config_path}", "--config") if is_from_file else ("", "it")
+        raise UsageError(
+            f"{flag} {requested[name]}{origin} contradicts {path}, which was started with {flag}"
+            f" {getattr(saved_settings, name)}: leave {remove} out to resume, or choose another --run"
+        )
+    if request.should_tune_latent_dim and not saved_config.get("latent_dim_trials"):
+        latent_dim = saved_config["model"]["latent_dim"]
+        raise UsageError(
+            f"--latent-dim auto contradicts {path}, which was started with --latent-dim {latent_dim}: leave it out to"
+            " resume, or choose another --run"
+        )
+
+
+def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
+    """Raise UsageError where --from-vae is not what the run to resume was started from."""
+    if request.from_vae is None:
+        return
+    path, weights, source = request.run_dir.path, _read_vae_weights(request.from_vae), saved_config.get("from_vae")
+    if not source:
+        raise UsageError(
+            f"--from-vae {request.from_vae} contradicts {path}, which was started from scratch: choose another --run"
+        )
+    if source.get("sha256") != file_sha256(weights.path):
+        raise UsageError(
+            f"--from-vae {request.from_vae} is not the VAE that {path} was started from, or it was trained further:"
+            " leave it out to resume, or choose another --run"
+        )
+
+
+def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str:
+    """Repair the run to resume after a kill, and return the path of its newest valid checkpoint, or "".
+
+    Raises:
+        VaeganError: if all checkpoints are damaged, or the newest is of another model.
+    """
+    run_dir = setup.run_dir
+    run_dir.remove_partial_files()
+    checkpoint = run_dir.latest_checkpoint(emit)
+    if checkpoint is None:
+        return ""
+    if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
+        raise VaeganError(f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: add --force")
+    run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
+    return str(checkpoint)
 
 
 def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
-    """The VAE that a resumed run was started from, for a run that was stopped before its first checkpoint.
+    """Return the VAE that a resumed run was started from, for a run without a checkpoint.
 
-    Raises VaeganError when it is gone or was trained further.
+    Raises:
+        VaeganError: if it is gone or was trained further.
     """
     source = (setup.saved_config or {}).get("from_vae")
     if not source:
@@ -287,18 +396,3 @@ def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
             f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
         )
     return weights
-
-
-def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
-    if request.from_vae is None:
-        return
-    path, weights, source = request.run_dir.path, _read_vae_weights(request.from_vae), saved_config.get("from_vae")
-    if not source:
-        raise UsageError(
-            f"--from-vae {request.from_vae} contradicts {path}, which was started from scratch: choose another --run"
-        )
-    if source.get("sha256") != file_sha256(weights.path):
-        raise UsageError(
-            f"--from-vae {request.from_vae} is not the VAE that {path} was started from, or it was trained further:"
-            " leave it out to go on, or choose another --run"
-        )

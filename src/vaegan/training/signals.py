@@ -1,4 +1,4 @@
-"""Signals become a wish to stop, which the loop grants after the step at hand."""
+"""SIGINT, SIGTERM etc. request a graceful stop after the current step."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from contextlib import contextmanager
 
 from vaegan.errors import Interrupted
 
-# Windows has neither SIGHUP nor SIGUSR1 (which schedulers send before they take a machine away) but SIGBREAK
+# Windows has neither SIGHUP nor SIGUSR1 (sent by job schedulers before they take a machine away) but SIGBREAK.
 STOP_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 DEBOUNCE_SECONDS = 3.0
 
 
 def find_stop_signals() -> list[signal.Signals]:
-    """Signals of this system that ask to stop, without those that the user had ignored (nohup ignores SIGHUP)."""
-    found = [getattr(signal, name) for name in STOP_SIGNAL_NAMES if hasattr(signal, name)]
-    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
+    """Return this system's signals that request a stop, without the ignored ones (nohup ignores SIGHUP)."""
+    signals = [getattr(signal, name) for name in STOP_SIGNAL_NAMES if hasattr(signal, name)]
+    return [signum for signum in signals if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 class StopRequest:
-    """A wish to stop.
+    """Whether a stop was requested.
 
-    patient: a second signal within a few seconds is the same wish. torchrun passes a Ctrl-C on to processes that the
-    terminal has already told.
+    Args:
+        debounce: treat a second signal within a few seconds as the same request. torchrun forwards a Ctrl-C to
+            processes that have already received it from the terminal.
     """
 
     def __init__(self, debounce: bool = False) -> None:
-        """Nothing is wished yet."""
         self.requested = False
         self._interrupts_from = 0.0
         self._debounce_seconds = DEBOUNCE_SECONDS if debounce else 0.0
 
     def request(self, signum: int = 0, frame: object = None) -> None:
-        """Ask for a stop, as a signal's handler does. Raises Interrupted the second time."""
+        """Request a stop (a signal handler). Raises Interrupted the second time."""
         if self.requested and time.monotonic() >= self._interrupts_from:
-            raise Interrupted("interrupted at once: the last checkpoint is whole, the steps since are lost")
+            raise Interrupted("interrupted at once: the last checkpoint is valid, the steps since then are lost")
         if not self.requested:
             self.requested, self._interrupts_from = True, time.monotonic() + self._debounce_seconds
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
-        """Let the stop signals wish; a second one interrupts at once. Only in the main thread."""
+        """Install `request` as the handler of the stop signals. Does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.request) for number in find_stop_signals()}
+        previous_handlers = {signum: signal.signal(signum, self.request) for signum in find_stop_signals()}
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for signum, handler in previous_handlers.items():
+                signal.signal(signum, handler)

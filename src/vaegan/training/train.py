@@ -1,36 +1,35 @@
-"""From options to a finished run: make or resume it, build what it needs, drive the loop."""
+"""Train a VAE or a GAN: the whole story of a run, from the user's options to its last event."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vaegan.checkpoint import WeightsInfo, load_into_meta_model, parse_step, read_weights_info
-from vaegan.config.options import require_at_most_one
-from vaegan.config.settings import DURATION_OPTIONS, VAESettings
+from vaegan.checkpoint import WeightsInfo, load_into_meta_model
+from vaegan.config.settings import VAESettings
 from vaegan.data.sampler import BatchSampler
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError
 from vaegan.events import Event, EventHandler, Note, TrainingFinished, TrainingStarted, ignore_event
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.report.run_report import ReportWriter
-from vaegan.run_dir import RunDir, find_run
+from vaegan.run_dir import find_run
 from vaegan.training.accumulation import GradientAccumulator
-from vaegan.training.autotune import tune_latent_dim, write_latent_dim_chart
-from vaegan.training.batch_size_tuning import tune_batch_size
+from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.duration import make_schedule, requested_steps
 from vaegan.training.gan_trainer import GANTrainer
-from vaegan.training.loop import TrainLoop, TrainSchedule
+from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
-from vaegan.training.setup import TrainRequest, TrainSetup, find_source_vae, resolve_setup
+from vaegan.training.setup import TrainRequest, TrainSetup, resolve_setup
 from vaegan.training.signals import StopRequest
 from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
@@ -38,10 +37,7 @@ from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
 from vaegan.utils.files import file_sha256
 from vaegan.utils.lock import run_lock
-from vaegan.vae_diagnostics import vae_run_warnings
 from vaegan.version import __version__
-
-PLACEHOLDER_SCHEDULE = TrainSchedule(0, 1, 1, 1, 1, 0)  # until the speed is measured
 
 
 def train_vae(
@@ -53,12 +49,21 @@ def train_vae(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
-    """Train a VAE on a prepared set, or go on with the run at `run`; returns the run's directory.
+    """Train a VAE, or resume the run at `run`; return the run's directory.
 
-    data: a prepared set (the newest under data/); options: those of VAESettings. Raises VaeganError for all that the
-    user can mend, Interrupted after a signal once the state is saved.
+    Args:
+        data: prepared dataset; by default the newest under data/.
+        run: run directory; an existing run there is resumed.
+        config: config.json of another run to take options from; `options` override it.
+        force: start over, replacing the run at `run`.
+        on_event: is called with every event (see `vaegan.events`).
+        options: the fields of `VAESettings`.
+
+    Raises:
+        VaeganError: for whatever the user can mend.
+        Interrupted: after a signal, once the state is saved.
     """
-    return _train("vae", data, run, None, config, force, on_event, options)
+    return _train(TrainRequest.from_arguments("vae", data, run, None, config, force, options), on_event)
 
 
 def train_gan(
@@ -71,182 +76,149 @@ def train_gan(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
-    """Train a GAN, its generator started from the VAE `from_vae` or from scratch; returns the run's directory.
+    """Train a GAN, or resume the run at `run`; return the run's directory.
 
-    data: a prepared set (the one that the VAE was trained on, else the newest under data/); options: those of
-    GANSettings. Raises as `train_vae` does.
+    Args:
+        data: prepared dataset; by default the one that the VAE was trained on, else the newest under data/.
+        run: run directory; an existing run there is resumed.
+        from_vae: VAE whose decoder initializes the generator; by default the GAN is trained from scratch.
+        config: config.json of another run to take options from; `options` override it.
+        force: start over, replacing the run at `run`.
+        on_event: is called with every event (see `vaegan.events`).
+        options: the fields of `GANSettings`.
+
+    Raises:
+        VaeganError: for whatever the user can mend.
+        Interrupted: after a signal, once the state is saved.
     """
-    return _train("gan", data, run, from_vae, config, force, on_event, options)
+    return _train(TrainRequest.from_arguments("gan", data, run, from_vae, config, force, options), on_event)
 
 
-def _train(
-    kind: str,
-    data: Path | str | None,
-    run: Path | str,
-    from_vae: Path | str | None,
-    config: Path | str | None,
-    force: bool,
-    on_event: EventHandler,
-    options: dict[str, Any],
-) -> Path:
-    began = time.perf_counter()
-    given = {name: value for name, value in options.items() if value is not None}
-    probe = kind == "vae" and given.get("latent_dim") == "auto"
-    tune = given.get("batch_size") == "auto"
-    tried = {"latent_dim": probe, "batch_size": tune}
-    given = {name: value for name, value in given.items() if not tried.get(name)}
-    require_at_most_one(given, DURATION_OPTIONS)
-    wish = TrainRequest(
-        kind, RunDir(Path(run)), given, _to_path(data), _to_path(from_vae), _to_path(config), force, probe, tune
-    )
-    with init_distributed() as world:
-        stop = StopRequest(debounce=world.world_size > 1)
-        emit = on_event if world.is_main_process else ignore_event
-        with stop.handle_signals():
-            job = world.run_on_all_ranks(lambda: resolve_setup(wish, emit, world))
-            precision = world.broadcast(
-                job.device_ctx.precision
-            )  # it may have been measured: the leader's clock decides
-            job = replace(job, device_ctx=replace(job.device_ctx, precision=precision))
-            with contextlib.ExitStack() as stack:
-                world.run_on_main(lambda: stack.enter_context(run_lock(wish.run_dir.path, emit)))
-                emit = stack.enter_context(tensorboard_logger(emit, wish.run_dir, job.settings.tensorboard))
-                _run_training(job, emit, stop, began, world)
-    return wish.run_dir.path
+def _train(request: TrainRequest, on_event: EventHandler) -> Path:
+    """Run one training from start to end, in seven steps; every rank takes each of them."""
+    start_time, run_dir = time.perf_counter(), request.run_dir
+    request.validate()
+    with init_distributed() as dist_ctx, contextlib.ExitStack() as stack:
+        stop = StopRequest(debounce=dist_ctx.world_size > 1)
+        stack.enter_context(stop.handle_signals())
+        emit = on_event if dist_ctx.is_main_process else ignore_event
+        dist_ctx.run_on_main(lambda: stack.enter_context(run_lock(run_dir.path, emit)))
+
+        # 1. Settings, model, dataset, device, checkpoint to resume from, VAE weights
+        setup = resolve_setup(request, emit, dist_ctx)
+        emit = stack.enter_context(_event_handler(setup, emit, dist_ctx))
+
+        # 2. Nothing left to do
+        if dist_ctx.run_on_all_ranks(lambda: _is_finished(setup)):
+            _emit_already_finished(setup, emit)
+            return run_dir.path
+
+        # 3. New runs: batch size and latent dimension by trials, where asked for
+        setup = autotune(setup, _build_single_process, emit, stop, dist_ctx)
+
+        # 4. Networks and optimizers, batches, evaluation of samples
+        accumulator = GradientAccumulator(dist_ctx, setup.settings.batch_size, emit)
+        trainer, sampler, evaluator = dist_ctx.run_on_all_ranks(lambda: build(setup, accumulator, emit))
+
+        # 5. Length and intervals in steps, by a measurement where minutes were asked for
+        schedule, images_per_second = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
+        loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator)
+
+        # 6. Resume from the checkpoint, or prepare the directory of a new run
+        checkpoint = setup.checkpoint
+        if checkpoint is not None:
+            dist_ctx.run_on_all_ranks(lambda: loop.load_checkpoint(checkpoint))
+        elif setup.saved_config is None:
+            dist_ctx.run_on_main(lambda: run_dir.prepare_new(request.force))
+        dist_ctx.run_on_main(lambda: _write_run_files(setup, loop, images_per_second))
+        loop.replay_metrics_log()
+
+        # 7. Train
+        emit(
+            TrainingStarted(trainer.kind, loop.steps_done, schedule.total_steps, sampler.batch_size, images_per_second)
+        )
+        loop.run(stop)
+    return run_dir.path
 
 
-def _to_path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path)
+@contextlib.contextmanager
+def _event_handler(setup: TrainSetup, on_event: EventHandler, dist_ctx: DistributedContext) -> Iterator[EventHandler]:
+    """Yield a handler that writes metrics.jsonl, report.html and TensorBoard's log before the caller's handler."""
+    run_dir = setup.run_dir
+    with tensorboard_logger(on_event, run_dir, setup.settings.tensorboard) as handle_event:
+        metrics_writer = MetricsWriter(run_dir.path)
+        report_writer = ReportWriter(run_dir, str(setup.device_ctx.device), handle_event)
+
+        def emit(event: Event) -> None:
+            if dist_ctx.is_main_process:
+                metrics_writer(event)
+                report_writer(event)
+                handle_event(event)
+
+        yield emit
 
 
-def _run_training(
-    setup: TrainSetup, on_event: EventHandler, stop: StopRequest, start_time: float, dist_ctx: DistributedContext
-) -> None:
-    run = setup.run_dir
-    writer, reporter = (
-        MetricsWriter(run.path),
-        ReportWriter(run, str(setup.device_ctx.device), on_event, vae_run_warnings),
-    )
-
-    def emit(event: Event) -> None:
-        if dist_ctx.is_main_process:
-            writer(event)
-            reporter(event)
-            on_event(event)
-
-    checkpoint = _find_resume_checkpoint(setup, emit, dist_ctx)
-    if checkpoint is not None and dist_ctx.run_on_all_ranks(
-        lambda: _report_if_finished(setup, parse_step(checkpoint), emit)
-    ):
-        return
-    if checkpoint is None and setup.saved_config is not None:
-        begun = setup
-        setup = dist_ctx.run_on_all_ranks(lambda: replace(begun, vae_weights=find_source_vae(begun)))
-    if setup.request.should_tune_batch_size and setup.saved_config is None:
-        setup = tune_batch_size(setup, _build_single_process, emit, dist_ctx)
-    if setup.request.should_tune_latent_dim and setup.saved_config is None:
-        setup = tune_latent_dim(setup, emit, stop, GradientAccumulator(dist_ctx, setup.settings.batch_size, emit))
-    shares = GradientAccumulator(dist_ctx, setup.settings.batch_size, emit)
-    trainer, batches, watch = dist_ctx.run_on_all_ranks(lambda: _build(setup, shares, emit))
-    session = TrainLoop(trainer, batches, run, PLACEHOLDER_SCHEDULE, emit, dist_ctx, watch)
-    start = 0 if checkpoint is None else dist_ctx.run_on_all_ranks(lambda: session.load_checkpoint(checkpoint))
-    if setup.saved_config is None:
-        dist_ctx.run_on_main(lambda: run.prepare_new(setup.request.force))
-    session.schedule, rate = make_schedule(setup, trainer, batches, watch, start_time, dist_ctx)
-
-    def note() -> None:
-        run.truncate_metrics(start if checkpoint is not None else -1, session.recovery.num_rollbacks)
-        run.write_config(_build_config_json(setup, session.schedule, rate))
-        if setup.latent_dim_trials:
-            write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, run)
-
-    dist_ctx.run_on_main(note)
-    session.replay_metrics_log()
-    emit(TrainingStarted(trainer.kind, start, session.schedule.total_steps, batches.batch_size, rate))
-    session.run(start, stop)
-
-
-def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedContext) -> Path | None:
-    """The checkpoint that every process goes on from, if any. Raises VaeganError where the run changed meanwhile."""
-    run, found = setup.run_dir, ""
-
-    def look() -> None:
-        nonlocal found
-        if setup.saved_config is None and run.exists() and not setup.request.force:
-            raise VaeganError(f"another process has just begun {run.path}: run the same command again to go on with it")
-        if setup.saved_config is not None:
-            run.remove_partial_files()
-            newest = run.latest_checkpoint(emit)
-            found = str(newest or "")
-            if (
-                newest is not None
-                and read_weights_info(newest).config.with_normal_prior() != setup.model_config.with_normal_prior()
-            ):
-                raise VaeganError(f"{newest} is of another model than {run.path / 'config.json'} says: add --force")
-            if newest is not None:
-                run.copy_weights_from(newest)  # a kill may have come between the checkpoint and this
-
-    dist_ctx.run_on_main(look)
-    path = dist_ctx.broadcast(found)
-    return Path(path) if path else None
-
-
-def _report_if_finished(setup: TrainSetup, steps_done: int, emit: EventHandler) -> bool:
-    """Say whether nothing is left to do, and how to go on if so."""
-    total = requested_steps(setup)
-    if total is None or steps_done < total:
+def _is_finished(setup: TrainSetup) -> bool:
+    """Return whether the run is at its last step. Raises UsageError if it is past it."""
+    total_steps, steps_done = requested_steps(setup), setup.steps_done
+    if setup.checkpoint is None or total_steps is None or steps_done < total_steps:
         return False
-    path, images = setup.run_dir.path, steps_done * setup.settings.batch_size
-    if steps_done > total:
+    if steps_done > total_steps:
         raise UsageError(
-            f"{path} is already at step {steps_done}, past the {total} asked for: ask for more, or nothing"
+            f"{setup.run_dir.path} is already at step {steps_done}, past the {total_steps} asked for: ask for more,"
+            " or leave the length out"
         )
-    emit(
-        Note(
-            f"{path} is finished: {steps_done} steps, {images:,} pictures. To go on: vaegan train-{setup.request.kind} --run"
-            f" {path} --images {2 * images}, or --steps or --minutes, counted from the beginning"
-        )
-    )
-    emit(TrainingFinished(setup.request.kind, 0.0, steps_done, images))
     return True
 
 
-def _build(
+def _emit_already_finished(setup: TrainSetup, emit: EventHandler) -> None:
+    """Say that the run is finished, and how to train it longer."""
+    kind, path, images_seen = setup.request.kind, setup.run_dir.path, setup.steps_done * setup.settings.batch_size
+    emit(
+        Note(
+            f"{path} is finished: {setup.steps_done} steps, {images_seen:,} images. To train longer: vaegan"
+            f" train-{kind} --run {path} --images {2 * images_seen}, or --steps or --minutes, counted from the start"
+        )
+    )
+    emit(TrainingFinished(kind, 0.0, setup.steps_done, images_seen))
+
+
+def build(
     setup: TrainSetup, accumulator: GradientAccumulator, emit: EventHandler
 ) -> tuple[Trainer, BatchSampler, QuickEvaluator]:
-    """Load the set, build the trainer, and report a transfer from a VAE."""
-    batch, world = setup.settings.batch_size, accumulator.dist_ctx
-    if batch < world.world_size:
-        raise UsageError(
-            f"--batch-size {batch}: {world.world_size} processes need a picture each, at least {world.world_size}"
-        )
-    device = setup.device_ctx.device
-    train, held_out = load_train_val_images(setup)
-    batches = BatchSampler(train, batch, setup.settings.seed, device, world.local_slice(batch))
-    watch = QuickEvaluator(train, held_out, device)
-    if isinstance(setup.settings, VAESettings):
-        return (
-            VAETrainer(setup.model_config, setup.settings, setup.device_ctx, train, held_out, accumulator),
-            batches,
-            watch,
-        )
+    """Load the images and build trainer, batch sampler and evaluator.
+
+    Raises:
+        UsageError: if the batch is smaller than the number of processes.
+        VaeganError: if dataset or VAE cannot be read.
+    """
+    settings, device_ctx, dist_ctx = setup.settings, setup.device_ctx, accumulator.dist_ctx
+    batch_size, num_ranks = settings.batch_size, dist_ctx.world_size
+    if batch_size < num_ranks:
+        raise UsageError(f"--batch-size {batch_size}: {num_ranks} processes need an image each, at least {num_ranks}")
+    train_images, val_images = load_train_val_images(setup)
+    local_slice = dist_ctx.local_slice(batch_size)
+    sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
+    evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
+    if isinstance(settings, VAESettings):
+        vae_trainer = VAETrainer(setup.model_config, settings, device_ctx, train_images, val_images, accumulator)
+        return vae_trainer, sampler, evaluator
     vae = _load_vae(setup.vae_weights) if setup.vae_weights else None
-    trainer = GANTrainer(setup.model_config, setup.settings, setup.device_ctx, vae, accumulator, (train, held_out))
-    moved = trainer.decoder_transfer
-    if moved is not None and setup.vae_weights is not None:
+    gan_trainer = GANTrainer(setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images))
+    if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
+        copied = gan_trainer.decoder_transfer
         emit(
             Note(
-                f"Generator started from {setup.vae_weights.path}: {moved.num_tensors} tensors, {moved.num_values:,} numbers"
-                f" moved; largest difference of the pictures {moved.max_abs_difference:g}"
-                + ("; discriminator's trunk started from the encoder" if trainer.settings.init_d_from_encoder else "")
+                f"Generator initialized from {setup.vae_weights.path}: {copied.num_tensors} tensors,"
+                f" {copied.num_values:,} values; largest difference of their images {copied.max_abs_difference:g}"
+                + ("; discriminator trunk initialized from the encoder" if settings.init_d_from_encoder else "")
             )
         )
-    return trainer, batches, watch
+    return gan_trainer, sampler, evaluator
 
 
 def _build_single_process(setup: TrainSetup) -> tuple[Trainer, BatchSampler, QuickEvaluator]:
-    """The same in a process that trains alone, and says nothing."""
-    return _build(setup, GradientAccumulator(DistributedContext(), setup.settings.batch_size), ignore_event)
+    return build(setup, GradientAccumulator(DistributedContext(), setup.settings.batch_size), ignore_event)
 
 
 def _load_vae(weights: WeightsInfo) -> VAE:
@@ -256,19 +228,27 @@ def _load_vae(weights: WeightsInfo) -> VAE:
     return vae.eval()
 
 
-def _build_config_json(setup: TrainSetup, schedule: TrainSchedule, images_per_second: float | None) -> dict[str, Any]:
-    """What config.json says."""
-    source = (setup.saved_config or {}).get("from_vae")
+def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> None:
+    """Write config.json, drop the lines of metrics.jsonl that come again, and draw the chart of latent sizes."""
+    first_step_kept = loop.steps_done if setup.checkpoint is not None else -1
+    setup.run_dir.truncate_metrics(first_step_kept, loop.recovery.num_rollbacks)
+    setup.run_dir.write_config(_run_config(setup, loop, images_per_second))
+    if setup.latent_dim_trials:
+        write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, setup.run_dir)
+
+
+def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> dict[str, Any]:
+    """Return the contents of config.json."""
+    saved, dataset, schedule = setup.saved_config or {}, setup.dataset, loop.schedule
+    source_vae = saved.get("from_vae")
     if setup.vae_weights is not None:
-        weights = setup.vae_weights
-        source = {"path": str(weights.path.resolve()), "sha256": file_sha256(weights.path), "step": weights.step}
-        run = find_run(weights.path)
-        source["train_seconds"] = training_seconds(run.path) if run is not None else 0.0
-    data = {
-        "path": str(setup.dataset.path.resolve()),
-        "fingerprint": setup.dataset.fingerprint,
-        "counts": setup.dataset.counts,
-    }
+        path, vae_run = setup.vae_weights.path, find_run(setup.vae_weights.path)
+        source_vae = {
+            "path": str(path.resolve()),
+            "sha256": file_sha256(path),
+            "step": setup.vae_weights.step,
+            "train_seconds": training_seconds(vae_run.path) if vae_run is not None else 0.0,
+        }
     return {
         "kind": setup.request.kind,
         "vaegan_version": __version__,
@@ -276,11 +256,11 @@ def _build_config_json(setup: TrainSetup, schedule: TrainSchedule, images_per_se
         "machine": describe_machine(setup.device_ctx),
         "model": asdict(setup.model_config),
         "options": asdict(setup.settings),
-        "data": data,
-        "from_vae": source,
-        "latent_dim_trials": setup.latent_dim_trials or (setup.saved_config or {}).get("latent_dim_trials"),
-        "batch_size_trials": setup.batch_size_trials or (setup.saved_config or {}).get("batch_size_trials"),
-        "plan": {
+        "data": {"path": str(dataset.path.resolve()), "fingerprint": dataset.fingerprint, "counts": dataset.counts},
+        "from_vae": source_vae,
+        "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
+        "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),
+        "schedule": {
             "total_steps": schedule.total_steps,
             "checkpoint_every": schedule.checkpoint_every,
             "sample_every": schedule.sample_every,

@@ -15,6 +15,7 @@ from vaegan.checkpoint import flatten_tensors, load_strict, save_model, strip_pr
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import VAESettings
 from vaegan.data.memmap import ImageArray, strided_subset
+from vaegan.diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 from vaegan.events import Event, Note, WarningMessage
 from vaegan.losses.vae import BATCH_STATISTICS, LIKELIHOODS, kl_per_dim
 from vaegan.models.latent_whitening import whiten_latents
@@ -33,7 +34,6 @@ from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
 from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
-from vaegan.vae_diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
 LATENT_WHITENING_IMAGES, LATENT_WHITENING_BATCH_SIZE = 8192, 128

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.losses.vae import LIKELIHOODS, LOG_NORMALIZERS, kl_per_dim
-from vaegan.metrics.active_units import active_units
+from vaegan.metrics.dimensionality import active_units, effective_rank
 from vaegan.metrics.distances import kid
-from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.metrics.prdc import has_near_duplicate, kth_neighbor_distances, prdc
 from vaegan.metrics.random_features import LEVELS, RandomFeatures, Whitening, concat_features

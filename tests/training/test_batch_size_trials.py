@@ -13,7 +13,7 @@ from vaegan.config.settings import VAESettings
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError
 from vaegan.events import Note
-from vaegan.training import batch_size_tuning, precision
+from vaegan.training import autotune, precision
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, configure_cuda
 from vaegan.training.setup import TrainSetup
@@ -30,7 +30,7 @@ from vaegan.training.train import train_vae
     ],
 )
 def test_the_batch_is_doubled_until_that_gains_little(rates, size):
-    found, measured = batch_size_tuning.search_batch_size(rates.__getitem__, 32, 256)
+    found, measured = autotune.search_batch_size(rates.__getitem__, 32, 256)
     assert found == size
     assert measured == {tried: rate for tried, rate in rates.items() if rate is not None}
 
@@ -45,19 +45,19 @@ def pretended(prepared, monkeypatch):
         if tried.settings.batch_size > 32:
             raise torch.OutOfMemoryError("CUDA out of memory")
         parts = 1 if tried.settings.batch_size <= 16 else 2
-        return SimpleNamespace(shares=SimpleNamespace(parts=parts)), tried.settings.batch_size, None
+        return SimpleNamespace(accumulator=SimpleNamespace(num_micro_batches=parts)), tried.settings.batch_size, None
 
-    monkeypatch.setattr(batch_size_tuning, "measure_step_seconds", lambda trainer, batches, seconds, world: 0.01)
+    monkeypatch.setattr(autotune, "measure_step_seconds", lambda trainer, batches, seconds, world: 0.01)
     return job, build
 
 
 def test_a_batch_that_must_be_cut_up_does_not_fit(pretended):
     job, build = pretended
-    told = []
-    tuned = batch_size_tuning.tune_batch_size(job, build, told.append, DistributedContext())
+    events = []
+    tuned = autotune.tune_batch_size(job, build, events.append, DistributedContext())
     assert tuned.settings.batch_size == 16
-    assert tuned.batch_size_trials == {"batch_size": 16, "rates": {"4": 400.0, "8": 800.0, "16": 1600.0}}
-    assert "Taking 16 pictures a step" in told[0].text
+    assert tuned.batch_size_trials == {"batch_size": 16, "images_per_second": {"4": 400.0, "8": 800.0, "16": 1600.0}}
+    assert "Taking batches of 16 images" in events[0].text
 
 
 def test_errors_other_than_memory_are_not_hidden(pretended):
@@ -65,21 +65,24 @@ def test_errors_other_than_memory_are_not_hidden(pretended):
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        batch_size_tuning.tune_batch_size(pretended[0], broken, [].append, DistributedContext())
+        autotune.tune_batch_size(pretended[0], broken, [].append, DistributedContext())
 
 
 def test_processes_that_share_a_batch_are_refused(pretended):
     with pytest.raises(UsageError, match="--batch-size auto: 2 processes share each batch"):
-        batch_size_tuning.tune_batch_size(*pretended, [].append, DistributedContext(0, 2))
+        autotune.tune_batch_size(*pretended, [].append, DistributedContext(0, 2))
 
 
 def test_on_a_cpu_the_usual_size_is_taken_recorded_and_kept(prepared, tmp_path):
-    told = []
-    options = {**VAE, "batch_size": "auto", "on_event": told.append}
+    events = []
+    options = {**VAE, "batch_size": "auto", "on_event": events.append}
     run = train_vae(prepared, tmp_path / "run", steps=1, **options)
-    assert any(isinstance(event, Note) and "Taking 32 pictures a step" in event.text for event in told)
+    assert any(isinstance(event, Note) and "Taking batches of 32 images" in event.text for event in events)
     said = json.loads((run / "config.json").read_text())
-    assert said["options"]["batch_size"] == 32 and said["batch_size_trials"] == {"batch_size": 32, "rates": {}}
+    assert said["options"]["batch_size"] == 32 and said["batch_size_trials"] == {
+        "batch_size": 32,
+        "images_per_second": {},
+    }
     train_vae(prepared, run, steps=2, **options)
     again = json.loads((run / "config.json").read_text())
     assert again["options"]["batch_size"] == 32 and again["batch_size_trials"] == said["batch_size_trials"]
@@ -116,5 +119,5 @@ def test_a_gpu_finds_a_batch_size(prepared, tmp_path):
     said = json.loads((run / "config.json").read_text())
     assert (
         said["options"]["batch_size"] == said["batch_size_trials"]["batch_size"] >= 32
-        and said["batch_size_trials"]["rates"]
+        and said["batch_size_trials"]["images_per_second"]
     )

@@ -67,7 +67,9 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
         assert grid.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
-    assert "runs/vae is finished: 3 steps, 24 images. To train longer: vaegan train-vae --run runs/vae --images 48" in err
+    assert (
+        "runs/vae is finished: 3 steps, 24 images. To train longer: vaegan train-vae --run runs/vae --images 48" in err
+    )
 
 
 @pytest.mark.parametrize("fixture", ["prepared", "vae_run", "gan_run"])
@@ -75,14 +77,14 @@ def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
     path = request.getfixturevalue(fixture)
     status, out, _ = run(capsys, "info", path)
     assert status == 0
-    expected = {"prepared": "prepared set", "vae_run": "VAE run", "gan_run": "GAN run"}[fixture]
-    assert out.splitlines()[0].split(None, 1) == ["what", expected]
+    expected = {"prepared": "dataset", "vae_run": "VAE run", "gan_run": "GAN run"}[fixture]
+    assert out.splitlines()[0].split(None, 1) == ["kind", expected]
     facts = json.loads(run(capsys, "info", path, "--json")[1])
-    assert facts["what"] == expected
+    assert facts["kind"] == expected
     if fixture != "prepared":
-        assert facts["state"].startswith("finished: step 4 of 4, 32 pictures")
+        assert facts["state"].startswith("finished: step 4 of 4, 32 images")
         weights = json.loads(run(capsys, "info", path / "model.safetensors", "--json")[1])
-        assert weights["trained"] == "4 steps, 32 pictures" and "8 latents" in weights["model"]
+        assert (weights["step"], weights["images_seen"]) == (4, 32) and "8 latent dimensions" in weights["model"]
 
 
 def test_quiet_prints_only_results(capsys, gan_run, tmp_path):
@@ -175,17 +177,17 @@ def test_bad_input_to_sample_and_interpolate(capsys, tmp_path, here, gan_run, pr
         (["sample", gan_run, "--seeds", "a"], 2, "--seeds a: expected numbers and ranges"),
         (["sample", gan_run, "--truncation", "-1"], 2, "--truncation -1.0"),
         (["sample", gan_run, "-o", "mine.png"], 1, "mine.png exists and was not made by vaegan"),
-        (["sample", gan_run, "-o", "mine.txt"], 2, "a sheet is a .png file"),
+        (["sample", gan_run, "-o", "mine.txt"], 2, "a grid is a .png file"),
         (["sample", gan_run, "-o", "mine.png/x.png"], 1, "cannot write"),
         (["sample", gan_run, "--separate", "-o", "."], 1, "mine.png was not made by vaegan"),
         (["sample", gan_run, "-n", "100k"], 2, "add --separate"),
-        (["sample", prepared], 1, "is a prepared set, not a checkpoint"),
+        (["sample", prepared], 1, "is a dataset, not a checkpoint"),
         (["interpolate", gan_run, "--seeds", "4"], 2, "expected two seeds or more"),
         (["interpolate", gan_run, "-o", "mine.gif"], 1, "mine.png exists"),
         (["interpolate", gan_run, "--method", "x"], 2, "--method x: expected one of slerp, lerp"),
         (["interpolate", gan_run, "--seeds", "0-999", "--frames", "99"], 2, "frames are too many"),
         (["info", tmp_path / "none"], 1, "does not exist"),
-        (["info", "mine.png"], 1, "mine.png is damaged, cut short or no safetensors file"),
+        (["info", "mine.png"], 1, "mine.png is damaged, truncated or not a safetensors file"),
     ):
         assert text in failing(capsys, *arguments, status=status), arguments
     assert (here / "mine.png").read_bytes() == before

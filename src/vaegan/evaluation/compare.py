@@ -190,5 +190,5 @@ def _kid_charts(curves: Sequence[KIDCurve]) -> list[str]:
     over_time = [Series(curve.name, curve.minutes, curve.kid) for curve in curves]
     return [
         line_chart("KID during training", "over images seen, lower is better", over_images),
-        line_chart("KID over training time", "of the VAE too, lower is better", over_time, x_unit="minutes"),
+        line_chart("KID over training time", "including the VAE, lower is better", over_time, x_unit="minutes"),
     ]

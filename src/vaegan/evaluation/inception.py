@@ -49,7 +49,7 @@ def check_inception(weights: str) -> None:
 
 @contextlib.contextmanager
 def _safe_weight_loading() -> Iterator[None]:
-    """Make downloads time out, and make torch.load refuse pickled code, which torch-fidelity would run."""
+    """Make downloads time out, and weights files with code be refused, which torch-fidelity would run."""
     old_timeout, old_env = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY_ENV)
     socket.setdefaulttimeout(SOCKET_TIMEOUT_SECONDS)
     os.environ[WEIGHTS_ONLY_ENV] = "1"

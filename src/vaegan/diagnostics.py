@@ -156,10 +156,10 @@ class AlarmTracker:
     """Apply the alarm rules to the metrics of a run, in order; a resumed run replays its metrics.jsonl.
 
     Attributes:
-        active: Alarms whose rule is broken now.
-        best_kid: Lowest KID after the first step.
-        active_at_best: Collapse alarms that were active at the best KID.
-        collapse_alarms: Collapse alarms that are active since the newest KID but were not at the best.
+        active: alarms whose rule is broken now.
+        best_kid: lowest KID after the first step.
+        active_at_best: collapse alarms that were active at the best KID.
+        collapse_alarms: collapse alarms that are active since the newest KID but were not at the best.
     """
 
     history: MetricHistory = field(default_factory=MetricHistory)
@@ -271,9 +271,9 @@ def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping]
     """Return warnings for a run.
 
     Args:
-        config: The run's config.json.
-        metrics_log: The lines of its metrics.jsonl.
-        has_best_weights: Whether it has best.safetensors, which --best uses.
+        config: the run's config.json.
+        metrics_log: the lines of its metrics.jsonl.
+        has_best_weights: whether it has best.safetensors, which --best uses.
     """
     metrics_log = list(metrics_log)
     newest = {name: value for metrics in metrics_log for name, value in metrics.items()}

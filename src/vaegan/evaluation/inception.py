@@ -69,7 +69,7 @@ def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -
     Args:
         real: uint8 [M, C, S, S].
         fake: uint8 [N, C, S, S].
-        weights: Path of torch-fidelity's Inception weights, or "download".
+        weights: path of torch-fidelity's Inception weights, or "download".
 
     Raises:
         VaeganError: if the weights cannot be downloaded or used.

@@ -67,7 +67,7 @@ def train_gan(
 def train_from(data: str, batch: int, width: int, latent_dim: int, cache: str, **_: object) -> Callable[[], int]:
     """The GAN's steps without penalties, its set in memory or on disk."""
     prepared = open_dataset(Path(data))
-    train: ImageArray = prepared.open_memmap()[0] if cache == "mapped" else prepared.load()[0]
+    train: ImageArray = prepared.open_memmap()[0] if cache == "mmap" else prepared.load()[0]
     config = ModelConfig(prepared.size, prepared.channels, latent_dim, width)
     place = choose_device_context("auto", "auto")
     trainer = GANTrainer(config, GANSettings(batch_size=batch, loss="non-saturating", gamma=0), place, None)

@@ -53,7 +53,7 @@ def _feeding(bench: Bench) -> Found:
 def _cache(bench: Bench) -> Found:
     data = bench.material.get("generated", count=bench.effort.pictures, size=SIZE) / "set"
     options = {"data": str(data), "batch": BATCH} | NETWORK
-    kept = ({"cache": "memory"}, {"cache": "mapped"})
+    kept = ({"cache": "memory"}, {"cache": "mmap"})
     found = workers(bench, "ours.train_from", "ours.train_from", options, differing=kept)
     found.notes = f"{bench.effort.pictures:,} pictures on disk against in memory; mapped pages count as memory"
     return found

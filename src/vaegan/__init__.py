@@ -1,6 +1,6 @@
-"""vaegan: a folder of faces goes in, new faces come out.
+"""vaegan trains a VAE on face images, then a GAN that starts from its decoder, and samples new faces.
 
-`import vaegan` alone does not import torch: the functions below are loaded when they are first used.
+The public functions are imported on first use, so that `import vaegan` does not import torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vaegan.inference.model import load
     from vaegan.training.train import train_gan, train_vae
 
-_LAZY = {
+_MODULE_BY_FUNCTION = {
     "prepare": "vaegan.data.preprocess.preprocess",
     "train_vae": "vaegan.training.train",
     "train_gan": "vaegan.training.train",
@@ -30,7 +30,7 @@ __all__ = ["__version__", "compare", "evaluate", "load", "prepare", "train_gan",
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public function on first use."""
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    """Import a public function on first use."""
+    if name in _MODULE_BY_FUNCTION:
+        return getattr(import_module(_MODULE_BY_FUNCTION[name]), name)
     raise AttributeError(f"module 'vaegan' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""python -m vaegan."""
+"""Run the command line by `python -m vaegan`."""
 
 from vaegan.cli import entry
 

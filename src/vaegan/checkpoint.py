@@ -1,6 +1,7 @@
-"""Weights on disk: safetensors whose metadata says what they are, and the three ways to name them.
+"""Save and load weights and checkpoints as safetensors files.
 
-A checkpoint is named by a run directory, a checkpoint directory inside it, or one .safetensors file.
+A weights file describes its model in its metadata, so it can be used alone. Users name one by a run directory, a
+checkpoint directory inside it, or the .safetensors file itself.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from vaegan.version import __version__
 WEIGHTS_FORMAT_VERSION = 2
 MODEL_KINDS = ("vae", "gan")
 METADATA_KEY = "vaegan"
+"""Entry of a safetensors or ONNX file's metadata that holds our description as JSON."""
 MAX_SAFETENSORS_HEADER_BYTES = 2**20
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_STATE_FILE = "training.safetensors"
+CHECKPOINT_STATE_FILE = "state.json"
 
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """A published weights file: where it is, what it holds, and what it was made by."""
+    """Description of a weights file, read from its metadata."""
 
     path: Path
     kind: str
@@ -46,15 +49,16 @@ class WeightsInfo:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors atomically. Raises VaeganError when the disk refuses; an older file is then kept."""
+    """Write tensors and metadata to a safetensors file atomically; see `atomic_write`."""
 
-    def write(place: Path) -> None:
-        dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    def write(partial: Path) -> None:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
-            place.touch()
-            mode = place.stat().st_mode  # safetensors writes for the owner alone, whatever the user's mask says
-            save_file(dense, place, metadata=dict(metadata))
-            place.chmod(mode)
+            # safetensors makes files that only the owner can read: restore the mode that the umask asks for
+            partial.touch()
+            mode = partial.stat().st_mode
+            save_file(contiguous, partial, metadata=dict(metadata))
+            partial.chmod(mode)
         except SafetensorError as error:
             raise OSError(error_text(error)) from error
 
@@ -63,37 +67,40 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[Any]:
-    """Open a safetensors file whose header has a length that can be ours. Raises VaeganError for any other file.
+    """Open a safetensors file from an untrusted source.
 
-    What a file says is not trusted: nothing is allocated that is not in it, and nothing but tensors and text is read.
+    The header's length is checked first, so a small file cannot make the process allocate much memory.
+
+    Raises:
+        VaeganError: if the file is missing, damaged or not a safetensors file, also while its tensors are read.
     """
     try:
-        with path.open("rb") as start:
-            (length,) = struct.unpack("<Q", start.read(8))
-        if length > MAX_SAFETENSORS_HEADER_BYTES:
-            raise ValueError(f"a header of {length} bytes")
+        with path.open("rb") as stream:
+            (header_bytes,) = struct.unpack("<Q", stream.read(8))
+        if header_bytes > MAX_SAFETENSORS_HEADER_BYTES:
+            raise ValueError(f"a header of {header_bytes} bytes")
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise VaeganError(
-            f"{path} is damaged, cut short or no safetensors file ({printable(error_text(error), 200)})"
+            f"{path} is damaged, truncated or not a safetensors file ({printable(error_text(error), 200)})"
         ) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a file. Raises VaeganError when it is missing, truncated or no safetensors file."""
+    """Read all tensors of a safetensors file; see `open_safetensors`."""
     with open_safetensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def verify_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Read a file back. Raises VaeganError unless it holds exactly these tensors, bit for bit."""
+    """Raise VaeganError unless the file at `path` holds exactly these tensors, bit for bit."""
     with open_safetensors(path) as file:
-        same = set(file.keys()) == tensors.keys() and all(
+        is_equal = set(file.keys()) == tensors.keys() and all(
             torch.equal(_as_bytes(file.get_tensor(name)), _as_bytes(tensor)) for name, tensor in tensors.items()
         )
-    if not same:
-        raise VaeganError(f"{path} reads back other than it was written: the disk is failing")
+    if not is_equal:
+        raise VaeganError(f"{path} differs from what was written to it: the disk may be failing")
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:
@@ -103,8 +110,18 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 def save_model(
     path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
 ) -> None:
-    """Write a model's weights so that the file alone is enough to use it; `kid` is what they scored, if measured."""
-    said = {
+    """Write a model's weights, with all that is needed to use them in the metadata.
+
+    Args:
+        path: the .safetensors file.
+        model: its state_dict is written.
+        kind: "vae" or "gan".
+        config: the model's configuration.
+        step: optimizer steps so far.
+        images_seen: training images seen so far.
+        kid: kernel inception distance of the weights, if it was measured.
+    """
+    metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,
         "kind": kind,
         "config": asdict(config),
@@ -113,21 +130,25 @@ def save_model(
         "vaegan_version": __version__,
     }
     if kid is not None:
-        said["kid"] = kid
-    # one entry: safetensors writes several in no fixed order, and equal runs should be equal files
-    save_tensors(path, model.state_dict(), {METADATA_KEY: json.dumps(said)})
+        metadata["kid"] = kid
+    # A single entry, because safetensors writes several in random order, and equal runs should give equal files.
+    save_tensors(path, model.state_dict(), {METADATA_KEY: json.dumps(metadata)})
 
 
 def find_weights(path: Path) -> Path:
-    """Return the weights file that `path` (run, checkpoint or file) means. Raises VaeganError if there is none."""
+    """Return the weights file of a run directory, a checkpoint directory, or `path` itself if it is a file.
+
+    Raises:
+        VaeganError: if there is none.
+    """
     if path.is_dir():
         if (path / "set.json").is_file():
-            raise VaeganError(f"{path} is a prepared set, not a checkpoint; train on it with: vaegan train-vae {path}")
+            raise VaeganError(f"{path} is a dataset, not a checkpoint; train on it with: vaegan train-vae {path}")
         if (path / WEIGHTS_FILE).is_file():
             return ensure_within(path / WEIGHTS_FILE, path)
-        newest = sorted(path.glob(f"checkpoints/step-*/{WEIGHTS_FILE}"), key=lambda found: parse_step(found.parent))
-        if newest:
-            return ensure_within(newest[-1], path)
+        paths = list(path.glob(f"checkpoints/step-*/{WEIGHTS_FILE}"))
+        if paths:
+            return ensure_within(max(paths, key=lambda weights: parse_step(weights.parent)), path)
         raise VaeganError(f"{path} holds no {WEIGHTS_FILE}: give a run, a checkpoint or a .safetensors file")
     if not path.exists():
         raise VaeganError(f"{path} does not exist: give a run, a checkpoint or a .safetensors file")
@@ -135,37 +156,58 @@ def find_weights(path: Path) -> Path:
 
 
 def parse_step(path: Path, prefix: str = "step") -> int:
-    """Step of a checkpoint directory's name, which `kind` and a hyphen begin; -1 where it names none."""
+    """Return the step in a name such as "step-0001000", or -1 if the name has another form."""
     digits = path.name.removeprefix(f"{prefix}-")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
 
 
 def read_weights_info(path: Path) -> WeightsInfo:
-    """Read what a weights file says of itself. Raises VaeganError for any file that is not ours or too new."""
+    """Read the description of a weights file, given as in `find_weights`.
+
+    Raises:
+        VaeganError: if the file was not written by vaegan, is damaged, or has another format version.
+    """
     path = find_weights(path)
     with open_safetensors(path) as file:
-        metadata = file.metadata() or {}
-    if METADATA_KEY not in metadata:
+        text = (file.metadata() or {}).get(METADATA_KEY)
+    if text is None:
         raise VaeganError(f"{path} is not a model of vaegan: its metadata has no entry {METADATA_KEY!r}")
     try:
-        said = json.loads(metadata[METADATA_KEY])
-        version, kind = require_int(said, "format_version"), said["kind"]
+        metadata = json.loads(text)
+        version, kind = require_int(metadata, "format_version"), metadata["kind"]
         if version < WEIGHTS_FORMAT_VERSION:
             raise VaeganError(f"format {version}, of vaegan 0.1, which is no longer read: train the model again")
         if version > WEIGHTS_FORMAT_VERSION:
             raise VaeganError(f"format {version}, this vaegan reads up to {WEIGHTS_FORMAT_VERSION}: upgrade vaegan")
         if kind not in MODEL_KINDS:
             raise VaeganError(f"kind {printable(kind)!r}, expected one of {', '.join(MODEL_KINDS)}")
-        config = build_settings(ModelConfig, said["config"])
-        by = printable(said.get("vaegan_version", "?"), 40)
-        return WeightsInfo(path, kind, config, require_int(said, "step"), require_int(said, "images_seen"), by)
+        return WeightsInfo(
+            path=path,
+            kind=kind,
+            config=build_settings(ModelConfig, metadata["config"]),
+            step=require_int(metadata, "step"),
+            images_seen=require_int(metadata, "images_seen"),
+            vaegan_version=printable(metadata.get("vaegan_version", "?"), 40),
+        )
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {printable(error_text(error), 300)}") from error
 
 
+def saved_kid(path: Path) -> float:
+    """Return the KID that the metadata of a weights file holds, or infinity if it was not measured.
+
+    Raises:
+        VaeganError: if the file is missing, damaged, or no weights file.
+    """
+    read_weights_info(path)
+    with open_safetensors(path) as file:
+        kid = json.loads(file.metadata()[METADATA_KEY]).get("kid")
+    return kid if isinstance(kid, float) and math.isfinite(kid) else math.inf
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint, read: where, at which step, and the tensors that going on needs."""
+    """A checkpoint in memory: its directory, its step and the tensors of the training state."""
 
     path: Path
     step: int
@@ -173,56 +215,70 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises VaeganError when it is damaged."""
+    """Read the checkpoint directory `path`; raise VaeganError if it is damaged."""
     return Checkpoint(path, verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE))
 
 
 def verify_checksums(path: Path) -> int:
-    """Return the step of the checkpoint directory `path`.
+    """Check the files of the checkpoint directory `path` against the checksums in state.json; return its step.
 
-    Raises VaeganError unless every file has the checksum that state.json says.
+    Raises:
+        VaeganError: if a file is missing or has another checksum.
     """
     try:
-        state = read_json(ensure_within(path / "state.json", path))
-        sums = state["sha256"]
+        state = read_json(ensure_within(path / CHECKPOINT_STATE_FILE, path))
+        checksums = state["sha256"]
         for name in (TRAINING_STATE_FILE, WEIGHTS_FILE):
-            if file_sha256(ensure_within(path / name, path)) != sums[name]:
-                raise VaeganError(f"{path / name}: its checksum is another")
+            if file_sha256(ensure_within(path / name, path)) != checksums[name]:
+                raise VaeganError(f"{path / name} does not match its checksum")
         return require_int(state, "step")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise VaeganError(f"{path}: {error_text(error)}") from error
 
 
 def has_flag(path: Path, flag: str) -> bool:
-    """Say whether a checkpoint is `what`: "scheduled", by the run's cadence, or "best", for its score.
+    """Return whether state.json of the checkpoint directory `path` sets a flag; False if it cannot be read.
 
-    Without any interruption the run has the same of both.
+    Flags are "scheduled" (saved at a regular interval, not because of an interruption) and "is_best" (best KID so far).
     """
     try:
-        return read_json(path / "state.json").get(flag, flag == "scheduled") is True
+        return read_json(path / CHECKPOINT_STATE_FILE).get(flag) is True
     except VaeganError:
         return False
 
 
 def load_into_meta_model(model: nn.Module, path: Path) -> None:
-    """Give a model that was built on the "meta" device the tensors of a weights file, read as they are.
+    """Load a weights file into a model that was built on the "meta" device.
 
-    Raises VaeganError unless names, shapes and types all fit; until that is known nothing is allocated, so a small file
-    that claims to be a giant model costs nothing.
+    Memory is allocated only after all names, shapes and types were compared. So a small file whose metadata claims a
+    giant model costs nothing.
+
+    Raises:
+        VaeganError: if a tensor is missing, unexpected, or of another shape or type.
     """
-    wanted = model.state_dict()
+    expected = _describe_tensors(model.state_dict())
     with open_safetensors(path) as file:
-        shapes = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        _check_compatible(
-            {name: _dtype_and_shape(tensor.dtype, tensor.shape) for name, tensor in wanted.items()},
-            {
-                name: _dtype_and_shape(_SAFETENSORS_DTYPES.get(found.get_dtype()), found.get_shape())
-                for name, found in shapes.items()
-            },
-            path,
-        )
-        tensors = {name: file.get_tensor(name) for name in wanted}
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        actual = {
+            name: _dtype_and_shape(_SAFETENSORS_DTYPES.get(part.get_dtype()), part.get_shape())
+            for name, part in slices.items()
+        }
+        _check_compatible(expected, actual, path)
+        tensors = {name: file.get_tensor(name) for name in expected}
     model.load_state_dict(tensors, assign=True)
+
+
+def load_strict(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `tensors`, which were read from `path`, into `model`.
+
+    Raises:
+        VaeganError: if a tensor is missing, unexpected, or of another shape or type.
+    """
+    parameters = model.state_dict()
+    _check_compatible(_describe_tensors(parameters), _describe_tensors(tensors), path)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
 
 
 _SAFETENSORS_DTYPES = {
@@ -234,38 +290,24 @@ _SAFETENSORS_DTYPES = {
 }
 
 
-def _check_compatible(expected: Mapping[str, str], found: Mapping[str, str], path: Path) -> None:
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or extra:
-        what = f"{missing[0]} is missing" if missing else f"{printable(extra[0])} is not known"
-        raise VaeganError(f"{path} does not fit its own config: tensor {what}")
-    for name, kind in expected.items():
-        if found[name] != kind:
-            raise VaeganError(f"{path} does not fit its own config: tensor {name} is {found[name]}, expected {kind}")
+def _check_compatible(expected: Mapping[str, str], actual: Mapping[str, str], path: Path) -> None:
+    """Compare types and shapes by tensor name, e.g. {"conv.bias": "float32 [64]"}."""
+    missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
+    different = [name for name in expected if name in actual and actual[name] != expected[name]]
+    if missing:
+        problem = f"{missing[0]} is missing"
+    elif extra:
+        problem = f"{printable(extra[0])} is unexpected"
+    elif different:
+        name = different[0]
+        problem = f"{name} is {actual[name]}, expected {expected[name]}"
+    else:
+        return
+    raise VaeganError(f"{path} does not match its model configuration: tensor {problem}")
 
 
-def saved_kid(path: Path) -> float:
-    """What published weights scored in training (KID), infinite where they do not say.
-
-    Raises VaeganError when they are missing or damaged.
-    """
-    read_weights_info(path)
-    with open_safetensors(path) as file:
-        value = json.loads((file.metadata() or {})[METADATA_KEY]).get("kid")
-    return value if isinstance(value, float) and math.isfinite(value) else math.inf
-
-
-def load_strict(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put `tensors` into `model`. Raises VaeganError unless names, shapes and types all fit."""
-    wanted = model.state_dict()
-    _check_compatible(
-        {name: _dtype_and_shape(tensor.dtype, tensor.shape) for name, tensor in wanted.items()},
-        {name: _dtype_and_shape(tensor.dtype, tensor.shape) for name, tensor in tensors.items()},
-        path,
-    )
-    with torch.no_grad():
-        for name, place in wanted.items():
-            place.copy_(tensors[name])
+def _describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: _dtype_and_shape(tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
 
 
 def _dtype_and_shape(dtype: torch.dtype | None, shape: Iterable[int]) -> str:
@@ -273,7 +315,7 @@ def _dtype_and_shape(dtype: torch.dtype | None, shape: Iterable[int]) -> str:
 
 
 def flatten_tensors(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Name the tensors of nested mappings by their path: {"a": {"b": t}} -> {"a.b": t}."""
+    """Flatten nested mappings of tensors by joining their keys: {"a": {"b": t}} becomes {"a.b": t}."""
     flat: dict[str, Tensor] = {}
     for name, value in tree.items():
         flat |= flatten_tensors(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -281,5 +323,5 @@ def flatten_tensors(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tens
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with "prefix.", without it."""
+    """Return the tensors whose names start with "PREFIX.", with that part removed."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}

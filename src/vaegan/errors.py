@@ -1,39 +1,39 @@
-"""The errors that a user can meet: one line each, naming the value, what was expected, what to do next."""
+"""Errors with one-line messages for the user: the value, what was expected, and what to do next."""
 
 
 class VaeganError(Exception):
-    """Something the user can mend. The message is one line; the CLI prints it and exits with `exit_code`."""
+    """An error that the user can fix. The CLI prints its one-line message and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(VaeganError):
-    """An option or argument that cannot be meant: exit status 2, as for any misuse of a command line."""
+    """An invalid option or argument."""
 
     exit_code = 2
 
 
 class PeerProcessFailed(VaeganError):
-    """Another process of the same training stopped, and this one with it: that one says why."""
+    """Another process of the same training failed, so this one stops too. The other one reports the cause."""
 
 
 class Interrupted(BaseException):
-    """A signal arrived and everything worth keeping is saved: exit status 130.
+    """A signal arrived, and the state has been saved.
 
-    Not an `Exception`, so that no handler for broken files or full disks swallows it.
+    Not an `Exception`, so that handlers of broken files or full disks do not catch it.
     """
 
     exit_code = 130
 
 
 def error_text(error: BaseException) -> str:
-    """Return the shortest human sentence for an operating-system or library error, on one line."""
+    """Return the shortest readable text of an operating system's or library's error, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
 def printable(value: object, max_length: int = 80) -> str:
-    """A value of someone's file or command line as part of one line: whole words, printable, at most so long."""
+    """Return a value from a file or a command line as one line of printable text, shortened to `max_length`."""
     text = " ".join(str(value)[: 10 * max_length].split())
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

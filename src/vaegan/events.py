@@ -1,4 +1,4 @@
-"""What long work tells whoever listens: the work emits events, reporters print, draw or write them."""
+"""Events that long work emits, for a handler to print, draw or log."""
 
 from __future__ import annotations
 
@@ -9,36 +9,42 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth saying once: a default that was chosen, a transfer report, a hint."""
+    """A line of information, such as a default that was chosen or the next command to run."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class WarningMessage:
-    """Something the user should look at, in words."""
+    """A line that the user should read."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """`done` of `total` items of countable work are finished, e.g. pictures prepared.
+    """Progress of work that is counted in items.
 
-    rate: items per second where it was measured, else 0; detail: what else to show, e.g. how many were kept.
+    Attributes:
+        label: Name of the task.
+        done: Number of finished items.
+        total: Number of all items.
+        unit: Plural name of the items.
+        rate: Items per second, or 0 when it was not measured.
+        detail: Additional text, e.g. how many images were kept.
     """
 
     label: str
     done: int
     total: int
-    unit: str = "pictures"
+    unit: str = "images"
     rate: float = 0.0
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Numbers that are read beside each other: a head, and rows of as many cells."""
+    """A table of numbers: a header, and rows with as many cells."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -46,7 +52,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Training begins (or goes on) at `step` of `total`; `rate` is the measured pictures per second."""
+    """Training starts, or resumes, at `step` of `total`. `label` is "vae" or "gan"."""
 
     label: str
     step: int
@@ -57,7 +63,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """`step` of `total` is done; `metrics` are means since the last such event."""
+    """Optimizer step `step` of `total` is done. `metrics` are means since the previous event of this type."""
 
     step: int
     total: int
@@ -67,18 +73,18 @@ class TrainingProgress:
 
     @property
     def is_last(self) -> bool:
-        """Say whether this is the last step."""
+        """Whether this is the last step."""
         return self.step == self.total
 
     @property
     def seconds_left(self) -> float:
-        """What the rest takes at this rate."""
+        """Seconds that the remaining steps take at the current rate."""
         return (self.total - self.step) * self.images_seen / max(self.step, 1) / max(self.images_per_second, 1e-9)
 
 
 @dataclass(frozen=True)
 class ValidationMetrics:
-    """Numbers that were worked out beside the steps, e.g. on held-out pictures."""
+    """Metrics computed between optimizer steps, e.g. on validation images."""
 
     step: int
     images_seen: int
@@ -87,7 +93,7 @@ class ValidationMetrics:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What was measured warns of something: which alarm it is, and in words what is wrong and what to do."""
+    """A metric indicates a problem. `text` says what is wrong and what to do."""
 
     step: int
     images_seen: int
@@ -97,9 +103,9 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Rollback:
-    """The run goes on from `step`, back from a later one where there is an earlier checkpoint, with gentler settings.
+    """Training continues from the checkpoint of `step`, with gentler settings. `text` says why.
 
-    times: how often so far; text: why, and what is gentler now.
+    When there is no earlier checkpoint, `step` is the current one and only the settings change.
     """
 
     step: int
@@ -110,7 +116,7 @@ class Rollback:
 
 @dataclass(frozen=True)
 class SkippedStep:
-    """The step that would have been number `step` was left out: not all its numbers were finite; `skipped` so far."""
+    """An optimizer step was skipped because a gradient was not finite. `num_skipped` counts them all."""
 
     step: int
     num_skipped: int
@@ -118,7 +124,7 @@ class SkippedStep:
 
 @dataclass(frozen=True)
 class FileWritten:
-    """A file or directory is whole on the disk; `what` is "preview", "checkpoint", "weights", ..."""
+    """A file or directory is complete on disk. `kind` is "preview", "checkpoint", "weights" etc."""
 
     kind: str
     path: Path
@@ -127,7 +133,7 @@ class FileWritten:
 
 @dataclass(frozen=True)
 class TrainingFinished:
-    """The work ended as planned after `seconds`."""
+    """Training reached its last step after `seconds`."""
 
     label: str
     seconds: float
@@ -153,4 +159,4 @@ EventHandler = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """Listen to nothing."""
+    """Do nothing: the event handler for silent calls."""

@@ -1,4 +1,4 @@
-"""A run directory: config.json, metrics.jsonl, previews, checkpoints and the published weights."""
+"""The directory of one training run: config.json, metrics.jsonl, previews, checkpoints and weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaegan import metrics_log
 from vaegan.checkpoint import (
+    CHECKPOINT_STATE_FILE,
     MODEL_KINDS,
     TRAINING_STATE_FILE,
     WEIGHTS_FILE,
@@ -24,7 +25,6 @@ from vaegan.checkpoint import (
 from vaegan.config.options import require_int
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import EventHandler, WarningMessage
-from vaegan.utils import lock
 from vaegan.utils.files import (
     PARTIAL_PREFIX,
     REPLACED_PREFIX,
@@ -36,132 +36,162 @@ from vaegan.utils.files import (
     write_bytes,
     write_json,
 )
+from vaegan.utils.lock import LOCK_FILE
 
 RUN_FORMAT_VERSION = 2
+CONFIG_FILE = "config.json"
 BEST_WEIGHTS_FILE = "best.safetensors"
 TENSORBOARD_DIR = "tensorboard"
 STEP_PREVIEW, DRIFT_PREVIEW = "step", "drift"
-"""What a preview's name begins with: samples of the same latents, or the VAE's decoder beside the GAN's generator."""
+"""Prefixes of preview files: samples from fixed latents, and the VAE's decoder beside the GAN's generator."""
 LATENT_DIM_CHART = "latent-sizes.svg"
 MANAGED_FILES = (
-    *("config.json", metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
+    *(CONFIG_FILE, metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
     *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR),
 )
+"""All that a training writes into its directory; --force deletes these and nothing else."""
 
 
 def step_name(step: int) -> str:
-    """Name of a step's checkpoint directory and preview: step-0001000."""
+    """Return the name of a step's checkpoint directory, such as "step-0001000"."""
     return f"step-{step:07d}"
 
 
-def _check_config(config: Mapping[str, Any]) -> None:
-    """Raise ValueError where a number or a text of config.json is none."""
+def _check_config_values(config: Mapping[str, Any]) -> None:
+    """Raise ValueError if a value of config.json has the wrong type or range."""
     for name in ("total_steps", "checkpoint_every", "sample_every"):
         require_int(config["schedule"], name, 1)
     require_int(config["schedule"], "evaluate_every", 0)
     require_int(config["options"], "batch_size", 0)
     rate = config["schedule"].get("images_per_second")
     if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
-        raise ValueError(f"rate {printable(rate)!r}, expected a number above 0")
-    source = config.get("from_vae")
-    if source is not None and not isinstance(source, dict):
-        raise ValueError("from_vae is no object")
-    if source and not isinstance(source.get("train_seconds", 0.0), (int, float)):
-        raise ValueError(f"from_vae seconds {printable(source['train_seconds'])!r}, expected a number")
+        raise ValueError(f"images_per_second {printable(rate)!r}, expected a number above 0")
+    source_vae = config.get("from_vae")
+    if source_vae is not None and not isinstance(source_vae, dict):
+        raise ValueError(f"from_vae {printable(source_vae)!r}, expected an object")
+    if source_vae and not isinstance(source_vae.get("train_seconds", 0.0), (int, float)):
+        raise ValueError(f"from_vae train_seconds {printable(source_vae['train_seconds'])!r}, expected a number")
 
 
 class RunDir:
-    """The run at `path`, existing or to be made."""
+    """The directory of a run, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        """Name the directory; nothing is touched."""
         self.path = path
 
     @property
+    def config_path(self) -> Path:
+        """Path of config.json."""
+        return self.path / CONFIG_FILE
+
+    @property
     def weights_path(self) -> Path:
-        """The published weights."""
+        """Path of the newest weights for use."""
         return self.path / WEIGHTS_FILE
 
     @property
     def best_weights_path(self) -> Path:
-        """The weights that scored best during training."""
+        """Path of the weights with the best KID during training."""
         return self.path / BEST_WEIGHTS_FILE
 
     def exists(self) -> bool:
-        """Say whether a run of ours is there."""
-        return (self.path / "config.json").is_file()
+        """Return whether the directory holds a run."""
+        return self.config_path.is_file()
 
     def read_config(self) -> dict[str, Any]:
-        """Read config.json. Raises VaeganError when it is damaged, foreign or of a newer format."""
-        config = read_json(ensure_within(self.path / "config.json", self.path))
+        """Read and check config.json.
+
+        Raises:
+            VaeganError: if it is damaged, not from vaegan, or has another format version.
+        """
+        config = read_json(ensure_within(self.config_path, self.path))
         version = config.get("format_version")
         if not isinstance(version, int) or version < 1 or config.get("kind") not in MODEL_KINDS:
-            raise VaeganError(f"{self.path / 'config.json'} is damaged: it names no format version and kind")
+            raise VaeganError(f"{self.config_path} is damaged: format_version or kind is missing")
         if version < RUN_FORMAT_VERSION:
             raise VaeganError(
-                f"{self.path} has format {version} of vaegan 0.1, which is no longer read: train it again, with --force or"
-                " another --run"
+                f"{self.path} has format {version}, of vaegan 0.1, which is no longer read: train it again with --force"
+                " or another --run"
             )
         if version > RUN_FORMAT_VERSION:
             raise VaeganError(
                 f"{self.path} has format {version}, this vaegan reads up to {RUN_FORMAT_VERSION}: upgrade vaegan"
             )
-        for part in ("options", "model", "data", "schedule"):
-            if not isinstance(config.get(part), dict):
-                raise VaeganError(f"{self.path / 'config.json'} is damaged: {part!r} is missing")
+        for section in ("options", "model", "data", "schedule"):
+            if not isinstance(config.get(section), dict):
+                raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
         try:
-            _check_config(config)
+            _check_config_values(config)
         except ValueError as error:
-            raise VaeganError(f"{self.path / 'config.json'} is damaged: {error_text(error)}") from error
+            raise VaeganError(f"{self.config_path} is damaged: {error_text(error)}") from error
         return config
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json, the format version first."""
+        write_json(self.config_path, {"format_version": RUN_FORMAT_VERSION, **config})
+
     def check_is_run_or_empty(self, force: bool) -> None:
-        """Raise VaeganError where the directory holds something that is not a run, unless `force`."""
+        """Raise VaeganError if the directory holds other files than those of a run, unless `force`."""
         if self.path.exists() and not self.path.is_dir():
             raise VaeganError(f"{self.path} is a file: choose another --run")
-        ours = (lock.LOCK_FILE, PARTIAL_PREFIX, REPLACED_PREFIX)
-        foreign = self.path.is_dir() and any(not path.name.startswith(ours) for path in self.path.iterdir())
-        if foreign and not self.exists() and not force:
+        if self.exists() or force or not self.path.is_dir():
+            return
+        leftovers = (LOCK_FILE, PARTIAL_PREFIX, REPLACED_PREFIX)
+        if any(not path.name.startswith(leftovers) for path in self.path.iterdir()):
             raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
 
     def prepare_new(self, force: bool) -> None:
-        """Make the directory ready for a new run.
+        """Create the directory for a new run, or empty it.
 
-        Raises VaeganError when it holds something that is not a run. `force` removes an older run's files, and
-        only those that a run is made of.
+        Args:
+            force: delete the files of an older run (only MANAGED_FILES).
+
+        Raises:
+            VaeganError: if the directory holds other files and `force` is not given, or cannot be created.
         """
         self.check_is_run_or_empty(force)
         clean_partial_files(self.path)
         if force:
             for name in MANAGED_FILES:
-                place = self.path / name
-                if place.is_dir() and not place.is_symlink():
-                    shutil.rmtree(place, ignore_errors=True)
+                path = self.path / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
                 else:
-                    place.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VaeganError(f"cannot make {self.path}: {error_text(error)}") from error
+            raise VaeganError(f"cannot create {self.path}: {error_text(error)}") from error
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.json with its format version first."""
-        write_json(self.path / "config.json", {"format_version": RUN_FORMAT_VERSION, **config})
+    def remove_partial_files(self) -> None:
+        """Delete what a killed process left half-written.
+
+        Raises:
+            VaeganError: if a symbolic link leads out of the run.
+        """
+        for name in MANAGED_FILES:
+            ensure_within(self.path / name, self.path)
+        for directory in (self.path, self.path / "checkpoints", self.path / "previews"):
+            clean_partial_files(directory)
 
     def preview_path(self, step: int, kind: str = STEP_PREVIEW) -> Path:
-        """Where the preview of `step` goes; kind: STEP or DRIFT."""
+        """Return the path of a preview; `kind` is STEP_PREVIEW or DRIFT_PREVIEW."""
         return self.path / "previews" / f"{kind}-{step:07d}.png"
 
     def previews(self, kind: str = STEP_PREVIEW) -> dict[Path, int]:
-        """Previews and their steps, oldest first."""
-        found = (self.path / "previews").glob(f"{kind}-*.png")
-        steps = {path: parse_step(path.with_suffix(""), kind) for path in found}
-        return {path: steps[path] for path in sorted(steps, key=lambda path: steps[path]) if steps[path] >= 0}
+        """Return the previews of a kind and their steps, oldest first."""
+        paths = (self.path / "previews").glob(f"{kind}-*.png")
+        steps = {path: parse_step(path.with_suffix(""), kind) for path in paths}
+        return {path: step for path, step in sorted(steps.items(), key=lambda item: item[1]) if step >= 0}
 
     def checkpoints(self) -> list[Path]:
-        """Checkpoint directories, oldest first."""
-        found = (self.path / "checkpoints").glob("step-*")
-        return sorted((path for path in found if path.is_dir() and parse_step(path) >= 0), key=parse_step)
+        """Return the checkpoint directories, oldest first."""
+        paths = (self.path / "checkpoints").glob("step-*")
+        return sorted((path for path in paths if path.is_dir() and parse_step(path) >= 0), key=parse_step)
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Return the path of a step's checkpoint directory."""
+        return self.path / "checkpoints" / step_name(step)
 
     def save_checkpoint(
         self,
@@ -172,45 +202,72 @@ class RunDir:
         is_scheduled: bool = True,
         best_step: int | None = None,
     ) -> Path:
-        """Write a checkpoint whole, read it back, publish its weights, then drop all but the newest `keep`.
+        """Write and verify a checkpoint, copy its weights to the run, then delete older checkpoints.
 
-        tensors: what going on needs; publish: writes the weights that are used, to the path it is given; planned: False
-        for one that only an interruption or its score asks for, which is extra, and dropped at the next; best: the step
-        whose checkpoint, this one or an older one, stays for its score. Raises VaeganError when the disk refuses; every
-        older checkpoint is then still there.
+        Args:
+            step: optimizer steps so far.
+            tensors: the training state.
+            write_weights: writes the weights for use to the path that it is given.
+            num_to_keep: number of most recent scheduled checkpoints to keep.
+            is_scheduled: False if only an interruption or a good score asks for it; the next save deletes it then.
+            best_step: step of the checkpoint with the best KID (this or an older one), which is kept as well.
+
+        Returns:
+            The checkpoint directory.
+
+        Raises:
+            VaeganError: if it cannot be written, or reads back differently; all older checkpoints are kept then.
         """
         path = self.checkpoint_path(step)
         try:
-            with atomic_directory(path) as place:
-                save_tensors(place / TRAINING_STATE_FILE, tensors, {"format": "vaegan-training"})
-                verify_tensors(place / TRAINING_STATE_FILE, tensors)
-                write_weights(place / WEIGHTS_FILE)
-                sums = {name: file_sha256(place / name) for name in (TRAINING_STATE_FILE, WEIGHTS_FILE)}
-                state = {"step": step, "scheduled": is_scheduled, "is_best": step == best_step, "sha256": sums}
-                write_json(place / "state.json", state)
-            verify_checksums(path)
+            self._write_checkpoint(path, step, tensors, write_weights, is_scheduled, step == best_step)
             self.copy_weights_from(path)
         except VaeganError as error:
-            older = [old for old in self.checkpoints() if old != path]
-            kept = f"{older[-1]} is whole" if older else "there is no older one"
+            older = [checkpoint for checkpoint in self.checkpoints() if checkpoint != path]
+            remaining = f"{older[-1]} is intact" if older else "there is no older one"
+            cause = error_text(error.__cause__) if error.__cause__ is not None else str(error)
             raise VaeganError(
-                f"cannot save checkpoint {path}: {_cause_text(error)}; {kept}: free some room or make it writable, and run"
+                f"cannot save checkpoint {path}: {cause}; {remaining}: free disk space or make it writable, then run"
                 " the same command again"
             ) from error
-        stay = [path, *[old for old in self.checkpoints() if has_flag(old, "scheduled")][-num_to_keep:]]
-        if best_step is not None:
-            stay.append(self.checkpoint_path(best_step))
-        for old in self.checkpoints():
-            if old not in stay:
-                shutil.rmtree(old, ignore_errors=True)
+        self._prune_checkpoints(path, num_to_keep, best_step)
         return path
 
-    def checkpoint_path(self, step: int) -> Path:
-        """Where the checkpoint of `step` goes."""
-        return self.path / "checkpoints" / step_name(step)
+    def _write_checkpoint(
+        self,
+        path: Path,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        write_weights: Callable[[Path], None],
+        is_scheduled: bool,
+        is_best: bool,
+    ) -> None:
+        with atomic_directory(path) as partial:
+            save_tensors(partial / TRAINING_STATE_FILE, tensors, {"format": "vaegan-training"})
+            verify_tensors(partial / TRAINING_STATE_FILE, tensors)
+            write_weights(partial / WEIGHTS_FILE)
+            checksums = {name: file_sha256(partial / name) for name in (TRAINING_STATE_FILE, WEIGHTS_FILE)}
+            state = {"step": step, "scheduled": is_scheduled, "is_best": is_best, "sha256": checksums}
+            write_json(partial / CHECKPOINT_STATE_FILE, state)
+        verify_checksums(path)
+
+    def copy_weights_from(self, checkpoint: Path) -> None:
+        """Copy a checkpoint's weights to the run's, unless they are equal; raise VaeganError if that fails."""
+        content = (checkpoint / WEIGHTS_FILE).read_bytes()
+        if not self.weights_path.is_file() or self.weights_path.read_bytes() != content:
+            write_bytes(self.weights_path, content)
+
+    def _prune_checkpoints(self, newest: Path, num_to_keep: int, best_step: int | None) -> None:
+        scheduled = [path for path in self.checkpoints() if self.is_scheduled(path)]
+        keep = {newest, *scheduled[-num_to_keep:]}
+        if best_step is not None:
+            keep.add(self.checkpoint_path(best_step))
+        for path in self.checkpoints():
+            if path not in keep:
+                shutil.rmtree(path, ignore_errors=True)
 
     def valid_checkpoint(self, step: int) -> Path | None:
-        """Return the checkpoint of `step`, if there is one and it is whole."""
+        """Return the checkpoint of `step`, or None if there is none or it is damaged."""
         path = self.checkpoint_path(step)
         with contextlib.suppress(VaeganError):
             verify_checksums(ensure_within(path, self.path))
@@ -218,44 +275,22 @@ class RunDir:
         return None
 
     def is_scheduled(self, checkpoint: Path) -> bool:
-        """Say whether the run has this checkpoint by its cadence."""
+        """Return whether a checkpoint was saved at a regular interval."""
         return has_flag(checkpoint, "scheduled")
 
-    def rollback_to(self, step: int, num_rollbacks: int) -> None:
-        """Drop checkpoints, the newest first, previews and metrics of after `step`: the run went back to there.
-
-        times: how often it did so far.
-        """
-        for old in reversed(self.checkpoints()):
-            if parse_step(old) > step:
-                shutil.rmtree(old, ignore_errors=True)
-        for path, drawn in (self.previews(STEP_PREVIEW) | self.previews(DRIFT_PREVIEW)).items():
-            if drawn > step:
-                path.unlink(missing_ok=True)
-        self.truncate_metrics(step, num_rollbacks)
-
-    def copy_weights_from(self, checkpoint: Path) -> None:
-        """Make a checkpoint's weights the run's, unless they are. Raises VaeganError when the disk refuses."""
-        content = (checkpoint / WEIGHTS_FILE).read_bytes()
-        if not self.weights_path.is_file() or self.weights_path.read_bytes() != content:
-            write_bytes(self.weights_path, content)
-
-    def remove_partial_files(self) -> None:
-        """Remove what a killed process left half-written. Raises VaeganError where a link leads out of the run."""
-        for name in MANAGED_FILES:
-            ensure_within(self.path / name, self.path)
-        for folder in (self.path, self.path / "checkpoints", self.path / "previews"):
-            clean_partial_files(folder)
-
     def latest_checkpoint(self, on_event: EventHandler, scheduled_only: bool = False) -> Path | None:
-        """Return the newest checkpoint that is whole; say which damaged ones were passed over.
+        """Return the newest intact checkpoint, or None if the run has no checkpoints; warn about damaged ones.
 
-        planned: not those that only an interruption asked for. Raises VaeganError where there are some and all are
-        damaged.
+        Args:
+            on_event: receives the warning.
+            scheduled_only: pass over checkpoints that were saved only because of an interruption.
+
+        Raises:
+            VaeganError: if there are checkpoints and all are damaged.
         """
         damaged = []
         for path in reversed(self.checkpoints()):
-            if scheduled_only and not (has_flag(path, "scheduled") or has_flag(path, "is_best")):
+            if scheduled_only and not (self.is_scheduled(path) or has_flag(path, "is_best")):
                 continue
             try:
                 verify_checksums(ensure_within(path, self.path))
@@ -263,28 +298,36 @@ class RunDir:
                 damaged.append(f"{path} is damaged ({error})")
                 continue
             if damaged:
-                on_event(WarningMessage(f"{'; '.join(damaged)}: going on from {path}"))
+                on_event(WarningMessage(f"{'; '.join(damaged)}: resuming from {path}"))
             return path
         if damaged:
             raise VaeganError(
-                f"{'; '.join(damaged)}; no whole checkpoint is left: start over with --force or another --run"
+                f"{'; '.join(damaged)}; no intact checkpoint is left: start over with --force or another --run"
             )
         return None
 
-    def truncate_metrics(self, step: int, num_rollbacks: int = 0) -> None:
-        """Drop the lines of metrics.jsonl that a resumed run will write again.
+    def rollback_to(self, step: int, num_rollbacks: int) -> None:
+        """Delete the checkpoints, previews and metrics after `step`.
 
-        Those are the lines after `step`, and those that say that the run went back more than `times` times.
+        Args:
+            step: step of the checkpoint that the run rolled back to.
+            num_rollbacks: rollbacks of the run so far, this one included.
         """
+        for path in reversed(self.checkpoints()):  # newest first, so that a kill leaves no gap
+            if parse_step(path) > step:
+                shutil.rmtree(path, ignore_errors=True)
+        for path, preview_step in (self.previews(STEP_PREVIEW) | self.previews(DRIFT_PREVIEW)).items():
+            if preview_step > step:
+                path.unlink(missing_ok=True)
+        self.truncate_metrics(step, num_rollbacks)
+
+    def truncate_metrics(self, step: int, num_rollbacks: int = 0) -> None:
+        """Delete the lines of metrics.jsonl that a resumed run will write again; see `truncate_log`."""
         metrics_log.truncate_log(self.path, step, num_rollbacks)
 
 
-def _cause_text(error: VaeganError) -> str:
-    return error_text(error.__cause__) if error.__cause__ is not None else str(error)
-
-
 def find_run(weights: Path) -> RunDir | None:
-    """Return the run that a weights file lies in, as published or in a checkpoint, if it lies in one."""
+    """Return the run that a weights file belongs to, directly or in a checkpoint; None if there is none."""
     for parent in list(weights.resolve().parents)[:3]:
         if RunDir(parent).exists():
             return RunDir(parent)
@@ -292,15 +335,13 @@ def find_run(weights: Path) -> RunDir | None:
 
 
 def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
-    """Return the run under `root` with weights of the first kind of `kinds` that there is, the newest of them."""
+    """Return the run under `root` whose weights are the newest; a kind that comes first in `kinds` is preferred."""
     for kind in kinds:
-        found = []
+        weights_paths = []
         for path in root.glob(f"*/{WEIGHTS_FILE}"):
-            try:
+            with contextlib.suppress(VaeganError):
                 if RunDir(path.parent).read_config()["kind"] == kind:
-                    found.append(path)
-            except VaeganError:
-                continue
-        if found:
-            return max(found, key=lambda path: path.stat().st_mtime).parent
+                    weights_paths.append(path)
+        if weights_paths:
+            return max(weights_paths, key=lambda path: path.stat().st_mtime).parent
     return None

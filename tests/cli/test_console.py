@@ -17,7 +17,7 @@ from vaegan.events import (
     WarningMessage,
 )
 
-STORY = [
+EVENTS = [
     Note("Using data/faces"),
     TaskProgress("Preparing", 3, 9, "files"),
     TaskProgress("Preparing", 9, 9, "files"),
@@ -33,47 +33,45 @@ STORY = [
 ]
 
 
-def test_plain_lines_tell_the_story(capsys):
+def test_plain_reporter_prints_one_line_per_event(capsys):
     reporter = PlainReporter()
-    for event in STORY:
+    for event in EVENTS:
         reporter(event)
     out, err = capsys.readouterr()
     assert out == ""
-    for words in (
+    for text in (
         "Preparing: 9/9 files",
         "warning: 2 files skipped",
         "latents  PSNR\n8        13.2\n16       14.1  <- taken\n",
-        "Training the VAE: 100 steps, 3,200 pictures, about 50 seconds (64 pictures/s)",
-        "step 100/100  64 pictures/s, 0 seconds left  kl 10",
-        "held out psnr 21",
+        "Training the VAE: 100 steps, 3,200 images, about 50 seconds (64 images/s)",
+        "step 100/100  64 images/s, 0 seconds left  kl 10",
+        "val psnr 21",
         "Wrote samples/a.png",
         "Finished the VAE in 50 seconds",
     ):
-        assert words in err
+        assert text in err
     assert "checkpoint" not in err
 
 
-def test_the_terminal_shows_speed_time_left_and_losses():
-    screen = io.StringIO()
-    reporter = RichReporter(Console(file=screen, force_terminal=True, width=120))
-    for event in STORY:
+def test_rich_reporter_shows_speed_time_left_and_metrics():
+    terminal = io.StringIO()
+    reporter = RichReporter(Console(file=terminal, force_terminal=True, width=120))
+    for event in EVENTS:
         reporter(event)
     reporter.close()
-    shown = screen.getvalue()
-    for words in ("Preparing", "64 pictures/s", "kl 10", "VAE", "<- taken", "warning: 2 files skipped", "100/100"):
-        assert words in shown
+    output = terminal.getvalue()
+    for text in ("Preparing", "64 images/s", "kl 10", "VAE", "<- taken", "warning: 2 files skipped", "100/100"):
+        assert text in output
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [(3, "3 seconds"), (200, "3 minutes"), (9000, "2.5 hours"), (400_000, "5 days")],
 )
-def test_durations_in_words(seconds, words):
-    assert format_duration(seconds) == words
+def test_durations_are_printed_in_their_best_unit(seconds, text):
+    assert format_duration(seconds) == text
 
 
-def test_going_on_is_told():
-    assert (
-        describe_event(TrainingStarted("gan", 40, 100, 10))
-        == "Going on with the GAN at step 40: 60 steps, 600 pictures"
-    )
+def test_resuming_is_printed():
+    event = TrainingStarted("gan", 40, 100, 10)
+    assert describe_event(event) == "Resuming the GAN at step 40: 60 steps, 600 images"

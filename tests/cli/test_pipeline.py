@@ -1,4 +1,4 @@
-"""The command line end to end through main(argv), on tiny true files."""
+"""The command line from end to end through main(argv), on small real files."""
 
 import json
 import os
@@ -18,7 +18,7 @@ TINY = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8"]
 
 
 def run(capsys, *argv):
-    """Run a command line; return (exit status, stdout, stderr)."""
+    """Run a command line and return its exit code, stdout and stderr."""
     capsys.readouterr()
     status = main([str(argument) for argument in argv])
     out, err = capsys.readouterr()
@@ -26,7 +26,7 @@ def run(capsys, *argv):
 
 
 def failing(capsys, *argv, status=1):
-    """Run what must fail; return its one line of error."""
+    """Run a command line that must fail and return its one line of error."""
     code, out, err = run(capsys, *argv)
     assert code == status, err
     assert out == ""
@@ -35,57 +35,59 @@ def failing(capsys, *argv, status=1):
     return line
 
 
-def test_from_faces_to_faces_by_defaults(capsys, here, drawn):
+def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     status, out, err = run(capsys, "preprocess", drawn, "--size", "32")
     assert (status, out) == (0, "data/faces-32\n")
-    assert "48 pictures kept" in err
+    assert "48 images: " in err
     status, out, err = run(capsys, "train-vae", "--steps", "3", *TINY)
     assert (status, out) == (0, "runs/vae\n")
-    assert "Using data/faces-32, the newest prepared set" in err and "held out psnr" in err
+    assert "Using data/faces-32, the newest prepared dataset" in err and "val psnr" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/vae-seeds-0-3.png\n")
     assert "Using runs/vae, trained" in err
     status, out, err = run(capsys, "train-gan", "--from-vae", "runs/vae", "--steps", "3", "--batch-size", "8")
     assert (status, out) == (0, "runs/gan\n")
-    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of the pictures 0" in err
+    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of their images 0" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/gan-seeds-0-3.png\n")
-    with Image.open("samples/gan-seeds-0-3.png") as sheet:
-        assert sheet.size == (2 * 34 + 2, 2 * 34 + 2)
+    with Image.open("samples/gan-seeds-0-3.png") as grid:
+        assert grid.size == (2 * 34 + 2, 2 * 34 + 2)
     status, out, err = run(capsys, "interpolate", "--frames", "5")
     assert (status, out) == (0, "samples/gan-walk-0-1.png\nsamples/gan-walk-0-1.gif\n")
     with Image.open("samples/gan-walk-0-1.gif") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
     status, out, err = run(capsys, "sample", "--seeds", "3,5-6", "--separate", "--json")
-    made = json.loads(out)
-    assert made == {"samples": "samples/gan-seeds-3-5-6", "pictures": 3}
-    assert sorted(path.name for path in Path(made["samples"]).iterdir()) == [
+    result = json.loads(out)
+    assert result == {"samples": "samples/gan-seeds-3-5-6", "num_images": 3}
+    assert sorted(path.name for path in Path(result["samples"]).iterdir()) == [
         f"seed-000000{seed}.png" for seed in (3, 5, 6)
     ]
     assert run(capsys, "sample", "-n", "1", "--scale", "3", "-o", "big.png")[0] == 0
-    with Image.open("big.png") as sheet:
-        assert sheet.size == (96, 96)
+    with Image.open("big.png") as grid:
+        assert grid.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
-    assert "runs/vae is finished: 3 steps, 24 pictures. To go on: vaegan train-vae --run runs/vae --images 48" in err
+    assert (
+        "runs/vae is finished: 3 steps, 24 images. To train longer: vaegan train-vae --run runs/vae --images 48" in err
+    )
 
 
-@pytest.mark.parametrize("what", ["prepared", "vae_run", "gan_run"])
-def test_info_says_what_it_is(capsys, request, what):
-    path = request.getfixturevalue(what)
+@pytest.mark.parametrize("fixture", ["prepared", "vae_run", "gan_run"])
+def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
+    path = request.getfixturevalue(fixture)
     status, out, _ = run(capsys, "info", path)
     assert status == 0
-    expected = {"prepared": "prepared set", "vae_run": "VAE run", "gan_run": "GAN run"}[what]
-    assert out.splitlines()[0].split(None, 1) == ["what", expected]
+    expected = {"prepared": "dataset", "vae_run": "VAE run", "gan_run": "GAN run"}[fixture]
+    assert out.splitlines()[0].split(None, 1) == ["kind", expected]
     facts = json.loads(run(capsys, "info", path, "--json")[1])
-    assert facts["what"] == expected
-    if what != "prepared":
-        assert facts["state"].startswith("finished: step 4 of 4, 32 pictures")
+    assert facts["kind"] == expected
+    if fixture != "prepared":
+        assert facts["state"].startswith("finished: step 4 of 4, 32 images")
         weights = json.loads(run(capsys, "info", path / "model.safetensors", "--json")[1])
-        assert weights["trained"] == "4 steps, 32 pictures" and "8 latents" in weights["model"]
+        assert (weights["step"], weights["images_seen"]) == (4, 32) and "8 latent dimensions" in weights["model"]
 
 
-def test_quiet_says_only_results(capsys, gan_run, tmp_path):
+def test_quiet_prints_only_results(capsys, gan_run, tmp_path):
     assert run(capsys, "sample", gan_run, "-n", "2", "--out", tmp_path / "a.png", "-q") == (
         0,
         f"{tmp_path / 'a.png'}\n",
@@ -93,7 +95,7 @@ def test_quiet_says_only_results(capsys, gan_run, tmp_path):
     )
 
 
-def test_sampling_twice_gives_the_same_file(capsys, gan_run, tmp_path):
+def test_the_same_seeds_give_the_same_file(capsys, gan_run, tmp_path):
     for name in "ab":
         assert run(capsys, "sample", gan_run, "-n", "3", "--seed", "5", "-o", tmp_path / f"{name}.png")[0] == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -101,12 +103,12 @@ def test_sampling_twice_gives_the_same_file(capsys, gan_run, tmp_path):
 
 def test_version_and_module(capsys):
     assert run(capsys, "--version")[:2] == (0, f"vaegan {__version__}\n")
-    said = subprocess.run([sys.executable, "-m", "vaegan", "--version"], capture_output=True, text=True, check=True)
-    assert said.stdout == f"vaegan {__version__}\n"
+    process = subprocess.run([sys.executable, "-m", "vaegan", "--version"], capture_output=True, text=True, check=True)
+    assert process.stdout == f"vaegan {__version__}\n"
 
 
 @pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in COMMANDS])
-def test_every_command_explains_itself(capsys, command):
+def test_every_command_has_help(capsys, command):
     status, out, _ = run(capsys, command, "--help")
     assert status == 0 and out.startswith("Usage: vaegan " + command)
 
@@ -123,9 +125,9 @@ def test_bad_input_to_preprocess(capsys, tmp_path, prepared, drawn):
 
 
 def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_run, copy):
-    for arguments, status, words in (
-        (["train-vae"], 1, "no prepared set under data/"),
-        (["train-vae", tmp_path], 1, "is not a prepared set; make one with: vaegan preprocess"),
+    for arguments, status, text in (
+        (["train-vae"], 1, "no prepared dataset under data/"),
+        (["train-vae", tmp_path], 1, "is not a prepared dataset; prepare one with: vaegan preprocess"),
         (["train-vae", prepared, "--lr", "-1"], 2, "--lr -1.0: expected a number, above 0"),
         (["train-vae", prepared, "--beta", "nan"], 2, "--beta nan"),
         (["train-vae", prepared, "--steps", "3", "--images", "9"], 2, "--steps and --images contradict"),
@@ -138,25 +140,25 @@ def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_ru
         (["train-gan", prepared, "--from-vae", gan_run], 1, "this is a GAN; give a run of vaegan train-vae"),
         (["train-gan", prepared, "--from-vae", vae_run, "--latent-dim", "9"], 2, "--latent-dim 9 contradicts"),
         (["train-gan", prepared, "--from-vae", vae_run, "--preset", "base"], 2, "--preset base contradicts"),
-        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run, which vaegan train-vae goes on with"),
+        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run; resume it with vaegan train-vae"),
         (["train-vae", prepared, "--run", vae_run, "--beta", "2"], 2, "--beta 2.0 contradicts"),
         (["train-vae", prepared, "--run", vae_run, "--steps", "2"], 2, "already at step 4, past the 2"),
         (["train-gan", prepared, "--run", gan_run, "--from-vae", copy(vae_run), "--steps", "4"], 0, None),
         (["train-vae", prepared, "--config", gan_run / "config.json", "--run", "new"], 1, "config.json of a vae run"),
     ):
-        if words is None:
+        if text is None:
             assert run(capsys, *arguments)[0] == status
         else:
-            assert words in failing(capsys, *arguments, status=status)
+            assert text in failing(capsys, *arguments, status=status)
     assert not (here / "runs").exists(), "a refused command must leave nothing"
 
 
-def test_a_set_of_another_size_than_the_vae(capsys, here, drawn, vae_run):
+def test_a_dataset_of_another_size_than_the_vae_is_refused(capsys, here, drawn, vae_run):
     assert run(capsys, "preprocess", drawn, "--size", "64", "-o", "big", "-q")[0] == 0
     line = failing(capsys, "train-gan", "big", "--from-vae", vae_run)
     assert "64x64" in line and "32x32" in line and "--size 32" in line
     line = failing(capsys, "train-vae", "big", "--run", vae_run)
-    assert "big is not the set that" in line and "choose another --run" in line
+    assert "big is not the dataset that" in line and "choose another --run" in line
 
 
 def test_a_gan_run_refuses_another_vae(capsys, here, prepared, gan_run):
@@ -167,7 +169,7 @@ def test_a_gan_run_refuses_another_vae(capsys, here, prepared, gan_run):
 def test_bad_input_to_sample_and_interpolate(capsys, tmp_path, here, gan_run, prepared):
     Image.new("RGB", (9, 9)).save("mine.png")
     before = (here / "mine.png").read_bytes()
-    for arguments, status, words in (
+    for arguments, status, text in (
         (["sample"], 1, "no trained run under runs/"),
         (["sample", gan_run, "-n", "0"], 2, "-n 0: expected a whole number, at least 1"),
         (["sample", gan_run, "-n", "3", "--seeds", "1-3"], 2, "--seeds and -n contradict"),
@@ -175,31 +177,31 @@ def test_bad_input_to_sample_and_interpolate(capsys, tmp_path, here, gan_run, pr
         (["sample", gan_run, "--seeds", "a"], 2, "--seeds a: expected numbers and ranges"),
         (["sample", gan_run, "--truncation", "-1"], 2, "--truncation -1.0"),
         (["sample", gan_run, "-o", "mine.png"], 1, "mine.png exists and was not made by vaegan"),
-        (["sample", gan_run, "-o", "mine.txt"], 2, "a sheet is a .png file"),
+        (["sample", gan_run, "-o", "mine.txt"], 2, "a grid is a .png file"),
         (["sample", gan_run, "-o", "mine.png/x.png"], 1, "cannot write"),
         (["sample", gan_run, "--separate", "-o", "."], 1, "mine.png was not made by vaegan"),
         (["sample", gan_run, "-n", "100k"], 2, "add --separate"),
-        (["sample", prepared], 1, "is a prepared set, not a checkpoint"),
+        (["sample", prepared], 1, "is a dataset, not a checkpoint"),
         (["interpolate", gan_run, "--seeds", "4"], 2, "expected two seeds or more"),
         (["interpolate", gan_run, "-o", "mine.gif"], 1, "mine.png exists"),
-        (["interpolate", gan_run, "--method", "x"], 2, "--method x: expected one of spherical, linear"),
+        (["interpolate", gan_run, "--method", "x"], 2, "--method x: expected one of slerp, lerp"),
         (["interpolate", gan_run, "--seeds", "0-999", "--frames", "99"], 2, "frames are too many"),
         (["info", tmp_path / "none"], 1, "does not exist"),
-        (["info", "mine.png"], 1, "mine.png is damaged, cut short or no safetensors file"),
+        (["info", "mine.png"], 1, "mine.png is damaged, truncated or not a safetensors file"),
     ):
-        assert words in failing(capsys, *arguments, status=status), arguments
+        assert text in failing(capsys, *arguments, status=status), arguments
     assert (here / "mine.png").read_bytes() == before
     assert run(capsys, "sample", gan_run, "-n", "1", "-o", "mine.png", "--force")[0] == 0
     assert (here / "mine.png").read_bytes() != before
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["sample", "--nonsense"], ["nonsense"], ["info"]])
-def test_misuse_is_exit_status_2(capsys, arguments):
+def test_usage_errors_exit_with_2(capsys, arguments):
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "") and "Error" in err and "Traceback" not in err
 
 
-def test_debugging_shows_where(capsys, monkeypatch, tmp_path):
+def test_debug_mode_raises_the_error(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("VAEGAN_DEBUG", "1")
     from vaegan.errors import VaeganError
 
@@ -207,7 +209,7 @@ def test_debugging_shows_where(capsys, monkeypatch, tmp_path):
         main(["info", str(tmp_path / "none")])
 
 
-def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
+def test_unexpected_errors_are_printed_as_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("vaegan.inference.info.describe_path", lambda path: 1 / 0)
     assert "ZeroDivisionError" in failing(capsys, "info", tmp_path)
     monkeypatch.setattr("vaegan.inference.info.describe_path", lambda path: (_ for _ in ()).throw(MemoryError()))
@@ -215,33 +217,33 @@ def test_a_bug_is_one_line_too(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
-def test_interrupted_while_preparing_it_goes_on(capsys, monkeypatch, drawn, tmp_path):
+def test_interrupted_preprocessing_is_resumed(capsys, monkeypatch, drawn, tmp_path):
     from vaegan.data.preprocess.database import PreprocessDB
 
     save = PreprocessDB.save_result
 
-    def interrupted(self, outcome, spots=None):
-        save(self, outcome, spots)
-        if outcome.file_id == 20:
+    def save_and_interrupt(self, result):
+        save(self, result)
+        if result.file_id == 20:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(PreprocessDB, "save_result", interrupted)
+    monkeypatch.setattr(PreprocessDB, "save_result", save_and_interrupt)
     command = ["preprocess", drawn, "--size", "32", "-o", tmp_path / "sets" / "faces"]
     status, out, err = run(capsys, *command)
     assert (status, out) == (130, "")
     done = re.fullmatch(
-        r"interrupted: (\d+) of 49 files are done; run the same command again to go on", err.splitlines()[-1]
+        r"interrupted: (\d+) of 49 files are done; run the same command again to resume", err.splitlines()[-1]
     )
     assert done
     assert [path.name for path in (tmp_path / "sets").iterdir()] == [".preparing-faces"]
     monkeypatch.setattr(PreprocessDB, "save_result", save)
     status, out, err = run(capsys, *command)
-    assert status == 0 and f"Going on: {done[1]} of 49 files are done" in err
+    assert status == 0 and f"Resuming: {done[1]} of 49 files are done" in err
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["faces"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are a POSIX matter")
-def test_interrupted_from_outside_it_saves_and_exits_130(prepared, tmp_path):
+def test_sigterm_saves_the_training_and_exits_with_130(prepared, tmp_path):
     command = [sys.executable, "-m", "vaegan", "train-vae", str(prepared), "--run", str(tmp_path / "run")]
     process = subprocess.Popen(
         [*command, "--steps", "100k", "--checkpoint-every", "90k", "--log-every", "1", *TINY],
@@ -257,5 +259,5 @@ def test_interrupted_from_outside_it_saves_and_exits_130(prepared, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and out == ""
-    assert "saved. Run the same command again to go on" in err
+    assert "saved. Run the same command again to resume" in err
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*/state.json"))) == 1

@@ -1,14 +1,14 @@
-"""What train-gan refuses at the start, in one line that names the value, what was expected, and the way out."""
+"""Errors of train-gan before the first step: one line with the value, what was expected, and the way out."""
 
 import pytest
 
 from vaegan.cli import main
 from vaegan.losses.gan import LOSSES
 
-ALL = ", ".join(LOSSES)
-OPTIONS = {
-    "--loss wgan": f"--loss wgan: expected one of {ALL}",
-    "--loss hing": f"--loss hing: expected one of {ALL}; did you mean hinge?",
+ALL_LOSSES = ", ".join(LOSSES)
+ERRORS_BY_OPTION = {
+    "--loss wgan": f"--loss wgan: expected one of {ALL_LOSSES}",
+    "--loss hing": f"--loss hing: expected one of {ALL_LOSSES}; did you mean hinge?",
     "--gamma -1": "--gamma -1.0: expected a number, at least 0",
     "--gamma-final -0.5": "--gamma-final -0.5: expected a number, at least 0",
     "--gamma-anneal-images 0": "--gamma-anneal-images 0: expected a whole number, at least 1",
@@ -28,35 +28,35 @@ OPTIONS = {
 
 
 def refused(capsys, *arguments):
-    """The one line of an error, and the exit code."""
+    """Return the exit code and the one line of error."""
     code = main(["train-gan", *map(str, arguments), "--run", "gan"])
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Using")]
     assert len(lines) == 1
     return code, lines[0]
 
 
-@pytest.mark.parametrize("asked", OPTIONS)
-def test_a_bad_option_is_refused_before_anything_is_read(asked, here, capsys):
-    code, line = refused(capsys, "no-such-set", *asked.split())
-    assert code == 2 and line == f"error: {OPTIONS[asked]}"
+@pytest.mark.parametrize("option", ERRORS_BY_OPTION)
+def test_an_invalid_option_is_refused_before_anything_is_read(option, here, capsys):
+    code, line = refused(capsys, "no-such-set", *option.split())
+    assert code == 2 and line == f"error: {ERRORS_BY_OPTION[option]}"
     assert not (here / "gan").exists()
 
 
-def test_a_vae_is_not_replaced_by_its_gan(prepared, vae_run, copy, capsys):
+def test_a_gan_run_must_not_replace_its_vae(prepared, vae_run, copy, capsys):
     vae = copy(vae_run)
-    for named in (vae, vae / "model.safetensors", vae / "checkpoints" / "step-0000004"):
-        assert main(["train-gan", str(prepared), "--run", str(vae), "--from-vae", str(named), "--force"]) == 2
+    for checkpoint in (vae, vae / "model.safetensors", vae / "checkpoints" / "step-0000004"):
+        assert main(["train-gan", str(prepared), "--run", str(vae), "--from-vae", str(checkpoint), "--force"]) == 2
         assert "lies in" in (err := capsys.readouterr().err) and "choose another --run" in err
     assert (vae / "model.safetensors").read_bytes() == (vae_run / "model.safetensors").read_bytes()
 
 
-def test_grey_and_coloured_pictures_do_not_mix(drawn, prepared, vae_run, here, capsys):
-    assert main(["preprocess", str(drawn), "--out", "grey", "--size", "32", "--grayscale", "-q"]) == 0
-    code, line = refused(capsys, "grey", "--from-vae", vae_run, "--steps", "1")
-    assert code == 1 and "grey holds 32x32 pictures of 1 channels, but" in line
-    assert "trained on 32x32 of 3: prepare them with --size 32, without --grayscale, or give --from-vae" in line
+def test_a_grayscale_dataset_and_a_color_vae_do_not_fit(drawn, prepared, vae_run, here, capsys):
+    assert main(["preprocess", str(drawn), "--out", "gray", "--size", "32", "--grayscale", "-q"]) == 0
+    code, line = refused(capsys, "gray", "--from-vae", vae_run, "--steps", "1")
+    assert code == 1 and "gray holds 32x32 images of 1 channels, but" in line
+    assert "trained on 32x32 of 3: preprocess them with --size 32, without --grayscale, or give --from-vae" in line
     options = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32", "-q"]
-    assert main(["train-vae", "grey", "--run", "vae", "--steps", "1", *options]) == 0
+    assert main(["train-vae", "gray", "--run", "vae", "--steps", "1", *options]) == 0
     code, line = refused(capsys, prepared, "--from-vae", "vae", "--steps", "1")
-    assert code == 1 and "trained on 32x32 of 1: prepare them with --size 32 --grayscale, or give --from-vae" in line
+    assert code == 1 and "trained on 32x32 of 1: preprocess them with --size 32 --grayscale, or give --from-vae" in line
     assert not (here / "gan").exists()

@@ -26,10 +26,10 @@ class Example:
     count: int | None = option(None, "A count.", is_count=True, min=1)
 
 
-def test_layers_win_in_order():
-    built = build_settings(Example, {"size": 2, "rate": 1}, {"size": 3})
-    assert built == Example(size=3, rate=1.0)
-    assert isinstance(built.rate, float)
+def test_a_later_layer_overrides_an_earlier_one():
+    settings = build_settings(Example, {"size": 2, "rate": 1}, {"size": 3})
+    assert settings == Example(size=3, rate=1.0)
+    assert isinstance(settings.rate, float)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_layers_win_in_order():
         ({"size": 10**400}, ("--size",)),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(values, parts):
+def test_an_invalid_value_is_refused_with_the_name_of_its_option(values, parts):
     with pytest.raises(UsageError) as caught:
         build_settings(Example, values)
     assert "\n" not in str(caught.value)
@@ -57,7 +57,7 @@ def test_what_cannot_be_is_refused_by_name(values, parts):
 
 
 @given(st.integers(0, 10**9))
-def test_counts_read_back(number):
+def test_parse_count_reads_numbers_and_thousands(number):
     assert parse_count(str(number)) == number
     assert parse_count(f"{number}k") == number * 1000
 
@@ -69,23 +69,23 @@ def test_counts_read_back(number):
         *(("16.1k", 16_100), ("2.01M", 2_010_000)),
     ],
 )
-def test_counts_with_letters(text, number):
+def test_parse_count_reads_suffixes_and_separators(text, number):
     assert parse_count(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "k", "1.2", "nan", "inf", "3 apples", "1e99999999", "1.2345k"])
-def test_counts_that_are_none(text):
+def test_parse_count_refuses_what_is_not_a_whole_number(text):
     with pytest.raises(ValueError):
         parse_count(text)
 
 
-def test_contradictions_name_fixed_options_only():
+def test_changed_locked_options_leaves_out_unlocked_options():
     saved = {"size": 4, "flag": True}
     assert changed_locked_options(Example, saved, {"size": 5, "flag": False, "rate": 2}) == ["size"]
     assert changed_locked_options(Example, saved, {"size": 4}) == []
 
 
-def test_only_one_names_both():
+def test_at_most_one_of_several_options_may_be_given():
     with pytest.raises(UsageError, match="--steps and --minutes"):
         require_at_most_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
 

@@ -1,4 +1,4 @@
-"""A studio of tiny runs and a client of its server. Skipped where the extra `explore` is not installed."""
+"""A session of tiny runs and a client of its server. Skipped if the extra `explore` is not installed."""
 
 import pytest
 
@@ -18,10 +18,10 @@ HOME = f"http://127.0.0.1:{PORT}"
 
 
 @pytest.fixture(scope="session")
-def studio(gan_run):
+def session(gan_run):
     return open_session(gan_run, "gan", "cpu", ignore_event)
 
 
 @pytest.fixture
-def client(studio):
-    return TestClient(make_app(studio, PORT), base_url=HOME, headers={"origin": HOME})
+def client(session):
+    return TestClient(make_app(session, PORT), base_url=HOME, headers={"origin": HOME})

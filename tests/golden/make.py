@@ -1,6 +1,6 @@
-"""Make the golden files of a format version: `python tests/golden/make.py tests/golden/format-2`, once per version.
+"""Make the golden files of a format version: `python tests/golden/make.py tests/golden/format-2`.
 
-They are never made again: whatever vaegan becomes, it must open what this version wrote.
+Once a version is published, its files stay as they are: later versions must open them.
 """
 
 import json
@@ -14,6 +14,7 @@ from vaegan.config.model_config import PRESETS, Preset
 from vaegan.demo.faces import write_faces
 
 TRAINING = ["--steps", "2", "--batch-size", "3", "--device", "cpu", "--precision", "fp32", "--log-every", "1"]
+INTERVALS = ["--keep-checkpoints", "1", "--sample-every", "9"]
 
 
 def run(*arguments: str) -> None:
@@ -21,55 +22,32 @@ def run(*arguments: str) -> None:
     assert main([*arguments, "-q"]) == 0, arguments
 
 
-def without_place(path: Path, *names: str) -> None:
-    """Write JSON again, the paths in it relative to the folder that holds all."""
-    said = json.loads(path.read_text())
-    for name in names:
-        said[name]["path"] = Path(said[name]["path"]).relative_to(Path.cwd()).as_posix()
-    if "source" in said:
-        said["source"] = ["faces"]
-    path.write_text(json.dumps(said, indent=2) + "\n")
+def make_paths_relative(json_path: Path, *sections: str) -> None:
+    """Make the paths in sections of a JSON file relative to the working directory."""
+    content = json.loads(json_path.read_text())
+    for name in sections:
+        content[name]["path"] = Path(content[name]["path"]).relative_to(Path.cwd()).as_posix()
+    if "source" in content:
+        content["source"] = ["faces"]
+    json_path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def make(place: Path) -> None:
-    """Draw, prepare, train and sample into the empty folder `place`."""
-    place.mkdir(parents=True)
-    os.chdir(place)
-    PRESETS["tiny"] = Preset(4, 2, 9, 9, "the smallest there is")
+def make(out_dir: Path) -> None:
+    """Draw faces, then preprocess, train and sample in the empty directory `out_dir`."""
+    out_dir.mkdir(parents=True)
+    os.chdir(out_dir)
+    PRESETS["tiny"] = Preset(4, 2, 9, 9)
     with tempfile.TemporaryDirectory() as faces:
         write_faces(Path(faces), 4, 0)
         run("preprocess", faces, "--out", "set", "--size", "32", "--val-fraction", "0.25")
-    run(
-        "train-vae",
-        "set",
-        "--run",
-        "vae",
-        "--preset",
-        "tiny",
-        "--keep-checkpoints",
-        "1",
-        "--sample-every",
-        "9",
-        *TRAINING,
-    )
-    gan = [
-        "--from-vae",
-        "vae",
-        "--run",
-        "gan",
-        "--d-warmup-steps",
-        "1",
-        "--gp-interval",
-        "1",
-        "--keep-checkpoints",
-        "1",
-    ]
-    run("train-gan", "set", *gan, "--sample-every", "9", *TRAINING)
+    run("train-vae", "set", "--run", "vae", "--preset", "tiny", *INTERVALS, *TRAINING)
+    gan_options = ["--from-vae", "vae", "--d-warmup-steps", "1", "--gp-interval", "1"]
+    run("train-gan", "set", "--run", "gan", *gan_options, *INTERVALS, *TRAINING)
     for kind in ("vae", "gan"):
         run("sample", kind, "-n", "4", "--out", f"{kind}.png", "--device", "cpu")
-    without_place(Path("set/set.json"))
-    without_place(Path("vae/config.json"), "data")
-    without_place(Path("gan/config.json"), "data", "from_vae")
+    make_paths_relative(Path("set/set.json"))
+    make_paths_relative(Path("vae/config.json"), "data")
+    make_paths_relative(Path("gan/config.json"), "data", "from_vae")
     for preview in Path().glob("*/previews/*.png"):
         preview.unlink()
     Path("set/preview.png").unlink()

@@ -1,4 +1,4 @@
-"""What older versions wrote opens for ever: info, sample, encode, going on, and a GAN from the VAE."""
+"""Files of every format version since 2 can be described, sampled, encoded, resumed, and used to start a GAN."""
 
 import shutil
 from pathlib import Path
@@ -13,42 +13,42 @@ from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
 from vaegan.utils.images import from_pil, make_grid
 
-HERE = Path(__file__).parent
-FORMATS = sorted(path.name for path in HERE.glob("format-*"))
+GOLDEN_DIR = Path(__file__).parent
+FORMATS = sorted(path.name for path in GOLDEN_DIR.glob("format-*"))
 
 
 @pytest.fixture(params=FORMATS)
 def golden(request, here):
-    """A copy of a version's files, in the working directory, as their paths are relative."""
-    shutil.copytree(HERE / request.param, here, dirs_exist_ok=True)
+    """A copy of a version's files in the working directory, because their paths are relative."""
+    shutil.copytree(GOLDEN_DIR / request.param, here, dirs_exist_ok=True)
     return request.param
 
 
-def test_every_format_has_its_golden_files():
+def test_every_format_has_golden_files():
     assert [f"format-{version}" for version in range(2, WEIGHTS_FORMAT_VERSION + 1)] == FORMATS
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_golden_weights_draw_what_they_drew(golden, kind):
-    drawn = make_grid(vaegan.load(kind, "cpu").sample(4))
+def test_golden_weights_give_the_stored_images(golden, kind):
+    images = make_grid(vaegan.load(kind, "cpu").sample(4))
     stored = from_pil(Image.open(f"{kind}.png"))
-    assert (drawn.int() - stored.int()).abs().max() <= 1  # processors round differently
+    assert (images.int() - stored.int()).abs().max() <= 1  # processors round differently
 
 
-def test_golden_pictures_are_read_and_encoded(golden):
-    train, held_out = open_dataset(Path("set")).load()
-    assert (len(train), len(held_out)) == (3, 1)
+def test_golden_datasets_are_read_and_encoded(golden):
+    train, val = open_dataset(Path("set")).load()
+    assert (len(train), len(val)) == (3, 1)
     assert vaegan.load("gan", "cpu").encode(train).isfinite().all()
 
 
-@pytest.mark.parametrize("what", ["set", "vae", "gan", "gan/checkpoints/step-0000002", "vae/model.safetensors"])
-def test_golden_files_are_explained(golden, what, capsys):
-    assert main(["info", what]) == 0
-    assert "made by" in capsys.readouterr().out
+@pytest.mark.parametrize("path", ["set", "vae", "gan", "gan/checkpoints/step-0000002", "vae/model.safetensors"])
+def test_golden_files_are_described(golden, path, capsys):
+    assert main(["info", path]) == 0
+    assert "version" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_golden_runs_go_on(golden, kind):
+def test_golden_runs_are_resumed(golden, kind):
     before = vaegan.load(kind, "cpu").sample(2)
     assert main([f"train-{kind}", "--run", kind, "--steps", "3", "-q"]) == 0
     assert Path(kind, "checkpoints", "step-0000003", "state.json").is_file()

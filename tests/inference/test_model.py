@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import vaegan
+from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 
 
@@ -13,7 +14,7 @@ def model(gan_run):
     return vaegan.load(gan_run, "cpu")
 
 
-def test_a_seed_is_the_same_picture_at_any_batch_size(model):
+def test_a_seed_gives_the_same_image_at_any_batch_size(model):
     many = model.sample(150)
     assert many.shape == (150, 3, 32, 32) and many.dtype == torch.uint8
     for seed in (0, 7, 63, 64, 149):
@@ -21,27 +22,40 @@ def test_a_seed_is_the_same_picture_at_any_batch_size(model):
     assert torch.equal(model.sample(5, seed=100), many[100:105])
 
 
-def test_truncation_pulls_to_the_average_face(model):
+def test_truncation_moves_latents_to_the_average_face(model):
     assert torch.equal(model.sample(4, truncation=1.0), model.sample(4))
-    still = model.sample(4, truncation=0.0)
-    assert all(torch.equal(still[0], other) for other in still)
+    average = model.sample(4, truncation=0.0)
+    assert all(torch.equal(average[0], other) for other in average)
 
 
-def test_walks_begin_and_end_at_their_seeds(model):
-    walk = model.interpolate([3, 9, 4], frames=6)
-    assert len(walk) == 11
-    ends = torch.cat([model.sample(1, seed) for seed in (3, 9, 4)])
-    assert (walk[[0, 5, 10]].int() - ends.int()).abs().max() <= 1
+def test_interpolations_begin_and_end_at_their_seeds(model):
+    frames = model.interpolate([3, 9, 4], frames=6)
+    assert len(frames) == 11
+    keyframes = torch.cat([model.sample(1, seed) for seed in (3, 9, 4)])
+    assert (frames[[0, 5, 10]].int() - keyframes.int()).abs().max() <= 1
 
 
 def test_encode_then_decode_is_the_vaes_reconstruction(vae_run, prepared):
-    from vaegan.data.dataset import open_dataset
-
     model = vaegan.load(vae_run, "cpu")
-    pictures, _ = open_dataset(prepared).load()
-    latents = model.encode(pictures[:9])
+    images, _ = open_dataset(prepared).load()
+    latents = model.encode(images[:9])
     assert latents.shape == (9, 8)
-    assert model.decode(latents).shape == pictures[:9].shape
+    assert torch.equal(model.decode(latents), model.reconstruct(images[:9]))
+
+
+def test_a_seed_reconstructs_from_a_sample_of_the_posterior(vae_run, prepared):
+    model = vaegan.load(vae_run, "cpu")
+    images, _ = open_dataset(prepared).load()
+    sampled = model.reconstruct(images[:2], seed=1)
+    assert torch.equal(sampled, model.reconstruct(images[:2], seed=1))
+    assert not torch.equal(sampled, model.reconstruct(images[:2]))
+
+
+def test_no_images_give_no_latents_and_no_images(vae_run):
+    model = vaegan.load(vae_run, "cpu")
+    none = torch.empty(0, 3, 32, 32, dtype=torch.uint8)
+    assert model.encode(none).shape == (0, 8)
+    assert model.reconstruct(none).shape == model.reconstruct(none, seed=0).shape == none.shape
 
 
 def test_a_gan_from_scratch_has_no_encoder(prepared, tmp_path):
@@ -52,20 +66,20 @@ def test_a_gan_from_scratch_has_no_encoder(prepared, tmp_path):
         model.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(2, 9)])
-def test_latents_of_another_shape_are_refused(model, wrong):
+@pytest.mark.parametrize("latents", [torch.zeros(3), torch.zeros(2, 9)])
+def test_latents_of_another_shape_are_refused(model, latents):
     with pytest.raises(UsageError, match=r"expected \[N, 8\]"):
-        model.decode(wrong)
+        model.decode(latents)
 
 
-def test_pictures_of_another_shape_are_refused(model):
-    for wrong in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 32, 32)):
+def test_images_of_another_shape_are_refused(model):
+    for images in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 32, 32)):
         with pytest.raises(VaeganError, match=r"expected uint8 \[N, 3, 32, 32\]"):
-            model.encode(wrong)
+            model.encode(images)
 
 
-def test_a_sample_does_not_wait_for_torchs_compiler(vae_run, tmp_path):
-    """Which some operations on the meta device import, and torchvision: over a second."""
+def test_sampling_does_not_import_torchs_compiler(vae_run, tmp_path):
+    """Some operations on the meta device, and torchvision, import it, which takes over a second."""
     command = ["sample", str(vae_run), "-n", "2", "--out", str(tmp_path / "two.png"), "-q"]
     code = f"import sys; from vaegan.cli import main; main({command}); print('torch._dynamo' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "False"
@@ -73,13 +87,13 @@ def test_a_sample_does_not_wait_for_torchs_compiler(vae_run, tmp_path):
 
 
 @pytest.mark.parametrize("statement", ["import vaegan", "main(['--help'])", "main(['train-gan', '-h'])"])
-def test_importing_and_helping_do_not_import_torch(statement):
+def test_importing_and_help_do_not_import_torch(statement):
     heavy = "{'torch', 'torchvision', 'PIL', 'rich'}"
     code = f"import sys; from vaegan.cli import main; {statement}; print(sorted({heavy} & sys.modules.keys()))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 
 
-def test_the_python_face_of_the_pipeline(drawn, tmp_path):
+def test_the_pipeline_in_python(drawn, tmp_path):
     data = vaegan.prepare(str(drawn), str(tmp_path / "set"), size=32, fit="pad")
     vae = vaegan.train_vae(str(data), str(tmp_path / "vae"), steps=1, preset="tiny", batch_size=8)
     gan = vaegan.train_gan(str(data), str(tmp_path / "gan"), from_vae=str(vae), steps=1, batch_size=8)

@@ -32,55 +32,55 @@ def test_every_loss_has_a_hand_computed_value():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_hand_computed_values(name):
-    loss, (of_discriminator, of_generator) = LOSSES[name], EXPECTED[name]
-    assert loss.discriminator_loss(REAL, FAKE).item() == pytest.approx(of_discriminator)
-    assert loss.generator_loss(REAL, FAKE).item() == pytest.approx(of_generator)
+    loss, (discriminator_loss, generator_loss) = LOSSES[name], EXPECTED[name]
+    assert loss.discriminator_loss(REAL, FAKE).item() == pytest.approx(discriminator_loss)
+    assert loss.generator_loss(REAL, FAKE).item() == pytest.approx(generator_loss)
     assert loss.description
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_two_pull_in_opposite_directions(name):
+def test_generator_and_discriminator_have_opposite_gradients(name):
     real, fake = torch.zeros(4), torch.zeros(4, requires_grad=True)
-    (for_d,) = torch.autograd.grad(LOSSES[name].discriminator_loss(real, fake), fake)
-    (for_g,) = torch.autograd.grad(LOSSES[name].generator_loss(real, fake), fake)
-    assert (for_d > 0).all() and (for_g < 0).all()
+    (gradient_d,) = torch.autograd.grad(LOSSES[name].discriminator_loss(real, fake), fake)
+    (gradient_g,) = torch.autograd.grad(LOSSES[name].generator_loss(real, fake), fake)
+    assert (gradient_d > 0).all() and (gradient_g < 0).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_huge_logits_stay_finite(name):
+def test_losses_of_huge_logits_are_finite(name):
     for scale in (-1e4, 1e4):
         real, fake = torch.full((2,), scale), torch.full((2,), -scale)
         assert LOSSES[name].discriminator_loss(real, fake).isfinite()
         assert LOSSES[name].generator_loss(real, fake).isfinite()
 
 
-def test_paired_tells_whether_the_generator_needs_real_logits():
+def test_needs_real_logits_is_right():
     for loss in LOSSES.values():
         same = loss.generator_loss(REAL, FAKE) == loss.generator_loss(REAL + 3, FAKE)
         assert bool(same) is not loss.needs_real_logits
 
 
-def test_penalty_is_the_squared_norm_of_the_gradient():
-    pictures = torch.randn(3, 2, 4, 4, requires_grad=True)
+def test_gradient_penalty_is_the_squared_norm_of_the_gradient():
+    images = torch.randn(3, 2, 4, 4, requires_grad=True)
     weights = torch.randn(2, 4, 4)
-    logits = (pictures.square() * weights).sum((1, 2, 3)) / 2
-    expected = (pictures * weights).square().sum((1, 2, 3))
-    penalty = gradient_penalty(logits, pictures)
+    logits = (images.square() * weights).sum((1, 2, 3)) / 2
+    expected = (images * weights).square().sum((1, 2, 3))
+    penalty = gradient_penalty(logits, images)
     torch.testing.assert_close(penalty, expected)
     penalty.sum().backward()
-    torch.testing.assert_close(pictures.grad, 2 * pictures.detach() * weights.square())
+    torch.testing.assert_close(images.grad, 2 * images.detach() * weights.square())
 
 
-def test_feature_distance_is_relative_and_leaves_the_finest_level_out():
+def test_feature_distance_is_relative_and_ignores_the_finest_level():
     torch.manual_seed(0)
-    wanted = [torch.randn(4, 3, 8, 8), torch.randn(4, 6, 4, 4), torch.randn(4, 9, 2, 2)]
-    assert feature_distance(wanted, wanted).tolist() == [0] * 4
-    nothing = [torch.zeros_like(level) for level in wanted]
-    torch.testing.assert_close(feature_distance(nothing, wanted), torch.ones(4))
-    grain = [wanted[0] + 1, *wanted[1:]]
-    assert feature_distance(grain, wanted).tolist() == [0] * 4
-    twice = [wanted[0], wanted[1] * 2, wanted[2]]
-    torch.testing.assert_close(feature_distance(twice, wanted), torch.full((4,), 0.5))
-    scaled = [level * 7 for level in twice], [level * 7 for level in wanted]
+    target = [torch.randn(4, 3, 8, 8), torch.randn(4, 6, 4, 4), torch.randn(4, 9, 2, 2)]
+    assert feature_distance(target, target).tolist() == [0] * 4
+    zeros = [torch.zeros_like(level) for level in target]
+    torch.testing.assert_close(feature_distance(zeros, target), torch.ones(4))
+    finest_changed = [target[0] + 1, *target[1:]]
+    assert feature_distance(finest_changed, target).tolist() == [0] * 4
+    doubled = [target[0], target[1] * 2, target[2]]
+    torch.testing.assert_close(feature_distance(doubled, target), torch.full((4,), 0.5))
+    scaled = [level * 7 for level in doubled], [level * 7 for level in target]
     torch.testing.assert_close(feature_distance(*scaled), torch.full((4,), 0.5))
-    assert feature_distance(wanted[:1], nothing[:1]).isfinite().all()
+    assert feature_distance(target[:1], zeros[:1]).isfinite().all()

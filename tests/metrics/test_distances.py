@@ -10,12 +10,12 @@ def normals(n, d, seed, shift=0.0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) + shift
 
 
-def test_frechet_by_hand():
+def test_frechet_distance_by_hand():
     # means 1 and 3, variances 2 and 8: 4 + (sqrt 8 - sqrt 2)^2 = 6
     assert frechet_distance(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]])) == pytest.approx(6, abs=1e-9)
 
 
-def test_frechet_of_turned_covariances():
+def test_frechet_distance_of_different_covariances():
     """Covariances diag(9, 1) and diag(1, 9), which share axes: 2 (3 - 1)^2 = 8."""
     base = normals(40_000, 2, 0)
     base = (base - base.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(base.T)).T)
@@ -24,12 +24,12 @@ def test_frechet_of_turned_covariances():
     )
 
 
-def test_frechet_of_the_same_is_nothing():
+def test_frechet_distance_of_equal_features_is_0():
     features = normals(50, 80, 0)  # fewer rows than dimensions: a singular covariance
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
 
 
-def brute(a, b):
+def kid_by_double_sum(a, b):
     def k(x, y):
         return float((x @ y / len(x) + 1) ** 3)
 
@@ -40,20 +40,20 @@ def brute(a, b):
 
 
 @pytest.mark.parametrize(("n", "m"), [(12, 12), (9, 17), (2, 5)])
-def test_kid_is_the_double_sum(n, m):
+def test_kid_equals_the_double_sum(n, m):
     a, b = normals(n, 3, 1).double(), normals(m, 3, 2, 0.5).double()
-    assert kid(a, b)[0] == pytest.approx(brute(a, b), abs=1e-9)
+    assert kid(a, b)[0] == pytest.approx(kid_by_double_sum(a, b), abs=1e-9)
 
 
-def test_kid_is_unbiased_and_its_error_is_right():
-    found = [kid(normals(200, 8, seed), normals(160, 8, seed + 1000)) for seed in range(60)]
-    values, errors = torch.tensor(found).T
+def test_kid_is_unbiased_and_its_standard_error_is_right():
+    results = [kid(normals(200, 8, seed), normals(160, 8, seed + 1000)) for seed in range(60)]
+    values, errors = torch.tensor(results).T
     assert abs(float(values.mean())) < 4 * float(values.std()) / 60**0.5
     assert 0.6 < float(errors.mean() / values.std()) < 1.7
 
 
 @pytest.mark.parametrize(("a", "b"), [((3, 2), (3, 4)), ((1, 2), (3, 2)), ((3,), (3,))])
-def test_other_shapes_are_refused(a, b):
+def test_wrong_shapes_are_refused(a, b):
     for distance in (frechet_distance, kid):
         with pytest.raises(ValueError, match="expected"):
             distance(torch.zeros(a), torch.zeros(b))

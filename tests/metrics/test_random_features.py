@@ -1,4 +1,4 @@
-"""Random features: the same numbers everywhere, at every batch size, for grey and RGB."""
+"""Random features: the same numbers everywhere, at every batch size, for grayscale and RGB."""
 
 import hashlib
 import math
@@ -17,9 +17,9 @@ from vaegan.metrics.random_features import (
 )
 
 
-def test_hashed_numbers_are_what_shake_says():
+def test_hashed_numbers_are_shake_128():
     content = hashlib.shake_128(b"vaegan features 1/fine/0/weight").digest(16)
-    expected = [((whole + 0.5) / 2**31 - 1) * math.sqrt(3) for whole in struct.unpack("<4I", content)]
+    expected = [((integer + 0.5) / 2**31 - 1) * math.sqrt(3) for integer in struct.unpack("<4I", content)]
     assert hash_to_uniform("vaegan features 1/fine/0/weight", (2, 2)).flatten().tolist() == pytest.approx(
         expected, abs=1e-6
     )
@@ -30,20 +30,20 @@ def test_hashed_numbers_have_unit_variance():
     assert abs(float(values.mean())) < 0.03 and abs(float(values.var()) - 1) < 0.03
 
 
-def picture(size=64, channels=3):
-    """A picture that any language can make: sines of the pixel's place."""
+def make_image(size=64, channels=3):
+    """Return an image that is easy to reproduce in any language: sines of the pixel position."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     return torch.stack([torch.sin(x * (c + 1) / 5) * torch.cos(y / (c + 3)) for c in range(channels)])[None].float()
 
 
-def test_first_features_are_pinned():
-    """A change of these numbers makes every earlier evaluation incomparable: raise the seed's name with it."""
-    found = RandomFeatures()(picture())
-    assert {level: tuple(values.shape) for level, values in found.items()} == dict.fromkeys(
+def test_features_are_pinned():
+    """Changed features make earlier evaluations incomparable, so they need a new SEED."""
+    features = RandomFeatures()(make_image())
+    assert {level: tuple(values.shape) for level, values in features.items()} == dict.fromkeys(
         LEVELS, (1, RANDOM_FEATURE_DIM)
     )
-    assert found["fine"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["fine"], abs=2e-4)
-    assert found["coarse"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["coarse"], abs=2e-4)
+    assert features["fine"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["fine"], abs=2e-4)
+    assert features["coarse"][0, [0, 20, 60, 150]].tolist() == pytest.approx(PINNED["coarse"], abs=2e-4)
 
 
 PINNED = {"fine": [-0.91252, -0.66669, -0.91367, 0.4358], "coarse": [-1.85194, -0.94076, -2.22247, 0.60164]}
@@ -51,24 +51,24 @@ PINNED = {"fine": [-0.91252, -0.66669, -0.91367, 0.4358], "coarse": [-1.85194, -
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 def test_every_size_has_features(size):
-    found = RandomFeatures()(picture(size))
-    assert all(values.shape == (1, RANDOM_FEATURE_DIM) and values.isfinite().all() for values in found.values())
+    features = RandomFeatures()(make_image(size))
+    assert all(values.shape == (1, RANDOM_FEATURE_DIM) and values.isfinite().all() for values in features.values())
     assert pool_factors(size)["coarse"] * 16 == max(size, 64)
 
 
-def test_batches_and_grey_do_not_matter():
-    network, pictures = RandomFeatures(), torch.rand(5, 1, 32, 32) * 2 - 1
-    together = network(pictures)["middle"]
-    alone = torch.cat([network(one[None].expand(1, 3, 32, 32))["middle"] for one in pictures])
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+def test_features_do_not_depend_on_batch_or_grayscale():
+    network, images = RandomFeatures(), torch.rand(5, 1, 32, 32) * 2 - 1
+    batched = network(images)["middle"]
+    single = torch.cat([network(image[None].expand(1, 3, 32, 32))["middle"] for image in images])
+    torch.testing.assert_close(batched, single, atol=1e-4, rtol=1e-4)
 
 
-def test_whitening_halves_what_varies_alike():
+def test_whitening_shrinks_correlated_features():
     generator = torch.Generator().manual_seed(0)
     shared = torch.randn(4000, 1, generator=generator)
     features = torch.cat([shared.expand(-1, 9) * 5 + 2, torch.randn(4000, 1, generator=generator)], 1)
     white = Whitening(features)(features)
-    # nine copies of one number: correlation matrix of eigenvalue 9, so the shared direction keeps 2 * 9 / (9 + 1)
+    # nine equal features: the correlation matrix has eigenvalue 9, so their direction keeps 2 * 9 / (9 + 1)
     values = torch.linalg.eigvalsh(torch.cov(white.T))
     assert float(values[-1]) == pytest.approx(1.8, rel=0.02) and float(values[-2]) == pytest.approx(1.0, rel=0.02)
     assert white.mean(0).abs().max() < 1e-3

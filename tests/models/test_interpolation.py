@@ -12,31 +12,31 @@ from vaegan.models.prior import Prior
 
 
 @given(st.integers(2, 12), st.sampled_from(["slerp", "lerp"]), st.sampled_from(["linear", "smooth"]), st.booleans())
-def test_every_key_is_on_the_path_to_the_bit(frames, path, easing, loop):
-    keys = Prior(ModelConfig(latent_dim=8)).sample_seeds([1, 2, 3])
-    found = interpolate_path(keys, frames, path, easing, loop)
-    legs = 3 if loop else 2
-    assert len(found) == legs * (frames - 1) + 1
-    expected = torch.cat([keys, keys[:1]]) if loop else keys
-    assert torch.equal(found[:: frames - 1], expected)
+def test_path_contains_every_keyframe_bit_for_bit(frames, method, easing, loop):
+    keyframes = Prior(ModelConfig(latent_dim=8)).sample_seeds([1, 2, 3])
+    latents = interpolate_path(keyframes, frames, method, easing, loop)
+    segments = 3 if loop else 2
+    assert len(latents) == segments * (frames - 1) + 1
+    expected = torch.cat([keyframes, keyframes[:1]]) if loop else keyframes
+    assert torch.equal(latents[:: frames - 1], expected)
 
 
-def test_easing_slows_down_at_both_ends():
-    keys = torch.tensor([[0.0], [1.0]])
-    even, eased = (interpolate_path(keys, 9, "lerp", easing).squeeze(1).diff() for easing in ("linear", "smooth"))
+def test_smooth_easing_is_slow_at_both_ends():
+    keyframes = torch.tensor([[0.0], [1.0]])
+    even, eased = (interpolate_path(keyframes, 9, "lerp", easing).squeeze(1).diff() for easing in ("linear", "smooth"))
     torch.testing.assert_close(even, torch.full((8,), 1 / 8))
     assert eased[0] < eased[1] < eased[3] and eased.sum() == pytest.approx(1)
     torch.testing.assert_close(eased, eased.flip(0))
 
 
-def test_the_default_path_keeps_uniform_latents_in_their_cube():
-    keys = Prior(ModelConfig(latent_dim=8, prior="uniform")).sample_seeds(range(40))
+def test_default_method_keeps_uniform_latents_in_their_cube():
+    keyframes = Prior(ModelConfig(latent_dim=8, prior="uniform")).sample_seeds(range(40))
     assert default_method("normal") == "slerp"
-    assert interpolate_path(keys, 5, default_method("uniform")).abs().max() <= math.sqrt(3)
-    assert interpolate_path(keys, 5, "slerp").abs().max() > math.sqrt(3)
+    assert interpolate_path(keyframes, 5, default_method("uniform")).abs().max() <= math.sqrt(3)
+    assert interpolate_path(keyframes, 5, "slerp").abs().max() > math.sqrt(3)
 
 
-def test_the_arc_keeps_the_length_that_the_straight_line_loses():
+def test_slerp_keeps_the_length_and_lerp_does_not():
     a, b = torch.tensor([2.0, 0, 0]), torch.tensor([0, 2.0, 0])
     middle = torch.tensor([0.5])
     assert slerp(a, b, middle)[0].norm() == pytest.approx(2.0)
@@ -45,14 +45,14 @@ def test_the_arc_keeps_the_length_that_the_straight_line_loses():
 
 
 @pytest.mark.parametrize("other", [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
-def test_degenerate_arcs_stay_finite(other):
-    path = slerp(torch.tensor([1.0, 0.0]), torch.tensor(other), torch.linspace(0, 1, 5))
-    assert path.isfinite().all()
-    assert path[-1].tolist() == other
+def test_slerp_of_degenerate_ends_is_finite(other):
+    latents = slerp(torch.tensor([1.0, 0.0]), torch.tensor(other), torch.linspace(0, 1, 5))
+    assert latents.isfinite().all()
+    assert latents[-1].tolist() == other
 
 
-def test_unknown_paths_are_refused():
-    with pytest.raises(UsageError, match=r"--path zigzag.*slerp, lerp"):
+def test_unknown_method_or_easing_is_refused():
+    with pytest.raises(UsageError, match=r"--method zigzag.*slerp, lerp"):
         interpolate_path(torch.zeros(2, 3), 4, "zigzag")
     with pytest.raises(UsageError, match=r"--easing bouncy.*linear, smooth"):
         interpolate_path(torch.zeros(2, 3), 4, easing="bouncy")

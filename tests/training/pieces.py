@@ -1,4 +1,4 @@
-"""Runs of both trainers on tiny files, and interrupting them at a given step."""
+"""Runs of both trainers on tiny datasets, and interrupting them at a given step."""
 
 import os
 import signal
@@ -33,16 +33,16 @@ def interrupted_after(step, signum=signal.SIGINT):
 
 
 @contextmanager
-def evaluated_as(score):
-    """Let the evaluation of a GAN's samples return score(step, lr_scale) instead of metrics of samples."""
-    original = GANTrainer.step
+def quick_evaluation(score):
+    """Replace the quick evaluations of a GAN's samples by score(step, lr_scale)."""
+    usual_step = GANTrainer.step
 
-    def step(self, images, step):
-        self.test_steps_done = step + 1
-        return original(self, images, step)
+    def step(self, images, number):
+        self.last_step = number + 1
+        return usual_step(self, images, number)
 
     def generate_samples(self, count):
-        return torch.tensor([getattr(self, "test_steps_done", 0), self.lr_scale])
+        return torch.tensor([getattr(self, "last_step", 0), self.lr_scale])
 
     def evaluate(self, samples):
         return score(*samples.tolist())
@@ -56,23 +56,22 @@ def evaluated_as(score):
 
 
 def collapsing(after, until, best=2):
-    """Evaluations of a run with its best KID at `best`, and mode collapse from step `after` while lr_scale > `until`."""
+    """Evaluate as best at step `best`, and as collapsed from step `after` while the lr_scale is over `until`."""
 
-    def score(step, scale):
-        coverage = 0.1 if step >= after and scale > until else 0.8
-        kid = 0.1 if step == best else 0.5
+    def score(step, lr_scale):
         return {
-            "kid": kid,
+            "kid": 0.1 if step == best else 0.5,
             "kid_stderr": 0.01,
-            "coverage": coverage,
+            "coverage": 0.1 if step >= after and lr_scale > until else 0.8,
             "effective_rank_ratio": 0.9,
             "duplicate_fraction": 0.01,
         }
 
-    return evaluated_as(score)
+    return quick_evaluation(score)
 
 
 def trainer_of(kind, prepared, vae_run, loss="relativistic"):
+    """Return train(run, **options) for a VAE, or for a GAN from that VAE."""
     if kind == "vae":
         return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
     options = {"from_vae": vae_run, "d_warmup_steps": 1, "gp_interval": 2, "augment": "color,translation", "loss": loss}

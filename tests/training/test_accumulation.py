@@ -1,9 +1,11 @@
-"""A batch that is worked through in parts gives the step of the whole: exactly in float64, to rounding in float32."""
+"""A step in micro-batches is the step of the whole batch: exactly in float64, up to rounding in float32."""
 
 from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
@@ -14,7 +16,13 @@ from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
 from vaegan.training import gan_trainer as gan_module
 from vaegan.training import vae_trainer as vae_module
-from vaegan.training.accumulation import GradientAccumulator, are_all_finite, clip_grad_norm_
+from vaegan.training.accumulation import (
+    GradientAccumulator,
+    are_all_finite,
+    clip_grad_norm_,
+    evenly_spaced_mask,
+    split_rows,
+)
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import fork_rng_with_seed
@@ -24,72 +32,79 @@ CONFIG = ModelConfig(32, 3, 8, 8)
 
 
 @pytest.fixture
-def double(monkeypatch):
-    """Everything in float64, so that what is left of a difference is no rounding."""
+def float64(monkeypatch):
+    """Compute everything in float64, so that rounding explains no difference."""
     torch.set_default_dtype(torch.float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     for module in (gan_module, vae_module):
-        monkeypatch.setattr(module, "to_float", lambda pictures: pictures.double() / 127.5 - 1)
+        monkeypatch.setattr(module, "to_float", lambda images: images.double() / 127.5 - 1)
     yield
     torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="module")
-def pictures(prepared):
+def images(prepared):
     return open_dataset(prepared).load()[0]
 
 
-def vae_trainer(pictures, parts, **options):
-    shares = GradientAccumulator()
-    shares.num_micro_batches = parts
+def accumulator_with(num_micro_batches):
+    accumulator = GradientAccumulator()
+    accumulator.num_micro_batches = num_micro_batches
+    return accumulator
+
+
+def vae_trainer(images, num_micro_batches=1, **options):
     settings = VAESettings(preset="tiny", latent_dim=8, batch_size=12, lr_warmup=0, **options)
-    return vae_module.VAETrainer(CONFIG, settings, CPU, pictures, pictures, shares)
+    return vae_module.VAETrainer(CONFIG, settings, CPU, images, images, accumulator_with(num_micro_batches))
 
 
-def gan_trainer(pictures, parts, **options):
-    shares = GradientAccumulator()
-    shares.num_micro_batches = parts
+def gan_trainer(images, num_micro_batches=1, **options):
     settings = GANSettings(preset="tiny", batch_size=12, d_warmup_steps=1, gp_interval=2, **options)
     with fork_rng_with_seed(0, "a VAE"):
-        started = VAE(CONFIG)
-    return gan_module.GANTrainer(CONFIG, settings, CPU, started, shares)
+        vae = VAE(CONFIG)
+    return gan_module.GANTrainer(CONFIG, settings, CPU, vae, accumulator_with(num_micro_batches))
 
 
 def weights(trainer):
     return {name: tensor for name, tensor in trainer.state_dict().items() if not name.startswith("optimizer")}
 
 
-def assert_parts_change_nothing(make, pictures, parts):
-    whole, split = make(1), make(parts)
+def assert_close(tensors, expected):
+    assert tensors.keys() == expected.keys()
+    for name, tensor in tensors.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-9, atol=1e-9)
+
+
+def assert_micro_batches_change_nothing(make_trainer, images, num_micro_batches):
+    whole, split = make_trainer(1), make_trainer(num_micro_batches)
     for step in range(4):
-        one, other = (trainer.step(pictures[step : step + 12], step) for trainer in (whole, split))
-        assert one.keys() == other.keys()
-        for name in one:
-            torch.testing.assert_close(one[name], other[name], rtol=1e-9, atol=1e-9)
-    mine, theirs = weights(whole), weights(split)
-    for name in mine:
-        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-9, atol=1e-9)
+        expected, metrics = (trainer.step(images[step : step + 12], step) for trainer in (whole, split))
+        assert_close(metrics, expected)
+    assert_close(weights(split), weights(whole))
 
 
-@pytest.mark.parametrize("parts", [2, 5, 12])
+@pytest.mark.parametrize("num_micro_batches", [2, 5, 12])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_vaes_step_does_not_depend_on_the_parts(double, pictures, likelihood, parts):
-    assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, likelihood=likelihood), pictures, parts)
+def test_a_vaes_step_does_not_depend_on_micro_batches(float64, images, likelihood, num_micro_batches):
+    assert_micro_batches_change_nothing(
+        lambda count: vae_trainer(images, count, likelihood=likelihood), images, num_micro_batches
+    )
 
 
 @pytest.mark.parametrize("options", [{"free_bits": 0.15}, {"grad_clip": 50.0}])
-def test_free_bits_and_clipping_are_of_the_whole_batch(double, pictures, options):
-    plain = vae_trainer(pictures, 1, kl_warmup=0)
-    assert_parts_change_nothing(lambda n: vae_trainer(pictures, n, kl_warmup=0, **options), pictures, 5)
-    other = vae_trainer(pictures, 1, kl_warmup=0, **options)
+def test_free_bits_and_clipping_apply_to_the_whole_batch(float64, images, options):
+    plain = vae_trainer(images, kl_warmup=0)
+    assert_micro_batches_change_nothing(lambda count: vae_trainer(images, count, kl_warmup=0, **options), images, 5)
+    other = vae_trainer(images, kl_warmup=0, **options)
     for trainer in (plain, other):
         for step in range(3):
-            trainer.step(pictures[step : step + 12], step)
-    mine, theirs = weights(plain), weights(other)
-    assert any(not torch.equal(mine[name], theirs[name]) for name in mine), "the option does nothing"
+            trainer.step(images[step : step + 12], step)
+    plain_weights, other_weights = weights(plain), weights(other)
+    differs = [not torch.equal(tensor, other_weights[name]) for name, tensor in plain_weights.items()]
+    assert any(differs), "the option does nothing"
 
 
-def test_clipping_shortens_all_gradients_together():
+def test_clipping_scales_all_gradients_together():
     gradients = [torch.tensor([3.0, 0.0]), torch.tensor([[4.0]])]
     clip_grad_norm_(gradients, 10.0)
     assert [gradient.tolist() for gradient in gradients] == [[3.0, 0.0], [[4.0]]]
@@ -97,93 +112,118 @@ def test_clipping_shortens_all_gradients_together():
     torch.testing.assert_close(torch.cat([gradient.flatten() for gradient in gradients]), torch.tensor([0.6, 0, 0.8]))
 
 
-@pytest.mark.parametrize("parts", [2, 5, 12])
+@pytest.mark.parametrize("num_micro_batches", [2, 5, 12])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_gans_step_does_not_depend_on_the_parts(double, pictures, loss, parts):
-    """Pairs of the relativistic loss and gradient penalties included."""
+def test_a_gans_step_does_not_depend_on_micro_batches(float64, images, loss, num_micro_batches):
+    """Including the pairs of the relativistic loss and the gradient penalties."""
     options = {"loss": loss, "augment": "color,translation,cutout"}
-    assert_parts_change_nothing(lambda n: gan_trainer(pictures, n, **options), pictures, parts)
+    assert_micro_batches_change_nothing(lambda count: gan_trainer(images, count, **options), images, num_micro_batches)
 
 
-class Memory:
-    """A device on which a network can work on so many pictures at once."""
+class LimitedMemory:
+    """Lets a network run out of memory on more than `max_rows` images at once, and counts how often it does."""
 
-    def __init__(self, network, room):
-        self.room, self.failures = room, 0
+    def __init__(self, network, max_rows):
+        self.max_rows, self.failures = max_rows, 0
         network.register_forward_pre_hook(self.check)
 
     def check(self, network, arguments):
-        if len(arguments[0]) > self.room:
+        if len(arguments[0]) > self.max_rows:
             self.failures += 1
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-@pytest.mark.parametrize(("room", "parts"), [(12, 1), (6, 2), (5, 4), (1, 12)])
-def test_out_of_memory_halves_the_parts_and_says_so_once(pictures, room, parts):
-    whole, told = vae_trainer(pictures, 1), []
-    short = vae_trainer(pictures, 1)
-    short.accumulator.emit = told.append
-    memory = Memory(short.vae, room)
+@pytest.mark.parametrize(("max_rows", "num_micro_batches"), [(12, 1), (6, 2), (5, 4), (1, 12)])
+def test_out_of_memory_doubles_the_micro_batches_and_warns_once(images, max_rows, num_micro_batches):
+    whole, events = vae_trainer(images), []
+    limited = vae_trainer(images)
+    limited.accumulator.emit = events.append
+    memory = LimitedMemory(limited.vae, max_rows)
     for step in range(3):
-        whole.step(pictures[:12], step)
-        short.step(pictures[:12], step)
-    assert short.accumulator.num_micro_batches == parts
-    assert [type(event) for event in told] == [WarningMessage] * (parts > 1)
-    assert all(
-        f"12 pictures at once do not fit the memory: every batch is now worked through in {parts} parts" in event.text
-        for event in told
-    )
-    assert memory.failures == {1: 0, 2: 1, 4: 2, 12: 4}[parts]
-    mine, theirs = weights(whole), weights(short)
-    assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) < 1e-3
+        whole.step(images[:12], step)
+        limited.step(images[:12], step)
+    assert limited.accumulator.num_micro_batches == num_micro_batches
+    assert [type(event) for event in events] == [WarningMessage] * (num_micro_batches > 1)
+    expected = f"out of memory with 12 images at once: every batch is now split into {num_micro_batches} micro-batches"
+    assert all(expected in event.text for event in events)
+    assert memory.failures == {1: 0, 2: 1, 4: 2, 12: 4}[num_micro_batches]
+    expected, actual = weights(whole), weights(limited)
+    assert max(float((expected[name] - actual[name]).abs().max()) for name in expected) < 1e-3
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "pyramid"])
+def test_out_of_memory_computes_the_statistics_of_the_whole_batch(float64, images, likelihood):
+    options = {"likelihood": likelihood, "free_bits": 0.15, "kl_warmup": 0}
+    whole, limited = vae_trainer(images, **options), vae_trainer(images, **options)
+    LimitedMemory(limited.vae.decoder, 5)
+    for step in range(3):
+        assert_close(limited.step(images[:12], step), whole.step(images[:12], step))
+    assert limited.accumulator.num_micro_batches == 4
+    assert_close(weights(limited), weights(whole))
 
 
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
-def test_out_of_memory_amid_a_gans_step_loses_nothing_of_it(double, pictures, network):
-    """In the generator's update the discriminator's is already done: it must not be done twice."""
-    whole, short = gan_trainer(pictures, 1), gan_trainer(pictures, 1)
+def test_out_of_memory_within_a_gans_step_repeats_no_update(float64, images, network):
+    """In the generator's step, the discriminator is already updated: it must not be updated twice."""
+    whole, limited = gan_trainer(images), gan_trainer(images)
     calls = {"count": 0}
 
-    def fails_late(module, arguments):
+    def fail_at_fourth_call(module, arguments):
         calls["count"] += 1
         if calls["count"] == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    getattr(short, network).register_forward_pre_hook(fails_late)
+    getattr(limited, network).register_forward_pre_hook(fail_at_fourth_call)
     for step in range(4):
-        whole.step(pictures[:12], step)
-        short.step(pictures[:12], step)
-    assert short.accumulator.num_micro_batches == 2
-    mine, theirs = weights(whole), weights(short)
-    for name in mine:
-        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-9, atol=1e-9)
+        whole.step(images[:12], step)
+        limited.step(images[:12], step)
+    assert limited.accumulator.num_micro_batches == 2
+    assert_close(weights(limited), weights(whole))
 
 
-def test_one_picture_that_does_not_fit_and_other_errors_are_raised(pictures):
-    trainer = vae_trainer(pictures, 1)
-    Memory(trainer.vae, 0)
+def test_one_image_that_does_not_fit_and_other_errors_are_raised(images):
+    trainer = vae_trainer(images)
+    LimitedMemory(trainer.vae, 0)
     with pytest.raises(torch.OutOfMemoryError):
-        trainer.step(pictures[:12], 0)
+        trainer.step(images[:12], 0)
     assert trainer.accumulator.num_micro_batches == 12
     with (
-        mock.patch.object(trainer, "_recon_loss_and_kl", side_effect=RuntimeError("a bug")),
+        mock.patch.object(trainer, "_backward", side_effect=RuntimeError("a bug")),
         pytest.raises(RuntimeError, match="bug"),
     ):
-        trainer.step(pictures[:12], 0)
+        trainer.step(images[:12], 0)
 
 
-def test_shares_of_ranks_cover_the_batch_once():
-    for size in (1, 2, 3, 5):
-        worlds = [DistributedContext(rank, size) for rank in range(size)]
-        rows = [row for world in worlds for row in range(13)[world.local_slice(13)]]
+def test_the_ranks_cover_the_batch_once():
+    for world_size in (1, 2, 3, 5):
+        ranks = [DistributedContext(rank, world_size) for rank in range(world_size)]
+        rows = [row for rank in ranks for row in range(13)[rank.local_slice(13)]]
         assert rows == list(range(13))
-        assert [len(GradientAccumulator(world, 13).local_rows(torch.arange(13))) for world in worlds] == [
-            len(range(13)[world.local_slice(13)]) for world in worlds
+        assert [len(GradientAccumulator(rank, 13).local_rows(torch.arange(13))) for rank in ranks] == [
+            len(range(13)[rank.local_slice(13)]) for rank in ranks
         ]
 
 
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 8))
+def test_micro_batches_cover_the_rows_once_and_keep_groups_together(num_rows, num_micro_batches, group_size):
+    slices = split_rows(num_rows, num_micro_batches, group_size)
+    assert [row for rows in slices for row in range(rows.start, rows.stop)] == list(range(num_rows))
+    assert len(slices) == min(num_micro_batches, max(1, num_rows // group_size))
+    assert all(rows.start % group_size == 0 for rows in slices)
+
+
+@given(st.floats(0, 1), st.integers(1, 300), st.data())
+def test_an_evenly_spaced_mask_has_its_fraction_in_every_stretch(fraction, count, data):
+    """So micro-batches and ranks get equal numbers of rows, up to one."""
+    mask = evenly_spaced_mask(fraction, count)
+    assert len(mask) == count
+    start = data.draw(st.integers(0, count - 1))
+    stop = data.draw(st.integers(start + 1, count))
+    assert abs(int(mask[start:stop].sum()) - fraction * (stop - start)) < 1 + 1e-3
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_one_bad_number_among_many_is_found(bad):
+def test_one_non_finite_value_is_found(bad):
     tensors = [torch.ones(3), torch.ones(5, 5)]
     assert are_all_finite(tensors)
     tensors[1][3, 2] = bad

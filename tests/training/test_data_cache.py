@@ -1,4 +1,4 @@
-"""Where a set is kept changes where its bytes lie, and nothing else."""
+"""Where the images are kept changes no byte of a run."""
 
 import signal
 
@@ -13,33 +13,34 @@ from vaegan.training import data_cache
 from vaegan.training.loop import TrainLoop
 
 
-def test_a_run_ends_in_the_same_bytes_though_it_changed_its_cache(prepared, vae_run, tmp_path, monkeypatch):
+def test_a_run_that_changes_its_cache_ends_in_the_same_bytes(prepared, vae_run, tmp_path, monkeypatch):
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "memory", steps=4, cache="memory")
     with interrupted_after(2, signal.SIGTERM):
-        train(tmp_path / "mapped", steps=4, cache="mapped")
-    seen, go = [], TrainLoop.run
+        train(tmp_path / "mmap", steps=4, cache="mmap")
+    image_types, run = [], TrainLoop.run
 
-    def watched(session, start, stop):
-        seen.append(type(session.batches.images))
-        go(session, start, stop)
+    def record_and_run(loop, stop):
+        image_types.append(type(loop.sampler.images))
+        run(loop, stop)
 
-    monkeypatch.setattr(TrainLoop, "run", watched)
-    train(tmp_path / "mapped", steps=4, cache="mapped")
-    assert seen == [MemmapImages]
-    one, other = (RunDir(tmp_path / name).weights_path.read_bytes() for name in ("memory", "mapped"))
-    assert one == other
+    monkeypatch.setattr(TrainLoop, "run", record_and_run)
+    train(tmp_path / "mmap", steps=4, cache="mmap")
+    assert image_types == [MemmapImages]
+    first, second = (RunDir(tmp_path / name).weights_path.read_bytes() for name in ("memory", "mmap"))
+    assert first == second
 
 
-@pytest.mark.parametrize(("memory", "mapped"), [(10**12, False), (100_000, True), (0, False)])
-def test_auto_maps_what_would_take_much_of_the_memory(prepared, monkeypatch, memory, mapped):
+@pytest.mark.parametrize(("memory", "expected"), [(10**12, False), (100_000, True), (0, False)])
+def test_auto_maps_datasets_that_would_take_much_of_the_memory(prepared, monkeypatch, memory, expected):
     monkeypatch.setattr(data_cache, "memory_limit_bytes", lambda: memory)
-    data = open_dataset(prepared)  # 48 pictures of 3,072 bytes
-    assert data_cache.should_memory_map("auto", data) is mapped
-    assert data_cache.should_memory_map("mapped", data) and not data_cache.should_memory_map("memory", data)
+    dataset = open_dataset(prepared)  # 48 images of 3,072 bytes
+    assert data_cache.should_memory_map("auto", dataset) is expected
+    assert data_cache.should_memory_map("mmap", dataset)
+    assert not data_cache.should_memory_map("memory", dataset)
 
 
-def test_a_containers_limit_counts(tmp_path, monkeypatch):
+def test_the_memory_limit_of_a_container_counts(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "none").write_text("max\n")
     monkeypatch.setattr(
@@ -48,6 +49,6 @@ def test_a_containers_limit_counts(tmp_path, monkeypatch):
     assert data_cache.memory_limit_bytes() == 10**6
 
 
-def test_a_cache_that_there_is_not(prepared, capsys):
+def test_an_unknown_cache_is_refused(prepared, capsys):
     assert main(["train-vae", str(prepared), "--cache", "disk"]) == 2
-    assert "--cache disk: expected one of auto, memory, mapped" in capsys.readouterr().err
+    assert "--cache disk: expected one of auto, memory, mmap" in capsys.readouterr().err

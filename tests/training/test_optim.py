@@ -1,3 +1,5 @@
+"""Optimizers, their saved state, schedules and the moving average of weights."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,9 +8,11 @@ from torch import nn
 
 from vaegan.errors import VaeganError
 from vaegan.training.optim import (
+    EMA,
     MATCH_ADAM_RMS,
     ClippedAdam,
     Muon,
+    inverse_sqrt_decay,
     is_matrix,
     load_optimizer_state_dict,
     make_optimizer,
@@ -19,16 +23,16 @@ from vaegan.training.optim import (
 BETAS = (0.9, 0.99)
 
 
-def network(seed=0):
+def make_network(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.LeakyReLU(), nn.Flatten(), nn.Linear(8 * 16, 6), nn.Linear(6, 1))
 
 
 def train(model, optimizer, steps, first=0):
     for step in range(first, first + steps):
-        pictures = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+        images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)
-        loss = (model(pictures) - pictures.mean((1, 2, 3))[:, None]).square().mean()
+        loss = (model(images) - images.mean((1, 2, 3))[:, None]).square().mean()
         loss.backward()
         optimizer.step()
     return loss.item()
@@ -36,102 +40,129 @@ def train(model, optimizer, steps, first=0):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=st.integers(1, 24), columns=st.integers(1, 96), seed=st.integers(0, 99), size=st.sampled_from([1e-6, 1, 1e6])
+    rows=st.integers(1, 24), columns=st.integers(1, 96), seed=st.integers(0, 99), scale=st.sampled_from([1e-6, 1, 1e6])
 )
-def test_an_orthogonalised_matrix_keeps_its_directions_and_levels_their_sizes(rows, columns, seed, size):
-    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size
-    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
-    levelled = left.T @ newton_schulz_orthogonalize(matrix) @ right.T
-    known = sizes > 0.05 * sizes.norm()  # five steps bring a share of 1/20 up
-    assert levelled.diagonal()[known].min() > 0.6 and levelled.diagonal().max() < 1.25
-    assert (levelled - levelled.diagonal().diag()).abs().max() < 1e-2
+def test_an_orthogonalized_matrix_keeps_singular_vectors_and_equalizes_singular_values(rows, columns, seed, scale):
+    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * scale
+    u, singular_values, vh = torch.linalg.svd(matrix, full_matrices=False)
+    result = u.T @ newton_schulz_orthogonalize(matrix) @ vh.T
+    is_large = singular_values > 0.05 * singular_values.norm()  # five iterations do not bring smaller ones up to 1
+    assert result.diagonal()[is_large].min() > 0.6 and result.diagonal().max() < 1.25
+    assert (result - result.diagonal().diag()).abs().max() < 1e-2
 
 
-def test_nothing_is_orthogonalised_to_nothing():
+def test_a_zero_matrix_stays_zero():
     assert newton_schulz_orthogonalize(torch.zeros(3, 9)).equal(torch.zeros(3, 9))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.95])
-def test_muon_learns_and_its_matrices_move_by_the_rate(momentum):
-    model = network()
-    before = [parameter.detach().clone() for parameter in model.parameters()]
+def test_muon_learns_and_its_updates_have_the_size_of_the_learning_rate(momentum):
+    model = make_network()
+    initial = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = Muon(model, 1e-2, BETAS, momentum)
-    start = train(model, optimizer, 1)
-    for parameter, was in zip(model.parameters(), before, strict=True):
-        moved = parameter.detach() - was
+    first_loss = train(model, optimizer, 1)
+    for parameter, before in zip(model.parameters(), initial, strict=True):
+        update = parameter.detach() - before
         if is_matrix(parameter):
-            sides = moved.flatten(1).shape
-            singular = torch.linalg.svdvals(moved.flatten(1)) / (1e-2 * MATCH_ADAM_RMS * max(sides) ** 0.5)
-            assert 0.5 < singular.max() < 1.25
+            matrix = update.flatten(1)
+            singular_values = torch.linalg.svdvals(matrix) / (1e-2 * MATCH_ADAM_RMS * max(matrix.shape) ** 0.5)
+            assert 0.5 < singular_values.max() < 1.25
         else:
-            assert moved.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
-    assert train(model, optimizer, 60, first=1) < 0.2 * start
+            assert update.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
+    assert train(model, optimizer, 60, first=1) < 0.2 * first_loss
 
 
 @pytest.mark.parametrize("name", ["muon", "adam"])
-def test_training_goes_on_to_the_bit_from_named_tensors(name):
-    whole, part = network(), network()
-    optimizer = make_optimizer(name, whole, 1e-2, BETAS, 0.95)
-    train(whole, optimizer, 6)
-    train(part, before := make_optimizer(name, part, 1e-2, BETAS, 0.95), 3)
-    tensors = {key: value.clone() for key, value in optimizer_state_dict(before, part).items()}
-    after = make_optimizer(name, part, 1e-2, BETAS, 0.95)
-    load_optimizer_state_dict(after, part, tensors)
-    train(part, after, 3, first=3)
-    for mine, wanted in zip(part.parameters(), whole.parameters(), strict=True):
-        assert mine.equal(wanted)
+def test_training_resumes_to_the_bit_from_named_tensors(name):
+    expected, resumed = make_network(), make_network()
+    optimizer = make_optimizer(name, expected, 1e-2, BETAS, 0.95)
+    train(expected, optimizer, 6)
+    train(resumed, before := make_optimizer(name, resumed, 1e-2, BETAS, 0.95), 3)
+    tensors = {key: value.clone() for key, value in optimizer_state_dict(before, resumed).items()}
+    after = make_optimizer(name, resumed, 1e-2, BETAS, 0.95)
+    load_optimizer_state_dict(after, resumed, tensors)
+    train(resumed, after, 3, first=3)
+    for parameter, expected_parameter in zip(resumed.parameters(), expected.parameters(), strict=True):
+        assert parameter.equal(expected_parameter)
 
 
-@pytest.mark.parametrize(("name", "lost"), [("muon", "momentum.3.weight"), ("adam", "exp_avg.3.weight")])
-def test_a_state_that_does_not_fit_is_refused(name, lost):
-    model = network()
+@pytest.mark.parametrize(("name", "missing"), [("muon", "momentum.3.weight"), ("adam", "exp_avg.3.weight")])
+def test_a_state_that_does_not_fit_is_refused(name, missing):
+    model = make_network()
     optimizer = make_optimizer(name, model, 1e-2, BETAS, 0.95)
     train(model, optimizer, 1)
     tensors = optimizer_state_dict(optimizer, model)
     with pytest.raises(VaeganError, match=r"3\.weight is missing or does not fit"):
-        load_optimizer_state_dict(optimizer, model, {key: value for key, value in tensors.items() if key != lost})
+        load_optimizer_state_dict(optimizer, model, {key: value for key, value in tensors.items() if key != missing})
     other = "adam" if name == "muon" else "muon"
     with pytest.raises(VaeganError, match="is missing or does not fit"):
         load_optimizer_state_dict(make_optimizer(other, model, 1e-2, BETAS, 0.95), model, tensors)
 
 
-def moved(update_clip, sizes, betas=(0.0, 0.99)):
-    """Updates, in units of the rate, by gradients of one direction and these sizes; and what was said to come."""
+def measure_updates(update_clip, scales, betas=(0.0, 0.99)):
+    """Return the updates, in units of the learning rate, by gradients of one direction; and their predicted RMS."""
     weights = [nn.Parameter(torch.zeros(4, 5)), nn.Parameter(torch.zeros(7))]
     optimizer = ClippedAdam(weights, 1e-3, betas, update_clip)
-    draws = torch.Generator().manual_seed(0)
-    shapes, updates, said = [torch.randn(weight.shape, generator=draws) for weight in weights], [], []
-    for size in sizes:
+    generator = torch.Generator().manual_seed(0)
+    directions, updates, predicted = [torch.randn(weight.shape, generator=generator) for weight in weights], [], []
+    for scale in scales:
         before = [weight.detach().clone() for weight in weights]
-        for weight, shape in zip(weights, shapes, strict=True):
-            weight.grad = size * shape
-        said.append(optimizer.next_update_rms())
+        for weight, direction in zip(weights, directions, strict=True):
+            weight.grad = scale * direction
+        predicted.append(optimizer.next_update_rms())
         optimizer.step()
         pairs = zip(weights, before, strict=True)
-        updates.append(torch.cat([(weight.detach() - was).flatten() for weight, was in pairs]) / 1e-3)
+        updates.append(torch.cat([(weight.detach() - previous).flatten() for weight, previous in pairs]) / 1e-3)
         assert optimizer.param_groups[0]["lr"] == 1e-3
-    return updates, said
+    return updates, predicted
 
 
 @pytest.mark.parametrize("last", [0.1, 1.0, 30.0])
-def test_an_updates_size_is_known_before_it_is_taken(last):
-    updates, said = moved(0.0, [1.0, 2.0, 0.5, 1.5, last])
-    assert said == pytest.approx([float(update.square().mean().sqrt()) for update in updates], rel=1e-3)
+def test_the_rms_of_an_update_is_predicted(last):
+    updates, predicted = measure_updates(0.0, [1.0, 2.0, 0.5, 1.5, last])
+    assert predicted == pytest.approx([float(update.square().mean().sqrt()) for update in updates], rel=1e-3)
 
 
-def test_an_update_that_would_be_too_long_is_shortened_and_others_are_not_changed():
-    sizes = [1.0] + [0.3] * 40 + [20.0]
-    free, clipped = moved(0.0, sizes)[0], moved(0.7, sizes)[0]
+def test_only_an_update_over_the_limit_is_clipped():
+    scales = [1.0] + [0.3] * 40 + [20.0]
+    free, clipped = measure_updates(0.0, scales)[0], measure_updates(0.7, scales)[0]
     assert free[-1].square().mean().sqrt() > 5
     assert clipped[-1].square().mean().sqrt() == pytest.approx(0.7, rel=1e-3)
     assert torch.allclose(clipped[-1] / clipped[-1].norm(), free[-1] / free[-1].norm(), atol=1e-3)
     assert free[5].square().mean().sqrt() < 0.7 and torch.allclose(clipped[5], free[5], atol=1e-3)
 
 
-def test_without_gradients_nothing_is_divided_by_zero():
+def test_zero_gradients_cause_no_division_by_zero():
     weight = nn.Parameter(torch.ones(3))
     optimizer = ClippedAdam([weight], 1e-3, (0.0, 0.99), 0.7)
     for _ in range(2):
         weight.grad = torch.zeros(3)
         optimizer.step()
     assert weight.equal(torch.ones(3))
+
+
+def test_the_learning_rate_decays_by_images_not_by_the_length_of_the_run():
+    assert [inverse_sqrt_decay(images_seen, 100) for images_seen in (1, 100, 400, 10_000)] == [1, 1, 0.5, 0.1]
+    assert inverse_sqrt_decay(10**9, 0) == 1
+
+
+def test_ema_halves_after_its_halflife():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    ema = EMA(model, halflife=64)
+    torch.nn.init.ones_(model.weight)
+    for _ in range(8):
+        ema.update(model, images_seen=10**6, batch_size=8)
+    assert ema.model.weight.item() == pytest.approx(0.5)
+    ema = EMA(model, halflife=0)
+    torch.nn.init.constant_(model.weight, 5.0)
+    ema.update(model, 8, 8)
+    assert ema.model.weight.item() == 5.0
+
+
+def test_ema_carries_buffers():
+    model = torch.nn.BatchNorm1d(2)
+    ema = EMA(model, 1000)
+    model(torch.randn(8, 2) + 4)
+    ema.update(model, 8, 8)
+    assert torch.equal(ema.model.running_mean, model.running_mean)

@@ -57,7 +57,7 @@ def test_one_bad_step_is_skipped_counted_and_reported(kind, prepared, vae_run, t
     with spoiled(kind, lambda step, scale: step == 5):
         run = train(tmp_path / "run", **PLAN, on_event=events.append)
     assert [event for event in events if isinstance(event, SkippedStep)] == [SkippedStep(6, 1)]
-    assert describe_event(SkippedStep(6, 1)) == "warning: step 6 left out, its gradients are not finite (1 so far)"
+    assert describe_event(SkippedStep(6, 1)) == "warning: step 6 skipped, its gradients are not finite (1 so far)"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     counts = [line.get("skipped_steps", 0) for line in lines if "images_per_second" in line]
     assert counts == [0, 1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""What TensorBoard is told is what metrics.jsonl says, through interruptions too."""
+"""TensorBoard shows what metrics.jsonl holds, also after interruptions."""
 
 import json
 import sys
@@ -15,57 +15,57 @@ from vaegan.training.train import train_vae
 OFTEN = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "log_every": 1, "evaluate_every": 2}
 
 
-def logged(run):
-    """All that TensorBoard shows of a run: {tag: {step: value}}, and the steps of its pictures."""
+def read_tensorboard(run):
+    """Return what TensorBoard shows of a run: {tag: {step: value}}, and the steps of its previews."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     tags = events.Tags()
-    scalars = {tag: {one.step: one.value for one in events.Scalars(tag)} for tag in tags["scalars"]}
-    return scalars, [one.step for one in events.Images("preview")]
+    scalars = {tag: {scalar.step: scalar.value for scalar in events.Scalars(tag)} for tag in tags["scalars"]}
+    return scalars, [image.step for image in events.Images("preview")]
 
 
-def measured(run):
-    """The same of metrics.jsonl, without speeds."""
-    found = {}
+def read_metrics_log(run):
+    """Return the scalars of metrics.jsonl in the same form, without the throughput."""
+    scalars = {}
     for line in (run / "metrics.jsonl").read_text().splitlines():
-        said = json.loads(line)
-        group = "training" if "images_per_second" in said else "measured"
-        for name, value in said.items():
+        metrics = json.loads(line)
+        group = "train" if "images_per_second" in metrics else "val"
+        for name, value in metrics.items():
             if name not in ("step", "images_seen", "train_seconds", "images_per_second"):
-                found.setdefault(f"{group}/{name}", {})[said["step"]] = value
-    return found
+                scalars.setdefault(f"{group}/{name}", {})[metrics["step"]] = value
+    return scalars
 
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
-def test_it_shows_what_metrics_say_and_an_interrupted_run_goes_on(kind, prepared, vae_run, tmp_path):
+def test_it_shows_the_metrics_log_and_an_interrupted_run_continues(kind, prepared, vae_run, tmp_path):
     pytest.importorskip("tensorboard")
     train = trainer_of(kind, prepared, vae_run)
     with interrupted_after(3):
         train(tmp_path / "run", tensorboard=True, **OFTEN)
-    train(tmp_path / "run")  # the wish is remembered
-    scalars, pictures = logged(tmp_path / "run")
-    speeds = scalars.pop("training/images_per_second")
-    assert sorted(speeds) == [1, 2, 3, 4] and pictures == [0, 2, 4]
-    expected = measured(tmp_path / "run")
-    assert scalars.keys() == expected.keys() and "measured/kid" in scalars
+    train(tmp_path / "run")  # the option is remembered
+    scalars, preview_steps = read_tensorboard(tmp_path / "run")
+    throughput = scalars.pop("train/images_per_second")
+    assert sorted(throughput) == [1, 2, 3, 4] and preview_steps == [0, 2, 4]
+    expected = read_metrics_log(tmp_path / "run")
+    assert scalars.keys() == expected.keys() and "val/kid" in scalars
     for tag, values in expected.items():
         assert scalars[tag] == pytest.approx(values, rel=1e-4), tag
 
 
-def test_what_a_kill_took_back_is_hidden(prepared, vae_run, tmp_path):
-    """A run that lost the steps after its checkpoint shows each step once, as it was taken in the end."""
+def test_steps_that_a_kill_undid_are_hidden(prepared, vae_run, tmp_path):
+    """A run that lost the steps after its checkpoint shows each step once, as it was taken last."""
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "run", tensorboard=True, **{**OFTEN, "keep_checkpoints": 2})
     (newest,) = [path for path in RunDir(tmp_path / "run").checkpoints() if path.name == "step-0000004"]
     (newest / "state.json").unlink()
     train(tmp_path / "run")
-    scalars, pictures = logged(tmp_path / "run")
-    assert list(scalars["training/kl"]) == [1, 2, 3, 4] and pictures == [0, 2, 4]
+    scalars, preview_steps = read_tensorboard(tmp_path / "run")
+    assert list(scalars["train/kl"]) == [1, 2, 3, 4] and preview_steps == [0, 2, 4]
 
 
-def test_the_run_itself_is_the_same_with_and_without(prepared, vae_run, tmp_path):
+def test_the_run_is_the_same_with_and_without(prepared, vae_run, tmp_path):
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "with", tensorboard=True, **OFTEN)
@@ -78,23 +78,23 @@ def test_the_run_itself_is_the_same_with_and_without(prepared, vae_run, tmp_path
     config = json.loads((tmp_path / "with" / "config.json").read_text())
     assert config["options"].pop("tensorboard") is True
     for name in ("with", "without"):
-        said = json.loads((tmp_path / name / "config.json").read_text())
-        said["options"].pop("tensorboard")
-        (tmp_path / name / "config.json").write_text(json.dumps(said))
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        config["options"].pop("tensorboard")
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
         (tmp_path / name / "report.html").unlink()  # it lists the option
     assert_same_run(tmp_path / "with", tmp_path / "without")
 
 
-def test_starting_over_starts_its_log_over(prepared, vae_run, tmp_path):
+def test_starting_over_starts_the_log_over(prepared, vae_run, tmp_path):
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
     train(tmp_path / "run", tensorboard=True, **OFTEN)
     train(tmp_path / "run", tensorboard=True, force=True, **{**OFTEN, "steps": 1})
-    scalars, pictures = logged(tmp_path / "run")
-    assert list(scalars["training/kl"]) == [1] and pictures == [0, 1]
+    scalars, preview_steps = read_tensorboard(tmp_path / "run")
+    assert list(scalars["train/kl"]) == [1] and preview_steps == [0, 1]
 
 
-def test_without_the_extra_it_is_named_and_nothing_begins(prepared, tmp_path, monkeypatch):
+def test_a_missing_extra_is_named_and_nothing_is_written(prepared, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
     with pytest.raises(VaeganError, match=r"--tensorboard needs the extra.*pip install 'vaegan\[tensorboard\]'"):

@@ -1,4 +1,4 @@
-"""Where things are computed."""
+"""Choice of the device, and settings of malloc."""
 
 import ctypes
 
@@ -8,34 +8,36 @@ from vaegan.errors import UsageError
 from vaegan.utils.device import choose_device, tune_malloc
 
 
-@pytest.mark.parametrize("most", [2**40, 2**25, 0])
-def test_the_c_library_is_asked_to_keep_as_much_as_it_takes(monkeypatch, most):
-    taken = {}
+@pytest.mark.parametrize("max_value", [2**40, 2**25, 0])
+def test_malloc_gets_the_largest_threshold_that_it_accepts(monkeypatch, max_value):
+    accepted = {}
 
     class Library:
         def mallopt(self, option, value):
-            if value > most:
+            if value > max_value:
                 return 0
-            taken[option] = value
+            accepted[option] = value
             return 1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
     choose_device("cpu")
-    sizes = {2**40: 2**31 - 1, 2**25: 2**25, 0: None}
-    assert taken == ({-1: sizes[most], -3: sizes[most]} if most else {})  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    expected = {2**40: 2**31 - 1, 2**25: 2**25, 0: None}
+    assert accepted == (
+        {-1: expected[max_value], -3: expected[max_value]} if max_value else {}
+    )  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 
 
 @pytest.mark.parametrize("missing", [AttributeError, OSError, TypeError])
-def test_other_c_libraries_are_left_as_they_are(monkeypatch, missing):
-    def refuse(name):
+def test_other_c_libraries_are_left_alone(monkeypatch, missing):
+    def fail(name):
         raise missing
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", fail)
     tune_malloc()
     assert choose_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:x", ""])
-def test_a_device_that_does_not_exist(name):
+def test_a_device_that_does_not_exist_is_refused(name):
     with pytest.raises(UsageError, match="expected auto, cpu, cuda"):
         choose_device(name)

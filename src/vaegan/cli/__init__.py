@@ -1,4 +1,4 @@
-"""The command line: a thin face of the package. typer and rich live only here."""
+"""The command line. Only this package imports typer and rich."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMANDS = (
 
 app = typer.Typer(
     name="vaegan",
-    help="A folder of faces goes in; a VAE learns it, its decoder becomes a GAN's generator, and new faces come out.",
+    help="Train a VAE on a folder of face images, train a GAN that starts from its decoder, and sample new faces.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -64,77 +64,36 @@ def _global_options(
     pass
 
 
-def _is_debug() -> bool:
-    return os.environ.get("VAEGAN_DEBUG", "") not in ("", "0")
-
-
-@contextmanager
-def _raise_on_signal() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into Interrupted; training asks for something gentler."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise Interrupted("interrupted")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _silence_other_ranks() -> Iterator[None]:
-    """Let only the first of torchrun's processes speak; errors of the others are told by `_say`, with their number."""
-    if not _rank():
-        yield
-        return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
-        yield
-
-
-def _rank() -> int:
-    """Number of this process among those that torchrun started."""
-    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
-    return int(rank) if rank.isdigit() else 0
-
-
-def _print_error(text: str) -> None:
-    print(f"[process {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line (without the program's name) and return its exit status.
-
-    0 done, 1 an error that the user can mend, 2 usage, 130 interrupted with the state saved.
-    """
+    """Run a command line, without the program's name, and return its exit code."""
+    # exception               exit code   printed
+    # none                    0
+    # VaeganError             1           error: its message
+    # UsageError              2           error: its message (typer's own usage errors exit with 2 as well)
+    # Interrupted             130         its message
+    # BrokenPipeError         0           nothing: the reader of a pipe, such as head, has closed it
+    # MemoryError, CUDA OOM   1           error: out of memory
+    # any other               1           error: a bug in vaegan
+    # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.
     try:
         with _raise_on_signal(), _silence_other_ranks():
             app(args=None if argv is None else list(argv), prog_name="vaegan")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except SystemExit as exit_request:
+        code = exit_request.code
+        return code if isinstance(code, int) else int(code is not None)
+    except BrokenPipeError:
+        return 0
     except (VaeganError, Interrupted) as error:
         if _is_debug():
             raise
+        # the process that failed has reported the cause, and the main process the interrupt
         if not (_rank() and isinstance(error, (PeerProcessFailed, Interrupted))):
             _print_error(f"error: {error}" if isinstance(error, VaeganError) else str(error))
         return error.exit_code
-    except BrokenPipeError:
-        return 0
     except Exception as error:
         if _is_debug():
             raise
-        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-            _print_error(f"error: out of memory ({error_text(error)[:120]}): try a smaller --batch-size or --preset")
-        else:
-            _print_error(
-                f"error: {type(error).__name__}: {error_text(error)[:300]} (a bug in vaegan; VAEGAN_DEBUG=1 shows where)"
-            )
+        _print_error(f"error: {_describe_unexpected(error)}")
         return 1
     return 0
 
@@ -142,3 +101,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> None:
     """Run the console script."""
     sys.exit(main())
+
+
+def _describe_unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return f"out of memory ({error_text(error)[:120]}): try a smaller --batch-size or --preset"
+    bug = f"{type(error).__name__}: {error_text(error)[:300]}"
+    return f"{bug} (a bug in vaegan; VAEGAN_DEBUG=1 shows the traceback)"
+
+
+def _is_debug() -> bool:
+    return os.environ.get("VAEGAN_DEBUG", "") not in ("", "0")
+
+
+@contextmanager
+def _raise_on_signal() -> Iterator[None]:
+    """Raise Interrupted on SIGINT, SIGTERM and SIGHUP. Training replaces this by a stop after the current step."""
+
+    def raise_interrupted(number: int, frame: object) -> None:
+        raise Interrupted("interrupted")
+
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # a signal that is ignored stays so: nohup ignores SIGHUP to outlive the terminal
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, raise_interrupted) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _rank() -> int:
+    """Return the rank of this process among those started by torchrun, or 0 without torchrun."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else "0"
+    return int(rank) if rank.isdigit() else 0
+
+
+@contextmanager
+def _silence_other_ranks() -> Iterator[None]:
+    """Discard the output of all ranks but 0. Errors are printed by `main`, outside of this context."""
+    if not _rank():
+        yield
+        return
+    with open(os.devnull, "w") as devnull, redirect_stdout(devnull), redirect_stderr(devnull):  # noqa: PTH123
+        yield
+
+
+def _print_error(text: str) -> None:
+    print(f"[rank {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)

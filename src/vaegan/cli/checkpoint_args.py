@@ -1,4 +1,4 @@
-"""Arguments that commands share: the checkpoint that was meant, and lists of seeds."""
+"""Arguments that commands share: the checkpoint and lists of seeds, and file names made of them."""
 
 from __future__ import annotations
 
@@ -11,49 +11,60 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
 
 MAX_SEEDS = 1_000_000
+MAX_SEEDS_IN_NAME = 6
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
-    """Return `path`, or the newest GAN (else VAE) run under runs/, told; with `best`, its best weights.
+    """Return the checkpoint that the user means.
 
-    Raises VaeganError where there is none.
+    Args:
+        path: Given checkpoint. None stands for the newest GAN run under runs/, or the newest VAE run without one.
+        emit: Receives a note on the run that was chosen.
+        best: Return the best weights of the run.
+
+    Raises:
+        VaeganError: There is no run, or it has no best weights.
     """
-    found = path or _latest_run(emit)
+    checkpoint = path or _latest_run(emit)
     if not best:
-        return found
+        return checkpoint
     from vaegan.run_dir import BEST_WEIGHTS_FILE
 
-    if not (found / BEST_WEIGHTS_FILE).is_file():
+    best_weights = checkpoint / BEST_WEIGHTS_FILE
+    if not best_weights.is_file():
         raise VaeganError(
-            f"--best: {found} holds no {BEST_WEIGHTS_FILE}; give a run that was trained with held-out pictures"
+            f"--best: {checkpoint} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation images"
         )
-    return found / BEST_WEIGHTS_FILE
+    return best_weights
 
 
 def _latest_run(emit: EventHandler) -> Path:
     from vaegan.run_dir import RunDir, latest_run
 
-    found = latest_run(Path("runs"), ("gan", "vae"))
-    if found is None:
-        raise VaeganError("no trained run under runs/: train one with vaegan train-vae, or name a checkpoint")
-    age = format_duration(max(0.0, time.time() - RunDir(found).weights_path.stat().st_mtime))
-    emit(Note(f"Using {found}, trained {age} ago"))
-    return found
+    run = latest_run(Path("runs"), ("gan", "vae"))
+    if run is None:
+        raise VaeganError("no trained run under runs/: train one with vaegan train-vae, or give a checkpoint")
+    age = format_duration(max(0.0, time.time() - RunDir(run).weights_path.stat().st_mtime))
+    emit(Note(f"Using {run}, trained {age} ago"))
+    return run
 
 
 def weights_slug(weights: Path) -> str:
-    """Short name of a weights file for file names: run, run-step-0001000, or the file's own."""
+    """Return a name of a weights file for use in file names: "gan", "gan-best", "gan-step-0001000" or its own."""
+    from vaegan.checkpoint import WEIGHTS_FILE
+    from vaegan.run_dir import BEST_WEIGHTS_FILE
+
     parent = weights.parent
     if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
         return f"{parent.parent.parent.resolve().name}-{parent.name}"
-    if weights.name == "best.safetensors":
+    if weights.name == BEST_WEIGHTS_FILE:
         return f"{parent.resolve().name}-best"
-    return parent.resolve().name if weights.name == "model.safetensors" else weights.stem
+    return parent.resolve().name if weights.name == WEIGHTS_FILE else weights.stem
 
 
 def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
-    """Read "0-63" or "3,17,20-25", which `flag` said. Raises UsageError."""
-    found: list[int] = []
+    """Read a list such as "0-63" or "3,17,20-25". Raises UsageError that names `flag`."""
+    seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
@@ -61,16 +72,21 @@ def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
         except ValueError:
             raise UsageError(f"{flag} {text}: expected numbers and ranges such as 0-63 or 3,17,20-25") from None
         if end < start or end - start >= MAX_SEEDS or end >= 2**31:
-            raise UsageError(f"{flag} {text}: {part.strip()} is no range of at most {MAX_SEEDS:,} numbers under 2^31")
-        found += range(start, end + 1)
-    return found
+            raise UsageError(
+                f"{flag} {text}: {part.strip()} is not a range of at most {MAX_SEEDS:,} numbers under 2^31"
+            )
+        seeds += range(start, end + 1)
+    return seeds
 
 
-def seeds_slug(values: list[int]) -> str:
-    """Seeds as part of a file name, another for other seeds: 0-63 for a range, 3-and-6, 3-17-42, 1-5-2-8-4-9-etc-..."""
-    if len(values) > 1 and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]}-{values[-1]}"
-    if len(values) == 2:
-        return f"{values[0]}-and-{values[1]}"
-    rest = "" if len(values) <= 6 else f"-etc-{zlib.crc32(repr(values).encode()):08x}"
-    return "-".join(map(str, values[:6])) + rest
+def seeds_slug(seeds: list[int]) -> str:
+    """Return a text for use in file names that differs for different lists of seeds.
+
+    Examples: 0-63 for a range, 3-and-6, 3-17-42, and 1-5-2-8-4-9-etc-2901e2a7 (a checksum) for long lists.
+    """
+    if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    if len(seeds) == 2:
+        return f"{seeds[0]}-and-{seeds[1]}"
+    rest = "" if len(seeds) <= MAX_SEEDS_IN_NAME else f"-etc-{zlib.crc32(repr(seeds).encode()):08x}"
+    return "-".join(map(str, seeds[:MAX_SEEDS_IN_NAME])) + rest

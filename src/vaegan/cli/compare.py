@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json as encoder
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import event_reporter, print_table
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.cli.console import event_reporter, print_json, print_table
+from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
+
+MAX_RUNS_IN_NAME = 4
 
 
 @with_settings(EvaluateSettings)
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Runs, checkpoints or weights files.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, checkpoints or .safetensors files.")
+    ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="A prepared set.", show_default="the set that all were trained on"),
+        typer.Option("--data", help="A prepared dataset.", show_default="the dataset that all were trained on"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for numbers, charts and page.", show_default="evaluations/..."),
-    ] = None,
+    out: EvaluationDir = None,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
@@ -32,18 +32,19 @@ def compare(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Measure several runs side by side: a table, the same seeds, curves over pictures and seconds."""
+    """Compare runs: metrics, samples of the same seeds, and curves over images and time."""
     build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
-        from vaegan.evaluation.compare import compare as measure
+        from vaegan.evaluation.compare import compare as compare_runs
         from vaegan.evaluation.compare import write_comparison
         from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json
 
-        place = out or Path("evaluations") / "-".join(["compare", *(run.resolve().name for run in runs[:4])])
-        check_evaluation_dir(place, force)
-        found = measure(runs, data, device=device, on_event=emit, **options)
-        write_comparison(found, place, emit)
+        run_names = [run.resolve().name for run in runs[:MAX_RUNS_IN_NAME]]
+        out_dir = out or Path("evaluations") / "-".join(["compare", *run_names])
+        check_evaluation_dir(out_dir, force)
+        result = compare_runs(runs, data, device=device, on_event=emit, **options)
+        write_comparison(result, out_dir, emit)
     if as_json:
-        print(encoder.dumps({**found.facts, "columns": to_json(found.metrics)}, ensure_ascii=False))
+        print_json({**result.facts, "columns": to_json(result.metrics)})
     else:
-        print_table(("measure", "better", *found.metrics), table_rows(found.metrics))
+        print_table(("metric", "better", *result.metrics), table_rows(result.metrics))

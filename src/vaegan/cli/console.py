@@ -1,4 +1,4 @@
-"""Showing events to a person: rich bars on a terminal, plain lines elsewhere. All of it on stderr."""
+"""Print events to stderr (progress bars on a terminal, else plain lines) and results to stdout."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS = 10.0
 UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
-HIDDEN_METRICS = re.compile(r"kid_|kl_axis_|posterior_|.*_per_dim$")
-"""Metrics that are for metrics.jsonl and for the end, too many for a line that a person follows."""
+HIDDEN_METRICS = re.compile(r"kid_|kl_per_dim_|agg_posterior_|.*_per_dim$")
+"""Metrics that are only logged to metrics.jsonl: with them, a progress line would be too long."""
 
 
 def format_duration(seconds: float) -> str:
-    """Say a duration as a person would: 45 seconds, 12 minutes, 3.5 hours."""
+    """Return a duration in its best unit: 45 seconds, 12 minutes, 3.5 hours, 5 days."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:
@@ -48,51 +48,58 @@ def format_duration(seconds: float) -> str:
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Metrics on one line."""
-    shown = {name.replace("_", " "): value for name, value in metrics.items() if not HIDDEN_METRICS.match(name)}
-    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    """Return metrics on one line, without the hidden ones."""
+    visible = {name.replace("_", " "): value for name, value in metrics.items() if not HIDDEN_METRICS.match(name)}
+    return "  ".join(f"{name} {value:.4g}" for name, value in visible.items())
 
 
 def format_speed(event: TaskProgress) -> str:
-    """Unit and, where it was measured, speed of countable work."""
+    """Return the speed of a task, or only its unit when the speed was not measured."""
     return f"{event.rate:,.0f} {event.unit}/s" if event.rate else event.unit
 
 
 def format_task_progress(event: TaskProgress) -> str:
-    """Countable work on one line: how much is done, how fast, and how long the rest takes."""
+    """Return the progress of a task on one line, with speed and time left when they are known."""
     parts = [f"{event.label}: {event.done}/{event.total} {event.unit}"]
     if event.rate:
-        left = (event.total - event.done) / event.rate
-        parts += (
-            [format_speed(event), f"{format_duration(left)} left"]
-            if event.done < event.total
-            else [format_speed(event)]
-        )
+        parts.append(format_speed(event))
+        if event.done < event.total:
+            parts.append(f"{format_duration((event.total - event.done) / event.rate)} left")
     return ", ".join([*parts, event.detail] if event.detail else parts)
 
 
+def format_training_progress(event: TrainingProgress) -> str:
+    """Return the progress of a training on one line: step, speed, time left and metrics."""
+    speed = f"{event.images_per_second:.0f} images/s, {format_duration(event.seconds_left)} left"
+    return f"step {event.step}/{event.total}  {speed}  {format_metrics(event.metrics)}"
+
+
+def _format_training_start(event: TrainingStarted) -> str:
+    name, num_images = event.label.upper(), (event.total - event.step) * event.batch_size
+    action = f"Resuming the {name} at step {event.step}" if event.step else f"Training the {name}"
+    line = f"{action}: {event.total - event.step} steps, {num_images:,} images"
+    if not event.images_per_second:
+        return line
+    duration = format_duration(num_images / event.images_per_second)
+    return f"{line}, about {duration} ({event.images_per_second:.0f} images/s)"
+
+
 def describe_event(event: Event) -> str | None:
-    """Say an event as one line, or None where it is not worth one."""
+    """Return an event as one line, or None for events that are not printed as a line of their own."""
     match event:
         case Note(text=text):
             return text
-        case WarningMessage(text=text):
+        case WarningMessage(text=text) | Rollback(text=text):
             return f"warning: {text}"
         case Alarm(step=step, text=text):
             return f"warning: at step {step}, {text}"
-        case Rollback(text=text):
-            return f"warning: {text}"
-        case TrainingStarted(label=label, step=step, total=total, batch_size=batch, images_per_second=rate):
-            name = label.upper()
-            action = f"Going on with the {name} at step {step}" if step else f"Training the {name}"
-            length = f"{total - step} steps, {(total - step) * batch:,} pictures"
-            speed = f", about {format_duration((total - step) * batch / rate)} ({rate:.0f} pictures/s)" if rate else ""
-            return f"{action}: {length}{speed}"
+        case TrainingStarted():
+            return _format_training_start(event)
         case ValidationMetrics(metrics=metrics):
             return format_metrics(metrics)
-        case SkippedStep(step=step, num_skipped=skipped):
-            return f"warning: step {step} left out, its gradients are not finite ({skipped} so far)"
-        case FileWritten(kind=what, path=path) if what not in UNREPORTED_FILE_KINDS:
+        case SkippedStep(step=step, num_skipped=num_skipped):
+            return f"warning: step {step} skipped, its gradients are not finite ({num_skipped} so far)"
+        case FileWritten(kind=kind, path=path) if kind not in UNREPORTED_FILE_KINDS:
             return f"Wrote {path}"
         case TrainingFinished(label=label, seconds=seconds) if seconds:
             return f"Finished the {label.upper()} in {format_duration(seconds)}"
@@ -100,52 +107,53 @@ def describe_event(event: Event) -> str | None:
 
 
 class PlainReporter:
-    """A line per event; running work is told every few seconds."""
+    """Print one line per event, and progress at most every `PLAIN_INTERVAL_SECONDS`."""
 
     def __init__(self) -> None:
-        """Start the clock."""
+        """Start with no progress printed."""
         self.last_print_time = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Print to stderr."""
-        line = describe_event(event)
-        now = time.monotonic()
-        if isinstance(event, TextTable):
+        """Print an event to stderr."""
+        if isinstance(event, (TaskProgress, TrainingProgress)):
+            line = self._progress_line(event)
+        elif isinstance(event, TextTable):
             line = "\n".join(format_table(event.header, event.rows))
-        if isinstance(event, TaskProgress) and (
-            event.done == event.total or now - self.last_print_time > PLAIN_INTERVAL_SECONDS
-        ):
-            line, self.last_print_time = format_task_progress(event), now
-        elif (
-            isinstance(event, TrainingProgress)
-            and event.metrics
-            and (event.is_last or now - self.last_print_time > PLAIN_INTERVAL_SECONDS)
-        ):
-            speed = f"{event.images_per_second:.0f} pictures/s, {format_duration(event.seconds_left)} left"
-            line, self.last_print_time = (
-                f"step {event.step}/{event.total}  {speed}  {format_metrics(event.metrics)}",
-                now,
-            )
+        else:
+            line = describe_event(event)
         if line is not None:
             print(line, file=sys.stderr, flush=True)
 
+    def _progress_line(self, event: TaskProgress | TrainingProgress) -> str | None:
+        """Return the line to print, or None when the last one is too recent."""
+        if isinstance(event, TaskProgress):
+            line, is_last = format_task_progress(event), event.done == event.total
+        elif event.metrics:
+            line, is_last = format_training_progress(event), event.is_last
+        else:
+            return None
+        now = time.monotonic()
+        if not is_last and now - self.last_print_time <= PLAIN_INTERVAL_SECONDS:
+            return None
+        self.last_print_time = now
+        return line
+
 
 class RichReporter:
-    """One live bar at a time, with speed, time left and the current losses below it."""
+    """Show one progress bar at a time with speed, time left and metrics, and print the other events above it."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.console = console
-        self.progress = Bars(
+        self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}", style="dim"),
+            TextColumn("{task.fields[metrics]}", style="dim"),
             console=console,
         )
         self.task: Any = None
@@ -156,31 +164,28 @@ class RichReporter:
         if isinstance(event, TaskProgress):
             if self.task is None or self.label != event.label:
                 self._start_bar(event.label, event.total, 0)
-            self._update_bar(event.done, format_speed(event), event.detail or None)
+            self._update_bar(event.done, format_speed(event), event.detail)
             if event.done == event.total:
                 self.close()
-            return
-        if isinstance(event, TrainingProgress):
-            self._update_bar(
-                event.step,
-                f"{event.images_per_second:.0f} pictures/s",
-                format_metrics(event.metrics) if event.metrics else None,
-            )
-            return
-        if isinstance(event, TextTable):
+        elif isinstance(event, TrainingProgress):
+            self._update_bar(event.step, f"{event.images_per_second:.0f} images/s", format_metrics(event.metrics))
+        elif isinstance(event, TextTable):
             self._print_table(event)
-        line = describe_event(event)
-        if line is not None:
-            style = (
-                "yellow"
-                if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep))
-                else ("dim" if isinstance(event, ValidationMetrics) else None)
-            )
+        else:
+            self._print_line(event)
+            if isinstance(event, TrainingStarted):
+                self._start_bar(event.label.upper(), event.total, event.step)
+            if isinstance(event, TrainingFinished):
+                self.close()
+
+    def _print_line(self, event: Event) -> None:
+        style = None
+        if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep)):
+            style = "yellow"
+        elif isinstance(event, ValidationMetrics):
+            style = "dim"
+        if (line := describe_event(event)) is not None:
             self.console.print(line, style=style, markup=False, highlight=False)
-        if isinstance(event, TrainingStarted):
-            self._start_bar(event.label.upper(), event.total, event.step)
-        if isinstance(event, TrainingFinished):
-            self.close()
 
     def _print_table(self, event: TextTable) -> None:
         from rich.table import Table
@@ -195,16 +200,17 @@ class RichReporter:
     def _start_bar(self, label: str, total: int, done: int) -> None:
         self.close()
         self.label = label
-        self.task = self.progress.add_task(label, total=total, completed=done, speed="", losses="")
+        self.task = self.progress.add_task(label, total=total, completed=done, speed="", metrics="")
         self.progress.start()
 
-    def _update_bar(self, done: int, speed: str, metrics_text: str | None) -> None:
+    def _update_bar(self, done: int, speed: str, metrics_text: str) -> None:
+        """Move the bar. An empty `metrics_text` leaves the last one in place."""
         if self.task is not None:
-            metrics_text = self.progress.tasks[0].fields["losses"] if metrics_text is None else metrics_text
-            self.progress.update(self.task, completed=done, speed=speed, losses=metrics_text)
+            metrics_text = metrics_text or self.progress.tasks[0].fields["metrics"]
+            self.progress.update(self.task, completed=done, speed=speed, metrics=metrics_text)
 
     def close(self) -> None:
-        """Leave the finished bar on the screen and stop drawing."""
+        """Stop drawing, and leave the finished bar on the screen."""
         if self.task is not None:
             self.progress.stop()
             self.progress.remove_task(self.task)
@@ -213,7 +219,7 @@ class RichReporter:
 
 @contextlib.contextmanager
 def event_reporter(quiet: bool) -> Iterator[EventHandler]:
-    """Yield the listener that suits stderr: rich on a terminal, plain lines elsewhere, silence when asked."""
+    """Yield the event handler for stderr: progress bars on a terminal, plain lines elsewhere, nothing if `quiet`."""
     if quiet:
         yield ignore_event
     elif sys.stderr.isatty():
@@ -229,7 +235,7 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table: names to the left, numbers to the right."""
+    """Yield the lines of a table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for name, *cells in (header, *rows):
         numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
@@ -242,10 +248,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(line)
 
 
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object to stdout, on one line."""
+    print(json.dumps(values, ensure_ascii=False))
+
+
 def print_results(paths: Mapping[str, Path | str], as_json: bool, **extra: Any) -> None:
-    """Print results to stdout: a path per line, or one JSON object."""
+    """Print results to stdout: one path per line, or one JSON object with `extra`."""
     if as_json:
-        print(json.dumps({**{name: str(path) for name, path in paths.items()}, **extra}, ensure_ascii=False))
+        print_json({**{name: str(path) for name, path in paths.items()}, **extra})
     else:
         for path in paths.values():
             print(path)

@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, with_settings
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
 from vaegan.config.options import build_settings
 from vaegan.config.settings import DecodeSettings
 
@@ -19,8 +19,8 @@ DECODE_BATCH_SIZE = 64
 @with_settings(DecodeSettings)
 def decode(
     ckpt: CheckpointArg,
-    latents: Annotated[Path, typer.Argument(metavar="LATENTS", help="A .safetensors file of vaegan encode.")],
-    separate: Annotated[bool, typer.Option("--separate", help="One file a picture, in a folder.")] = False,
+    latents: Annotated[Path, typer.Argument(metavar="LATENTS", help="A .safetensors file written by vaegan encode.")],
+    separate: Separate = False,
     out: Out = None,
     best: Best = False,
     device: Device = "auto",
@@ -30,7 +30,7 @@ def decode(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Turn latents into pictures: a sheet, or one file each."""
+    """Decode latents into an image grid, or into one file per image."""
     settings = build_settings(DecodeSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
@@ -45,18 +45,16 @@ def decode(
         )
 
         model = load(path, device)
-        rows = read_latents(latents, model, emit)
+        z = read_latents(latents, model, emit)
+        batches = (model.decode(z[start : start + DECODE_BATCH_SIZE]) for start in range(0, len(z), DECODE_BATCH_SIZE))
         name, note = f"{weights_slug(model.info.path)}-{latents.stem}", provenance_note(model, f"latents of {latents}")
-        parts = (
-            model.decode(rows[start : start + DECODE_BATCH_SIZE]) for start in range(0, len(rows), DECODE_BATCH_SIZE)
-        )
         if separate:
-            place = out or Path("samples") / name
-            check_image_folder(place, force)
-            names = [f"latent-{row:07d}" for row in range(len(rows))]
-            save_separately(parts, names, settings.scale, place, note, emit)
+            out_path = out or Path("samples") / name
+            check_image_folder(out_path, force)
+            names = [f"latent-{row:07d}" for row in range(len(z))]
+            save_separately(batches, names, settings.scale, out_path, note, emit)
         else:
-            place = out or Path("samples") / f"{name}.png"
-            check_grid_path(place, len(rows), force)
-            save_grid(parts, len(rows), settings.scale, place, note, emit)
-    print_results({"samples": place}, as_json, pictures=len(rows))
+            out_path = out or Path("samples") / f"{name}.png"
+            check_grid_path(out_path, len(z), force)
+            save_grid(batches, len(z), settings.scale, out_path, note, emit)
+    print_results({"samples": out_path}, as_json, num_images=len(z))

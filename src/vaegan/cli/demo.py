@@ -17,13 +17,14 @@ from vaegan.errors import UsageError
 @with_settings(DemoSettings)
 def demo(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where everything goes.", show_default="./vaegan-demo")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="With --faces-only: where the faces go.", show_default="DIR/faces"),
+        typer.Option("--out", "-o", help="With --faces-only: folder of the faces.", show_default="DIR/faces"),
     ] = None,
-    faces_only: Annotated[bool, typer.Option("--faces-only", help="Draw the faces and stop.")] = False,
+    faces_only: Annotated[bool, typer.Option("--faces-only", help="Only draw the faces.")] = False,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
@@ -31,19 +32,19 @@ def demo(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Draw comic faces, then run the whole pipeline on them."""
+    """Draw comic faces and run the whole pipeline on them."""
     settings = build_settings(DemoSettings, options)
     if out is not None and not faces_only:
-        raise UsageError(f"--out {out} goes with --faces-only; the whole demo goes to DIR: vaegan demo {out}")
-    place = directory or Path("vaegan-demo")
+        raise UsageError(f"--out {out} goes with --faces-only; to run the whole demo there: vaegan demo {out}")
+    demo_dir = directory or Path("vaegan-demo")
     with event_reporter(quiet) as emit:
         from vaegan.demo.pipeline import check_faces_match_seed, draw_face_folder, run_demo
 
         if faces_only:
-            faces = out or place / "faces"
+            faces_dir = out or demo_dir / "faces"
             if not force:
-                check_faces_match_seed(faces, settings.seed)
-            made = {"faces": draw_face_folder(faces, settings.n, settings.seed, force, emit)}
+                check_faces_match_seed(faces_dir, settings.seed)
+            paths = {"faces": draw_face_folder(faces_dir, settings.n, settings.seed, force, emit)}
         else:
-            made = run_demo(place, settings, device, force, emit)
-    print_results(made, as_json)
+            paths = run_demo(demo_dir, settings, device, force, emit)
+    print_results(paths, as_json)

@@ -16,7 +16,7 @@ def encode(
     ckpt: CheckpointArg,
     images: ImagesArg,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .safetensors file.", show_default="latents/...")
+        Path | None, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default="latents/...")
     ] = None,
     best: Best = False,
     device: Device = "auto",
@@ -24,15 +24,14 @@ def encode(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn pictures into latents: a safetensors file, a row a picture."""
+    """Encode images into latents: a .safetensors file with one row per image."""
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.model import load
-        from vaegan.inference.reconstruct import check_latents_path
-        from vaegan.inference.reconstruct import encode_files as write
+        from vaegan.inference.reconstruct import check_latents_path, encode_files
 
         model = load(path, device)
-        place = out or Path("latents") / f"{weights_slug(model.info.path)}.safetensors"
-        check_latents_path(place, force)
-        count = write(model, images, place, emit)
-    print_results({"latents": place}, as_json, pictures=count)
+        out_path = out or Path("latents") / f"{weights_slug(model.info.path)}.safetensors"
+        check_latents_path(out_path, force)
+        num_images = encode_files(model, images, out_path, emit)
+    print_results({"latents": out_path}, as_json, num_images=num_images)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json as encoder
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
-from vaegan.cli.console import event_reporter, print_table
-from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.cli.console import event_reporter, print_json, print_table
+from vaegan.cli.params import (
+    Best,
+    Device,
+    EvaluationDir,
+    Force,
+    JsonFlag,
+    OptionalCheckpointArg,
+    Quiet,
+    with_settings,
+)
 from vaegan.config.options import build_settings
 from vaegan.config.settings import EvaluateSettings
 from vaegan.events import WarningMessage
@@ -21,17 +29,17 @@ def evaluate(
     ckpt: OptionalCheckpointArg = None,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A prepared set.", show_default="the set that it was trained on"),
+        typer.Argument(metavar="[DATA]", help="A prepared dataset.", show_default="the dataset that it was trained on"),
     ] = None,
     vae_encoder: Annotated[
         bool,
-        typer.Option("--vae-encoder", help="Also distances in the VAE's own encoder, which favours its own GAN."),
+        typer.Option(
+            "--vae-encoder",
+            help="Also compute distances in features of the VAE's encoder, which favor the GAN that started from it.",
+        ),
     ] = False,
     best: Best = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for numbers, charts and page.", show_default="evaluations/..."),
-    ] = None,
+    out: EvaluationDir = None,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
@@ -39,22 +47,21 @@ def evaluate(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Compare samples with held-out pictures: distances, coverage, memorisation, beside what real pictures get."""
+    """Compare samples with validation images: distances, coverage and memorization."""
     build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
-        from vaegan.evaluation.evaluate import evaluate as measure
+        from vaegan.evaluation.evaluate import evaluate as evaluate_model
         from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json, write_evaluation
 
-        place = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
-        check_evaluation_dir(place, force)
-        found = measure(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **options)
-        write_evaluation(found, place, emit)
+        out_dir = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
+        check_evaluation_dir(out_dir, force)
+        result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **options)
+        write_evaluation(result, out_dir, emit)
         if as_json:
-            said = {**found.facts, "warnings": found.warnings, "columns": to_json(found.metrics)}
-            print(encoder.dumps(said, ensure_ascii=False))
+            print_json({**result.facts, "warnings": result.warnings, "columns": to_json(result.metrics)})
         else:
-            print_table(("measure", "better", *found.metrics), table_rows(found.metrics))
-        for text in found.warnings:
+            print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
+        for text in result.warnings:
             emit(WarningMessage(text))

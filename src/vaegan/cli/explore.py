@@ -22,7 +22,7 @@ def explore(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Open the latent space in a browser: a map of the faces, a slider for each leading axis, your own pictures."""
+    """Explore the latent space in a browser: a map of faces, sliders, and your own images."""
     settings = build_settings(ExploreSettings, options)
     with event_reporter(quiet) as emit:
         from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
@@ -33,13 +33,13 @@ def explore(
         from vaegan.explore.server import make_app
         from vaegan.explore.session import limit_torch_threads, open_session
 
-        with open_listening_socket(settings.port) as found:
-            studio = open_session(path, weights_slug(read_weights_info(path).path), device, emit)
-            host, port = found.getsockname()
+        with open_listening_socket(settings.port) as listener:
+            session = open_session(path, weights_slug(read_weights_info(path).path), device, emit)
+            host, port = listener.getsockname()
             limit_torch_threads()
             url = f"http://{host}:{port}/"
             print_results({"page": url}, as_json)
-            emit(Note("Ctrl-C ends it"))
+            emit(Note("Press Ctrl-C to stop"))
             if settings.browser:
                 open_browser(url)
-            run_server(make_app(studio, port), found)
+            run_server(make_app(session, port), listener)

@@ -19,7 +19,10 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="NAME of NAME-decoder.onnx and NAME-encoder.onnx.", show_default="exports/..."
+            "--out",
+            "-o",
+            help="Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.",
+            show_default="exports/...",
         ),
     ] = None,
     best: Best = False,
@@ -27,9 +30,9 @@ def export(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write decoder and encoder as ONNX files, checked against PyTorch."""
+    """Export decoder and encoder as ONNX files whose outputs are compared with PyTorch."""
     if not onnx:
-        raise UsageError("export to what? ONNX is the one format there is: add --onnx")
+        raise UsageError("no format given: add --onnx, the only supported format")
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
@@ -37,6 +40,6 @@ def export(
         from vaegan.inference.model import load
 
         paths = check_export(out or Path("exports") / weights_slug(read_weights_info(path).path), force)
-        made = export_onnx(load(path, "cpu"), paths, emit)
-    differences = {one.name: one.max_abs_diff for one in made}
-    print_results({one.name: one.path for one in made}, as_json, opset=OPSET, largest_difference=differences)
+        parts = export_onnx(load(path, "cpu"), paths, emit)
+    max_abs_diff = {part.name: part.max_abs_diff for part in parts}
+    print_results({part.name: part.path for part in parts}, as_json, opset=OPSET, max_abs_diff=max_abs_diff)

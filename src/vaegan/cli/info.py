@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as encoder
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.console import event_reporter, print_results, print_table
+from vaegan.cli.checkpoint_args import weights_slug
+from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.options import build_settings
 from vaegan.config.settings import ReconstructSettings
@@ -18,19 +18,20 @@ from vaegan.errors import UsageError
 @with_settings(ReconstructSettings)
 def info(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A prepared set, a run, a checkpoint or a .safetensors file.")
+        Path, typer.Argument(metavar="PATH", help="A dataset, a run directory, a checkpoint or a .safetensors file.")
     ],
     outliers: Annotated[
-        bool,
-        typer.Option("--outliers", help="Of a VAE: show the pictures of its set that it reconstructs worst."),
+        bool, typer.Option("--outliers", help="Show the images of the dataset that a VAE reconstructs worst.")
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="With --outliers: another prepared set.", show_default="the set of its training"),
+        typer.Option(
+            "--data", help="With --outliers: a prepared dataset.", show_default="the dataset that it was trained on"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="With --outliers: where the sheet goes.", show_default="samples/..."),
+        typer.Option("--out", "-o", help="With --outliers: the image grid to write.", show_default="samples/..."),
     ] = None,
     device: Device = "auto",
     force: Force = False,
@@ -39,23 +40,28 @@ def info(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Say what a prepared set, run or checkpoint is; or which pictures of its set are outliers."""
+    """Describe a dataset, run or checkpoint, or show the outliers of a dataset."""
+    settings = build_settings(ReconstructSettings, options)
     if outliers:
-        _show_outliers(path, data, out, device, force, as_json, quiet, build_settings(ReconstructSettings, options))
-        return
-    alone = {"--data": data, "--out": out, "-n": options.get("n"), "--scale": options.get("scale")}
-    for flag, value in alone.items():
-        if value is not None:
-            raise UsageError(f"{flag} {value} goes with --outliers: add it")
+        _show_outliers(path, data, out, device, force, as_json, quiet, settings)
+    else:
+        outlier_options = {"--data": data, "--out": out, "-n": options.get("n"), "--scale": options.get("scale")}
+        for flag, value in outlier_options.items():
+            if value is not None:
+                raise UsageError(f"{flag} {value} goes with --outliers: add it")
+        _show_facts(path, as_json)
+
+
+def _show_facts(path: Path, as_json: bool) -> None:
     from vaegan.inference.info import describe_path
 
     facts = describe_path(path)
     if as_json:
-        print(encoder.dumps(facts, ensure_ascii=False))
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
+        print_json(facts)
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):<{width}}  {value}")
 
 
 def _show_outliers(
@@ -69,18 +75,17 @@ def _show_outliers(
     settings: ReconstructSettings,
 ) -> None:
     with event_reporter(quiet) as emit:
-        from vaegan.cli.checkpoint_args import weights_slug
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import find_outliers, save_reconstructions
         from vaegan.inference.sample import check_grid_path
 
         model = load(path, device)
-        place = out or Path("samples") / f"{weights_slug(model.info.path)}-outliers.png"
-        check_grid_path(place, 2 * settings.n, force)
-        prepared, pairs = find_outliers(model, data, settings.n, emit)
-        save_reconstructions(model, pairs, settings.scale, place, emit)
-    print_results(
-        {"sheet": place, "set": prepared.path} if as_json else {"sheet": place}, as_json, pictures=pairs.to_records()
-    )
-    if not as_json:
-        print_table(("worst first", "PSNR, dB", "SSIM"), pairs.table_rows())
+        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-outliers.png"
+        check_grid_path(out_path, 2 * settings.n, force)
+        dataset, reconstructions = find_outliers(model, data, settings.n, emit)
+        save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
+    if as_json:
+        print_json({"grid": str(out_path), "dataset": str(dataset.path), "images": reconstructions.to_records()})
+    else:
+        print(out_path)
+        print_table(("worst first", "PSNR, dB", "SSIM"), reconstructions.table_rows())

@@ -7,43 +7,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import parse_seeds as read_seeds
-from vaegan.cli.checkpoint_args import resolve_checkpoint, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import parse_seeds, resolve_checkpoint, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
 from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import InterpolateSettings
 from vaegan.errors import UsageError
-from vaegan.events import EventHandler
 
 if TYPE_CHECKING:
-    from vaegan.inference.interpolate import Keyframes
-    from vaegan.inference.model import Model
+    from vaegan.inference.interpolate import InterpolationPaths
 
 MAX_NAME_LENGTH = 80
+DEFAULT_SEEDS = "0,1"
 
 
 @with_settings(InterpolateSettings)
 def interpolate(
     ckpt: OptionalCheckpointArg = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Faces to walk between, in order.", show_default="0,1")
+        str | None, typer.Option("--seeds", help="Seeds of the faces, in order.", show_default=DEFAULT_SEEDS)
     ] = None,
     latents: Annotated[
-        Path | None, typer.Option("--latents", help="Walk between the rows of a file of vaegan encode.")
+        Path | None, typer.Option("--latents", help="A .safetensors file of latents written by vaegan encode.")
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", help="With --latents: these rows, from 0.", show_default="all")
+        str | None, typer.Option("--rows", help="With --latents: rows of the file, from 0.", show_default="all")
     ] = None,
-    first_image: Annotated[Path | None, typer.Option("--from", help="Walk from this picture ...")] = None,
-    via: Annotated[list[Path] | None, typer.Option("--via", help="... by this one (any number of them) ...")] = None,
-    last_image: Annotated[Path | None, typer.Option("--to", help="... to this one.")] = None,
+    first_image: Annotated[Path | None, typer.Option("--from", help="First image.")] = None,
+    via: Annotated[
+        list[Path] | None, typer.Option("--via", help="Image between --from and --to; may be repeated.")
+    ] = None,
+    last_image: Annotated[Path | None, typer.Option("--to", help="Last image.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Where both files go: NAME.png, the strip, and NAME.gif, .webp or .mp4.",
+            help="Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.",
             show_default="samples/...",
         ),
     ] = None,
@@ -55,56 +55,46 @@ def interpolate(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Walk from face to face, of seeds, latents or pictures: a strip and an animation."""
+    """Interpolate between faces given as seeds, latents or images: a strip and an animation."""
     settings = build_settings(InterpolateSettings, options)
-    require_at_most_one(options, ("path", "method"))
-    pictures = [path for path in (first_image, *(via or ()), last_image) if path is not None]
-    wanted = read_seeds(seeds or "0,1")
-    chosen = None if rows is None else read_seeds(rows, "--rows")
-    _check_keyframe_source(seeds, latents, chosen, pictures, first_image, options)
-    if not (latents or pictures) and len(wanted) < 2:
-        raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as 0,1")
+    images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
+    row_list = None if rows is None else parse_seeds(rows, "--rows")
+    seed_list = parse_seeds(seeds or DEFAULT_SEEDS)
+    _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
+    if not (latents or images) and len(seed_list) < 2:
+        raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.interpolate import (
             check_interpolation,
             keyframes_from_images,
+            keyframes_from_latents,
             keyframes_from_seeds,
             save_interpolation,
         )
         from vaegan.inference.model import load
 
         model = load(path, device)
-        if pictures:
-            name = "-".join(picture.stem for picture in pictures)[:MAX_NAME_LENGTH]
-            files = check_interpolation(model, len(pictures), settings, out or _default_out(model, name), force)
-            keys = keyframes_from_images(model, pictures, settings.invert_steps, emit)
+
+        def check_out(name: str, num_keyframes: int) -> InterpolationPaths:
+            default_out = Path("samples") / f"{weights_slug(model.info.path)}-walk-{name}"
+            return check_interpolation(model, num_keyframes, settings, out or default_out, force)
+
+        if images:  # the output path is checked first, because inversion takes long
+            paths = check_out("-".join(image.stem for image in images)[:MAX_NAME_LENGTH], len(images))
+            keyframes = keyframes_from_images(model, images, settings.invert_steps, emit)
         elif latents:
-            keys, name = _keyframes_from_rows(model, latents, chosen, emit)
-            files = check_interpolation(model, len(keys.latents), settings, out or _default_out(model, name), force)
+            keyframes = keyframes_from_latents(model, latents, row_list, emit)
+            if len(keyframes.latents) < 2:
+                raise UsageError(f"--latents {latents}: expected two rows or more, found {len(keyframes.latents)}")
+            name = latents.stem if row_list is None else f"{latents.stem}-{seeds_slug(row_list)}"
+            paths = check_out(name, len(keyframes.latents))
         else:
-            files = check_interpolation(
-                model, len(wanted), settings, out or _default_out(model, seeds_slug(wanted)), force
-            )
-            keys = keyframes_from_seeds(model, wanted, settings.truncation)
-        save_interpolation(model, keys, settings, files, emit)
-    more = {"pictures": keys.reconstruction_errors} if pictures else {}
-    print_results({"strip": files.strip, "animation": files.animation}, as_json, **more)
-
-
-def _default_out(model: Model, name: str) -> Path:
-    return Path("samples") / f"{weights_slug(model.info.path)}-walk-{name}"
-
-
-def _keyframes_from_rows(
-    model: Model, latents: Path, rows: list[int] | None, emit: EventHandler
-) -> tuple[Keyframes, str]:
-    from vaegan.inference.interpolate import keyframes_from_latents
-
-    keys = keyframes_from_latents(model, latents, rows, emit)
-    if len(keys.latents) < 2:
-        raise UsageError(f"--latents {latents}: one row alone is no walk, expected two or more")
-    return keys, latents.stem if rows is None else f"{latents.stem}-{seeds_slug(rows)}"
+            paths = check_out(seeds_slug(seed_list), len(seed_list))
+            keyframes = keyframes_from_seeds(model, seed_list, settings.truncation)
+        save_interpolation(model, keyframes, settings, paths, emit)
+    extra = {"images": keyframes.reconstruction_errors} if images else {}
+    print_results({"strip": paths.strip, "animation": paths.animation}, as_json, **extra)
 
 
 def _check_keyframe_source(
@@ -115,16 +105,14 @@ def _check_keyframe_source(
     first_image: Path | None,
     options: dict[str, Any],
 ) -> None:
-    """Raise UsageError where faces are named in two ways, or in half of one."""
-    ways = {"seeds": seeds, "latents": latents, "from": images[0] if images else None}
-    require_at_most_one(ways, ways)
+    """Raise UsageError unless the faces come from exactly one source that is complete."""
+    sources = {"seeds": seeds, "latents": latents, "from": images[0] if images else None}
+    require_at_most_one(sources, sources)
     if images and (first_image is None or len(images) < 2):
-        raise UsageError(f"a walk needs two pictures or more: give --from and --to, not {images[0]} alone")
+        raise UsageError(f"expected two images or more: give --from and --to, not {images[0]} alone")
     if rows is not None and latents is None:
-        raise UsageError("--rows goes with --latents: give the file that they are rows of")
+        raise UsageError("--rows goes with --latents: add the file that contains the rows")
     if options.get("truncation") is not None and (latents or images):
         raise UsageError(f"--truncation {options['truncation']:g} goes with --seeds: leave it out")
     if options.get("invert_steps") and not images:
-        raise UsageError(
-            f"--invert-steps {options['invert_steps']} goes with --from and --to: give pictures, or leave it out"
-        )
+        raise UsageError(f"--invert-steps {options['invert_steps']} goes with --from and --to: add them")

@@ -1,4 +1,4 @@
-"""From a settings class to a command's flags: every option is declared once, as a field."""
+"""Command-line parameters that commands share, and the flags that are generated from a settings class."""
 
 from __future__ import annotations
 
@@ -12,85 +12,106 @@ import typer
 
 from vaegan.config.options import OptionField, option_fields
 
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there, even if it was not made by vaegan.")]
-ForcePreprocess = Annotated[bool, typer.Option("--force", help="Start over: replace the prepared set that is there.")]
-ForceRestart = Annotated[bool, typer.Option("--force", help="Start over: replace the run that is there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
+CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
+
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files, even those not made by vaegan.")]
+ForcePreprocess = Annotated[bool, typer.Option("--force", help="Start over: replace the existing dataset.")]
+ForceRestart = Annotated[bool, typer.Option("--force", help="Start over: replace the existing run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-Best = Annotated[bool, typer.Option("--best", help="The weights that scored best during training instead of the last.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where the result goes.", show_default="samples/...")]
+Device = Annotated[str, typer.Option("--device", help="Device to compute on: auto, cpu, cuda, cuda:1 or mps.")]
+Best = Annotated[
+    bool, typer.Option("--best", help="Use the weights with the lowest KID during training instead of the last.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Path of the output.", show_default="samples/...")]
+EvaluationDir = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder of the metrics, charts and report.", show_default="evaluations/..."),
+]
+Separate = Annotated[bool, typer.Option("--separate", help="Write one file per image into a folder.")]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="Another run's config.json to start from; flags win over it.", show_default=False),
+    typer.Option("--config", help="config.json of another run, to take options from; flags override it."),
 ]
 OptionalCheckpointArg = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="[CKPT]",
-        help="A run, a checkpoint in it, or a .safetensors file.",
-        show_default="newest GAN run under runs/, else VAE run",
-    ),
+    typer.Argument(metavar="[CKPT]", help=CHECKPOINT_HELP, show_default="newest GAN run under runs/, else VAE run"),
 ]
-CheckpointArg = Annotated[
-    Path, typer.Argument(metavar="CKPT", help="A run, a checkpoint in it, or a .safetensors file.")
+CheckpointArg = Annotated[Path, typer.Argument(metavar="CKPT", help=CHECKPOINT_HELP)]
+OptionalRunArg = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RUN]", help="A run directory.", show_default="newest GAN run under runs/, else VAE run"),
 ]
+RunDirOption = Annotated[Path, typer.Option("--run", help="Directory of the run; an unfinished run is resumed.")]
 ImagesArg = Annotated[
-    list[Path], typer.Argument(metavar="PICTURES...", help="Pictures, folders of them, zips, or a prepared set.")
+    list[Path], typer.Argument(metavar="IMAGES...", help="Image files, folders, .zip files or a prepared dataset.")
 ]
 DatasetArg = Annotated[
-    Path | None,
-    typer.Argument(metavar="[DATA]", help="A prepared set.", show_default="newest under data/"),
+    Path | None, typer.Argument(metavar="[DATA]", help="A prepared dataset.", show_default="newest under data/")
 ]
+
+
+def _flag_names(field: OptionField) -> str:
+    return f"{field.flag}/--no-{field.flag[2:]}" if field.type is bool else field.flag
+
+
+def _default_text(field: OptionField) -> str | bool:
+    """Return what help shows as the default, or False for nothing."""
+    if field.option.default_text is not None:
+        return field.option.default_text
+    if field.type is bool:
+        return field.flag[2:] if field.default else f"no-{field.flag[2:]}"
+    return False if field.default is None else str(field.default)
+
+
+def _metavar(field: OptionField) -> str | None:
+    if field.option.auto_value:
+        return f"COUNT|{field.option.auto_value}"
+    if allowed_values := field.option.allowed_values():
+        return "|".join(allowed_values)
+    return "COUNT" if field.option.is_count else None
 
 
 def _make_parameter(field: OptionField) -> inspect.Parameter:
-    """One flag: None when it was not given, so that a resumed run can tell."""
-    kind: Any = str if field.option.is_count else field.type
-    default = field.option.default_text or (str(field.default) if field.default not in (None, "") else None)
-    if field.type is bool:
-        names = [f"{field.flag}/--no-{field.flag[2:]}"]
-        default = field.option.default_text or (field.flag[2:] if field.default else f"no-{field.flag[2:]}")
-    else:
-        names = [field.flag]
-    allowed = field.option.allowed_values()
-    metavar = "|".join(allowed) if allowed else ("COUNT" if field.option.is_count else None)
-    if field.option.auto_value:
-        metavar = f"COUNT|{field.option.auto_value}"
-    declared = typer.Option(
-        *names,
-        help=field.option.help,
-        show_default=default if default not in (None, "-") else False,
-        metavar=metavar,
+    """Return the keyword parameter of an option. It is None when the flag was not given."""
+    # a count may be written as 300k: build_settings converts it
+    parameter_type: Any = str if field.option.is_count else field.type
+    flag = typer.Option(
+        _flag_names(field), help=field.option.help, show_default=_default_text(field), metavar=_metavar(field)
     )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, declared],
+        annotation=Annotated[parameter_type | None, flag],
     )
 
 
 def with_settings(settings_class: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command every option of `settings`; those that were typed reach it as the dict `options`."""
+    """Return a decorator that gives a command one flag per option of `settings_class`.
+
+    The command receives the options that were given as a dict, in its parameter `options`. An option that was not
+    given is absent, so that a resumed run keeps its own value.
+    """
     fields = option_fields(settings_class)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [
+        own_parameters = [
             parameter
             for parameter in inspect.signature(command, eval_str=True).parameters.values()
             if parameter.name != "options"
         ]
-        flags = [_make_parameter(field) for field in fields.values()]
+        parameters = [*own_parameters, *(_make_parameter(field) for field in fields.values())]
 
         @functools.wraps(command)
-        def run(**given: Any) -> None:
-            options = {name: given.pop(name) for name in fields}
-            command(**given, options={name: value for name, value in options.items() if value is not None})
+        def run_command(**arguments: Any) -> None:
+            options = {name: arguments.pop(name) for name in fields}
+            command(**arguments, options={name: value for name, value in options.items() if value is not None})
 
-        run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *flags]}
-        del run.__wrapped__  # type: ignore[attr-defined]
-        return run
+        # typer reads the parameters from the signature
+        run_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run_command.__wrapped__  # type: ignore[attr-defined]
+        return run_command
 
     return decorate

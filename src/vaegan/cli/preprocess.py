@@ -16,13 +16,14 @@ from vaegan.config.settings import PreprocessSettings
 def preprocess(
     src: Annotated[
         list[Path],
-        typer.Argument(metavar="SRC...", help="Folders (searched recursively), pictures, .zip and .tar archives."),
+        typer.Argument(metavar="SRC...", help="Folders (searched recursively), images, .zip and .tar archives."),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The prepared set.", show_default="data/<name>-<size>")
+        Path | None,
+        typer.Option("--out", "-o", help="Directory of the dataset.", show_default="data/<name>-<size>"),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would become of every file; write nothing.")
+        bool, typer.Option("--dry-run", help="Count the images that would be kept and skipped; write nothing.")
     ] = False,
     force: ForcePreprocess = False,
     as_json: JsonFlag = False,
@@ -30,12 +31,11 @@ def preprocess(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Make a prepared set of squares from pictures of any shape."""
+    """Make a dataset of square images of one size from images of any size."""
     with event_reporter(quiet) as emit:
         from vaegan.data.preprocess.preprocess import preprocess_with_summary
 
         path, summary = preprocess_with_summary(src, out, force, dry_run, emit, options)
     counts = {**summary.split_counts, "skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled}
-    print_results(
-        {} if dry_run else {"set": path}, as_json, counts=counts, reasons=dict(sorted(summary.skip_counts.items()))
-    )
+    paths = {} if dry_run else {"dataset": path}
+    print_results(paths, as_json, counts=counts, skip_reasons=dict(sorted(summary.skip_counts.items())))

@@ -25,20 +25,19 @@ def reconstruct(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Show pictures beside what the model makes of them, with the error of each."""
+    """Show images beside their reconstructions, with PSNR and SSIM of each."""
     settings = build_settings(ReconstructSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.model import load
-        from vaegan.inference.reconstruct import reconstruct_files as measure
-        from vaegan.inference.reconstruct import save_reconstructions
+        from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions
         from vaegan.inference.sample import check_grid_path
 
         model = load(path, device)
-        place = out or Path("samples") / f"{weights_slug(model.info.path)}-reconstructions.png"
-        check_grid_path(place, 2 * settings.n, force)
-        pairs = measure(model, images, settings.n, emit)
-        save_reconstructions(model, pairs, settings.scale, place, emit)
-    print_results({"sheet": place}, as_json, pictures=pairs.to_records())
+        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-reconstructions.png"
+        check_grid_path(out_path, 2 * settings.n, force)
+        reconstructions = reconstruct_files(model, images, settings.n, emit)
+        save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
+    print_results({"grid": out_path}, as_json, images=reconstructions.to_records())
     if not as_json:
-        print_table(("picture", "PSNR, dB", "SSIM"), pairs.table_rows())
+        print_table(("image", "PSNR, dB", "SSIM"), reconstructions.table_rows())

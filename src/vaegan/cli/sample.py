@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import parse_seeds as read_seeds
-from vaegan.cli.checkpoint_args import resolve_checkpoint, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import parse_seeds, resolve_checkpoint, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, with_settings
+from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
 from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import SampleSettings
 
@@ -19,9 +18,9 @@ from vaegan.config.settings import SampleSettings
 def sample(
     ckpt: OptionalCheckpointArg = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Exactly these seeds: 0-63 or 3,17,20-25.", show_default=False)
+        str | None, typer.Option("--seeds", help="Seeds instead of -n and --seed: 0-63 or 3,17,20-25.")
     ] = None,
-    separate: Annotated[bool, typer.Option("--separate", help="One file a picture, in a folder.")] = False,
+    separate: Separate = False,
     out: Out = None,
     best: Best = False,
     device: Device = "auto",
@@ -31,22 +30,22 @@ def sample(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Draw new faces: a sheet, or one file each."""
+    """Sample new faces into an image grid, or into one file per image."""
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "n"))
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "seed"))
     settings = build_settings(SampleSettings, options)
-    wanted = read_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
+    seed_list = parse_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.inference.model import load
         from vaegan.inference.sample import save_sample_grid, save_samples_separately
 
         model = load(path, device)
-        name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(wanted)}"
+        name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
         if separate:
-            place = out or Path("samples") / name
-            save_samples_separately(model, wanted, settings, place, force, emit)
+            out_path = out or Path("samples") / name
+            save_samples_separately(model, seed_list, settings, out_path, force, emit)
         else:
-            place = out or Path("samples") / f"{name}.png"
-            save_sample_grid(model, wanted, settings, place, force, emit)
-    print_results({"samples": place}, as_json, pictures=len(wanted))
+            out_path = out or Path("samples") / f"{name}.png"
+            save_sample_grid(model, seed_list, settings, out_path, force, emit)
+    print_results({"samples": out_path}, as_json, num_images=len(seed_list))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, with_settings
+from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
 from vaegan.config.settings import GANSettings
 
 
@@ -18,10 +18,13 @@ def train_gan(
     from_vae: Annotated[
         Path | None,
         typer.Option(
-            "--from-vae", metavar="CKPT", help="VAE whose decoder becomes the generator.", show_default="from scratch"
+            "--from-vae",
+            metavar="CKPT",
+            help="VAE whose decoder initializes the generator.",
+            show_default="random initialization",
         ),
     ] = None,
-    run: Annotated[Path, typer.Option("--run", help="The run's directory; run again to go on.")] = Path("runs/gan"),
+    run: RunDirOption = Path("runs/gan"),
     config: Config = None,
     force: ForceRestart = False,
     as_json: JsonFlag = False,
@@ -29,7 +32,7 @@ def train_gan(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Train a GAN, its generator started from a VAE's decoder or from scratch."""
+    """Train a GAN from a VAE's decoder or from scratch, or resume its training."""
     with event_reporter(quiet) as emit:
         from vaegan.training.train import train_gan as train
 

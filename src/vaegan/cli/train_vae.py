@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, with_settings
+from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
 from vaegan.config.settings import VAESettings
 
 
 @with_settings(VAESettings)
 def train_vae(
     data: DatasetArg = None,
-    run: Annotated[Path, typer.Option("--run", help="The run's directory; run again to go on.")] = Path("runs/vae"),
+    run: RunDirOption = Path("runs/vae"),
     config: Config = None,
     force: ForceRestart = False,
     as_json: JsonFlag = False,
@@ -23,7 +21,7 @@ def train_vae(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Train a VAE on a prepared set, or go on where it stopped."""
+    """Train a VAE on a dataset, or resume its training."""
     with event_reporter(quiet) as emit:
         from vaegan.training.train import train_vae as train
 

@@ -1,1 +1,1 @@
-"""Options, settings and model configurations."""
+"""Options, settings and the model configuration."""

@@ -1,6 +1,6 @@
-"""Options, declared once: a field of a frozen dataclass is the flag, its help, its check and its saved form.
+"""Options, declared once as dataclass fields: each field gives the flag, its help text, its checks and its saved value.
 
-Standard library only, so that `vaegan --help` can build every command line without importing torch.
+Uses only the standard library, so that `vaegan --help` does not import torch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ from vaegan.errors import UsageError, printable
 
 SettingsT = TypeVar("SettingsT")
 MAX_COUNT = 10**18
-"""No count is larger; a power like 1e999999999 would take the memory."""
+"""Largest count that is accepted: converting text such as 1e999999999 to an int would exhaust the memory."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one option beside its name, type and default.
+    """Describe one option. Its name, type and default are those of its dataclass field.
 
-    `choices` is a tuple of names, or "module:NAME", a registry read when it is needed; `fixed` options decide
-    what a run is and cannot change when it is resumed; `count` options also take "300k" and "1.5M"; `shown`
-    is what help says of a default that is worked out later; `word` is one that may stand for a number, which whoever
-    takes it replaces before the options are built.
+    Attributes:
+        help: One sentence for --help.
+        min: Smallest allowed value.
+        max: Largest allowed value.
+        exclusive_min: Bound that the value must exceed.
+        choices: Allowed values, or "module:NAME" for a registry that is imported on first use.
+        resume_locked: Whether the option defines the run, so that resuming with another value is refused.
+        is_count: Whether the value may also be written as "300k" or "1.5M".
+        default_text: Default shown by --help when the actual default is only known later. Without it, --help shows
+            the field's default, or nothing when that is None.
+        auto_value: Word accepted in place of a number. The caller replaces it before it builds the settings.
     """
 
     help: str
@@ -44,21 +51,29 @@ class Option:
     auto_value: str | None = None
 
     def allowed_values(self) -> tuple[str, ...] | None:
-        """Return the allowed names, or None where any value of the type will do."""
+        """Return the allowed values, or None when there is no fixed list."""
         if isinstance(self.choices, str):
             module, _, name = self.choices.partition(":")
             return tuple(getattr(import_module(module), name))
         return self.choices
 
+    def is_in_range(self, value: float) -> bool:
+        """Tell whether a number is within the limits."""
+        return (
+            (self.min is None or value >= self.min)
+            and (self.exclusive_min is None or value > self.exclusive_min)
+            and (self.max is None or value <= self.max)
+        )
+
 
 def option(default: Any, help: str, **attributes: Any) -> Any:
-    """Declare an option: the default, one sentence of help, and the limits of `Option`."""
+    """Declare a dataclass field as an option: its default, its help text and the other attributes of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, **attributes)})
 
 
 @dataclass(frozen=True)
 class OptionField:
-    """An option as the command line needs it: its name, its plain type and its declaration."""
+    """Hold one option together with its field: the name, the type without `| None`, and the default."""
 
     name: str
     type: type
@@ -68,29 +83,30 @@ class OptionField:
 
     @property
     def flag(self) -> str:
-        """The option as typed by a user, e.g. --batch-size."""
+        """The option on the command line, e.g. --batch-size."""
         return flag_name(self.name)
 
 
 def flag_name(name: str) -> str:
-    """Return how an option is typed: "batch_size" is --batch-size, "n" is -n."""
+    """Return the flag of an option: "batch_size" gives --batch-size, "n" gives -n."""
     return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
 
 
 def option_fields(settings_class: type) -> dict[str, OptionField]:
-    """Return the options of a settings class by name, in the order of declaration."""
+    """Return the options of a settings class by name, in the order of their declaration."""
     hints = typing.get_type_hints(settings_class)
-    found = {}
+    fields = {}
     for field in dataclasses.fields(settings_class):
-        parts = [part for part in typing.get_args(hints[field.name]) if part is not types.NoneType]
-        optional = bool(parts)
-        plain = parts[0] if parts else hints[field.name]
-        found[field.name] = OptionField(field.name, plain, optional, field.default, field.metadata["option"])
-    return found
+        hint = hints[field.name]
+        union_members = [member for member in typing.get_args(hint) if member is not types.NoneType]
+        is_optional = bool(union_members)
+        plain_type = union_members[0] if is_optional else hint
+        fields[field.name] = OptionField(field.name, plain_type, is_optional, field.default, field.metadata["option"])
+    return fields
 
 
 def parse_count(text: str) -> int:
-    """Read a whole number with an optional k or M: "300k" is 300000. Raises ValueError."""
+    """Read a whole number with an optional suffix k or M: "300k" is 300000. Raises ValueError."""
     text = text.strip().replace("_", "").replace(",", "")
     factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
     try:
@@ -102,83 +118,75 @@ def parse_count(text: str) -> int:
     return int(value)
 
 
-def _describe_expected(field: OptionField) -> str:
-    words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[field.type]
-    limits = []
-    if field.option.min is not None:
-        limits.append(f"at least {field.option.min:g}")
-    if field.option.exclusive_min is not None:
-        limits.append(f"above {field.option.exclusive_min:g}")
-    if field.option.max is not None:
-        limits.append(f"at most {field.option.max:g}")
-    return (
-        words
-        + (f", {' and '.join(limits)}" if limits else "")
-        + (f", or {field.option.auto_value}" if field.option.auto_value else "")
-    )
-
-
 def _convert(field: OptionField, value: Any) -> Any:
-    """Turn a value from a flag, a file or Python into the field's type. Raises ValueError or TypeError."""
-    if field.type is bool or isinstance(value, bool):
-        if field.type is not bool or not isinstance(value, bool):
-            raise TypeError
-        return value
+    """Return a value from a flag, a file or Python as the option's type. Raises ValueError or OverflowError."""
     if field.option.is_count and isinstance(value, str):
         return parse_count(value)
-    if field.type is int and (not isinstance(value, (int, float)) or value != int(value)):
-        raise TypeError
-    if field.type is float and (not isinstance(value, (int, float)) or not math.isfinite(value)):
-        raise TypeError
-    if field.type is str and not isinstance(value, str):
-        raise TypeError
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if field.type is int:
+        is_valid = is_number and value == int(value)
+    elif field.type is float:
+        is_valid = is_number and math.isfinite(value)
+    else:
+        is_valid = isinstance(value, field.type)
+    if not is_valid:
+        raise ValueError(f"not of type {field.type.__name__}")
     return field.type(value)
 
 
+def _unexpected_value(field: OptionField, value: Any) -> UsageError:
+    kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[field.type]
+    bounds = {"at least": field.option.min, "above": field.option.exclusive_min, "at most": field.option.max}
+    limits = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+    parts = [kind, limits, f"or {field.option.auto_value}" if field.option.auto_value else ""]
+    return UsageError(f"{field.flag} {printable(value)}: expected {', '.join(part for part in parts if part)}")
+
+
+def _suggestion(name: object, known: Iterable[str]) -> str:
+    matches = get_close_matches(printable(name), known, n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
 def check_option(field: OptionField, value: Any) -> Any:
-    """Return `value` as the option's type. Raises UsageError naming the flag, the value and what it takes."""
+    """Return `value` as the option's type.
+
+    Raises:
+        UsageError: The value has another type or is not allowed. The message names the flag, the value and what is
+            expected.
+    """
     if value is None and field.is_optional:
         return None
     try:
         value = _convert(field, value)
-    except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"{field.flag} {printable(value)}: expected {_describe_expected(field)}") from None
-    names = field.option.allowed_values()
-    if names is not None and value not in names:
-        near = get_close_matches(printable(value), names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{field.flag} {printable(value)}: expected one of {', '.join(names)}{hint}")
-    if names is None and field.type in (int, float):
-        limits = field.option
-        low = limits.min is not None and value < limits.min
-        low = low or (limits.exclusive_min is not None and value <= limits.exclusive_min)
-        if low or (limits.max is not None and value > limits.max):
-            raise UsageError(f"{field.flag} {printable(value)}: expected {_describe_expected(field)}")
+    except (ValueError, OverflowError):
+        raise _unexpected_value(field, value) from None
+    choices = field.option.allowed_values()
+    if choices is not None and value not in choices:
+        hint = _suggestion(value, choices)
+        raise UsageError(f"{field.flag} {printable(value)}: expected one of {', '.join(choices)}{hint}")
+    if field.type in (int, float) and not field.option.is_in_range(value):
+        raise _unexpected_value(field, value)
     return value
 
 
 def build_settings(settings_class: type[SettingsT], *layers: Mapping[str, Any]) -> SettingsT:
-    """Make settings from layers of values, the later ones winning. Raises UsageError for what cannot be."""
+    """Build settings from layers of option values, where a later layer overrides an earlier one.
+
+    Raises:
+        UsageError: An option is unknown, or its value is not allowed.
+    """
     fields = option_fields(settings_class)
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             if name not in fields:
-                near = get_close_matches(printable(name), fields, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise UsageError(f"unknown option {printable(name)!r}{hint}")
+                raise UsageError(f"unknown option {printable(name)!r}{_suggestion(name, fields)}")
             values[name] = check_option(fields[name], value)
     return settings_class(**values)
 
 
-def fill_missing(settings: SettingsT, values: Mapping[str, Any]) -> SettingsT:
-    """Return `settings` with the options that are still None taken from `values`."""
-    empty = {name: value for name, value in values.items() if getattr(settings, name) is None}
-    return build_settings(type(settings), dataclasses.asdict(settings), empty)  # type: ignore[call-overload]
-
-
 def changed_locked_options(settings_class: type, saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Return the flags given now whose fixed options were saved with another value."""
+    """Return the names in `given` whose option is `resume_locked` and was saved with another value."""
     fields = option_fields(settings_class)
     return [
         name
@@ -188,7 +196,7 @@ def changed_locked_options(settings_class: type, saved: Mapping[str, Any], given
 
 
 def require_int(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    """Return a count, 0 to 10^15, that a file says. Raises ValueError where it is missing or anything else."""
+    """Return an integer from 0 to 10^15 out of a file's values. Raises ValueError when it is missing or invalid."""
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**15:
         raise ValueError(f"{name} {printable(value)!r}, expected a whole number")
@@ -199,4 +207,4 @@ def require_at_most_one(values: Mapping[str, Any], names: Iterable[str]) -> None
     """Raise UsageError when more than one of the options `names` was given."""
     given = [flag_name(name) for name in names if values.get(name) is not None]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} contradict each other: give one of them")
+        raise UsageError(f"{' and '.join(given)} contradict each other: give only one of them")

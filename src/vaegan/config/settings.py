@@ -1,4 +1,4 @@
-"""Every option of every command, one dataclass per concern."""
+"""The options of all commands: one dataclass per concern, and one per command."""
 
 from __future__ import annotations
 
@@ -7,43 +7,49 @@ from dataclasses import dataclass, replace
 from vaegan.config.model_config import PRESETS
 from vaegan.config.options import option
 
-OBJECTIVES = {"gan": {"likelihood": "laplace"}, "reconstruction": {"likelihood": "gaussian"}}
-"""What a VAE is for, and the options that differ: sharp edges are the better start of a GAN, small errors the better
-copies."""
+MAX_SEED = 2**31 - 1
+SCALE_HELP = "Whole number by which the images are enlarged."
 
+OBJECTIVES = {"gan": {"likelihood": "laplace"}, "reconstruction": {"likelihood": "gaussian"}}
+"""Defaults set by --objective: Laplace gives sharper edges for a GAN to start from, Gaussian smaller errors."""
 
 OPTIMIZERS = ("muon", "adam")
+
 DURATION_OPTIONS = ("steps", "images", "minutes")
-"""The options of `Length`, of which one is in force."""
-D_WARMUP_STEPS_ENCODER_INIT, D_WARMUP_STEPS_RANDOM_INIT = 50, 200
-"""Steps of a head start: a discriminator that begins as the encoder needs few."""
+"""The options of `DurationSettings`, of which at most one may be given."""
+
+D_WARMUP_STEPS_ENCODER_INIT = 50
+D_WARMUP_STEPS_RANDOM_INIT = 200
+"""A discriminator that starts from the VAE's encoder needs a shorter warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """The size of the networks."""
+    """Size of the networks."""
 
     preset: str | None = option(
         None, "Network size.", choices=tuple(PRESETS), default_text="small on a CPU, base on a GPU"
     )
-    latent_dim: int | None = option(None, "Length of the latent vector.", min=1, max=4096, default_text="the preset's")
+    latent_dim: int | None = option(
+        None, "Length of the latent vector z.", min=1, max=4096, default_text="the preset's"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DurationSettings:
-    """How long to train: at most one of the three."""
+    """Duration of the training, in one of three units."""
 
     steps: int | None = option(
         None,
-        "Length in optimizer steps.",
+        "Duration in optimizer steps.",
         min=1,
         is_count=True,
         resume_locked=False,
-        default_text="the preset's pictures",
+        default_text="the preset's images",
     )
     images: int | None = option(
         None,
-        "Length in pictures seen, e.g. 300k.",
+        "Duration in images seen, e.g. 300k.",
         min=1,
         is_count=True,
         resume_locked=False,
@@ -51,16 +57,15 @@ class DurationSettings:
     )
     minutes: float | None = option(
         None,
-        "Length in minutes: measured on the first steps, then fixed.",
+        "Duration in minutes: the first steps are timed, then the number of steps is fixed.",
         exclusive_min=0,
         resume_locked=False,
-        default_text="",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalSettings:
-    """How often to look and to save, and where else to log."""
+    """Intervals of checkpoints, previews, evaluations and log lines."""
 
     checkpoint_every: int | None = option(
         None,
@@ -68,61 +73,65 @@ class IntervalSettings:
         min=1,
         is_count=True,
         resume_locked=False,
-        default_text="a tenth of the run, less often in a short one",
+        default_text="a tenth of the run, less often in a short run",
     )
     sample_every: int | None = option(
-        None, "Steps between previews.", min=1, is_count=True, resume_locked=False, default_text="as checkpoints"
+        None,
+        "Steps between preview grids.",
+        min=1,
+        is_count=True,
+        resume_locked=False,
+        default_text="--checkpoint-every",
     )
     evaluate_every: int | None = option(
         None,
-        "Steps between light evaluations (KID against held-out pictures); 0 turns them off.",
+        "Steps between quick evaluations (KID against validation images); 0 = off.",
         min=0,
         is_count=True,
         resume_locked=False,
-        default_text="under 3 % of the time",
+        default_text="under 3 % of the training time",
     )
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", min=1, resume_locked=False)
-    keep_checkpoints: int = option(3, "Newest checkpoints to keep.", min=1, resume_locked=False)
+    keep_checkpoints: int = option(3, "Number of most recent checkpoints to keep.", min=1, resume_locked=False)
     tensorboard: bool = option(
-        False, "Also log to RUN/tensorboard, for TensorBoard; needs vaegan[tensorboard].", resume_locked=False
+        False, "Also log to RUN/tensorboard for TensorBoard; needs vaegan[tensorboard].", resume_locked=False
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSettings:
-    """Where and how exactly to compute."""
+    """Device, floating-point precision and where the images are kept."""
 
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", resume_locked=False)
+    device: str = option("auto", "Device to compute on: auto, cpu, cuda, cuda:1 or mps.", resume_locked=False)
     precision: str = option(
-        "auto",
-        "bf16 autocast where the processor has it, or plain fp32.",
-        choices=("auto", "bf16", "fp32"),
+        "auto", "Precision: fp32, bf16 autocast, or bf16 where it is faster (auto).", choices=("auto", "bf16", "fp32")
     )
     cache: str = option(
         "auto",
-        "Hold the set in memory, or read each batch from the set's files (mapped); the steps are the same.",
-        choices=("auto", "memory", "mapped"),
+        "Keep the dataset in memory, or memory-map it from disk (mmap). The results are the same.",
+        choices=("auto", "memory", "mmap"),
         resume_locked=False,
-        default_text="mapped where the set takes over 40 % of the memory",
+        default_text="auto: mmap for a dataset over 40 % of the memory",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What both trainers share."""
+    """Options that the training of a VAE and that of a GAN have in common."""
 
     batch_size: int = option(
         32,
-        "Pictures per step; auto tries several on a GPU.",
+        "Images per optimizer step; auto measures several sizes on a GPU.",
         min=1,
         max=65536,
         is_count=True,
         auto_value="auto",
-        default_text="32",
     )
-    ema_halflife: int = option(5_000, "Half-life of the averaged weights, in pictures.", min=0, is_count=True)
-    mirror: bool = option(True, "Mirror half of the training pictures.")
-    seed: int = option(0, "Seed of everything random in the run.", min=0, max=2**31 - 1)
+    ema_halflife: int = option(
+        5_000, "Half-life of the EMA of the weights, in images; 0 = no averaging.", min=0, is_count=True
+    )
+    mirror: bool = option(True, "Flip half of the training images horizontally.")
+    seed: int = option(0, "Seed of all random numbers of the run.", min=0, max=MAX_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +140,7 @@ class VAESettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
 
     latent_dim: int | None = option(
         None,
-        "Length of the latent vector; auto tries several on a tenth of the run.",
+        "Length of the latent vector z; auto trains several lengths for a tenth of the run and compares them.",
         min=1,
         max=4096,
         is_count=True,
@@ -140,35 +149,37 @@ class VAESettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     )
     objective: str = option(
         "gan",
-        "A GAN's start, or faithful pictures: sets --likelihood where it is left out.",
+        "Best initialization for a GAN (gan), or smallest errors (reconstruction). Sets the default of --likelihood.",
         choices=tuple(OBJECTIVES),
     )
     likelihood: str = option(
         OBJECTIVES["gan"]["likelihood"],
-        "What the decoder's output means.",
+        "Distribution p(x|z) of an image given its latent, which defines the reconstruction loss.",
         choices="vaegan.losses.vae:LIKELIHOODS",
-        default_text="{gan[likelihood]}; for reconstruction {reconstruction[likelihood]}".format(**OBJECTIVES),
+        default_text="{gan[likelihood]}; {reconstruction[likelihood]} with --objective reconstruction".format(
+            **OBJECTIVES
+        ),
     )
-    beta: float = option(1.0, "Weight of the KL term.", min=0)
-    kl_warmup: int = option(10_000, "Pictures over which the KL term's weight rises to beta.", min=0, is_count=True)
-    free_bits: float = option(0.0, "Bits a latent axis may tell of a picture at no cost.", min=0, max=64)
+    beta: float = option(1.0, "Weight of the KL divergence; 0 = off.", min=0)
+    kl_warmup: int = option(
+        10_000, "Images over which the KL weight rises linearly to --beta; 0 = no warm-up.", min=0, is_count=True
+    )
+    free_bits: float = option(
+        0.0, "KL divergence per latent dimension, in bits, that is not penalized; 0 = penalize all.", min=0, max=64
+    )
     optimizer: str = option(
-        "muon", "muon learns more of each picture, adam steps are a little faster.", choices=OPTIMIZERS
+        "muon", "Optimizer: muon learns more per image, adam has slightly faster steps.", choices=OPTIMIZERS
     )
     lr: float = option(2e-3, "Learning rate.", exclusive_min=0, max=1)
     lr_decay_start: int = option(
-        15_000,
-        "Pictures after which the learning rate falls as one over their root; 0 never.",
-        min=0,
-        is_count=True,
+        15_000, "Images after which the learning rate decays as 1/sqrt(images); 0 = constant.", min=0, is_count=True
     )
-    grad_clip: float = option(0.0, "Largest norm of the gradient, longer ones are shortened to it; 0 for none.", min=0)
-    lr_warmup: int = option(5_000, "Pictures over which the learning rate rises to its value.", min=0, is_count=True)
+    grad_clip: float = option(0.0, "Maximum norm of the gradient; 0 = no clipping.", min=0)
+    lr_warmup: int = option(
+        5_000, "Images over which the learning rate rises linearly to --lr; 0 = no warm-up.", min=0, is_count=True
+    )
     train_augment: float = option(
-        0.05,
-        "Shift, zoom and light of each training picture vary by this share, anew each time; 0 for none.",
-        min=0,
-        max=0.5,
+        0.05, "Maximum random shift, zoom and color change of training images, as a fraction; 0 = off.", min=0, max=0.5
     )
 
 
@@ -177,120 +188,134 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     """Options of train-gan."""
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
-    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 turns them off.", min=0)
+    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 = off.", min=0)
     gamma_final: float | None = option(
-        None, "What gamma becomes over --gamma-anneal-images pictures.", min=0, default_text="as --gamma"
+        None, "Final gamma: cosine schedule over --gamma-anneal-images.", min=0, default_text="--gamma"
     )
     gamma_anneal_images: int = option(
-        200_000, "Pictures over which gamma goes to --gamma-final, by a cosine.", min=1, is_count=True
+        200_000, "Images over which gamma changes to --gamma-final.", min=1, is_count=True
     )
-    gp_interval: int = option(8, "Steps between penalties, which count that much more.", min=1)
-    optimizer: str = option("adam", "Of both networks.", choices=OPTIMIZERS)
+    gp_interval: int = option(
+        8, "Apply the gradient penalties every N steps, multiplied by N (lazy regularization).", min=1
+    )
+    optimizer: str = option("adam", "Optimizer of both networks.", choices=OPTIMIZERS)
     lr_g: float = option(4e-4, "Learning rate of the generator.", exclusive_min=0, max=1)
     lr_d: float = option(5e-4, "Learning rate of the discriminator.", exclusive_min=0, max=1)
     lr_decay_start: int = option(
-        20_000, "Pictures after which both rates fall as one over their root; 0 never.", min=0, is_count=True
+        20_000, "Images after which both learning rates decay as 1/sqrt(images); 0 = constant.", min=0, is_count=True
     )
     update_clip: float = option(
-        0.7, "With Adam: largest root mean square of an update, in units of the rate; 0 for any.", min=0
+        0.7, "Maximum RMS of an Adam update, relative to the learning rate; 0 = no limit.", min=0
     )
-    augment: str = option("none", "Augmentations of what the discriminator sees: names joined by commas, or none.")
+    augment: str = option(
+        "none", "Augmentation of the discriminator's inputs: color, translation and cutout, joined by commas, or none."
+    )
     ada_target: float | None = option(
         None,
-        "Augment only as often as keeps the discriminator's overfitting on held-out faces, 0 to 1, here: try 0.3.",
+        "Adapt the probability of --augment (ADA) to keep the overfitting measure r_v at this value, e.g. 0.3.",
         exclusive_min=0,
         max=1,
-        default_text="augment always",
+        default_text="augment all images",
     )
     prior: str | None = option(
         None,
-        "What latents are drawn from; mixture is what the VAE found of its latents.",
+        "Distribution of the latents; mixture is the Gaussian mixture that was fitted to the VAE's latents.",
         choices=("normal", "uniform", "mixture"),
-        default_text="the VAE's; normal from scratch",
+        default_text="the VAE's, or normal without --from-vae",
     )
     minibatch_std: bool | None = option(
         None,
-        "Show the discriminator how much pictures differ, so that samples that repeat give themselves away.",
+        "Add a minibatch standard deviation feature to the discriminator, which counteracts mode collapse.",
         default_text="minibatch-std with --from-vae, else no-minibatch-std",
     )
-    init_d_from_encoder: bool = option(True, "With --from-vae: start the discriminator's trunk from the VAE's encoder.")
+    init_d_from_encoder: bool = option(
+        True, "With --from-vae: initialize the discriminator's trunk from the VAE's encoder."
+    )
     recon_weight: float = option(
         16.0,
-        "With --from-vae: how strongly encoded training faces are held to decode to themselves; 0 lets go.",
+        "With --from-vae: weight of the reconstruction loss on encoded images, in discriminator features; 0 = off.",
         min=0,
     )
     recon_fraction: float = option(
-        0.5, "With --from-vae: share of each batch that is encoded training faces.", min=0, max=1
+        0.5,
+        "With --from-vae: fraction of each batch whose latents are encoded training images; 0 = none.",
+        min=0,
+        max=1,
     )
     d_warmup_steps: int | None = option(
         None,
-        "Steps of the discriminator alone before a generator that comes from a VAE moves.",
+        "With --from-vae: steps that train only the discriminator before the generator starts; 0 = none.",
         min=0,
-        default_text="50, or 200 with --no-init-d-from-encoder",
+        default_text=f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder",
     )
     on_collapse: str = option(
         "rollback",
-        "When samples show mode collapse: stop, go back to the best checkpoint with gentler settings, or ignore.",
+        "On mode collapse: stop, roll back to the best checkpoint with gentler settings, or ignore it.",
         choices=("stop", "rollback", "ignore"),
         resume_locked=False,
     )
 
     def with_start_defaults(self, from_vae: bool) -> GANSettings:
-        """Settings whose defaults follow from how the GAN starts, filled in: what a run's config.json tells."""
-        told, alone = self.minibatch_std, self.d_warmup_steps
-        return replace(
-            self,
-            minibatch_std=from_vae if told is None else told,
-            d_warmup_steps=(D_WARMUP_STEPS_ENCODER_INIT if self.init_d_from_encoder else D_WARMUP_STEPS_RANDOM_INIT)
-            if alone is None
-            else alone,
-        )
+        """Fill in the defaults that depend on whether the generator starts from a VAE."""
+        minibatch_std, d_warmup_steps = self.minibatch_std, self.d_warmup_steps
+        if minibatch_std is None:
+            minibatch_std = from_vae
+        if d_warmup_steps is None:
+            d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if self.init_d_from_encoder else D_WARMUP_STEPS_RANDOM_INIT
+        return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessSettings:
-    """Options of preprocess. Those that are not `fixed` change how the work is done, never a byte of the set."""
+    """Options of preprocess. Those with `resume_locked=False` change how the work is done, not the dataset."""
 
-    size: int = option(64, "Side of the square pictures, in pixels: 32, 64, 128 or 256.", min=32, max=256)
+    size: int = option(64, "Side of the square images, in pixels: 32, 64, 128 or 256.", min=32, max=256)
     fit: str = option(
         "crop",
-        "How a rectangle becomes a square; smart crops to where the most detail is.",
+        "How an image becomes square; smart crops to the part with the most detail.",
         choices=("crop", "pad", "stretch", "smart"),
     )
     crop_position: str = option(
-        "center", "With --fit crop: which part is kept.", choices=("center", "top", "bottom", "left", "right")
+        "center", "With --fit crop: part of the image to keep.", choices=("center", "top", "bottom", "left", "right")
     )
-    pad_mode: str = option("edge", "With --fit pad: what surrounds the picture.", choices=("edge", "color", "blur"))
-    background: str = option("white", "Colour behind transparent pictures and of --pad-mode color: a name or #rrggbb.")
+    pad_mode: str = option(
+        "edge",
+        "With --fit pad: fill the border with the edge pixels, a color or a blurred copy.",
+        choices=("edge", "color", "blur"),
+    )
+    background: str = option("white", "Color behind transparent images and for --pad-mode color: a name or #rrggbb.")
     grayscale: bool = option(False, "Store one channel instead of three.")
-    frames: str = option("first", "Frames of an animation to take.", choices=("first", "all"))
-    min_side: int = option(0, "Skip pictures whose shorter side has fewer pixels.", min=0)
+    frames: str = option("first", "Frames of an animated image to use.", choices=("first", "all"))
+    min_side: int = option(0, "Skip images whose shorter side has fewer pixels; 0 = no limit.", min=0)
     max_aspect: float | None = option(
-        None, "Skip pictures whose longer side is more than so many times the shorter.", min=1, default_text=""
+        None, "Skip images whose longer side exceeds this many times the shorter side.", min=1, default_text="no limit"
     )
     max_pixels: int = option(
-        200_000_000, "Skip pictures of more pixels, e.g. 50M.", min=1, is_count=True, default_text="200M"
+        200_000_000, "Skip images with more pixels, e.g. 50M.", min=1, is_count=True, default_text="200M"
     )
     dedupe: str = option(
         "exact",
-        "Drop files of the same bytes (exact), also pictures that look the same (near), or none (off).",
+        "Drop files with identical bytes (exact), also images that look alike (near), or none (off).",
         choices=("exact", "near", "off"),
     )
-    val_fraction: float = option(0.1, "Share of the pictures kept for validation.", min=0, max=0.5)
+    val_fraction: float = option(0.1, "Fraction of images reserved for validation; 0 = none.", min=0, max=0.5)
     group_by: str | None = option(
-        None,
-        "Regular expression: pictures whose path matches it with the same text stay on one side of the split.",
-        default_text="",
+        None, "Regular expression: images whose paths have the same matching text stay in one split."
     )
-    strict: bool = option(False, "Fail, and write nothing, when any file is skipped.", resume_locked=False)
+    strict: bool = option(
+        False, "Fail and write nothing when a file other than metadata is skipped.", resume_locked=False
+    )
     workers: int | None = option(
-        None, "Worker processes.", min=1, max=4096, resume_locked=False, default_text="one a core"
+        None, "Number of worker processes.", min=1, max=4096, resume_locked=False, default_text="one per core"
     )
     pool: str = option(
-        "local", "Where the workers are: this machine, or a Ray cluster.", choices=("local", "ray"), resume_locked=False
+        "local",
+        "Run the workers on this machine (local) or on a Ray cluster (ray).",
+        choices=("local", "ray"),
+        resume_locked=False,
     )
     ray_address: str | None = option(
-        None, "With --pool ray: the cluster's address.", resume_locked=False, default_text="a running one"
+        None, "With --pool ray: address of the cluster.", resume_locked=False, default_text="a running cluster"
     )
 
 
@@ -298,38 +323,38 @@ class PreprocessSettings:
 class SampleSettings:
     """Options of sample."""
 
-    n: int = option(64, "How many pictures.", min=1, max=1_000_000, is_count=True)
-    seed: int = option(0, "Seed of the first picture; the next has the next seed.", min=0, max=2**31 - 1)
+    n: int = option(64, "Number of images.", min=1, max=1_000_000, is_count=True)
+    seed: int = option(0, "Seed of the first image; the next images have the next seeds.", min=0, max=MAX_SEED)
     truncation: float = option(
-        1.0, "Below 1 pulls latents to the average face: less varied, more typical.", min=0, max=2
+        1.0, "Scale of the latents: below 1 for more typical, less varied samples; 0 = average face.", min=0, max=2
     )
-    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+    scale: int = option(1, SCALE_HELP, min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructSettings:
     """Options of reconstruct, and of info --outliers."""
 
-    n: int = option(64, "At most so many pictures.", min=1, max=8192, is_count=True)
-    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+    n: int = option(64, "Maximum number of images.", min=1, max=8192, is_count=True)
+    scale: int = option(1, SCALE_HELP, min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
     """Options of decode."""
 
-    scale: int = option(1, "Enlargement of the pictures, a whole number.", min=1, max=16)
+    scale: int = option(1, SCALE_HELP, min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnimationSettings:
-    """Options of whatever writes an animation."""
+    """Options of the commands that write an animation."""
 
     format: str | None = option(
         None,
-        "The animation's format; mp4 needs vaegan[video].",
+        "Format of the animation; mp4 needs vaegan[video].",
         choices=("gif", "webp", "mp4"),
-        default_text="as --out ends, else gif",
+        default_text="as the ending of --out, else gif",
     )
 
 
@@ -338,59 +363,54 @@ class TimelapseSettings(AnimationSettings):
     """Options of timelapse."""
 
     fps: float | None = option(
-        None, "Previews per second.", min=0.5, max=60, default_text="what plays for 6 seconds, 1 to 16"
+        None, "Previews per second.", min=0.5, max=60, default_text="1 to 16, so that it lasts about 6 seconds"
     )
-    frames: int = option(240, "At most so many previews, evenly chosen.", min=2, max=10_000)
-    hold_last: float = option(2.0, "Seconds that the last preview stays.", min=0, max=60)
-    captions: bool = option(True, "Write the step above every preview.")
-    scale: int = option(1, "Enlargement, a whole number.", min=1, max=16)
+    frames: int = option(240, "Maximum number of previews, evenly spaced.", min=2, max=10_000)
+    hold_last: float = option(2.0, "Seconds to show the last preview.", min=0, max=60)
+    captions: bool = option(True, "Write the training step above each preview.")
+    scale: int = option(1, SCALE_HELP, min=1, max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateSettings(AnimationSettings):
     """Options of interpolate."""
 
-    fps: float = option(16.0, "Frames per second of the animation; a GIF shows 50 at most.", min=1, max=120)
-    frames: int = option(32, "Pictures from one face to the next.", min=2, max=10_000)
-    path: str | None = option(
+    fps: float = option(16.0, "Frames per second of the animation; at most 50 for a GIF.", min=1, max=120)
+    frames: int = option(32, "Frames from one face to the next, both included.", min=2, max=10_000)
+    method: str | None = option(
         None,
-        "Path between two latents: great arc or straight line.",
+        "Interpolation: on a great circle (slerp) or a straight line (lerp).",
         choices=("slerp", "lerp"),
-        default_text="slerp; lerp where the prior is uniform",
+        default_text="slerp, or lerp for a uniform prior",
     )
-    method: str | None = option(None, "The same by longer names.", choices=("spherical", "linear"), default_text="")
     easing: str = option(
-        "linear", "Keep one speed (linear), or slow down at every face (smooth).", choices=("linear", "smooth")
+        "linear", "Keep a constant speed (linear), or slow down at each face (smooth).", choices=("linear", "smooth")
     )
-    loop: bool = option(False, "Walk on from the last face to the first.")
-    ping_pong: bool = option(True, "Without --loop: play the way back too, so that the animation does not jump.")
-    scale: int = option(4, "Enlargement of the animation, a whole number.", min=1, max=16)
-    truncation: float = option(1.0, "With seeds: below 1 pulls latents to the average face.", min=0, max=2)
+    loop: bool = option(False, "Continue from the last face to the first.")
+    ping_pong: bool = option(True, "Without --loop: play the animation forwards, then backwards.")
+    scale: int = option(4, "Whole number by which the animation is enlarged.", min=1, max=16)
+    truncation: float = option(
+        1.0, "With --seeds: scale of the latents, below 1 for more typical, less varied faces.", min=0, max=2
+    )
     invert_steps: int = option(
         0,
-        "With pictures: steps that move each latent to where it decodes closest to its picture.",
+        "With --from and --to: gradient steps to find the latent of each image (GAN inversion); 0 = encoder only.",
         min=0,
         max=100_000,
         is_count=True,
     )
-
-    @property
-    def interpolation_method(self) -> str | None:
-        """What --path or --method says: slerp, lerp, or nothing."""
-        return self.path or {"spherical": "slerp", "linear": "lerp"}.get(self.method or "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
     """Options of evaluate and compare."""
 
-    n: int = option(2000, "How many pictures to compare.", min=16, max=1_000_000, is_count=True)
-    seed: int = option(0, "Seed of the first picture, and of the choice of real ones.", min=0, max=2**31 - 1)
+    n: int = option(2000, "Number of samples to compare with validation images.", min=16, max=1_000_000, is_count=True)
+    seed: int = option(0, "Seed of the first sample, and of the selection of real images.", min=0, max=MAX_SEED)
     inception: str | None = option(
         None,
-        "Also the field's standard, FID, KID, precision and recall with Inception: a weights file of torch-fidelity,"
+        "Also compute FID, KID, precision and recall in Inception features: a weights file of torch-fidelity,"
         " or the word download. Needs vaegan[metrics].",
-        default_text="",
     )
 
 
@@ -408,6 +428,6 @@ class ExploreSettings:
 class DemoSettings:
     """Options of demo."""
 
-    minutes: float = option(10.0, "How long the whole demo may take on this machine.", min=0.1, max=10_000)
-    n: int = option(4000, "How many faces to draw.", min=16, max=1_000_000, is_count=True)
-    seed: int = option(0, "Seed of the faces and of the training.", min=0, max=2**31 - 1)
+    minutes: float = option(10.0, "Minutes that the whole demo may take.", min=0.1, max=10_000)
+    n: int = option(4000, "Number of faces to draw.", min=16, max=1_000_000, is_count=True)
+    seed: int = option(0, "Seed of the drawn faces and of the training.", min=0, max=MAX_SEED)

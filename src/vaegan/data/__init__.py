@@ -1,1 +1,1 @@
-"""Pictures on their way to the trainers: preparing, storing, batching, and drawing cartoon faces."""
+"""Datasets: preprocessing, storage on disk, and training batches."""

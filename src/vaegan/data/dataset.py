@@ -1,4 +1,4 @@
-"""A prepared set on disk: set.json, shards of uint8 pictures, manifest.jsonl and a contact sheet."""
+"""Prepared datasets on disk: set.json, shards of uint8 images, manifest.jsonl and a preview."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaegan.data.shards import ImageShape, images_per_shard, shard_name, write_shard
+from vaegan.data.shards import ImageShape, hash_shard, images_per_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, printable
 from vaegan.utils.files import read_json, restore_replaced, write_json
 
-if TYPE_CHECKING:  # preprocess needs no torch
+if TYPE_CHECKING:  # preprocessing does not need torch
     from torch import Tensor
 
     from vaegan.data.memmap import MemmapImages
@@ -27,38 +27,43 @@ TRAIN, VAL = 0, 1
 SPLIT_NAMES = ("train", "val")
 FEATURES_FILE = "features.safetensors"
 DATASET_FILES = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES_FILE))
-"""What a set is made of, beside its shards."""
+"""The files of a dataset beside its shards."""
 
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """An open prepared set. The pictures are read by `load`."""
+    """An open prepared dataset.
+
+    Attributes:
+        path: Its directory.
+        info: The content of set.json.
+    """
 
     path: Path
     info: dict[str, Any]
 
     @property
     def size(self) -> int:
-        """Side of the pictures in pixels."""
+        """Height and width of the images in pixels."""
         return int(self.info["size"])
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+        """1 for grayscale, 3 for RGB."""
         return int(self.info["channels"])
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every picture and its split: equal exactly when two sets train alike."""
+        """SHA-256 of all images and their splits. Datasets with equal fingerprints train identically."""
         return str(self.info["fingerprint"])
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pictures are in the `train` and `held-out` splits, and how many files were `skipped`."""
+        """Number of `train` images, of `val` images and of `skipped` files."""
         return dict(self.info["counts"])
 
     def open_memmap(self) -> tuple[MemmapImages, MemmapImages]:
-        """Open everything, and read it as it is asked for: (train, held-out). Raises VaeganError on damage."""
+        """Memory-map the train and the val images. Raises VaeganError if a shard is damaged."""
         from vaegan.data.memmap import MemmapImages, MemmapShard
 
         shape = (self.channels, self.size, self.size)
@@ -66,104 +71,121 @@ class PreparedDataset:
             MemmapShard(self.path / shard_name(index), shape, MAX_SHARD_IMAGES)
             for index in range(int(self.info["shards"]))
         ]
-        train, held_out = (MemmapImages(shards, split) for split in (TRAIN, VAL))
-        if (len(train), len(held_out)) != (self.counts["train"], self.counts["val"]):
-            raise VaeganError(f"{self.path} is damaged: its shards do not hold what set.json says; prepare it again")
-        return train, held_out
+        train, val = (MemmapImages(shards, split) for split in (TRAIN, VAL))
+        if (len(train), len(val)) != (self.counts["train"], self.counts["val"]):
+            raise VaeganError(
+                f"{self.path} is damaged: its shards hold {len(train)} train and {len(val)} val images, set.json says"
+                f" {self.counts['train']} and {self.counts['val']}; prepare the dataset again"
+            )
+        return train, val
 
     def load(self) -> tuple[Tensor, Tensor]:
-        """Read everything: (train, held-out), each uint8 [N, C, S, S]. Raises VaeganError on damage."""
-        train, held_out = self.open_memmap()
-        return train[:], held_out[:]
+        """Read the train and the val images into memory, each uint8 [N, C, S, S]. Raises VaeganError on damage."""
+        train, val = self.open_memmap()
+        return train[:], val[:]
 
     def image_names(self) -> tuple[list[str], list[str]]:
-        """Where each picture came from, (train, held-out), as `load` orders them: the manifest's path.
+        """Return the source path of each train and each val image, in the order of `load`.
 
-        A picture that the manifest does not tell is named after its place, such as "train 12".
+        If the manifest does not list all images of a split, they are named by their position, such as "train 12".
         """
-        found = tuple([f"{split} {place}" for place in range(self.counts[split])] for split in SPLIT_NAMES)
-        told = sorted(_read_manifest(self.path / "manifest.jsonl"))
-        for names, split in zip(found, SPLIT_NAMES, strict=True):
-            paths = [path for _, path, side in told if side == split]
-            if len(paths) == len(names):
-                names[:] = paths
-        return found[0], found[1]
+        entries = sorted(_read_manifest(self.path / "manifest.jsonl"))
+        names_by_split = []
+        for split in SPLIT_NAMES:
+            count = self.counts[split]
+            names = [name for _, name, entry_split in entries if entry_split == split]
+            names_by_split.append(names if len(names) == count else [f"{split} {index}" for index in range(count)])
+        return names_by_split[0], names_by_split[1]
+
+    def is_intact(self) -> bool:
+        """Return whether the bytes of all shards still match the fingerprint."""
+        digest = hashlib.sha256()
+        try:
+            for index in range(int(self.info["shards"])):
+                hash_shard(self.path / shard_name(index), digest)
+        except OSError:
+            return False
+        return digest.hexdigest() == self.fingerprint
 
 
 def _read_manifest(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(row, path, split) of each picture that the manifest tells; what cannot be read is passed over."""
+    """Yield (row, name, split) of each image in the manifest. Lines that cannot be read are ignored."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         while line := file.readline(MAX_MANIFEST_LINE):
             with contextlib.suppress(ValueError, RecursionError, AttributeError):
-                said = json.loads(line)
-                row, name, split = said.get("row"), said.get("path"), said.get("split")
+                entry = json.loads(line)
+                row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
                 if type(row) is int and isinstance(name, str) and isinstance(split, str):
-                    frame = said.get("frame")
                     yield row, printable(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
 
 
 def find_foreign_entry(path: Path) -> str | None:
-    """Return the name of something in the directory of a set that is no part of one, or None.
+    """Return the name of a file or folder in a dataset's directory that is not part of the dataset, or None.
 
-    What systems leave in every folder that someone looks at is passed over.
+    Hidden files and those that desktops leave in every folder do not count.
     """
     for entry in sorted(path.iterdir()):
-        ours = entry.name in DATASET_FILES or (entry.name.startswith("images-") and entry.suffix == ".safetensors")
-        if not ours and not entry.name.startswith(".") and entry.name not in ("Thumbs.db", "desktop.ini"):
+        is_shard = entry.name.startswith("images-") and entry.suffix == ".safetensors"
+        is_ignored = entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini")
+        if not is_shard and not is_ignored and entry.name not in DATASET_FILES:
             return entry.name
     return None
 
 
 def is_dataset(path: Path) -> bool:
-    """Say whether `path` looks like a prepared set."""
+    """Return whether `path` looks like a prepared dataset."""
     return (path / "set.json").is_file()
 
 
 def open_dataset(path: Path) -> PreparedDataset:
-    """Open the prepared set at `path`. Raises VaeganError, with the command that would make one, otherwise."""
+    """Open the prepared dataset at `path`. Raises VaeganError if it is missing, damaged or of another format."""
     restore_replaced(path)
     if not path.exists():
-        raise VaeganError(f"{path} does not exist; make a prepared set with: vaegan preprocess FOLDER --out {path}")
+        raise VaeganError(f"{path} does not exist; prepare a dataset with: vaegan preprocess FOLDER --out {path}")
     if not is_dataset(path):
-        raise VaeganError(f"{path} is not a prepared set; make one with: vaegan preprocess {path}")
+        raise VaeganError(f"{path} is not a prepared dataset; prepare one with: vaegan preprocess {path}")
     info = read_json(path / "set.json")
     version = info.get("format_version")
     if not isinstance(version, int) or version < 1:
-        raise VaeganError(f"{path / 'set.json'} is damaged: format_version {printable(version)}; prepare the set again")
-    if version < DATASET_FORMAT_VERSION:
         raise VaeganError(
-            f"{path} has format {version}, of vaegan 0.1, which is no longer read: prepare it again with: vaegan preprocess"
+            f"{path / 'set.json'} is damaged: format_version {printable(version)}; prepare the dataset again"
         )
+    if version < DATASET_FORMAT_VERSION:
+        raise VaeganError(f"{path} has format {version}, of vaegan 0.1: prepare it again with: vaegan preprocess")
     if version > DATASET_FORMAT_VERSION:
         raise VaeganError(
             f"{path} has format {version}, this vaegan reads up to {DATASET_FORMAT_VERSION}: upgrade vaegan"
         )
+    has_sizes = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
     counts = info.get("counts")
-    whole = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
-    if not whole or not isinstance(counts, dict) or not isinstance(info.get("fingerprint"), str):
-        raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the set again")
+    if not has_sizes or not isinstance(counts, dict) or not isinstance(info.get("fingerprint"), str):
+        raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the dataset again")
     if not all(isinstance(counts.get(split), int) for split in SPLIT_NAMES):
-        raise VaeganError(f"{path / 'set.json'} is damaged: counts are missing; prepare the set again")
+        raise VaeganError(f"{path / 'set.json'} is damaged: counts are missing; prepare the dataset again")
     return PreparedDataset(path, info)
 
 
 def write_dataset(
     out_dir: Path, images: Iterable[bytes], splits: bytes, shape: ImageShape, info: dict[str, Any]
 ) -> None:
-    """Write shards and set.json into the directory `place`, holding one picture in memory.
+    """Write the shards and set.json into `out_dir`. Only one image is held in memory.
 
-    pictures: uint8 [C, S, S] each, of that `shape`, as many as `splits` (0 train, 1 held-out); info: what else set.json
-    says, of which `counts` is added to.
+    Args:
+        out_dir: An existing directory.
+        images: uint8 [C, S, S] each; as many as `splits` has bytes.
+        splits: The split of each image, TRAIN or VAL.
+        shape: The shape of one image.
+        info: Further entries of set.json. The split sizes are added to its `counts`.
     """
     digest = hashlib.sha256()
-    remaining, rows = iter(images), images_per_shard(shape, MAX_SHARD_IMAGES)
-    starts = range(0, max(1, len(splits)), rows)
+    remaining, shard_size = iter(images), images_per_shard(shape, MAX_SHARD_IMAGES)
+    starts = range(0, max(1, len(splits)), shard_size)
     for index, start in enumerate(starts):
-        part = splits[start : start + rows]
-        write_shard(out_dir / shard_name(index), islice(remaining, len(part)), part, shape, digest)
-    counts = {name: splits.count(number) for number, name in enumerate(SPLIT_NAMES)}
+        shard_splits = splits[start : start + shard_size]
+        write_shard(out_dir / shard_name(index), islice(remaining, len(shard_splits)), shard_splits, shape, digest)
+    split_counts = {name: splits.count(split) for split, name in enumerate(SPLIT_NAMES)}
     write_json(
         out_dir / "set.json",
         {
@@ -171,22 +193,22 @@ def write_dataset(
             "size": shape[1],
             "channels": shape[0],
             **info,
-            "counts": counts | info.get("counts", {}),
+            "counts": split_counts | info.get("counts", {}),
             "shards": len(starts),
             "fingerprint": digest.hexdigest(),
         },
     )
 
 
-def write_manifest(out_dir: Path, manifest_rows: Iterable[dict[str, Any]]) -> None:
-    """Write manifest.jsonl: a JSON object per source file."""
+def write_manifest(out_dir: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """Write manifest.jsonl: one JSON object per image or skipped file."""
     with (out_dir / "manifest.jsonl").open("w", encoding="utf-8") as file:
-        for line in manifest_rows:
-            # surrogates stand for bytes that are no UTF-8 in a file's name: escape them
-            file.write(json.dumps(line, ensure_ascii=True) + "\n")
+        for entry in entries:
+            # ASCII, because file names that are not UTF-8 contain surrogates
+            file.write(json.dumps(entry, ensure_ascii=True) + "\n")
 
 
 def find_newest_dataset(root: Path) -> Path | None:
-    """Return the prepared set directly under `root` that was written last, if any."""
-    found = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
-    return max(found, key=lambda path: (path / "set.json").stat().st_mtime, default=None)
+    """Return the prepared dataset directly under `root` that was written last, or None."""
+    paths = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
+    return max(paths, key=lambda path: (path / "set.json").stat().st_mtime, default=None)

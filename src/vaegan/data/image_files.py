@@ -1,4 +1,4 @@
-"""Pictures that are not part of a set, read and squared as a set's were; and those of a set, with their names."""
+"""Reading images that are given on the command line, cropped and resized like a model's training images."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 IMAGES_PER_BATCH = 64
 NamedImages = tuple[list[str], "Tensor"]
-"""Names of some pictures, and the pictures, uint8 [N, C, S, S]."""
+"""Names of some images, and the images, uint8 [N, C, S, S]."""
 ImageFileBatch = tuple[list[str], "Tensor", list[str]]
-"""The same, and what is to be said of files that are none."""
+"""Names, images, and a message for each file that is not an image."""
 
 
 @dataclass(frozen=True)
 class CandidateFile:
-    """A file that may be a picture; `named` when the user gave it itself, not a folder or archive that it lies in."""
+    """A file that may be an image; `is_explicit` if the user named the file itself, not its folder or archive."""
 
     name: str
     is_explicit: bool
@@ -39,7 +39,10 @@ class CandidateFile:
 
 
 def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDataset | None) -> PreprocessSettings:
-    """How pictures become squares of `size` pixels: as in `prepared` where it is known, but none is left out."""
+    """Return settings that crop and resize images like those of `dataset`, but do not skip any.
+
+    Without a dataset, or if its options are unreadable, the defaults are used.
+    """
     options: Any = dataset.info.get("options") if dataset is not None else None
     try:
         settings = build_settings(PreprocessSettings, options if isinstance(options, dict) else {})
@@ -49,55 +52,57 @@ def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDatase
 
 
 def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: EventHandler) -> Iterator[NamedImages]:
-    """Yield the pictures of files, folders, zips and prepared sets in the order given, at most 64 at a time.
+    """Yield the images of files, folders, zip archives and prepared datasets in batches of at most 64.
 
-    A set's held-out pictures come first. What is no picture is told and left out. Raises VaeganError when a source does
-    not exist, a set does not fit, or nothing at all is a picture.
+    Sources are read in the given order; the val images of a dataset come before its train images. A file that is not
+    an image is skipped with a warning.
+
+    Raises:
+        VaeganError: If a source does not exist, a dataset has another image shape, or there is no image at all.
     """
     if not sources:
-        raise UsageError("no PICTURES: give files, folders or a prepared set")
-    read, first = 0, ""
-    for names, pictures, skipped in _read_batches(sources, settings):
-        for text in skipped:
-            first = first or text
-            emit(WarningMessage(f"{text}: left out"))
+        raise UsageError("no IMAGES: give image files, folders or a prepared dataset")
+    has_images, first_message = False, ""
+    for names, images, skip_messages in _read_batches(sources, settings):
+        for message in skip_messages:
+            first_message = first_message or message
+            emit(WarningMessage(f"{message}: skipped"))
         if names:
-            read += len(names)
-            yield names, pictures
-    if not read:
-        raise VaeganError(first or f"{sources[0]} holds no pictures")
+            has_images = True
+            yield names, images
+    if not has_images:
+        raise VaeganError(first_message or f"{sources[0]} holds no images")
 
 
 def _read_batches(sources: Sequence[Path], settings: PreprocessSettings) -> Iterator[ImageFileBatch]:
-    """Batches of all sources in turn; single files share theirs."""
-    waiting: list[CandidateFile] = []
+    """Yield the batches of all sources. Neighboring sources that are not datasets share batches."""
+    candidates: list[CandidateFile] = []
     for source in sources:
         if not source.exists():
-            raise VaeganError(f"{source} does not exist: give pictures, a folder of them, or a prepared set")
+            raise VaeganError(f"{source} does not exist: give images, a folder of images, or a prepared dataset")
         if is_dataset(source):
-            yield from _read_files(waiting, settings)
-            waiting = []
+            yield from _read_files(candidates, settings)
+            candidates = []
             yield from _read_dataset(source, settings)
             continue
-        found = sorted(
-            find_files([source.resolve()], Path(), _reject_archive, lambda what: None), key=lambda one: one.name
-        )
-        chosen = not source.is_dir()
-        waiting += [CandidateFile(str(source) if chosen else str(source / one.name), chosen, one) for one in found]
-    yield from _read_files(waiting, settings)
+        source_files = find_files([source.resolve()], Path(), _reject_archive, lambda what: None)
+        is_explicit = not source.is_dir()
+        for file in sorted(source_files, key=lambda file: file.name):
+            candidates.append(CandidateFile(str(source if is_explicit else source / file.name), is_explicit, file))
+    yield from _read_files(candidates, settings)
 
 
-def _read_dataset(source: Path, settings: PreprocessSettings) -> Iterator[ImageFileBatch]:
-    prepared = open_dataset(source)
+def _read_dataset(path: Path, settings: PreprocessSettings) -> Iterator[ImageFileBatch]:
+    dataset = open_dataset(path)
     channels = 1 if settings.grayscale else 3
-    if (prepared.size, prepared.channels) != (settings.size, channels):
+    if (dataset.size, dataset.channels) != (settings.size, channels):
         raise VaeganError(
-            f"{source} holds {prepared.size}x{prepared.size} pictures of {prepared.channels} channels, the model takes"
-            f" {settings.size}x{settings.size} of {channels}: give the pictures themselves, or another set"
+            f"{path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels, the model takes"
+            f" {settings.size}x{settings.size} of {channels}: give the image files, or another dataset"
         )
-    for pictures, names in zip(reversed(prepared.load()), reversed(prepared.image_names()), strict=True):
-        for start in range(0, len(pictures), IMAGES_PER_BATCH):
-            yield names[start : start + IMAGES_PER_BATCH], pictures[start : start + IMAGES_PER_BATCH], []
+    for images, names in zip(reversed(dataset.load()), reversed(dataset.image_names()), strict=True):
+        for start in range(0, len(images), IMAGES_PER_BATCH):
+            yield names[start : start + IMAGES_PER_BATCH], images[start : start + IMAGES_PER_BATCH], []
 
 
 def _reject_archive(path: Path) -> Path:
@@ -105,23 +110,26 @@ def _reject_archive(path: Path) -> Path:
 
 
 def _read_files(files: list[CandidateFile], settings: PreprocessSettings) -> Iterator[ImageFileBatch]:
-    """Squares of files. Tables and texts beside pictures are passed over, not those that were named."""
+    """Decode files batch by batch. Metadata files in folders are ignored without a message."""
     import torch
 
     channels = 1 if settings.grayscale else 3
     for start in range(0, len(files), IMAGES_PER_BATCH):
-        names, squares, skipped = [], [], []
-        part = files[start : start + IMAGES_PER_BATCH]
-        tasks = [Task(row, file.source_file.location, Path(file.name).suffix.lower()) for row, file in enumerate(part)]
-        for file, outcome in zip(part, run_tasks(tasks, settings), strict=True):
-            why, detail = file.source_file.reason or outcome.reason, file.source_file.detail or outcome.detail
-            if not why:
+        names, images, skip_messages = [], [], []
+        batch = files[start : start + IMAGES_PER_BATCH]
+        tasks = [
+            Task(index, file.source_file.location, Path(file.name).suffix.lower()) for index, file in enumerate(batch)
+        ]
+        for file, result in zip(batch, run_tasks(tasks, settings), strict=True):
+            reason = file.source_file.reason or result.reason
+            detail = file.source_file.detail or result.detail
+            if not reason:
                 names.append(file.name)
-                squares.append(from_pil(from_chw_bytes(outcome.images[0].pixels, channels, settings.size)))
-            elif why != METADATA_FILE or file.is_explicit:
-                why = NOT_AN_IMAGE if why == METADATA_FILE else why
-                skipped.append(
-                    f"{printable(file.name, 300)}: {why}" + (f" ({printable(detail, 120)})" if detail else "")
+                images.append(from_pil(from_chw_bytes(result.images[0].pixels, channels, settings.size)))
+            elif reason != METADATA_FILE or file.is_explicit:
+                reason = NOT_AN_IMAGE if reason == METADATA_FILE else reason
+                skip_messages.append(
+                    f"{printable(file.name, 300)}: {reason}" + (f" ({printable(detail, 120)})" if detail else "")
                 )
         empty = torch.empty(0, channels, settings.size, settings.size, dtype=torch.uint8)
-        yield names, torch.stack(squares) if squares else empty, skipped
+        yield names, torch.stack(images) if images else empty, skip_messages

@@ -1,4 +1,4 @@
-"""Pictures that stay in their shards until they are asked for: sets larger than the memory train from there."""
+"""Memory-mapped datasets: images stay on disk until they are indexed, so a dataset may be larger than memory."""
 
 from __future__ import annotations
 
@@ -16,96 +16,106 @@ from vaegan.errors import VaeganError, error_text, printable
 
 MMAP_PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 SINGLE_THREAD_NUMEL = 2**14
-"""Elements that torch copies without asking other threads to help (it takes twice as many)."""
+"""Number of elements that torch copies in one thread. It uses several from about twice as many on."""
 
 
 class MemmapShard:
-    """One file, mapped: `images`, uint8 [N, C, S, S], are read from disk as they are touched; `split`, uint8 [N]."""
+    """One memory-mapped shard.
+
+    Attributes:
+        images: uint8 [N, C, S, S], read from disk when accessed.
+        split: uint8 [N], in memory.
+    """
 
     def __init__(self, path: Path, shape: ImageShape, max_images: int) -> None:
-        """Map the file. Raises VaeganError when it is damaged, of another shape, or of more than `limit` pictures."""
+        """Map a shard of images of the given shape. Raises VaeganError if it is damaged or too large."""
         try:
             with safe_open(path, framework="pt") as file:
-                known = file.get_slice("images")
-                found, dtype, split = tuple(known.get_shape()), known.get_dtype(), file.get_tensor("split")
-            if len(found) != 4 or found[1:] != shape or found[0] > max_images:
-                raise VaeganError(f"{path} is damaged: pictures of shape {found}, expected {shape}")
-            if dtype != "U8" or split.dtype != torch.uint8 or split.shape != (found[0],):
-                raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the set again")
+                images_slice = file.get_slice("images")
+                images_shape, dtype = tuple(images_slice.get_shape()), images_slice.get_dtype()
+                split = file.get_tensor("split")
+            if len(images_shape) != 4 or images_shape[1:] != shape or images_shape[0] > max_images:
+                raise VaeganError(f"{path} is damaged: images of shape {images_shape}, expected {shape}")
+            if dtype != "U8" or split.dtype != torch.uint8 or split.shape != images_shape[:1]:
+                raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the dataset again")
             with path.open("rb") as opened:
                 self._data_offset, count = locate_images(opened, shape)
                 self._mmap = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise VaeganError(
-                f"{path} is damaged ({printable(error_text(error), 200)}): prepare the set again"
+                f"{path} is damaged ({printable(error_text(error), 200)}): prepare the dataset again"
             ) from error
         self.split, self.images = split, torch.empty(0, *shape, dtype=torch.uint8)
-        if count:
-            with warnings.catch_warnings(action="ignore"):  # that it cannot be written to
+        if count:  # torch.frombuffer refuses an empty buffer
+            with warnings.catch_warnings(action="ignore"):  # torch warns that the buffer is read-only
                 self.images = torch.frombuffer(
                     self._mmap, dtype=torch.uint8, offset=self._data_offset, count=count * self.images.shape[1:].numel()
                 ).view(count, *shape)
 
     def prefetch(self, rows: list[int]) -> None:
-        """Tell the system which rows are read next, all at once; it need not guess that neighbours are wanted too."""
+        """Advise the operating system to read these rows, so that it need not read their neighbors ahead."""
         if not hasattr(mmap, "MADV_WILLNEED"):
             return
-        size = self.images[0].numel()
+        image_bytes = self.images[0].numel()
         for row in rows:
-            first = (self._data_offset + row * size) // MMAP_PAGE_BYTES * MMAP_PAGE_BYTES
+            start = self._data_offset + row * image_bytes
+            page_start = start // MMAP_PAGE_BYTES * MMAP_PAGE_BYTES
             with contextlib.suppress(OSError, ValueError):
-                self._mmap.madvise(mmap.MADV_WILLNEED, first, self._data_offset + (row + 1) * size - first)
+                self._mmap.madvise(mmap.MADV_WILLNEED, page_start, start + image_bytes - page_start)
 
 
 class MemmapImages:
-    """One split of a set, uint8 [N, C, S, S], indexed as a tensor is: what is asked for is copied into memory."""
+    """One split of a memory-mapped dataset, uint8 [N, C, S, S]. Indexing copies images into memory."""
 
     device = torch.device("cpu")
 
     def __init__(self, shards: list[MemmapShard], split: int) -> None:
-        """Take the rows of `shards` that are on this side of the split, in their order."""
-        places = [(shard.split == split).nonzero().flatten().int() for shard in shards]
+        """Collect the rows of `shards` that belong to `split`, in order."""
+        rows_per_shard = [(shard.split == split).nonzero().flatten().int() for shard in shards]
         self.shards = shards
-        self._row_in_shard = torch.cat(places)
-        self._shard_index = torch.repeat_interleave(torch.tensor([len(place) for place in places]))
+        self._row_in_shard = torch.cat(rows_per_shard)
+        self._shard_index = torch.repeat_interleave(torch.tensor([len(rows) for rows in rows_per_shard]))
         self.shape = torch.Size([len(self._row_in_shard), *shards[0].images.shape[1:]])
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """Return the number of images."""
         return len(self._row_in_shard)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """Read rows (int64 [B], or a slice): uint8 [B, C, S, S]."""
-        of, rows = self._shard_index[index], self._row_in_shard[index].long()
-        found = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
-        parts = [(self.shards[shard], (of == shard).nonzero().flatten()) for shard in sorted(set(of.tolist()))]
-        if not isinstance(index, slice):  # a stretch is read ahead without being told
-            for shard, places in parts:
-                shard.prefetch(rows[places].tolist())
-        for shard, places in parts:
-            for place, row in zip(places.tolist(), rows[places].tolist(), strict=True):
-                _copy_single_threaded(shard.images[row], found[place])
-        return found
+        """Return the images at `index`, int64 [B] or a slice: uint8 [B, C, S, S]."""
+        shard_indices, rows = self._shard_index[index], self._row_in_shard[index].long()
+        images = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
+        positions_by_shard = [
+            (self.shards[shard_index], (shard_indices == shard_index).nonzero().flatten())
+            for shard_index in sorted(set(shard_indices.tolist()))
+        ]
+        if not isinstance(index, slice):  # the system reads ahead of a sequential access by itself
+            for shard, positions in positions_by_shard:
+                shard.prefetch(rows[positions].tolist())
+        for shard, positions in positions_by_shard:
+            for position, row in zip(positions.tolist(), rows[positions].tolist(), strict=True):
+                _copy_single_threaded(shard.images[row], images[position])
+        return images
 
 
 def _copy_single_threaded(source: Tensor, target: Tensor) -> None:
-    """Copy so little at a time that torch keeps to one thread.
+    """Copy in pieces that are too small for torch to use several threads.
 
-    Else the thread that reads ahead keeps a second team of them, which takes the processor from the networks' one.
+    The prefetch thread would otherwise start a second OpenMP thread pool, which competes with that of training.
     """
-    sources, targets = (torch.split(tensor.view(-1), SINGLE_THREAD_NUMEL) for tensor in (source, target))
-    for part, place in zip(sources, targets, strict=True):
-        place.copy_(part)
+    source_parts, target_parts = (torch.split(tensor.view(-1), SINGLE_THREAD_NUMEL) for tensor in (source, target))
+    for source_part, target_part in zip(source_parts, target_parts, strict=True):
+        target_part.copy_(source_part)
 
 
 ImageArray = Tensor | MemmapImages
-"""A split of a set, in memory or not."""
+"""The images of one split, in memory or memory-mapped: uint8 [N, C, S, S]."""
 
 
 def strided_subset(images: ImageArray, max_images: int) -> Tensor:
-    """Read at most `most` pictures, from all over the split: a set is in the order of names, and its first are alike.
+    """Return at most `max_images` evenly spaced images, in order.
 
-    They keep their order; where there are no more, all are read.
+    Datasets are sorted by file name, and neighboring files are often similar: the first N would not be representative.
     """
     count = len(images)
     return images[:] if count <= max_images else images[torch.arange(max_images) * count // max_images]

@@ -1,4 +1,4 @@
-"""Which pictures make up step k: every picture once per epoch, in an order derived from the seed alone."""
+"""Training batches: every image once per epoch, in an order that depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from torch import Tensor
 from vaegan.data.memmap import ImageArray, MemmapImages
 
 PREFETCH_BATCHES = 4
-"""Batches that are read from disk before they are asked for."""
+"""Number of batches that are read from disk ahead of time."""
 
 
 class BatchSampler:
-    """Random access to the endless stream of shuffled epochs.
+    """Random access to the batches of an endless stream of shuffled epochs: `sampler[step]`.
 
-    images: uint8 [N, C, S, S], kept where it is (CPU, GPU or disk). The batch of a step depends on (seed, step) only,
-    never on where pictures are kept or what was read before, so a resumed run sees what the uninterrupted one would
-    have seen. From disk, a thread reads the next few batches while a step is computed.
+    A batch depends only on (seed, step), not on where the images are stored or which batches were read before. A
+    resumed run therefore trains on the same batches as an uninterrupted one. From memory-mapped images, a thread reads
+    the next batches while a step is computed.
+
+    Args:
+        images: uint8 [N, C, S, S] on a CPU, on a GPU or memory-mapped. They are not copied.
+        batch_size: Images per batch, on all ranks together.
+        seed: Seed of the shuffling.
+        device: Where batches are returned; that of `images` by default.
+        local_rows: The rows of each batch that this rank takes; all by default.
     """
 
     def __init__(
@@ -29,7 +36,6 @@ class BatchSampler:
         device: torch.device | None = None,
         local_rows: slice | None = None,
     ) -> None:
-        """Keep `images`, nothing is copied; batches are handed out on `device`, of each only the rows of `share`."""
         self.device = device or images.device
         self.local_rows = local_rows or slice(None)
         self.images = images
@@ -42,40 +48,42 @@ class BatchSampler:
     def _epoch_permutation(self, epoch: int) -> Tensor:
         if epoch not in self._permutations:
             generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-            newest = {epoch - 1: self._permutations[epoch - 1]} if epoch - 1 in self._permutations else {}
-            self._permutations = newest | {epoch: torch.randperm(len(self.images), generator=generator)}
+            # only two epochs are kept: a batch may straddle the previous one and this one
+            previous = {epoch - 1: self._permutations[epoch - 1]} if epoch - 1 in self._permutations else {}
+            self._permutations = previous | {epoch: torch.randperm(len(self.images), generator=generator)}
         return self._permutations[epoch]
 
     def batch_indices(self, step: int) -> Tensor:
-        """Return the rows of the pictures of `step` (from 0): int64 [batch_size]."""
-        count = len(self.images)
-        position, wanted, parts = step * self.batch_size, self.batch_size, []
-        while wanted:
-            epoch, start = divmod(position, count)
-            part = self._epoch_permutation(epoch)[start : start + wanted]
+        """Return the indices of the images in the batch of `step` (from 0): int64 [batch_size]."""
+        position, remaining, parts = step * self.batch_size, self.batch_size, []
+        # a batch may straddle two epochs, or several where the dataset is smaller than a batch
+        while remaining:
+            epoch, start = divmod(position, len(self.images))
+            part = self._epoch_permutation(epoch)[start : start + remaining]
             parts.append(part)
-            position, wanted = position + len(part), wanted - len(part)
+            position, remaining = position + len(part), remaining - len(part)
         return torch.cat(parts)
 
     def __getitem__(self, step: int) -> Tensor:
-        """Return the pictures of `step`: uint8 [batch_size, C, S, S] (or their share), on the device asked for."""
+        """Return this rank's images of the batch of `step`: uint8 [B, C, S, S] on `device`."""
         if self._prefetch_executor is not None:
-            return self._get_prefetched(self._prefetch_executor, step).to(self.device, non_blocking=True)
-        return self.images[self.batch_indices(step)[self.local_rows].to(self.images.device)].to(
-            self.device, non_blocking=True
-        )
+            images = self._get_prefetched(self._prefetch_executor, step)
+        else:
+            images = self.images[self.batch_indices(step)[self.local_rows].to(self.images.device)]
+        return images.to(self.device, non_blocking=True)
 
     def _read_images(self, indices: Tensor) -> Tensor:
-        """Read pictures into memory that a GPU can fetch them from while it computes."""
-        pictures = self.images[indices]
-        return pictures.pin_memory() if self.device.type == "cuda" else pictures
+        images = self.images[indices]
+        # from pinned memory, the copy to the GPU runs while the GPU computes
+        return images.pin_memory() if self.device.type == "cuda" else images
 
     def _get_prefetched(self, executor: ThreadPoolExecutor, step: int) -> Tensor:
-        """Take a batch that is on its way, or send for it, and send for those after it."""
-        wanted = range(step, step + 1 + PREFETCH_BATCHES)
-        for other in [known for known in self._prefetched if known not in wanted]:
-            self._prefetched.pop(other).cancel()
-        for soon in wanted:
-            if soon not in self._prefetched:
-                self._prefetched[soon] = executor.submit(self._read_images, self.batch_indices(soon)[self.local_rows])
+        """Return the batch of `step` and start reading the batches after it."""
+        wanted_steps = range(step, step + 1 + PREFETCH_BATCHES)
+        for stale_step in [known for known in self._prefetched if known not in wanted_steps]:
+            self._prefetched.pop(stale_step).cancel()
+        for wanted_step in wanted_steps:
+            if wanted_step not in self._prefetched:
+                indices = self.batch_indices(wanted_step)[self.local_rows]
+                self._prefetched[wanted_step] = executor.submit(self._read_images, indices)
         return self._prefetched.pop(step).result()

@@ -1,1 +1,1 @@
-"""Cartoon faces drawn by the package itself, and the whole pipeline on them."""
+"""The demo: a dataset of comic faces, and the whole pipeline on it."""

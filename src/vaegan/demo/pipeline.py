@@ -1,4 +1,4 @@
-"""The demo: faces that the tool draws itself, through the same functions that the commands call."""
+"""The demo: draw a dataset of comic faces and run the whole pipeline on it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,28 @@ from vaegan.run_dir import RunDir
 from vaegan.training.train import train_gan, train_vae
 
 VAE_TIME_FRACTION = 0.3
+"""Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
+RESERVED_SECONDS = 12.0
+"""Time that is left for sampling at the end."""
 FACE_FILE_PATTERN = re.compile(r"face-\d{5,}\.png")
-RESERVE_SECONDS = 12.0
 
 
 def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: EventHandler) -> Path:
-    """Draw `count` faces into `folder` and return it; a finished folder of as many is used as it is."""
+    """Draw `count` faces into `folder`, or use the faces that are already there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        VaeganError: The folder holds another number of faces, or other files, and `force` is false.
+    """
     table = folder / ATTRIBUTES_FILENAME
     if table.is_file() and not force:
         with table.open(newline="", encoding="utf-8") as file:
-            there = sum(1 for _ in csv.DictReader(file))
-        if there != count:
+            existing_count = sum(1 for _ in csv.DictReader(file))
+        if existing_count != count:
             raise VaeganError(
-                f"{folder} holds {there} faces, -n asks for {count}: choose another folder, or add --force"
+                f"{folder} holds {existing_count} faces, -n asks for {count}: choose another folder, or add --force"
             )
         emit(Note(f"{folder} already holds {count} faces"))
         return folder
@@ -44,22 +53,23 @@ def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: Eve
             raise VaeganError(
                 f"{folder} holds {foreign}, which the demo did not draw: choose another folder, or add --force"
             )
+    # Remove the old faces: there may have been more of them.
     table.unlink(missing_ok=True)
-    for left in folder.glob("face-*.png"):  # of more faces
-        if FACE_FILE_PATTERN.fullmatch(left.name):
-            left.unlink()
+    for path in folder.glob("face-*.png"):
+        if FACE_FILE_PATTERN.fullmatch(path.name):
+            path.unlink()
     write_faces(folder, count, seed, lambda done, total: emit(TaskProgress("Drawing faces", done, total, "faces")))
     return folder
 
 
 def check_faces_match_seed(folder: Path, seed: int) -> None:
-    """Raise VaeganError where `folder` holds faces that were drawn of another seed."""
+    """Raise VaeganError if `folder` holds faces that were drawn with another seed."""
     table = folder / ATTRIBUTES_FILENAME
     if not table.is_file():
         return
     with table.open(newline="", encoding="utf-8") as file:
-        first = next(csv.DictReader(file), {})
-    if any(first.get(name) != str(value) for name, value in asdict(random_face(seed, 0)).items()):
+        first_row = next(csv.DictReader(file), {})
+    if any(first_row.get(name) != str(value) for name, value in asdict(random_face(seed, 0)).items()):
         raise VaeganError(
             f"{folder} holds faces of another seed than --seed {seed} (or of another version of vaegan): choose another"
             " folder, or add --force"
@@ -70,52 +80,67 @@ def _is_demo_file(name: str) -> bool:
     return name.startswith((".partial-", "face-")) or name == ATTRIBUTES_FILENAME
 
 
-def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, emit: EventHandler) -> dict[str, Path]:
-    """Draw, prepare, train a VAE, train a GAN from it, sample and walk; returns every file made, by name.
+def _training_minutes(run_dir: Path, deadline: float, fraction: float, force: bool) -> float | None:
+    """Return a fraction of the time until `deadline`; None for an existing run, which keeps its length."""
+    if RunDir(run_dir).exists() and not force:
+        return None
+    return max(0.05, (deadline - time.perf_counter()) * fraction / 60)
 
-    Run again it goes on where it was stopped. Raises VaeganError and Interrupted as the commands do.
+
+def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, emit: EventHandler) -> dict[str, Path]:
+    """Draw faces, preprocess them, train a VAE, train a GAN from it, sample and interpolate.
+
+    If it is run again in the same directory, it continues where it was interrupted.
+
+    Returns:
+        The path of every result by name, for example "dataset" or "samples".
+
+    Raises:
+        VaeganError: A step failed.
+        Interrupted: A signal stopped a training; its state was saved.
     """
-    began = time.perf_counter()
-    data, vae, gan = directory / "data" / "faces-64", directory / "runs" / "vae", directory / "runs" / "gan"
-    if force or not RunDir(gan).exists():
+    start_time = time.perf_counter()
+    dataset = directory / "data" / "faces-64"
+    vae_run, gan_run = directory / "runs" / "vae", directory / "runs" / "gan"
+    if force or not RunDir(gan_run).exists():
         emit(Note(f"The demo takes about {settings.minutes:g} minutes on this machine and writes to {directory}"))
     else:
-        emit(Note(f"Going on with the demo in {directory}: it stays as long as it was begun; --force starts over"))
-    if not (force or is_dataset(data)):
+        emit(Note(f"Continuing the demo in {directory} with its original length; --force starts over"))
+
+    # Dataset
+    if not (force or is_dataset(dataset)):
         check_faces_match_seed(directory / "faces", settings.seed)
     faces = draw_face_folder(directory / "faces", settings.n, settings.seed, force, emit)
-    if not is_dataset(data) or force:
-        prepare([faces], data, force=force, on_event=emit)
+    if not is_dataset(dataset) or force:
+        prepare([faces], dataset, force=force, on_event=emit)
 
-    def minutes(run: Path, share: float) -> float | None:
-        """Length of a new run, a share of the time that is left; a run that is there keeps its own."""
-        left = settings.minutes * 60 - (time.perf_counter() - began) - RESERVE_SECONDS
-        return max(0.05, left * share / 60) if force or not RunDir(run).exists() else None
+    # Training
+    deadline = start_time + settings.minutes * 60 - RESERVED_SECONDS
+    options: dict[str, Any] = {"device": device, "seed": settings.seed, "force": force, "on_event": emit}
+    minutes = _training_minutes(vae_run, deadline, VAE_TIME_FRACTION, force)
+    train_vae(dataset, vae_run, minutes=minutes, **options)
+    minutes = _training_minutes(gan_run, deadline, 1.0, force)
+    train_gan(dataset, gan_run, from_vae=vae_run, minutes=minutes, **options)
 
-    options: dict[str, Any] = {"device": device, "seed": settings.seed}
-    train_vae(data, vae, force=force, on_event=emit, minutes=minutes(vae, VAE_TIME_FRACTION), **options)
-    train_gan(data, gan, from_vae=vae, force=force, on_event=emit, minutes=minutes(gan, 1.0), **options)
-    made = {
-        "faces": faces,
-        "prepared set": data,
-        "VAE": vae,
-        "GAN": gan,
-        **_sample_and_interpolate(directory, vae, gan, device, force, emit),
-    }
-    spent = (time.perf_counter() - began) / 60
-    emit(Note(f"Done in {spent:.1f} minutes. Look at {made['samples']} first, then at {made['animation']}"))
-    return made
+    # Results
+    results = {"faces": faces, "dataset": dataset, "vae_run": vae_run, "gan_run": gan_run}
+    results |= _sample_and_interpolate(directory, vae_run, gan_run, device, force, emit)
+    minutes_taken = (time.perf_counter() - start_time) / 60
+    emit(
+        Note(f"Done in {minutes_taken:.1f} minutes. Look at {results['samples']} first, then at {results['animation']}")
+    )
+    return results
 
 
 def _sample_and_interpolate(
-    directory: Path, vae: Path, gan: Path, device: str, force: bool, emit: EventHandler
+    directory: Path, vae_run: Path, gan_run: Path, device: str, force: bool, emit: EventHandler
 ) -> dict[str, Path]:
-    """Sample both runs with the same seeds, and walk through the GAN's latents."""
-    model, before = load(gan, device), load(vae, device)
-    samples, blurred = directory / "samples.png", directory / "vae-samples.png"
-    save_sample_grid(model, range(64), SampleSettings(), samples, force, emit)
-    save_sample_grid(before, range(64), SampleSettings(), blurred, force, emit)
-    settings, keys = InterpolateSettings(), keyframes_from_seeds(model, range(4), 1.0)
-    files = check_interpolation(model, len(keys.latents), settings, directory / "walk", force)
-    save_interpolation(model, keys, settings, files, emit)
-    return {"samples": samples, "VAE samples": blurred, "strip": files.strip, "animation": files.animation}
+    """Sample the VAE and the GAN with the same seeds, and interpolate between latents of the GAN."""
+    gan, vae = load(gan_run, device), load(vae_run, device)
+    samples, vae_samples = directory / "samples.png", directory / "vae-samples.png"
+    save_sample_grid(gan, range(64), SampleSettings(), samples, force, emit)
+    save_sample_grid(vae, range(64), SampleSettings(), vae_samples, force, emit)
+    settings, keyframes = InterpolateSettings(), keyframes_from_seeds(gan, range(4), 1.0)
+    files = check_interpolation(gan, len(keyframes.latents), settings, directory / "interpolation", force)
+    save_interpolation(gan, keyframes, settings, files, emit)
+    return {"samples": samples, "vae_samples": vae_samples, "strip": files.strip, "animation": files.animation}

@@ -1,1 +1,1 @@
-"""The latent space in a browser: a page, and the small server that draws for it. Needs the extra `explore`."""
+"""Explore the latent space of a model in a browser. Needs the extra `explore`."""

@@ -1,4 +1,4 @@
-"""The map: faces of known latents, and a sheet of their thumbnails."""
+"""The latent map: latents of many images, and a sprite sheet of their thumbnails."""
 
 from __future__ import annotations
 
@@ -24,52 +24,51 @@ TILES_PER_ROW = 40
 
 @dataclass(frozen=True)
 class LatentMap:
-    """Faces on the map.
-
-    latents: float32 [N, d]; sprite: their thumbnails as one JPEG, `tile` pixels each, 40 in a row; said: what they are;
-    encoded: whether they are training pictures, else samples.
-    """
+    """The images on the map: encoded training images, or samples if training images cannot be encoded."""
 
     latents: Tensor
+    """float32 [N, d]."""
     sprite_sheet: bytes
+    """One JPEG of all thumbnails in the order of the latents, `TILES_PER_ROW` per row."""
     tile_size: int
+    """Side of a thumbnail in pixels."""
     description: str
     is_encoded: bool
-
-
-def _make_sprite_sheet(images: Tensor) -> tuple[bytes, int]:
-    """Pictures uint8 [N, C, S, S] as one JPEG of tiles, and a tile's side in pixels."""
-    tile = min(MAX_TILE_SIZE, images.shape[-1])
-    if tile < images.shape[-1]:
-        parts = [
-            F.interpolate(part.float(), size=tile, mode="area") for part in torch.split(images, INFERENCE_BATCH_SIZE)
-        ]
-        images = torch.cat(parts).round().to(torch.uint8)
-    buffer = io.BytesIO()
-    to_pil(make_grid(images, TILES_PER_ROW, padding=0)).convert("RGB").save(buffer, "JPEG", quality=85)
-    return buffer.getvalue(), tile
+    """Whether the images are training images."""
 
 
 def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
-    """Put training faces on the map by the encoder; without one, or without the set, samples by their seeds."""
+    """Encode training images. Without an encoder or the dataset, use samples."""
     if model.encoder is None:
-        return _make_map_of_samples(model, "this GAN was trained from scratch and has no encoder")
+        return _make_map_of_samples(model, "this GAN was trained without a VAE and has no encoder")
     try:
         train, _ = train_val_images_for(model.info)
     except VaeganError as error:
         return _make_map_of_samples(model, str(error))
-    pictures = strided_subset(train, MAX_ENCODED_IMAGES)
-    count = len(pictures)
-    latents = []
-    for part in torch.split(pictures, INFERENCE_BATCH_SIZE):
-        latents.append(model.encode(part))
-        emit(TaskProgress("Placing faces", sum(map(len, latents)), count, "faces"))
-    said = f"{count:,} of the {len(train):,} faces that it was trained on"
-    return LatentMap(torch.cat(latents), *_make_sprite_sheet(pictures), said, True)
+    images = strided_subset(train, MAX_ENCODED_IMAGES)
+    latents, num_encoded = [], 0
+    for batch in torch.split(images, INFERENCE_BATCH_SIZE):
+        latents.append(model.encode(batch))
+        num_encoded += len(batch)
+        emit(TaskProgress("Encoding images", num_encoded, len(images), "images"))
+    description = f"{len(images):,} of the {len(train):,} training images"
+    return LatentMap(torch.cat(latents), *_make_sprite_sheet(images), description, is_encoded=True)
 
 
 def _make_map_of_samples(model: Model, reason: str) -> LatentMap:
     seeds = range(NUM_MAP_SAMPLES)
-    pictures = torch.cat(list(model.sample_batches(seeds)))
-    said = f"samples of seeds 0 to {NUM_MAP_SAMPLES - 1} instead of training faces: {reason}"
-    return LatentMap(model.latents_from_seeds(seeds), *_make_sprite_sheet(pictures), said, False)
+    images = torch.cat(list(model.sample_batches(seeds)))
+    description = f"samples of the seeds 0 to {NUM_MAP_SAMPLES - 1} instead of training images: {reason}"
+    return LatentMap(model.latents_from_seeds(seeds), *_make_sprite_sheet(images), description, is_encoded=False)
+
+
+def _make_sprite_sheet(images: Tensor) -> tuple[bytes, int]:
+    """Return images uint8 [N, C, S, S] as one JPEG of tiles, and the side of a tile in pixels."""
+    tile_size = min(MAX_TILE_SIZE, images.shape[-1])
+    if tile_size < images.shape[-1]:
+        batches = torch.split(images, INFERENCE_BATCH_SIZE)
+        images = torch.cat([F.interpolate(batch.float(), size=tile_size, mode="area") for batch in batches])
+        images = images.round().to(torch.uint8)
+    buffer = io.BytesIO()
+    to_pil(make_grid(images, TILES_PER_ROW, padding=0)).convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue(), tile_size

@@ -1,7 +1,8 @@
-"""Who may talk to the server: the page that it served itself, from this machine, and nobody else.
+"""Accept only requests of the page that this server delivered, on this machine.
 
-A page of another site can make a browser send requests to 127.0.0.1, and a name that resolves to 127.0.0.1 (DNS
-rebinding) makes that page look like ours. The first shows in the header Origin, the second in Host.
+Two attacks are possible on a server that listens on 127.0.0.1. A page of another site can send requests to it; the
+browser then names that site in the header Origin. A host name that resolves to 127.0.0.1 (DNS rebinding) can make such
+a page look like ours; that name is then in the header Host.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ SECURITY_HEADERS = (
 
 
 class OriginCheck:
-    """Refuse requests and sockets whose Host or Origin is not this server's; keep answers out of other pages."""
+    """ASGI middleware that answers 403 to requests with a foreign Host or Origin header."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        """Serve `app` to those who name this machine and `port`."""
+        """Wrap `app`, which is served on `port`."""
         self.app = app
         ports = [f":{port}"] if port != 80 else [":80", ""]
-        self.allowed_hosts = {name + ending for name in LOCAL_HOSTNAMES for ending in ports}
+        self.allowed_hosts = {hostname + suffix for hostname in LOCAL_HOSTNAMES for suffix in ports}
 
     def is_allowed(self, scope: Scope) -> bool:
-        """Say whether a request comes from our own page, or from a program that is no browser."""
+        """Return whether a request comes from our page or from a program that is not a browser."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0].lower() not in self.allowed_hosts:
             return False
-        if scope["type"] == "websocket" and not origins:  # browsers always say
+        if scope["type"] == "websocket" and not origins:  # browsers always send it
             return False
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
         return all(origin.lower() == f"http://{hosts[0].lower()}" for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is welcome."""
+        """Pass allowed requests on to the app, and add security headers to its responses."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif not self.is_allowed(scope):
@@ -57,16 +58,16 @@ class OriginCheck:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: answered with 403
+            await send({"type": "websocket.close", "code": 1008})  # the server turns this into a 403
         else:
-            refusal = PlainTextResponse("vaegan explore talks only to its own page on this machine.\n", 403)
-            await refusal(scope, receive, send)
+            response = PlainTextResponse("vaegan explore accepts only requests of its own page.\n", 403)
+            await response(scope, receive, send)
 
 
 def _with_security_headers(send: Send) -> Send:
-    async def marked(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *SECURITY_HEADERS]
         await send(message)
 
-    return marked
+    return send_with_headers

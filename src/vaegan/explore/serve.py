@@ -1,4 +1,4 @@
-"""Listening on this machine only, and opening the page."""
+"""Listen on this machine, run the server, and open the page in a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPLORE_INSTALL_HINT = "vaegan explore needs starlette, uvicorn and websockets: 
 
 
 def require_explore_packages() -> None:
-    """Raise VaeganError, naming the extra, unless all that the server needs is there."""
+    """Raise VaeganError if a package of the extra `explore` is missing."""
     try:
         for name in EXPLORE_PACKAGES:
             import_module(name)
@@ -30,36 +30,40 @@ def require_explore_packages() -> None:
 
 
 def open_listening_socket(port: int | None) -> socket.socket:
-    """Listen on `port`, or on 8765 or one of those that follow it. Raises VaeganError where none is free."""
-    tried = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + NUM_PORTS_TRIED))
-    for candidate in tried:
-        found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if os.name == "posix":  # elsewhere it would share a port that is in use
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Return a socket that listens on `port`, or on the first free port from 8765 on.
+
+    Raises:
+        VaeganError: `port` cannot be used, or no port is free.
+    """
+    last_port = DEFAULT_PORT + NUM_PORTS_TRIED - 1
+    candidates = [port] if port is not None else range(DEFAULT_PORT, last_port + 1)
+    for candidate in candidates:
+        listening_socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if os.name == "posix":  # on Windows this option would allow a second server on the same port
+            listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((HOST, candidate))
-            found.listen(64)
+            listening_socket.bind((HOST, candidate))
+            listening_socket.listen(64)
         except (OSError, OverflowError) as error:
-            found.close()
+            listening_socket.close()
             cause = error_text(error)
         else:
-            return found
+            return listening_socket
     if port is not None:
-        raise VaeganError(f"--port {port} cannot be used ({cause}): choose another, or leave it out")
-    raise VaeganError(
-        f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + NUM_PORTS_TRIED - 1} is free ({cause}): choose one with --port"
-    )
+        raise VaeganError(f"--port {port} cannot be used ({cause}): choose another port, or omit --port")
+    raise VaeganError(f"no port from {DEFAULT_PORT} to {last_port} is free ({cause}): choose one with --port")
 
 
 def open_browser(url: str) -> None:
-    """Open the page where there is a display; without one the address was told anyway."""
-    display = os.name != "posix" or sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    if display:  # beside the server: some browsers keep the caller waiting
+    """Open the page in a browser if there is a display."""
+    needs_display = os.name == "posix" and sys.platform != "darwin"
+    if not needs_display or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        # In a thread, because some browsers block the caller.
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def run_server(app: object, listening_socket: socket.socket) -> None:
-    """Answer on a socket that listens, until a signal comes; it is then given on."""
+    """Serve the ASGI `app` until a signal arrives; uvicorn raises the signal again after it has stopped."""
     import uvicorn
 
     config = uvicorn.Config(

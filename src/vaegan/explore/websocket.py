@@ -1,10 +1,13 @@
-"""The socket: latents come in, faces and strips go out; only the newest latent counts.
+"""The WebSocket: latents come in, images and strips go out. Only the newest latent counts.
 
-A message is 8 bytes and floats, little-endian. In: kind (1 a face, 2 strips), decoder, count (0), number, then the d
-floats of a latent. Out: kind, 0 or the axis of a strip, count of faces in it, number of the request, then RGBA: a face
-by every decoder, one below the other, or a strip. Anything else is answered with a JSON text {"error": ...}.
+Every binary message is `MESSAGE_HEADER` and data, little-endian.
 
-A face answers for all that were asked for before it: what is no longer wanted is not drawn.
+request  (FACE_MESSAGE or STRIPS_MESSAGE, decoder index, 0, request number), d float32: a latent
+face     (FACE_MESSAGE, 0, number of decoders, request number), RGBA: one image per decoder
+strip    (STRIPS_MESSAGE, latent dimension, number of images, request number), RGBA: one row of images
+
+A strips request is answered by one strip per slider. A face also answers all face requests before its own: outdated
+requests are not drawn. An invalid message is answered by the JSON text {"error": message}.
 """
 
 from __future__ import annotations
@@ -15,103 +18,114 @@ import json
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 import torch
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from torch import Tensor
 
 from vaegan.explore.session import STRIP_FRAMES, ExploreSession, sanitize_latents, to_rgba_bytes
 
 MESSAGE_HEADER = struct.Struct("<BBHI")
 FACE_MESSAGE, STRIPS_MESSAGE = 1, 2
-IDLE_SECONDS, STRIP_PAUSE_FACTOR = 0.1, 20
-"""Seconds without a face after which nothing moves; until then, strips take one part in so many of the time."""
+IDLE_SECONDS = 0.1
+"""The user is idle after this time without a new face. Then strips are drawn without pauses."""
+STRIP_PAUSE_FACTOR = 20
+"""During interaction, strips take at most one part in STRIP_PAUSE_FACTOR of the time."""
 MAX_INVALID_MESSAGES = 20
-"""Messages that are none of ours before a socket is closed."""
+"""The socket is closed after this many invalid messages."""
 
 
 class FaceSocket:
-    """One page's socket."""
+    """The connection to one page."""
 
     def __init__(self, session: ExploreSession, draw_executor: Executor, websocket: WebSocket) -> None:
-        """Draw with `studio`, on the one thread of `executor`."""
+        """Draw with `session` on the single thread of `draw_executor`."""
         self.session, self.draw_executor, self.websocket = session, draw_executor, websocket
-        self.pending_face: tuple[int, torch.Tensor] | None = None
-        self.pending_strips: deque[tuple[int, int, int, torch.Tensor]] = deque()
+        self.pending_face: tuple[int, Tensor] | None = None  # request number, latent
+        self.pending_strips: deque[tuple[int, int, int, Tensor]] = deque()  # request number, decoder, dim, latent
         self.has_pending = asyncio.Event()
+        self.last_face_time = 0.0
+        self.next_strip_time = 0.0
 
     async def run(self) -> None:
-        """Serve until the page is gone."""
+        """Serve until the page disconnects."""
         await self.websocket.accept()
-        drawing = asyncio.create_task(self._draw_loop())
-        reading = asyncio.create_task(self._receive_loop())
+        tasks = [asyncio.create_task(self._draw_loop()), asyncio.create_task(self._receive_loop())]
         try:
-            await asyncio.wait((drawing, reading), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (drawing, reading):
+            for task in tasks:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, OSError):
                     await task
 
     async def _receive_loop(self) -> None:
-        complaints = 0
-        while complaints < MAX_INVALID_MESSAGES:
+        num_invalid = 0
+        while num_invalid < MAX_INVALID_MESSAGES:
             message = await self.websocket.receive()
             if message["type"] != "websocket.receive":
                 return
-            wrong = self._queue_request(message.get("bytes") or b"")
-            if wrong:
-                complaints += 1
-                await self.websocket.send_text(json.dumps({"error": wrong}))
+            error = self._queue_request(message.get("bytes") or b"")
+            if error:
+                num_invalid += 1
+                await self.websocket.send_text(json.dumps({"error": error}))
         await self.websocket.close(1008)
 
     def _queue_request(self, message: bytes) -> str:
-        """Take a message down; returns what is wrong with it, if anything."""
-        length = self.session.model.latent_dim
-        if len(message) != MESSAGE_HEADER.size + 4 * length:
-            return f"expected {MESSAGE_HEADER.size} bytes and {length} floats, got {len(message)} bytes"
-        kind, decoder, _, number = MESSAGE_HEADER.unpack_from(message)
-        if kind not in (FACE_MESSAGE, STRIPS_MESSAGE) or decoder >= len(self.session.models):
-            return f"no message of kind {kind} for decoder {decoder}"
+        """Queue a request; return an error message, or "" if the request is valid."""
+        latent_dim = self.session.model.latent_dim
+        if len(message) != MESSAGE_HEADER.size + 4 * latent_dim:
+            return f"expected {MESSAGE_HEADER.size} bytes and {latent_dim} floats, got {len(message)} bytes"
+        kind, decoder_index, _, number = MESSAGE_HEADER.unpack_from(message)
+        if kind not in (FACE_MESSAGE, STRIPS_MESSAGE) or decoder_index >= len(self.session.models):
+            return f"no message of kind {kind} for decoder {decoder_index}"
         latent = sanitize_latents(torch.frombuffer(bytearray(message[MESSAGE_HEADER.size :]), dtype=torch.float32))
         if kind == FACE_MESSAGE:
             self.pending_face = number, latent
         else:
-            self.pending_strips = deque((number, decoder, axis, latent) for axis in range(self.session.num_slider_dims))
+            dims = range(self.session.num_slider_dims)
+            self.pending_strips = deque((number, decoder_index, dim, latent) for dim in dims)
         self.has_pending.set()
         return ""
 
     async def _draw_loop(self) -> None:
-        loop, moved, due = asyncio.get_running_loop(), 0.0, 0.0
+        # One strip at a time, so that a face never waits for more than one strip.
         while True:
             await self.has_pending.wait()
+            strip_time = min(self.last_face_time + IDLE_SECONDS, self.next_strip_time)
             if self.pending_face is not None:
-                (number, latent), self.pending_face = self.pending_face, None
-                content = await loop.run_in_executor(self.draw_executor, self._render_face, latent)
-                await self.websocket.send_bytes(
-                    MESSAGE_HEADER.pack(FACE_MESSAGE, 0, len(self.session.models), number) + content
-                )
-                moved = time.monotonic()
-            elif self.pending_strips and (rest := min(moved + IDLE_SECONDS, due) - time.monotonic()) > 0:
-                self.has_pending.clear()  # something moves: faces first
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.has_pending.wait(), rest)
-                self.has_pending.set()
-            elif self.pending_strips:  # one at a time: a face never waits for more
-                began = time.monotonic()
-                number, decoder, axis, latent = self.pending_strips.popleft()
-                content = await loop.run_in_executor(
-                    self.draw_executor, self.session.render_strip, latent, axis, decoder
-                )
-                due = began + STRIP_PAUSE_FACTOR * (time.monotonic() - began)
-                await self.websocket.send_bytes(
-                    MESSAGE_HEADER.pack(STRIPS_MESSAGE, axis, STRIP_FRAMES, number) + content
-                )
-            else:
+                await self._send_face(*self.pending_face)
+            elif not self.pending_strips:
                 self.has_pending.clear()
+            elif time.monotonic() < strip_time:
+                await self._wait_for_request(strip_time - time.monotonic())
+            else:
+                await self._send_strip(*self.pending_strips.popleft())
 
-    def _render_face(self, latent: torch.Tensor) -> bytes:
-        return b"".join(
-            to_rgba_bytes(self.session.decode_fast(latent[None], decoder))
-            for decoder in range(len(self.session.models))
-        )
+    async def _send_face(self, number: int, latent: Tensor) -> None:
+        self.pending_face = None
+        pixels = await self._run_on_draw_thread(self._render_face, latent)
+        await self.websocket.send_bytes(MESSAGE_HEADER.pack(FACE_MESSAGE, 0, len(self.session.models), number) + pixels)
+        self.last_face_time = time.monotonic()
+
+    async def _send_strip(self, number: int, decoder_index: int, dim: int, latent: Tensor) -> None:
+        start_time = time.monotonic()
+        pixels = await self._run_on_draw_thread(self.session.render_strip, latent, dim, decoder_index)
+        self.next_strip_time = start_time + STRIP_PAUSE_FACTOR * (time.monotonic() - start_time)
+        await self.websocket.send_bytes(MESSAGE_HEADER.pack(STRIPS_MESSAGE, dim, STRIP_FRAMES, number) + pixels)
+
+    async def _wait_for_request(self, seconds: float) -> None:
+        """Wait for a new request, but not longer than until the next strip."""
+        self.has_pending.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.has_pending.wait(), seconds)
+        self.has_pending.set()
+
+    async def _run_on_draw_thread(self, render: Callable[..., bytes], *args: Tensor | int) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self.draw_executor, render, *args)
+
+    def _render_face(self, latent: Tensor) -> bytes:
+        decoders = range(len(self.session.models))
+        return b"".join(to_rgba_bytes(self.session.decode_fast(latent[None], index)) for index in decoders)

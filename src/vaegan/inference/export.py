@@ -1,4 +1,4 @@
-"""A model as ONNX files, for whatever runs them: browsers, phones, other languages. Checked against torch."""
+"""Export models as ONNX files, which run without PyTorch, and compare their outputs with PyTorch's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,26 +22,27 @@ from vaegan.utils.files import check_has_file_name, write_bytes
 
 OPSET = 18
 MAX_ONNX_DIFF = 1e-4
-CHECKED_BATCH_SIZES = (1, 7, 32)
-"""Batch sizes that are checked: the batch is no fixed number in the files."""
+CHECKED_BATCH_SIZES = (1, 7, 32)  # several, because the batch size of the files is dynamic
 EXPORT_INSTALL_HINT = "pip install 'vaegan[export]'"
 IMAGES_FORMAT = "float32 [batch, channels, size, size] in -1 to 1 (black to white), channels in the order R, G, B"
 PART_DESCRIPTIONS = {
-    "decoder": f"latents: float32 [batch, latent_dim], drawn from the config's prior; pictures: {IMAGES_FORMAT}",
+    "decoder": f"latents: float32 [batch, latent_dim], sampled from the config's prior; images: {IMAGES_FORMAT}",
     "encoder": (
-        f"pictures: {IMAGES_FORMAT}; mean, log_var: float32 [batch, latent_dim]; mix: float32 [latent_dim, latent_dim]."
-        " A picture's latent is mean; a draw of its posterior is mean + mix (exp(log_var / 2) * noise)"
+        f"images: {IMAGES_FORMAT}; mean, log_var: float32 [batch, latent_dim]; cov_factor: float32 [latent_dim,"
+        " latent_dim]. An image's latent is mean; a sample of its posterior is mean + cov_factor (exp(log_var / 2) *"
+        " noise)"
     ),
     "prior": (
-        "noise: float32 [batch, latent_dim + directions + 1], standard normal; latents: float32 [batch, latent_dim],"
-        " draws of the mixture of normals that the decoder was trained on"
+        "noise: float32 [batch, latent_dim + local_rank + 1], standard normal; latents: float32 [batch, latent_dim],"
+        " samples of the Gaussian mixture that the decoder was trained on"
     ),
 }
+"""Written into the files as their documentation."""
 
 
 @dataclass(frozen=True)
 class ExportedPart:
-    """One file: "decoder", "encoder" or "prior", where it is, and the largest difference of any number from torch's."""
+    """An ONNX file: "decoder", "encoder" or "prior", its path, and its largest absolute difference from PyTorch."""
 
     name: str
     path: Path
@@ -50,21 +50,21 @@ class ExportedPart:
 
 
 class _PosteriorOutputs(nn.Module):
-    """An encoder whose outputs are tensors, the mixing matrix that folding left among them."""
+    """An encoder that returns tensors instead of a distribution object, which ONNX cannot represent."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Picture float [B, C, S, S] -> mean [B, d], log variance [B, d], mix [d, d]."""
+        """Encode images, float [B, C, S, S], to mean [B, d], log variance [B, d] and covariance factor [d, d]."""
         posterior = self.encoder(images)
         return posterior.mean, posterior.log_var, self.encoder.cov_factor
 
 
 @dataclass(frozen=True)
 class _ExportPart:
-    """A network to export: names of its input and outputs, and inputs to check it with."""
+    """A network to export, the names of its input and outputs, and inputs of CHECKED_BATCH_SIZES rows."""
 
     module: nn.Module
     input_name: str
@@ -73,7 +73,11 @@ class _ExportPart:
 
 
 def check_export(base: Path, force: bool) -> dict[str, Path]:
-    """Where the parts go. Raises VaeganError where they may not, or the extra is missing; costs nothing."""
+    """Return the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
+
+    Raises:
+        VaeganError: if one of them may not be written, or the packages for the export are not installed.
+    """
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -98,57 +102,67 @@ def _is_made_by_vaegan(path: Path) -> bool:
     from google.protobuf.message import DecodeError
 
     try:
-        found = onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return False
-    return any(entry.key == METADATA_KEY for entry in found.metadata_props)
+    return any(entry.key == METADATA_KEY for entry in model.metadata_props)
 
 
 def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> list[ExportedPart]:
-    """Write a model's decoder and, where it has them, its encoder and its mixture, each whole in one file.
+    """Write a model's decoder and, where it has them, its encoder and its mixture prior as ONNX files.
 
-    See `check_export`. model: on the CPU. All are compared with torch by onnxruntime on random latents and what they
-    decode to, at several batch sizes, before any is written. Raises VaeganError when a number differs by more than
-    1e-4.
+    Before anything is written, onnxruntime and PyTorch compute all parts for random latents, and for the images that
+    these decode to, at several batch sizes.
+
+    Args:
+        model: on the CPU.
+        paths: from `check_export`.
+        emit: receives notes and the files written.
+
+    Raises:
+        VaeganError: if an output differs by more than MAX_ONNX_DIFF, or a file cannot be written.
     """
-    found = []
+    # Convert all parts and compare them with PyTorch.
+    contents: dict[str, bytes] = {}
+    exported = []
     for name, part in _make_parts(model).items():
-        content = _to_onnx_bytes(name, part, model)
-        found.append((ExportedPart(name, paths[name], _max_abs_diff(content, part)), content))
-    for exported, _ in found:
-        if exported.max_abs_diff > MAX_ONNX_DIFF:
+        contents[name] = _to_onnx_bytes(name, part, model)
+        exported.append(ExportedPart(name, paths[name], _max_abs_diff(contents[name], part)))
+    for result in exported:
+        if result.max_abs_diff > MAX_ONNX_DIFF:
             raise VaeganError(
-                f"the exported {exported.name} differs from torch's by {exported.max_abs_diff:.2g}, more than"
+                f"the exported {result.name} differs from PyTorch by {result.max_abs_diff:.2g}, more than"
                 f" {MAX_ONNX_DIFF:g}: nothing was written; try other versions of onnxruntime and torch"
             )
-    for exported, content in found:
-        write_bytes(exported.path, content)
-        emit(FileWritten("onnx", exported.path))
-        emit(
-            Note(
-                f"{exported.name}: opset {OPSET}, {len(content) / 2**20:.1f} MiB, largest difference from torch"
-                f" {exported.max_abs_diff:.2g}"
-            )
-        )
-    written = {exported.name for exported, _ in found}
-    for name, path in paths.items():  # of another model that was exported there
-        if name not in written and path.exists():
+
+    # Write the files.
+    for result in exported:
+        content = contents[result.name]
+        write_bytes(result.path, content)
+        emit(FileWritten("onnx", result.path))
+        size = f"{len(content) / 2**20:.1f} MiB"
+        difference = f"largest difference from PyTorch {result.max_abs_diff:.2g}"
+        emit(Note(f"{result.name}: opset {OPSET}, {size}, {difference}"))
+
+    # Remove parts of an older export, which belong to another model.
+    for name, path in paths.items():
+        if name not in contents and path.exists():
             path.unlink()
             emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:
         emit(Note(f"{model.info.path} holds no encoder, as a GAN from scratch: only the decoder was exported"))
-    return [exported for exported, _ in found]
+    return exported
 
 
 @torch.no_grad()
 def _make_parts(model: Model) -> dict[str, _ExportPart]:
     generator = torch.Generator().manual_seed(0)
     latents = tuple(torch.randn(count, model.latent_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
-    parts = {"decoder": _ExportPart(model.decoder, "latents", ("pictures",), latents)}
+    parts = {"decoder": _ExportPart(model.decoder, "latents", ("images",), latents)}
     if model.encoder is not None:
-        pictures = tuple(model.decoder(part).contiguous() for part in latents)
-        outputs = ("mean", "log_var", "mix")
-        parts["encoder"] = _ExportPart(_PosteriorOutputs(model.encoder).eval(), "pictures", outputs, pictures)
+        images = tuple(model.decoder(batch).contiguous() for batch in latents)
+        encoder = _PosteriorOutputs(model.encoder).eval()
+        parts["encoder"] = _ExportPart(encoder, "images", ("mean", "log_var", "cov_factor"), images)
     if model.prior.kind == "mixture":
         noise = tuple(torch.randn(count, model.prior.noise_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
         parts["prior"] = _ExportPart(model.prior, "noise", ("latents",), noise)
@@ -156,16 +170,16 @@ def _make_parts(model: Model) -> dict[str, _ExportPart]:
 
 
 def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
-    """The bytes of an ONNX file, weights inside, that says what it is."""
+    """Return the content of an ONNX file with the weights inside, and metadata as in a weights file."""
     import onnx
 
-    example = part.example_inputs[1]  # of two rows at least: a batch of one would be taken for a fixed number
+    example = part.example_inputs[1]  # at least two rows: torch.export takes a batch of one for a constant
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        warnings.simplefilter("ignore")  # the exporter's talk about its own workings
+        warnings.simplefilter("ignore")  # about the exporter's own code
         program = torch.onnx.export(
             part.module,
             (example,),
@@ -179,16 +193,16 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
     assert program is not None
     proto = program.model_proto
     _strip_source_locations(proto.graph)
-    weights = model.info
-    said = {
-        "kind": weights.kind,
+    info = model.info
+    metadata = {
+        "kind": info.kind,
         "part": name,
-        "config": asdict(weights.config),
-        "step": weights.step,
-        "images_seen": weights.images_seen,
-        "vaegan_version": weights.vaegan_version,
+        "config": asdict(info.config),
+        "step": info.step,
+        "images_seen": info.images_seen,
+        "vaegan_version": info.vaegan_version,
     }
-    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(said)})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(metadata)})
     proto.doc_string = PART_DESCRIPTIONS[name]
     onnx.checker.check_model(proto, full_check=True)
     content: bytes = proto.SerializeToString()
@@ -196,7 +210,7 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
 
 
 def _strip_source_locations(graph: Any) -> None:
-    """Drop the exporter's notes, which name files and lines of the machine that it ran on."""
+    """Delete the exporter's notes, which name files and lines of this machine."""
     for entries in ([graph], graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
         for entry in entries:
             del entry.metadata_props[:]
@@ -204,16 +218,15 @@ def _strip_source_locations(graph: Any) -> None:
 
 @torch.no_grad()
 def _max_abs_diff(content: bytes, part: _ExportPart) -> float:
-    """The largest difference between what onnxruntime and torch make of the part's inputs."""
+    """Return the largest absolute difference between the outputs of onnxruntime and PyTorch; infinite for NaN."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for rows in part.example_inputs:
-        expected = part.module(rows)
-        found: Sequence[Any] = session.run(list(part.output_names), {part.input_name: rows.numpy()})
-        for mine, theirs in zip(found, [expected] if isinstance(expected, Tensor) else expected, strict=True):
-            worst = max(
-                worst, float((torch.from_numpy(mine) - theirs).abs().nan_to_num(torch.inf).max())
-            )  # not a number: worst
-    return worst
+    largest = 0.0
+    for batch in part.example_inputs:
+        expected = part.module(batch)
+        outputs = session.run(list(part.output_names), {part.input_name: batch.numpy()})
+        for actual, reference in zip(outputs, [expected] if isinstance(expected, Tensor) else expected, strict=True):
+            difference = (torch.from_numpy(actual) - reference).abs().nan_to_num(torch.inf)
+            largest = max(largest, float(difference.max()))
+    return largest

@@ -1,4 +1,4 @@
-"""What a path is: a prepared set, a run, a checkpoint or a weights file, in a few facts."""
+"""Describe a dataset, a run, a checkpoint or a weights file in a few facts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ MAX_BETA = 1e12
 
 
 def describe_path(path: Path) -> dict[str, Any]:
-    """Return facts about `path`, in the order to show them. Raises VaeganError when it is nothing of ours."""
+    """Return facts about `path` by snake_case name, in the order to show them; values are strings or numbers.
+
+    Raises:
+        VaeganError: if `path` is no dataset, run, checkpoint or weights file.
+    """
     if not path.exists():
-        raise VaeganError(f"{path} does not exist: give a prepared set, a run, a checkpoint or a .safetensors file")
+        raise VaeganError(f"{path} does not exist: give a dataset, a run, a checkpoint or a .safetensors file")
     if path.is_dir() and is_dataset(path):
         return _describe_dataset(path)
     if path.is_dir() and RunDir(path).exists():
@@ -28,96 +32,100 @@ def describe_path(path: Path) -> dict[str, Any]:
 
 
 def _describe_dataset(path: Path) -> dict[str, Any]:
-    prepared = open_dataset(path)
-    counts, source = prepared.counts, prepared.info.get("source", [])
+    dataset = open_dataset(path)
+    info, counts = dataset.info, dataset.counts
+    skipped, source = counts.get("skipped", 0), info.get("source", [])
     return {
-        "what": "prepared set",
+        "kind": "dataset",
         "path": str(path),
-        "pictures": f"{counts['train']} to train on, {counts['val']} held out",
-        "skipped files": skipped if type(skipped := counts.get("skipped", 0)) is int else printable(skipped),
-        "size": f"{prepared.size}x{prepared.size}, {prepared.channels} channels, fit {printable(prepared.info.get('fit'))}",
+        "train_images": counts["train"],
+        "val_images": counts["val"],
+        "skipped_files": skipped if type(skipped) is int else printable(skipped),
+        "image_size": f"{dataset.size}x{dataset.size}, {dataset.channels} channels",
+        "fit": printable(info.get("fit")),
         "source": printable(", ".join(map(str, source)) if isinstance(source, list) else source, 300),
-        "fingerprint": printable(prepared.fingerprint[:16]),
-        "made by": f"vaegan {printable(prepared.info.get('vaegan'))}",
+        "fingerprint": printable(dataset.fingerprint[:16]),
+        "vaegan_version": printable(info.get("vaegan_version")),
     }
 
 
 def _describe_weights(info: WeightsInfo) -> dict[str, Any]:
     config = info.config
     return {
-        "what": f"{info.kind.upper()} weights",
+        "kind": f"{info.kind.upper()} weights",
         "path": str(info.path),
         "model": _describe_model(config.size, config.channels, config.latent_dim, config.base_channels, config.prior),
-        "trained": f"{info.step} steps, {info.images_seen:,} pictures",
-        "made by": f"vaegan {info.vaegan_version}",
+        "step": info.step,
+        "images_seen": info.images_seen,
+        "vaegan_version": info.vaegan_version,
     }
 
 
-def _describe_model(size: object, channels: object, latent_dim: object, width: object, prior: object) -> str:
-    return f"{size}x{size}, {channels} channels, {latent_dim} latents ({prior} prior), width {width}"
+def _describe_model(size: object, channels: object, latent_dim: object, base_channels: object, prior: object) -> str:
+    return (
+        f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior),"
+        f" {base_channels} base channels"
+    )
 
 
-def _describe_run(run: RunDir) -> dict[str, Any]:
-    config = run.read_config()
-    options, model, plan = config["options"], config["model"], config["schedule"]
-    saved = run.checkpoints()
-    step = parse_step(saved[-1]) if saved else 0
-    total, batch = int(plan.get("total_steps", 0)), int(options.get("batch_size", 0))
+def _describe_run(run_dir: RunDir) -> dict[str, Any]:
+    config = run_dir.read_config()
+    options, model, schedule = config["options"], config["model"], config["schedule"]
+    checkpoints = run_dir.checkpoints()
+    step, total_steps = parse_step(checkpoints[-1]) if checkpoints else 0, int(schedule["total_steps"])
+    images_seen = step * int(options.get("batch_size", 0))
+    state = "finished" if step >= total_steps else "unfinished"
+    model_keys = ("size", "channels", "latent_dim", "base_channels", "prior")
     facts: dict[str, Any] = {
-        "what": f"{str(config['kind']).upper()} run",
-        "path": str(run.path),
-        "state": f"{'finished' if step >= total else 'unfinished'}: step {step} of {total}, {step * batch:,} pictures",
-        "model": _describe_model(
-            *(printable(model.get(key)) for key in ("size", "channels", "latent_dim", "width", "prior"))
-        ),
-        "data": printable(config["data"].get("path"), 300),
-        "started from": printable((config.get("from_vae") or {}).get("path", "scratch"), 300),
-        "precision": printable(plan.get("precision")),
-        "checkpoints": ", ".join(path.name for path in saved) or "none",
+        "kind": f"{config['kind'].upper()} run",
+        "path": str(run_dir.path),
+        "state": f"{state}: step {step} of {total_steps}, {images_seen:,} images seen",
+        "model": _describe_model(*(printable(model.get(key)) for key in model_keys)),
+        "dataset": printable(config["data"].get("path"), 300),
     }
+    if config["kind"] == "gan":
+        facts["from_vae"] = printable((config.get("from_vae") or {}).get("path", "none: trained from scratch"), 300)
+    facts["precision"] = printable(schedule.get("precision"))
+    facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"
+    trials = config.get("latent_dim_trials")
+    if isinstance(trials, dict):
+        facts["latent_dim_choice"] = printable(trials.get("reason"), 300)
+    metrics = _latest_metrics(run_dir)
     if config["kind"] == "vae":
-        del facts["started from"]
-    probed = config.get("latent_dim_trials")
-    if isinstance(probed, dict):
-        facts["latent size"] = printable(probed.get("reason"), 300)
-    newest = _latest_metrics(run)
-    if config["kind"] == "vae":
-        facts |= _diagnose_vae(newest, options, model, step * batch)
-    if alarms := read_alarms(run.path):
-        images, words = alarms[-1]
-        facts["alarms"] = f"{len(alarms)}, the newest after {images:,} pictures: {words}"
-    if newest:
-        facts["last metrics"] = _metrics_line(newest)
-    facts["made by"] = f"vaegan {printable(config.get('vaegan'))}"
+        facts |= _diagnose_vae(metrics, options, model, images_seen)
+    if alarms := read_alarms(run_dir.path):
+        alarm_images_seen, message = alarms[-1]
+        facts["alarms"] = f"{len(alarms)}, the newest after {alarm_images_seen:,} images: {message}"
+    if metrics:
+        facts["last_metrics"] = _metrics_line(metrics)
+    facts["vaegan_version"] = printable(config.get("vaegan_version"))
     return facts
 
 
-def _latest_metrics(run: RunDir) -> dict[str, float]:
-    """The newest value of every metric."""
-    newest: dict[str, float] = {}
-    for line in read_metrics(run.path):
-        newest |= line
-    return newest
+def _latest_metrics(run_dir: RunDir) -> dict[str, float]:
+    """Return the newest value of each metric."""
+    metrics: dict[str, float] = {}
+    for line in read_metrics(run_dir.path):
+        metrics |= line
+    return metrics
 
 
 def _metrics_line(metrics: dict[str, float]) -> str:
-    """Metrics on one line."""
     hidden = ("step", "images_seen", "images_per_second", "train_seconds")
-    return ", ".join(
-        f"{name} {value:.4g}" for name, value in list(metrics.items())[:MAX_METRICS_SHOWN] if name not in hidden
-    )
+    shown = [(name, value) for name, value in metrics.items() if name not in hidden]
+    return ", ".join(f"{name} {value:.4g}" for name, value in shown[:MAX_METRICS_SHOWN])
 
 
 def _diagnose_vae(
     metrics: dict[str, float], options: dict[str, Any], model: dict[str, Any], images_seen: int
 ) -> dict[str, str]:
-    """How good a VAE's latent space is, and what is wrong with it; empty where nothing was measured."""
+    """Describe reconstructions and latent space, with warnings; entries without measurements are left out."""
     beta, latent_dim = options.get("beta"), model.get("latent_dim")
     if not isinstance(beta, (int, float)) or not isinstance(latent_dim, int) or not 0 <= beta <= MAX_BETA:
         return {}
-    said = {
-        "held-out pictures": describe_reconstruction(metrics),
+    facts = {
+        "val_reconstruction": describe_reconstruction(metrics),
         "latents": describe_latent_usage(metrics, latent_dim),
         "warnings": "; ".join(vae_warnings(metrics, float(beta), latent_dim, images_seen)),
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in facts.items() if text}

@@ -1,4 +1,4 @@
-"""Walks through latent space: what they lead by (seeds, latents, real pictures), and their files."""
+"""Interpolate between faces given as seeds, latents or images, and write a strip and an animation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ from vaegan.utils.images import check_overwrite, enlarge, make_grid, save_png
 
 MAX_INTERPOLATION_FRAMES = 10_000
 MAX_STRIP_COLUMNS = 10
+MAX_LISTED_NAMES = 8
 
 
 @dataclass(frozen=True)
 class Keyframes:
-    """What a walk leads by: latents float32 [k, d], what they are in words, and of pictures, how close they come.
+    """The faces between which to interpolate.
 
-    errors: for every picture its path and PSNR in dB by the encoder, and after optimization where there was one.
+    Attributes:
+        latents: float32 [K, d].
+        description: their sources, for the note in the files.
+        reconstruction_errors: of images, the path, the PSNR in dB of the encoder's latent ("psnr"), and the PSNR after
+            inversion ("psnr_inverted").
     """
 
     latents: Tensor
@@ -41,20 +46,20 @@ class Keyframes:
 
 @dataclass(frozen=True)
 class InterpolationPaths:
-    """Where a walk's files go, checked before anything is drawn."""
+    """The files of an interpolation: a PNG strip and an animation."""
 
     strip: Path
     animation: Path
 
 
 class _PlaybackFrames:
-    """Frames uint8 [N, C, S, S] in the order in which an animation shows them, enlarged when they are asked for."""
+    """Frames, uint8 [N, C, S, S], in the order of the animation; each is enlarged when it is needed."""
 
     def __init__(self, frames: Tensor, settings: InterpolateSettings) -> None:
         self.frames, self.scale = frames, settings.scale
         self.order = [*range(len(frames))]
         if settings.loop:
-            self.order.pop()  # it is the first once more
+            self.order.pop()  # equal to the first frame
         elif settings.ping_pong:
             self.order += range(len(frames) - 2, 0, -1)
 
@@ -62,75 +67,96 @@ class _PlaybackFrames:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (enlarge(self.frames[place], self.scale) for place in self.order)
+        return (enlarge(self.frames[index], self.scale) for index in self.order)
 
 
 def keyframes_from_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keyframes:
-    """Lead by the faces of seeds."""
-    return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {', '.join(map(str, seeds[:8]))}")
+    """Return the faces of seeds as keyframes."""
+    return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {_join(seeds)}")
 
 
 def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler) -> Keyframes:
-    """Lead by rows of a file of vaegan encode, all where none are given. Raises VaeganError where it does not fit."""
+    """Return rows of a file of latents as keyframes; None means all rows.
+
+    Raises:
+        VaeganError: if there is no such row, or the model cannot decode the latents; see `read_latents`.
+    """
     latents = read_latents(path, model, emit)
     if rows is None:
         return Keyframes(latents, f"latents of {path}")
     if max(rows) >= len(latents):
         raise UsageError(f"--rows: there is no row {max(rows)}, {path} holds rows 0 to {len(latents) - 1}")
-    return Keyframes(latents[list(rows)], f"latents of {path}, rows {', '.join(map(str, rows[:8]))}")
+    return Keyframes(latents[list(rows)], f"latents of {path}, rows {_join(rows)}")
 
 
 def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int, emit: EventHandler) -> Keyframes:
-    """Lead by pictures, squared as the model's set was, encoded, then moved closer by `steps` steps of optimization.
+    """Encode images as keyframes, and optimize their latents by `invert_steps` steps of GAN inversion.
 
-    Without an encoder optimization starts from the average face. How close each comes is told. Raises VaeganError for
-    what is no picture, and where there is neither an encoder nor optimization.
+    Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0. A
+    note gives the PSNR of each image.
+
+    Raises:
+        VaeganError: if a path is no image, or there is neither an encoder nor an inversion.
     """
-    settings = preprocess_settings_for(model.info)
-    read = []
-    for path in paths:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder: give --from, --to and --via one picture each")
-        names, squares = next(islice(read_images([path], settings, ignore_event), 1))
-        if len(names) > 1:
-            raise UsageError(f"{path} holds several pictures: give --from, --to and --via one picture each")
-        read.append(squares)
-    pictures = torch.cat(read)
+    images = _read_single_images(model, paths)
     if model.encoder is None and invert_steps:
         emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
-        latents = torch.zeros(len(pictures), model.latent_dim)
+        latents = torch.zeros(len(images), model.latent_dim)
     else:
-        latents = model.encode(pictures)
-    before = decode_psnr(model, pictures, latents).tolist()
+        latents = model.encode(images)
     errors: list[dict[str, str | float]] = [
-        {"picture": str(path), "psnr": round(value, 2)} for path, value in zip(paths, before, strict=True)
+        {"image": str(path), "psnr": round(value, 2)}
+        for path, value in zip(paths, decode_psnr(model, images, latents).tolist(), strict=True)
     ]
     if invert_steps:
-        latents = invert(model, pictures, latents, invert_steps, emit)
-        for error, value in zip(errors, decode_psnr(model, pictures, latents).tolist(), strict=True):
-            error["psnr_optimized"] = round(value, 2)
+        latents = invert(model, images, latents, invert_steps, emit)
+        for error, value in zip(errors, decode_psnr(model, images, latents).tolist(), strict=True):
+            error["psnr_inverted"] = round(value, 2)
     for error in errors:
-        after = f", {error['psnr_optimized']:.1f} dB after {invert_steps} steps of optimization" if invert_steps else ""
-        emit(Note(f"{error['picture']}: decoded again, PSNR {error['psnr']:.1f} dB{after}"))
-    return Keyframes(latents, f"pictures {', '.join(path.name for path in paths[:8])}", errors)
+        inverted = f", {error['psnr_inverted']:.1f} dB after {invert_steps} steps of inversion" if invert_steps else ""
+        emit(Note(f"{error['image']}: PSNR of the reconstruction {error['psnr']:.1f} dB{inverted}"))
+    return Keyframes(latents, f"images {_join([path.name for path in paths])}", errors)
+
+
+def _read_single_images(model: Model, paths: Sequence[Path]) -> Tensor:
+    settings = preprocess_settings_for(model.info)
+    images = []
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: give --from, --to and --via one image each")
+        names, batch = next(islice(read_images([path], settings, ignore_event), 1))
+        if len(names) > 1:
+            raise UsageError(f"{path} holds several images: give --from, --to and --via one image each")
+        images.append(batch)
+    return torch.cat(images)
+
+
+def _join(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values[:MAX_LISTED_NAMES]))
 
 
 def check_interpolation(
     model: Model, num_keyframes: int, settings: InterpolateSettings, out: Path, force: bool
 ) -> InterpolationPaths:
-    """Say where a walk by so many keys goes. Raises VaeganError where it may not, or is too long; costs nothing."""
-    base, ending = split_animation_path(out, settings.format)
-    strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + ending)
-    count = (num_keyframes if settings.loop else num_keyframes - 1) * (settings.frames - 1) + 1
-    if count > MAX_INTERPOLATION_FRAMES:
-        raise UsageError(f"{count} frames are too many (at most {MAX_INTERPOLATION_FRAMES}): lower --frames")
+    """Return the files of an interpolation between `num_keyframes` faces.
+
+    Raises:
+        VaeganError: if they may not be written, or there are too many frames.
+    """
+    base, suffix = split_animation_path(out, settings.format)
+    strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + suffix)
+    num_segments = num_keyframes if settings.loop else num_keyframes - 1
+    num_frames = num_segments * (settings.frames - 1) + 1
+    if num_frames > MAX_INTERPOLATION_FRAMES:
+        raise UsageError(f"{num_frames} frames are too many (at most {MAX_INTERPOLATION_FRAMES}): lower --frames")
     config = model.info.config
-    if count * config.channels * config.size**2 > MAX_ANIMATION_BYTES:
-        raise UsageError(f"{count} frames of {config.size}x{config.size} pixels are too many: lower --frames")
+    if num_frames * config.channels * config.size**2 > MAX_ANIMATION_BYTES:
+        raise UsageError(f"{num_frames} frames of {config.size}x{config.size} pixels are too many: lower --frames")
     for path in (strip, animation):
         check_not_directory(path)
-    side, shown = config.size * settings.scale, 2 * count if settings.ping_pong and not settings.loop else count
-    check_animation(animation, shown, side, side, settings.fps)
+    side = config.size * settings.scale
+    num_played = 2 * num_frames if settings.ping_pong and not settings.loop else num_frames
+    check_animation(animation, num_played, side, side, settings.fps)
     check_overwrite([strip, animation], force)
     return InterpolationPaths(strip, animation)
 
@@ -138,26 +164,26 @@ def check_interpolation(
 def save_interpolation(
     model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: InterpolationPaths, emit: EventHandler
 ) -> None:
-    """Write the walk as a strip, one row a leg, and as an animation, there and back or round and round.
+    """Decode the path through the keyframes, and write a strip with one row per segment, and an animation.
 
-    The faces of the keys are on the strip as the model decodes them, to the bit. See `check_walk`.
+    Call `check_interpolation` first, which returns `paths`. Keyframes are decoded exactly, without interpolation.
     """
-    path = settings.interpolation_method or default_method(model.info.config.prior)
-    latents = interpolate_path(keyframes.latents, settings.frames, path, settings.easing, settings.loop)
-    parts = []
-    for part in torch.split(latents, INFERENCE_BATCH_SIZE):
-        parts.append(model.decode(part))
-        emit(TaskProgress("Drawing", sum(map(len, parts)), len(latents)))
-    frames = torch.cat(parts)
-    note = provenance_note(model, f"walk between {keyframes.description}")
+    method = settings.method or default_method(model.info.config.prior)
+    latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
+    batches = []
+    for batch in torch.split(latents, INFERENCE_BATCH_SIZE):
+        batches.append(model.decode(batch))
+        emit(TaskProgress("Decoding", sum(map(len, batches)), len(latents)))
+    frames = torch.cat(batches)
+    note = provenance_note(model, f"interpolation between {keyframes.description}")
     save_png(_make_strip(frames, settings.frames), paths.strip, note)
     emit(FileWritten("strip", paths.strip))
     save_animation(_PlaybackFrames(frames, settings), paths.animation, settings.fps, note)
     emit(FileWritten("animation", paths.animation))
 
 
-def _make_strip(frames: Tensor, frames_per_leg: int) -> Tensor:
-    """Some of the frames as a sheet, one row for each leg of `each` frames, both of its ends included."""
-    columns = torch.linspace(0, frames_per_leg - 1, min(MAX_STRIP_COLUMNS, frames_per_leg)).round().long()
-    rows = [frames[start + columns] for start in range(0, len(frames) - 1, frames_per_leg - 1)]
+def _make_strip(frames: Tensor, frames_per_segment: int) -> Tensor:
+    """Arrange evenly spaced frames in a grid with one row per segment, both of its keyframes included."""
+    columns = torch.linspace(0, frames_per_segment - 1, min(MAX_STRIP_COLUMNS, frames_per_segment)).round().long()
+    rows = [frames[start + columns] for start in range(0, len(frames) - 1, frames_per_segment - 1)]
     return make_grid(torch.cat(rows), columns=len(columns))

@@ -1,4 +1,4 @@
-"""From a picture to the latent that decodes closest to it, by gradient descent through the decoder."""
+"""GAN inversion: find the latents that decode closest to given images, by gradient descent through the decoder."""
 
 from __future__ import annotations
 
@@ -14,30 +14,39 @@ from vaegan.metrics.image_quality import psnr
 from vaegan.utils.images import to_float
 
 INVERSION_LR = 0.1
-UNIFORM_PRIOR_BOUND = math.sqrt(3)
+UNIFORM_PRIOR_BOUND = math.sqrt(3)  # the uniform prior has unit variance: each latent lies in [-sqrt(3), sqrt(3)]
 
 
 def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
-    """PSNR in dB, float [N], of what the latents [N, d] decode to beside the pictures, uint8 [N, C, S, S]."""
+    """Decode latents [N, d] and return their PSNR against images, uint8 [N, C, S, S], in dB, float [N]."""
     return psnr(to_float(images), to_float(model.decode(latents)))
 
 
 def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, emit: EventHandler) -> Tensor:
-    """Latents [N, d] of pictures, uint8 [N, C, S, S], from `start` [N, d] on by `steps` steps of Adam.
+    """Optimize latents so that they decode to the given images (Zhu et al. 2016, arXiv 1609.03552, section 3).
 
-    What is maximised is log p(x|z) + log p(z), with the likelihood `squared` and a standard normal prior: without
-    the latter a latent leaves the region that the decoder knows, and no walk can start there. A latent that got no
-    closer to its picture, in PSNR, stays what it was. Zhu et al. 2016 (arXiv 1609.03552, section 3).
+    Adam maximizes log p(x|z) + log p(z) with a Gaussian likelihood and a standard normal prior. The prior keeps latents
+    where the decoder was trained, so that paths between them show faces. A latent whose PSNR did not rise is returned
+    unchanged.
+
+    Args:
+        model: a VAE or GAN; only the decoder is used.
+        images: uint8 [N, C, S, S].
+        initial_latents: where to start, float [N, d].
+        steps: number of Adam steps.
+        emit: receives the progress.
+
+    Returns:
+        Latents, float [N, d].
     """
-    found = []
-    parts = list(
-        zip(torch.split(images, INFERENCE_BATCH_SIZE), torch.split(initial_latents, INFERENCE_BATCH_SIZE), strict=True)
-    )
-    for place, (part, latents) in enumerate(parts):
-        moved = _optimize_latents(model, part, latents, steps, place, len(parts), emit)
-        closer = decode_psnr(model, part, moved) > decode_psnr(model, part, latents)
-        found.append(torch.where(closer[:, None], moved, latents))
-    return torch.cat(found)
+    image_batches = torch.split(images, INFERENCE_BATCH_SIZE)
+    latent_batches = torch.split(initial_latents, INFERENCE_BATCH_SIZE)
+    result = []
+    for index, (batch, start) in enumerate(zip(image_batches, latent_batches, strict=True)):
+        optimized = _optimize_latents(model, batch, start, steps, index, len(image_batches), emit)
+        is_closer = decode_psnr(model, batch, optimized) > decode_psnr(model, batch, start)
+        result.append(torch.where(is_closer[:, None], optimized, start))
+    return torch.cat(result)
 
 
 @torch.enable_grad()  # type: ignore[untyped-decorator]
@@ -46,37 +55,31 @@ def _optimize_latents(
     images: Tensor,
     initial_latents: Tensor,
     steps: int,
-    chunk_index: int,
-    num_chunks: int,
+    batch_index: int,
+    num_batches: int,
     emit: EventHandler,
 ) -> Tensor:
     target = to_float(images).to(model.device)
     latents = initial_latents.to(model.device).clone().requires_grad_()
-    best, least = latents.detach().clone(), torch.full((len(initial_latents),), math.inf, device=model.device)
-    uniform = model.info.config.prior == "uniform"
+    best_latents = latents.detach().clone()
+    best_loss = torch.full((len(initial_latents),), math.inf, device=model.device)
+    has_uniform_prior = model.info.config.prior == "uniform"
     optimizer = torch.optim.Adam([latents], lr=INVERSION_LR)
+    # One evaluation more than there are steps, so that the last step's result counts as well.
     for step in range(steps + 1):
         decoded = model.decoder(latents)
-        cost = squared_error(target, decoded) + (0.0 if uniform else 0.5 * latents.square().sum(1))
-        lower = cost.detach() < least
-        best = torch.where(lower[:, None], latents.detach(), best)
-        least = torch.where(lower, cost.detach(), least)
-        error = float(psnr(target, decoded.detach()).mean())
-        emit(
-            TaskProgress(
-                "Optimizing",
-                chunk_index * (steps + 1) + step + 1,
-                num_chunks * (steps + 1),
-                "steps",
-                0,
-                f"{error:.1f} dB",
-            )
-        )
+        loss = squared_error(target, decoded) + (0.0 if has_uniform_prior else 0.5 * latents.square().sum(1))
+        is_lower = loss.detach() < best_loss
+        best_latents = torch.where(is_lower[:, None], latents.detach(), best_latents)
+        best_loss = torch.where(is_lower, loss.detach(), best_loss)
+        mean_psnr = float(psnr(target, decoded.detach()).mean())
+        done, total = batch_index * (steps + 1) + step + 1, num_batches * (steps + 1)
+        emit(TaskProgress("Optimizing", done, total, "steps", 0, f"{mean_psnr:.1f} dB"))
         if step == steps:
             break
-        (latents.grad,) = torch.autograd.grad(cost.sum(), [latents])
+        (latents.grad,) = torch.autograd.grad(loss.sum(), [latents])
         optimizer.param_groups[0]["lr"] = INVERSION_LR * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.step()
-        if uniform:  # the prior is flat inside of a cube and nothing outside
+        if has_uniform_prior:  # its density is constant inside the cube and zero outside
             latents.data.clamp_(-UNIFORM_PRIOR_BOUND, UNIFORM_PRIOR_BOUND)
-    return best.cpu()
+    return best_latents.cpu()

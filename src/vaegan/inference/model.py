@@ -1,4 +1,4 @@
-"""A published model in use: sampling, encoding, decoding, and walking through its latent space."""
+"""Load a trained model and sample, encode, decode and interpolate with it."""
 
 from __future__ import annotations
 
@@ -20,53 +20,89 @@ INFERENCE_BATCH_SIZE = 64
 
 
 class Model:
-    """A decoder (the GAN's generator), with its encoder where the file holds one.
+    """A VAE, or a GAN's generator, which is a decoder too; it may come with the encoder of its VAE.
 
-    Pictures are uint8 [N, C, S, S] in 0..255, latents float32 [N, d]; both on the CPU, whatever the device.
+    Images are uint8 [N, C, S, S], latents float32 [N, d]. Both are on the CPU, whatever the model's device.
+
+    Attributes:
+        info: description of the weights file.
+        decoder: on `device`.
+        encoder: on `device`, or None for a GAN that was trained from scratch.
+        prior: on the CPU, so that a seed gives the same latent on every machine.
+        device: where the networks compute.
     """
 
     def __init__(
         self, info: WeightsInfo, decoder: Decoder, encoder: Encoder | None, prior: Prior, device: torch.device
     ) -> None:
-        """Hold what `load` read; the prior on the CPU."""
         self.info, self.decoder, self.encoder, self.prior, self.device = info, decoder, encoder, prior, device
 
     @property
     def latent_dim(self) -> int:
-        """Length of a latent."""
+        """Length d of a latent vector."""
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-        """Latents of seeds, float32 [len(seeds), d], scaled by `truncation` towards the average face at 0."""
+        """Sample one latent per seed from the prior, float32 [len(seeds), d], and scale them by `truncation`.
+
+        A truncation below 1 moves latents towards 0, which decodes to an average face.
+        """
         return self.prior.sample_seeds(seeds) * truncation
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents float [N, d] -> pictures. Raises UsageError for another d."""
+        """Decode latents, float [N, d], to images; raise UsageError for another shape."""
         if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
             raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
-        parts = [self._decode_batch(part) for part in torch.split(latents, INFERENCE_BATCH_SIZE)]
-        config = self.info.config
-        return (
-            torch.cat(parts) if parts else torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8)
-        )
+        if not len(latents):
+            config = self.info.config
+            return torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8)
+        return torch.cat([self._decode_batch(batch) for batch in torch.split(latents, INFERENCE_BATCH_SIZE)])
 
     @torch.no_grad()
     def _decode_batch(self, latents: Tensor) -> Tensor:
-        # always BATCH rows: kernels may round differently for other counts, and a seed is one picture at any -n
-        full = torch.zeros(INFERENCE_BATCH_SIZE, self.latent_dim)
-        full[: len(latents)] = latents
-        pictures: Tensor = self.decoder(full.to(self.device))[: len(latents)]
-        return to_uint8(pictures).cpu().contiguous()
+        # Kernels may round differently for other batch sizes. A full batch, padded with zeros, gives a latent the same
+        # image however many are decoded together.
+        batch = torch.zeros(INFERENCE_BATCH_SIZE, self.latent_dim)
+        batch[: len(latents)] = latents
+        images: Tensor = self.decoder(batch.to(self.device))[: len(latents)]
+        return to_uint8(images).cpu().contiguous()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Pictures -> posterior means. Raises VaeganError where there is no encoder or the pictures do not fit."""
+        """Encode images to the means of their posteriors, float32 [N, d].
+
+        Raises:
+            VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
+        """
         encoder = self._require_encoder()
         self._check_images(images)
-        parts = [
-            encoder(to_float(part).to(self.device)).mean.cpu() for part in torch.split(images, INFERENCE_BATCH_SIZE)
-        ]
-        return torch.cat(parts) if parts else torch.empty(0, self.latent_dim)
+        if not len(images):
+            return torch.empty(0, self.latent_dim)
+        batches = torch.split(images, INFERENCE_BATCH_SIZE)
+        return torch.cat([encoder(to_float(batch).to(self.device)).mean.cpu() for batch in batches])
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
+        """Encode and decode images.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            seed: decode a sample from each posterior instead of its mean.
+
+        Raises:
+            VaeganError: as `encode` does.
+        """
+        if seed is None:
+            return self.decode(self.encode(images))
+        encoder = self._require_encoder()
+        self._check_images(images)
+        generator = torch.Generator().manual_seed(seed)
+        latents = [torch.empty(0, self.latent_dim)]
+        for batch in torch.split(images, INFERENCE_BATCH_SIZE):
+            noise = torch.randn(len(batch), self.latent_dim, generator=generator)
+            posterior = encoder(to_float(batch).to(self.device))
+            latents.append(posterior.sample(noise.to(self.device)).cpu())
+        return self.decode(torch.cat(latents))
 
     def _require_encoder(self) -> Encoder:
         if self.encoder is None:
@@ -77,35 +113,17 @@ class Model:
         config = self.info.config
         if images.dtype != torch.uint8 or images.shape[1:] != (config.channels, config.size, config.size):
             raise VaeganError(
-                f"pictures of shape {list(images.shape)} and type {images.dtype}: expected uint8"
+                f"images of shape {list(images.shape)} and type {images.dtype}: expected uint8"
                 f" [N, {config.channels}, {config.size}, {config.size}]"
             )
 
-    @torch.no_grad()
-    def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Pictures -> decoded again: from the posteriors' means, or with a seed from one sample of each posterior.
-
-        Raises as `encode` does.
-        """
-        self._check_images(images)
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        latents = []
-        for part in torch.split(images, INFERENCE_BATCH_SIZE):
-            posterior = self._require_encoder()(to_float(part).to(self.device))
-            if generator is None:
-                latents.append(posterior.mean.cpu())
-            else:
-                noise = torch.randn(len(part), self.latent_dim, generator=generator)
-                latents.append(posterior.sample(noise.to(self.device)).cpu())
-        return self.decode(torch.cat(latents) if latents else torch.empty(0, self.latent_dim))
-
     def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
-        """Pictures of seeds, a batch at a time: memory does not grow with their number."""
+        """Yield the images of seeds in batches, so that memory does not grow with their number."""
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
             yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
 
     def sample(self, n: int = 64, seed: int = 0, truncation: float = 1.0) -> Tensor:
-        """Return `n` pictures, of seeds seed, seed + 1, ...; a seed's picture never depends on the others."""
+        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only."""
         return torch.cat(list(self.sample_batches(range(seed, seed + n), truncation)))
 
     def interpolate(
@@ -117,26 +135,42 @@ class Model:
         easing: str = "linear",
         loop: bool = False,
     ) -> Tensor:
-        """Pictures on the path from seed to seed, `frames` for each leg, ends included; see `models.latents.walk`.
+        """Decode a path through the latents of seeds.
 
-        path: "slerp" or "lerp", by itself what suits the prior.
+        Args:
+            seeds: at least two.
+            frames: images from one seed to the next, both included.
+            method: "slerp" or "lerp"; None chooses what suits the prior.
+            truncation: see `latents_from_seeds`.
+            easing: "linear" or "smooth"; see `vaegan.models.interpolation.interpolate_path`.
+            loop: go on from the last seed to the first.
         """
         method = method or default_method(self.info.config.prior)
         return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
 
 
 def load(path: Path | str, device: str = "auto") -> Model:
-    """Open a run, a checkpoint or a weights file. Raises VaeganError when it is missing, damaged or not ours."""
-    weights = read_weights_info(Path(path))
-    place = choose_device(device)
-    with open_safetensors(weights.path) as file:
+    """Load a model from a run directory, a checkpoint directory or a .safetensors file.
+
+    Args:
+        path: see `vaegan.checkpoint.find_weights`.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.
+    """
+    info = read_weights_info(Path(path))
+    torch_device = choose_device(device)
+    with open_safetensors(info.path) as file:
         has_encoder = any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118
+    # Built without memory first: the metadata may claim a model that the file does not hold.
     with torch.device("meta"):
-        parts = torch.nn.ModuleDict({"decoder": Decoder(weights.config), "prior": Prior(weights.config)})
+        networks = torch.nn.ModuleDict({"decoder": Decoder(info.config), "prior": Prior(info.config)})
         if has_encoder:
-            parts["encoder"] = Encoder(weights.config)
-    load_into_meta_model(parts, weights.path)
-    parts.to(place).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    encoder, decoder, prior = parts["encoder"] if has_encoder else None, parts["decoder"], parts["prior"].cpu()
+            networks["encoder"] = Encoder(info.config)
+    load_into_meta_model(networks, info.path)
+    networks.to(torch_device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    decoder, prior = networks["decoder"], networks["prior"].cpu()
+    encoder = networks["encoder"] if has_encoder else None
     assert isinstance(decoder, Decoder) and isinstance(prior, Prior) and isinstance(encoder, Encoder | None)
-    return Model(weights, decoder, encoder, prior, place)
+    return Model(info, decoder, encoder, prior, torch_device)

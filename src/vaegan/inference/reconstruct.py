@@ -1,4 +1,4 @@
-"""Pictures to latents and back, as files: pairs side by side, latents as safetensors, and a set's outliers."""
+"""Reconstruct images, find the outliers of a dataset, and write and read files of latents."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors
-from vaegan.data.dataset import PreparedDataset
+from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
@@ -26,12 +27,12 @@ from vaegan.utils.files import check_has_file_name, file_sha256, write_bytes
 from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
 LATENTS_KEY, NAMES_KEY = "latents", "names"
-LATENTS_METADATA_PREFIX = '{"latents_of"'
+WEIGHTS_HASH_KEY, ENCODER_HASH_KEY = "weights_sha256", "encoder_sha256"
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Pictures and their reconstructions, uint8 [N, C, S, S] each; PSNR in dB and SSIM, float [N], and their names."""
+    """Images and their reconstructions, uint8 [N, C, S, S], with PSNR in dB and SSIM, float [N]."""
 
     names: list[str]
     images: Tensor
@@ -39,86 +40,86 @@ class Reconstructions:
     psnr: Tensor
     ssim: Tensor
 
-    def subset(self, rows: Tensor) -> Reconstructions:
-        """Those of `rows`, int64 [n], in that order."""
-        names = [self.names[row] for row in rows.tolist()]
-        return Reconstructions(names, self.images[rows], self.decoded[rows], self.psnr[rows], self.ssim[rows])
-
     def to_records(self) -> list[dict[str, str | float]]:
-        """Name and errors of every picture, as JSON can say it."""
-        errors = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
-        return [{"picture": name, "psnr": round(a, 3), "ssim": round(b, 4)} for name, a, b in errors]
+        """Return the name and the errors of each image, ready for JSON."""
+        rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
+        return [{"image": name, "psnr": round(psnr, 3), "ssim": round(ssim, 4)} for name, psnr, ssim in rows]
 
     def table_rows(self) -> list[tuple[str, str, str]]:
-        """The same, as cells to read."""
-        return [(str(row["picture"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
+        """Return the name and the errors of each image as the cells of a table."""
+        return [(str(row["image"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
 
 
-def _reconstruct_batch(model: Model, names: list[str], images: Tensor) -> Reconstructions:
+def _reconstruct(model: Model, names: list[str], images: Tensor) -> Reconstructions:
     decoded = model.reconstruct(images)
-    real, made = to_float(images), to_float(decoded)
-    return Reconstructions(names, images, decoded, psnr(real, made), ssim(real, made))
-
-
-def _concatenate(parts: Sequence[Reconstructions]) -> Reconstructions:
-    tensors = [(part.images, part.decoded, part.psnr, part.ssim) for part in parts]
-    return Reconstructions(
-        [name for part in parts for name in part.names], *(torch.cat(rows) for rows in zip(*tensors))
-    )
+    psnr_parts, ssim_parts = [], []
+    for start in range(0, len(images), INFERENCE_BATCH_SIZE):
+        batch = slice(start, start + INFERENCE_BATCH_SIZE)
+        psnr_parts.append(psnr(to_float(images[batch]), to_float(decoded[batch])))
+        ssim_parts.append(ssim(to_float(images[batch]), to_float(decoded[batch])))
+    return Reconstructions(names, images, decoded, torch.cat(psnr_parts), torch.cat(ssim_parts))
 
 
 def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler) -> Reconstructions:
-    """Reconstruct the first `n` pictures of files, folders or prepared sets.
+    """Reconstruct the first `max_images` images of files, folders or datasets.
 
-    Raises VaeganError where the model has no encoder, or no source is a picture.
+    Raises:
+        VaeganError: if the model has no encoder, or a source holds no image.
     """
-    parts: list[Reconstructions] = []
-    done = 0
-    for names, pictures in read_images(sources, preprocess_settings_for(model.info), emit):
-        parts.append(_reconstruct_batch(model, names[: max_images - done], pictures[: max_images - done]))
-        done += len(parts[-1].names)
-        if done >= max_images:
+    names: list[str] = []
+    batches: list[Tensor] = []
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+        names += batch_names
+        batches.append(images)
+        if len(names) >= max_images:
             break
-    return _concatenate(parts)
+    return _reconstruct(model, names[:max_images], torch.cat(batches)[:max_images])
 
 
 def find_outliers(
     model: Model, data: Path | None, num_images: int, emit: EventHandler
 ) -> tuple[PreparedDataset, Reconstructions]:
-    """The `n` pictures of a set, seen in training or not, that are reconstructed worst, the worst first.
+    """Find the images of a dataset, training and validation images, that a model reconstructs worst.
 
-    data: a prepared set (the one that the model was trained on). Raises VaeganError as `reconstruct` does.
+    Args:
+        model: a model with an encoder.
+        data: the dataset; None for the one that the model was trained on.
+        num_images: how many to return.
+        emit: receives the progress.
+
+    Returns:
+        The dataset, and the images with the lowest PSNR, the worst first.
+
+    Raises:
+        VaeganError: if the model has no encoder, or the dataset is missing, empty or of another image shape.
     """
-    prepared = dataset_for(model.info, data, emit)
-    splits = [
-        (f"{path} ({split})", picture)
-        for pictures, names, split in zip(prepared.load(), prepared.image_names(), ("train", "val"), strict=True)
-        for path, picture in zip(names, pictures, strict=True)
-    ]
-    kept: Reconstructions | None = None
-    for start in range(0, len(splits), INFERENCE_BATCH_SIZE):
-        names, pictures = zip(*splits[start : start + INFERENCE_BATCH_SIZE], strict=True)
-        found = _reconstruct_batch(model, list(names), torch.stack(pictures))
-        both = found if kept is None else _concatenate([kept, found])
-        kept = both.subset(both.psnr.argsort(stable=True)[:num_images])
-        emit(TaskProgress("Reconstructing", min(start + INFERENCE_BATCH_SIZE, len(splits)), len(splits)))
-    if kept is None:
-        raise VaeganError(f"{prepared.path} holds no pictures")
-    return prepared, kept
+    dataset = dataset_for(model.info, data, emit)
+    images = [image for split_images in dataset.load() for image in split_images]
+    splits = zip(dataset.image_names(), SPLIT_NAMES, strict=True)
+    names = [f"{name} ({split})" for split_names, split in splits for name in split_names]
+    if not images:
+        raise VaeganError(f"{dataset.path} holds no images")
+    psnr_parts = []
+    for start in range(0, len(images), INFERENCE_BATCH_SIZE):
+        batch = torch.stack(images[start : start + INFERENCE_BATCH_SIZE])
+        psnr_parts.append(psnr(to_float(batch), to_float(model.reconstruct(batch))))
+        emit(TaskProgress("Reconstructing", start + len(batch), len(images)))
+    worst = torch.cat(psnr_parts).argsort(stable=True)[:num_images].tolist()
+    return dataset, _reconstruct(model, [names[row] for row in worst], torch.stack([images[row] for row in worst]))
 
 
 def save_reconstructions(
     model: Model, reconstructions: Reconstructions, scale: int, path: Path, emit: EventHandler
 ) -> None:
-    """Write a sheet: every picture with its reconstruction to the right of it."""
-    sheet = torch.stack([reconstructions.images, reconstructions.decoded], 1).flatten(0, 1)
+    """Write a grid in which each image has its reconstruction to its right."""
+    pairs = torch.stack([reconstructions.images, reconstructions.decoded], 1).flatten(0, 1)
     columns = 2 * math.ceil(math.sqrt(len(reconstructions.names) / 2))
-    save_png(enlarge(make_grid(sheet, columns), scale), path, provenance_note(model, "pictures and reconstructions"))
+    save_png(enlarge(make_grid(pairs, columns), scale), path, provenance_note(model, "images and reconstructions"))
     emit(FileWritten("reconstructions", path))
 
 
 def check_latents_path(path: Path, force: bool) -> None:
-    """Raise VaeganError where `path` is no place for latents: a folder, or a file that is no latents of ours."""
+    """Raise VaeganError unless latents may be written to `path`; `force` allows to replace any file."""
     check_has_file_name(path)
     if path.is_dir() or path.suffix != ".safetensors":
         raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
@@ -128,69 +129,94 @@ def check_latents_path(path: Path, force: bool) -> None:
 
 def _is_latents_file(path: Path) -> bool:
     try:
-        with open_safetensors(path) as file:
-            return str((file.metadata() or {}).get(METADATA_KEY, "")).startswith(LATENTS_METADATA_PREFIX)
+        return WEIGHTS_HASH_KEY in _read_latents_metadata(path)
     except VaeganError:
         return False
 
 
+def _read_latents_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata that `serialize_latents` wrote; {} for a safetensors file of another program."""
+    with open_safetensors(path) as file:
+        text = (file.metadata() or {}).get(METADATA_KEY, "{}")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
-    """A safetensors file of latents [N, d] of `model` and their N names: see `encode`."""
-    text = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
-    said = {"latents_of": file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
+    """Return the content of a safetensors file with latents [N, d] of `model` and their N names.
+
+    The tensor "names" is uint8: a JSON list of strings in UTF-8. The metadata identifies the model by hashes.
+    """
+    encoded_names = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
+    metadata = {WEIGHTS_HASH_KEY: file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
     if model.encoder is not None:
-        said["encoder"] = _encoder_sha256(model.encoder)
-    return save({LATENTS_KEY: latents.contiguous(), NAMES_KEY: text}, {METADATA_KEY: json.dumps(said)})
+        metadata[ENCODER_HASH_KEY] = _encoder_sha256(model.encoder)
+    tensors = {LATENTS_KEY: latents.contiguous(), NAMES_KEY: encoded_names}
+    return save(tensors, {METADATA_KEY: json.dumps(metadata)})
 
 
 def _encoder_sha256(encoder: nn.Module) -> str:
-    """SHA-256 of an encoder's weights: a VAE's, and that of a GAN which started from it, are the same."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of an encoder's weights, which a VAE and the GANs initialized from it have in common."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
-    """Write the posterior means of pictures to `path`: "latents" float32 [N, d] and "names"; returns N.
+    """Encode the images of files, folders or datasets to posterior means, and write them with their names to `path`.
 
-    "names" is uint8: a JSON list of N texts in UTF-8. Raises VaeganError as `reconstruct` does.
+    Returns:
+        The number of images.
+
+    Raises:
+        VaeganError: if the model has no encoder, a source holds no image, or the file cannot be written.
     """
     names: list[str] = []
     latents: list[Tensor] = []
-    for part, pictures in read_images(sources, preprocess_settings_for(model.info), emit):
-        latents.append(model.encode(pictures))
-        names += part
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+        names += batch_names
+        latents.append(model.encode(images))
     write_bytes(path, serialize_latents(model, names, torch.cat(latents)))
     emit(FileWritten("latents", path))
     return len(names)
 
 
 def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
-    """Read float32 [N, d] from the tensor "latents" of a safetensors file, ours or not.
+    """Read latents for `model` from the tensor "latents" of a safetensors file, of vaegan or another program.
 
-    Latents of other weights are told. Raises VaeganError for anything that the model cannot decode.
+    A warning is emitted for latents that another model encoded.
+
+    Returns:
+        Latents, float32 [N, d].
+
+    Raises:
+        VaeganError: if the file is missing or damaged, or the model cannot decode its latents.
     """
     if not path.is_file():
         raise VaeganError(f"{path} does not exist: make it with vaegan encode, or give a .safetensors file")
-    with open_safetensors(path) as file:
-        metadata = file.metadata() or {}
-    tensors, wanted = load_tensors(path), model.latent_dim
-    latents = tensors.get(LATENTS_KEY)
+    latents = load_tensors(path).get(LATENTS_KEY)
     if latents is None:
         raise VaeganError(f"{path} holds no tensor {LATENTS_KEY!r}: make it with vaegan encode")
-    if latents.dim() != 2 or latents.shape[1] != wanted or not latents.is_floating_point() or not len(latents):
+    is_matrix = latents.dim() == 2 and latents.shape[1] == model.latent_dim and len(latents) > 0
+    if not is_matrix or not latents.is_floating_point():
         raise VaeganError(
             f"{path} holds latents of shape {list(latents.shape)} and type {latents.dtype}: {model.info.path}"
-            f" decodes floats of shape [N, {wanted}]"
+            f" decodes floats of shape [N, {model.latent_dim}]"
         )
     if not latents.isfinite().all():
         raise VaeganError(f"{path} holds latents that are not finite")
-    said = metadata.get(METADATA_KEY, "")
-    same = file_sha256(model.info.path) in said or (
-        model.encoder is not None and _encoder_sha256(model.encoder) in said
-    )
-    if said.startswith(LATENTS_METADATA_PREFIX) and not same:
-        emit(WarningMessage(f"{path} was encoded by other weights than {model.info.path}: the faces will be others"))
+    metadata = _read_latents_metadata(path)
+    if WEIGHTS_HASH_KEY in metadata and not _is_encoded_by(model, metadata):
+        emit(WarningMessage(f"{path} was encoded by other weights than {model.info.path}: the faces will differ"))
     return latents.float()
+
+
+def _is_encoded_by(model: Model, metadata: dict[str, Any]) -> bool:
+    if metadata[WEIGHTS_HASH_KEY] == file_sha256(model.info.path):
+        return True
+    return model.encoder is not None and metadata.get(ENCODER_HASH_KEY) == _encoder_sha256(model.encoder)

@@ -1,4 +1,4 @@
-"""Sampled pictures as files: sheets and single pictures."""
+"""Write sampled images to files: one grid, or one file per image."""
 
 from __future__ import annotations
 
@@ -21,39 +21,38 @@ NUM_WRITER_THREADS = 8
 
 
 def provenance_note(model: Model, description: str) -> str:
-    """What a picture file says of its making."""
-    weights = model.info
-    return f"{description} of {weights.path}, {weights.kind} at step {weights.step}"
+    """Return the note that an image file gets, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9"."""
+    return f"{description} of {model.info.path}, {model.info.kind} at step {model.info.step}"
 
 
 def check_not_directory(path: Path) -> None:
-    """Raise VaeganError where a file is to be written over a directory."""
+    """Raise VaeganError if the value of --out, which must be a file, is a directory."""
     if path.is_dir():
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / 'samples.png'}")
 
 
 def check_grid_path(path: Path, count: int, force: bool) -> None:
-    """Raise VaeganError unless a sheet of `count` pictures may be written to `path`."""
+    """Raise VaeganError unless a grid of `count` images may be written to `path`."""
     if count > MAX_GRID_IMAGES:
-        raise UsageError(f"{count} pictures do not fit one sheet (at most {MAX_GRID_IMAGES}): add --separate")
+        raise UsageError(f"{count} images do not fit in one grid (at most {MAX_GRID_IMAGES}): add --separate")
     if path.suffix.lower() != ".png":
-        raise UsageError(f"--out {path}: a sheet is a .png file; add --separate for a folder of pictures")
+        raise UsageError(f"--out {path}: a grid is a .png file; add --separate for a folder of images")
     check_not_directory(path)
     check_overwrite([path], force)
 
 
 def save_grid(batches: Iterable[Tensor], count: int, scale: int, path: Path, note: str, emit: EventHandler) -> None:
-    """Write one PNG sheet of `count` pictures, uint8 [N, C, S, S] at a time; see `check_sheet`."""
-    drawn: list[Tensor] = []
-    for part in batches:
-        drawn.append(part)
-        emit(TaskProgress("Drawing", sum(map(len, drawn)), count))
-    save_png(enlarge(make_grid(torch.cat(drawn)), scale), path, note)
+    """Write a PNG grid of `count` images that come in batches, uint8 [N, C, S, S]; call `check_grid_path` first."""
+    images: list[Tensor] = []
+    for batch in batches:
+        images.append(batch)
+        emit(TaskProgress("Decoding", sum(map(len, images)), count))
+    save_png(enlarge(make_grid(torch.cat(images)), scale), path, note)
     emit(FileWritten("samples", path))
 
 
 def check_image_folder(folder: Path, force: bool) -> None:
-    """Raise VaeganError unless `folder` is new, empty, or holds pictures of ours only."""
+    """Raise VaeganError unless `folder` is new, empty, or holds only images that vaegan made."""
     if folder.exists() and not folder.is_dir():
         raise VaeganError(f"--out {folder} is a file: with --separate name a folder")
     if folder.is_dir() and not force:
@@ -65,33 +64,44 @@ def check_image_folder(folder: Path, force: bool) -> None:
 def save_separately(
     batches: Iterable[Tensor], names: Sequence[str], scale: int, folder: Path, note: str, emit: EventHandler
 ) -> None:
-    """Write each picture to NAME.png in `folder`; `note` is followed by its name. See `check_folder`.
+    """Write each image to NAME.png in `folder`; call `check_image_folder` first.
 
-    Threads compress and write pictures while the next ones are drawn.
+    Args:
+        batches: images, uint8 [N, C, S, S] each.
+        names: as many as there are images.
+        scale: factor by which images are enlarged.
+        folder: created if needed.
+        note: stored in each file, followed by its name.
+        emit: receives the progress.
     """
 
-    def write(picture: Tensor, name: str) -> None:
-        save_png(enlarge(picture, scale), folder / f"{name}.png", f"{note}, {name}", durable=False)
+    def write(image: Tensor, name: str) -> None:
+        save_png(enlarge(image, scale), folder / f"{name}.png", f"{note}, {name}", durable=False)
 
-    writing: list[Future[None]] = []
-    done = 0
+    num_submitted = 0
+    pending: list[Future[None]] = []
+    # Threads write one batch while the next is decoded; waiting for them then bounds the memory.
     with ThreadPoolExecutor(min(NUM_WRITER_THREADS, os.cpu_count() or 1), "write-png") as pool:
-        for part in batches:
-            for written in writing:
-                written.result()
-            emit(TaskProgress("Drawing", done, len(names)))
-            writing = [pool.submit(write, picture, name) for picture, name in zip(part, names[done:], strict=False)]
-            done += len(part)
-        for written in writing:
-            written.result()
-    emit(TaskProgress("Drawing", done, len(names)))
+        for batch in batches:
+            _wait_for(pending)
+            emit(TaskProgress("Decoding", num_submitted, len(names)))
+            batch_names = names[num_submitted : num_submitted + len(batch)]
+            pending = [pool.submit(write, image, name) for image, name in zip(batch, batch_names, strict=True)]
+            num_submitted += len(batch)
+        _wait_for(pending)
+    emit(TaskProgress("Decoding", num_submitted, len(names)))
     emit(FileWritten("samples", folder))
+
+
+def _wait_for(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()
 
 
 def save_sample_grid(
     model: Model, seeds: Sequence[int], settings: SampleSettings, path: Path, force: bool, emit: EventHandler
 ) -> None:
-    """Write one PNG sheet of the seeds' pictures. Raises VaeganError when `path` holds something of others."""
+    """Write the images of `seeds` as a PNG grid; raise VaeganError if `path` may not be written."""
     check_grid_path(path, len(seeds), force)
     note = provenance_note(model, f"seeds {seeds[0]} to {seeds[-1]}")
     save_grid(model.sample_batches(seeds, settings.truncation), len(seeds), settings.scale, path, note, emit)
@@ -100,8 +110,8 @@ def save_sample_grid(
 def save_samples_separately(
     model: Model, seeds: Sequence[int], settings: SampleSettings, folder: Path, force: bool, emit: EventHandler
 ) -> None:
-    """Write seed-0000007.png and so on into `folder`, which is empty, new, or holds samples of ours."""
+    """Write the images of `seeds` to seed-0000007.png etc.; raise VaeganError if `folder` holds other files."""
     check_image_folder(folder, force)
     names = [f"seed-{seed:07d}" for seed in seeds]
-    parts = model.sample_batches(seeds, settings.truncation)
-    save_separately(parts, names, settings.scale, folder, provenance_note(model, "a sample"), emit)
+    batches = model.sample_batches(seeds, settings.truncation)
+    save_separately(batches, names, settings.scale, folder, provenance_note(model, "a sample"), emit)

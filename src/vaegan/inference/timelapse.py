@@ -1,4 +1,4 @@
-"""A training as an animation, of the previews that the run drew."""
+"""Write the previews of a run as an animation."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ CAPTION_COLOR, CAPTION_BACKGROUND = (40, 40, 40), (255, 255, 255)
 
 
 def evenly_spaced_indices(count: int, max_count: int) -> list[int]:
-    """Places of at most `wanted` of `count` things, the first and the last among them, evenly spaced."""
+    """Return at most `max_count` (at least 2) evenly spaced indices into `count` items, the first and last included."""
     if count <= max_count:
         return list(range(count))
-    return [round(place * (count - 1) / (max_count - 1)) for place in range(max_count)]
+    return [round(index * (count - 1) / (max_count - 1)) for index in range(max_count)]
 
 
 @dataclass(frozen=True)
 class _PreviewFrames:
-    """Previews as frames, uint8 [3, H, W]: one at a time is read, whatever their number."""
+    """Previews as frames, uint8 [3, H, W], read one at a time; the last is repeated `num_hold_frames` times."""
 
     paths: Sequence[Path]
     captions: Sequence[str]
@@ -49,89 +49,92 @@ class _PreviewFrames:
         return len(self.paths) + self.num_hold_frames
 
     def __iter__(self) -> Iterator[Tensor]:
-        frame: Tensor | None = None
-        for place, (path, caption) in enumerate(zip(self.paths, self.captions, strict=True), 1):
-            with Image.open(path) as picture:
-                frame = enlarge(from_pil(_add_caption(picture.convert("RGB"), caption)), self.scale)
+        for index, (path, caption) in enumerate(zip(self.paths, self.captions, strict=True)):
+            with Image.open(path) as image:
+                frame = enlarge(from_pil(_add_caption(image.convert("RGB"), caption)), self.scale)
             yield frame
-            self.emit(TaskProgress("Drawing", place, len(self.paths), "previews"))
+            self.emit(TaskProgress("Reading", index + 1, len(self.paths), "previews"))
         for _ in range(self.num_hold_frames):
-            assert frame is not None
             yield frame
 
 
 def _add_caption(image: Image.Image, caption: str) -> Image.Image:
-    """The picture below a band with a caption; as it is where there is none."""
     if not caption:
         return image
-    sheet = Image.new("RGB", (image.width, image.height + CAPTION_HEIGHT), CAPTION_BACKGROUND)
-    sheet.paste(image, (0, CAPTION_HEIGHT))
-    ImageDraw.Draw(sheet).text(
-        (CAPTION_MARGIN, CAPTION_MARGIN), caption, CAPTION_COLOR, ImageFont.load_default(CAPTION_FONT_SIZE)
-    )
-    return sheet
+    captioned = Image.new("RGB", (image.width, image.height + CAPTION_HEIGHT), CAPTION_BACKGROUND)
+    captioned.paste(image, (0, CAPTION_HEIGHT))
+    position, font = (CAPTION_MARGIN, CAPTION_MARGIN), ImageFont.load_default(CAPTION_FONT_SIZE)
+    ImageDraw.Draw(captioned).text(position, caption, CAPTION_COLOR, font)
+    return captioned
 
 
-def _preview_size(path: Path, run: RunDir) -> tuple[int, int]:
-    """Width and height of a preview. Raises VaeganError where it is no PNG of a size that can be ours."""
+def _preview_size(path: Path, run_dir: RunDir) -> tuple[int, int]:
+    """Return width and height of a preview; raise VaeganError if it is damaged or too large."""
     try:
-        with warnings.catch_warnings(), Image.open(ensure_within(path, run.path), formats=("PNG",)) as picture:
+        with warnings.catch_warnings(), Image.open(ensure_within(path, run_dir.path), formats=("PNG",)) as image:
             warnings.simplefilter("ignore")
-            if max(picture.size) > MAX_PREVIEW_SIDE:
-                raise ValueError(f"{picture.width}x{picture.height} pixels")
-            picture.load()
-            return picture.size
+            if max(image.size) > MAX_PREVIEW_SIDE:
+                raise ValueError(f"{image.width}x{image.height} pixels")
+            image.load()
+            return image.size
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VaeganError(f"{path} is damaged ({error_text(error)})") from error
 
 
-def _usable_previews(run: RunDir, emit: EventHandler) -> list[Path]:
-    """The run's previews of the last one's size; what is damaged, or of another size, is told and left out."""
+def _usable_previews(run_dir: RunDir, emit: EventHandler) -> tuple[list[Path], tuple[int, int]]:
+    """Return the previews that have the size of the last one, and that size; warn about the others."""
     sizes: dict[Path, tuple[int, int]] = {}
-    for path in run.previews():
+    for path in run_dir.previews():
         try:
-            sizes[path] = _preview_size(path, run)
+            sizes[path] = _preview_size(path, run_dir)
         except VaeganError as error:
             emit(WarningMessage(f"{error}: left out"))
-    last = list(sizes.values())[-1:]
+    last_size = list(sizes.values())[-1] if sizes else (0, 0)
     for path, size in sizes.items():
-        if size not in last:
-            emit(WarningMessage(f"{path} is of another size than the last preview: left out"))
-    found = [path for path, size in sizes.items() if size in last]
-    if len(found) < 2:
-        have = f"{len(found)} preview" if len(found) == 1 else "no previews"
+        if size != last_size:
+            emit(WarningMessage(f"{path} has another size than the last preview: left out"))
+    previews = [path for path, size in sizes.items() if size == last_size]
+    if len(previews) < 2:
+        count = f"{len(previews)} preview" if len(previews) == 1 else "no previews"
         raise VaeganError(
-            f"{run.path} has {have}, a timelapse needs two or more: train on (--sample-every says how often one is"
-            " drawn)"
+            f"{run_dir.path} has {count}, a timelapse needs two or more: continue the training (--sample-every sets the"
+            " steps between previews)"
         )
-    return found
+    return previews, last_size
 
 
 def write_timelapse(
-    run: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
+    run_dir: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
 ) -> tuple[Path, int]:
-    """Write the animation of a run's previews; returns where it is and how many of them it shows.
+    """Write the previews of a run as an animation.
 
-    Raises VaeganError where there are fewer than two previews, or `out` holds something of others.
+    Returns:
+        The path of the animation, and the number of previews in it.
+
+    Raises:
+        VaeganError: if there are fewer than two previews, or the animation may not be written to `out`.
     """
-    if not run.exists():
-        raise VaeganError(f"{run.path} is no run of vaegan: give the directory that --run named in training")
-    base, ending = split_animation_path(out, settings.format)
-    place = base.with_name(base.name + ending)
-    if place.is_dir():
-        raise VaeganError(f"--out {place} is a directory: name a file")
-    batch = int(run.read_config()["options"].get("batch_size", 0))
-    previews, steps = _usable_previews(run, emit), run.previews()
-    chosen = [previews[place] for place in evenly_spaced_indices(len(previews), settings.frames)]
+    if not run_dir.exists():
+        raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")
+    base, suffix = split_animation_path(out, settings.format)
+    path = base.with_name(base.name + suffix)
+    if path.is_dir():
+        raise VaeganError(f"--out {path} is a directory: name a file")
+
+    # Choose the previews and the frame rate.
+    previews, (width, height) = _usable_previews(run_dir, emit)
+    chosen = [previews[index] for index in evenly_spaced_indices(len(previews), settings.frames)]
     fps = settings.fps or min(MAX_FPS, max(MIN_FPS, len(chosen) / TARGET_SECONDS))
-    captions = [f"step {steps[path]:,}, {steps[path] * batch:,} pictures" for path in chosen]
-    if not settings.captions:
-        captions = [""] * len(chosen)
-    sheets = _PreviewFrames(chosen, captions, round(settings.hold_last * fps), settings.scale, emit)
-    width, height = _preview_size(chosen[-1], run)
-    band = CAPTION_HEIGHT if settings.captions else 0
-    check_animation(place, len(sheets), width * settings.scale, (height + band) * settings.scale, fps)
-    check_overwrite([place], force)
-    save_animation(sheets, place, fps, f"{len(chosen)} previews of {run.path}")
-    emit(FileWritten("timelapse", place))
-    return place, len(chosen)
+    captions, caption_height = [""] * len(chosen), 0
+    if settings.captions:
+        batch_size, steps = int(run_dir.read_config()["options"].get("batch_size", 0)), run_dir.previews()
+        captions = [f"step {steps[preview]:,}, {steps[preview] * batch_size:,} images" for preview in chosen]
+        caption_height = CAPTION_HEIGHT
+    frames = _PreviewFrames(chosen, captions, round(settings.hold_last * fps), settings.scale, emit)
+
+    # Check, then write.
+    check_animation(path, len(frames), width * settings.scale, (height + caption_height) * settings.scale, fps)
+    check_overwrite([path], force)
+    save_animation(frames, path, fps, f"{len(chosen)} previews of {run_dir.path}")
+    emit(FileWritten("timelapse", path))
+    return path, len(chosen)

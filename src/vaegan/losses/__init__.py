@@ -1,1 +1,1 @@
-"""Losses and augmentations: pure functions of tensors, in registries."""
+"""Losses of the VAE and the GAN: pure functions of tensors, in registries to choose from."""

@@ -1,7 +1,6 @@
-"""Adversarial losses, in a registry, and the gradient penalty.
+"""Adversarial losses, the feature distance and the gradient penalty.
 
-Each loss takes logits float [B] of real and of generated pictures and returns a scalar to minimise. Importing this
-costs no torch, so that the command line can list the registry.
+torch is imported inside the functions, so that the command line can list the losses without it.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LogitLoss = Callable[["Tensor", "Tensor"], "Tensor"]
+"""(real logits [B], fake logits [B]) -> scalar to minimize."""
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """ln(1 + e^x): -softplus(-x) is ln sigmoid(x)."""
+    """Return ln(1 + e^x); -softplus(-x) is ln sigmoid(x)."""
     from torch.nn.functional import softplus
 
     return softplus(x)
@@ -25,7 +25,7 @@ def _softplus(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """discriminator(real, fake) and generator(real, fake); `paired` when the generator's needs real logits."""
+    """The losses of both networks; needs_real_logits: whether the generator's loss depends on real images."""
 
     discriminator_loss: LogitLoss
     generator_loss: LogitLoss
@@ -42,7 +42,7 @@ LOSSES = {
         lambda real, fake: _softplus(fake - real).mean(),
         lambda real, fake: _softplus(real - fake).mean(),
         True,
-        "each fake is judged against a real one (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
+        "compares each fake with a real image (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
     ),
     "non-saturating": AdversarialLoss(
         _classic_discriminator_loss,
@@ -66,27 +66,41 @@ LOSSES = {
 
 
 def feature_distance(features: list[Tensor], target_features: list[Tensor]) -> Tensor:
-    """How far pictures are from those that they shall show, by a discriminator's features of both; float [B].
+    """Return the relative distance of images from their targets in a discriminator's features.
 
-    levels, wanted: float [B, F, S, S] each, the finest first, which is left out: it sees edges and grain, and a decoded
-    picture need not have the very grain of its original. Squared distance by the wanted features' squared length, the
-    mean over the levels (after Larsen et al. 2016, arXiv 1512.09300, eq. 7, who take one level, unscaled).
+    At each level it is |f - t|^2 / |t|^2, and the result is the mean over the levels. It follows Larsen et al. 2016,
+    arXiv 1512.09300, eq. 7, who use one level without scaling. The finest level is left out. It responds to edges and
+    noise, which a reconstruction need not reproduce exactly.
+
+    Args:
+        features: Of the images, float [B, F, S, S] per level, finest first.
+        target_features: Of the targets, with the same shapes.
+
+    Returns:
+        Float [B].
     """
     from torch import stack
 
-    pairs = list(zip(features, target_features, strict=True))[1:] or [(features[0], target_features[0])]
+    levels = list(zip(features, target_features, strict=True))
     distances = []
-    for mine, theirs in pairs:
-        mine, theirs = mine.float().flatten(1), theirs.float().flatten(1)
-        distances.append((mine - theirs).square().sum(1) / theirs.square().sum(1).clamp_min(1e-6))
+    for level, target in levels[1:] or levels:
+        level, target = level.float().flatten(1), target.float().flatten(1)
+        distances.append((level - target).square().sum(1) / target.square().sum(1).clamp_min(1e-6))
     return stack(distances).mean(0)
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Squared norm of d logit / d picture, float [B]: R1 on real, R2 on generated ones (1801.04406, eq. 9).
+    """Return the squared gradient norm |d logit / d image|^2: R1 on real images, R2 on fake ones.
 
-    pictures: float [B, C, S, S] that require grad and that `logits` [B] were computed from. Where a logit also depends
-    on the picture's neighbours (minibatch standard deviation), it is of the sum of all logits that a picture moves.
+    See Mescheder et al. 2018, arXiv 1801.04406, eq. 9. With minibatch standard deviation a logit depends on the whole
+    group of images. The gradient is then that of the sum of all logits.
+
+    Args:
+        logits: Float [B], computed from `images`.
+        images: Float [B, C, S, S], which require grad.
+
+    Returns:
+        Float [B], differentiable.
     """
     from torch.autograd import grad
 

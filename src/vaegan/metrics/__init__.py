@@ -1,1 +1,1 @@
-"""Measures of pictures and features: pure functions of tensors."""
+"""Metrics of images and features, as pure functions of tensors."""

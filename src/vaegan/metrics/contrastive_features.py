@@ -1,9 +1,9 @@
-"""Features learned from a set without labels: a small network that tells its pictures apart.
+"""Features learned from the training images by a small network, without labels.
 
-Two altered views of one picture shall be near and views of other pictures far (SimCLR, Chen et al. 2020, 2002.05709,
-eq. 1). Half of the pictures in a batch are spoiled ones (bent, blended, patched from two, blurred) that count as
-pictures of their own (CSI, Tack et al. 2020, 2007.08176, eq. 4), so that what is no whole face lies away from faces.
-It is trained on the training pictures only, on the CPU, from a fixed seed, in seconds.
+It is contrastive learning: two random views of an image get similar features, views of different images get different
+ones (SimCLR, Chen et al. 2020, 2002.05709, eq. 1). Half of each batch are distorted images, which count as images of
+their own (CSI, Tack et al. 2020, 2007.08176, eq. 4). So images that are not realistic faces get features far from those
+of faces. Training takes seconds on a CPU and uses a fixed seed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ MAX_TRAIN_VIEWS = 36_000
 CONTRASTIVE_BATCH_SIZE = 128
 TEMPERATURE = 0.2
 CONTRASTIVE_LR = 2e-3
+LR_WARMUP_STEPS = 10
 COLOR_JITTER_STRENGTH = 0.4
 ZOOM_RANGE = (0.6, 1.1)
 MAX_SHIFT = 0.25
 
 
 class ContrastiveFeatures(nn.Module):
-    """Float [N, C, S, S] in [-1, 1] -> features [N, 128]; pictures above 64 pixels are averaged down first."""
+    """Images float [N, C, S, S] in [-1, 1] -> features [N, 128]; larger images are averaged to 64x64."""
 
     def __init__(self, channels: int) -> None:
-        """Build for pictures of 1 or 3 channels."""
         super().__init__()
         layers: list[nn.Module] = []
         for width in LAYER_WIDTHS:
@@ -41,9 +41,9 @@ class ContrastiveFeatures(nn.Module):
         self.head = nn.Linear(4 * channels, CONTRASTIVE_DIM)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [N, 128]."""
-        small = _shrink_to_input_size(images)
-        return self.head(F.adaptive_avg_pool2d(self.body(small), 2).flatten(1))  # type: ignore[no-any-return]
+        """Return features [N, 128] of images [N, C, S, S]."""
+        images = _shrink_to_input_size(images)
+        return self.head(F.adaptive_avg_pool2d(self.body(images), 2).flatten(1))  # type: ignore[no-any-return]
 
 
 def _shrink_to_input_size(images: Tensor) -> Tensor:
@@ -51,88 +51,109 @@ def _shrink_to_input_size(images: Tensor) -> Tensor:
 
 
 def _random_view(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift, zoom, mirror and tint each picture at random."""
+    """Shift, zoom, mirror and recolor each image at random."""
     count, channels = images.shape[:2]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(*shape).uniform_(low, high, generator=generator)
 
+    # Geometry: zoom and shift both axes, mirror the horizontal one
     zoom = uniform(*ZOOM_RANGE, count)
-    place = torch.zeros(count, 2, 3)
-    place[:, 0, 0] = zoom * uniform(-1, 1, count).sign()
-    place[:, 1, 1] = zoom
-    place[:, :, 2] = uniform(-MAX_SHIFT, MAX_SHIFT, count, 2)
-    where = F.affine_grid(place, list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, where, padding_mode="reflection", align_corners=False)
+    affine = torch.zeros(count, 2, 3)
+    affine[:, 0, 0] = zoom * uniform(-1, 1, count).sign()
+    affine[:, 1, 1] = zoom
+    affine[:, :, 2] = uniform(-MAX_SHIFT, MAX_SHIFT, count, 2)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    views = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    # Color: mix the channels, scale the contrast, shift the brightness
     noise = torch.randn(count, channels, channels, generator=generator)
-    tint = torch.eye(channels) + COLOR_JITTER_STRENGTH / 2 * noise
-    light = uniform(-COLOR_JITTER_STRENGTH, COLOR_JITTER_STRENGTH, count, channels, 1, 1) * 0.4
-    return (
-        torch.einsum("nij,njhw->nihw", tint, moved)
-        * uniform(1 - COLOR_JITTER_STRENGTH / 2, 1 + COLOR_JITTER_STRENGTH / 2, count, 1, 1, 1)
-        + light
-    )
+    mixing = torch.eye(channels) + COLOR_JITTER_STRENGTH / 2 * noise
+    brightness = uniform(-COLOR_JITTER_STRENGTH, COLOR_JITTER_STRENGTH, count, channels, 1, 1) * 0.4
+    contrast = uniform(1 - COLOR_JITTER_STRENGTH / 2, 1 + COLOR_JITTER_STRENGTH / 2, count, 1, 1, 1)
+    return torch.einsum("nij,njhw->nihw", mixing, views) * contrast + brightness
 
 
 def _elastic_warp(images: Tensor, generator: torch.Generator) -> Tensor:
     """Move every pixel by a smooth random field."""
-    count, _, side, _ = images.shape
+    count, _, size, _ = images.shape
     field = torch.randn(count, 2, 6, 6, generator=generator) * 0.1
-    field = F.interpolate(field, size=side, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    where = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, where + field, padding_mode="reflection", align_corners=False)
+    field = F.interpolate(field, size=size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    grid = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid + field, padding_mode="reflection", align_corners=False)
 
 
 def _make_negatives(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Make each picture something that is no whole face, in one of four ways."""
-    count, _, side, _ = images.shape
+    """Distort each image: warp it, replace patches by another image, blend with another, or blur it."""
+    count, _, size, _ = images.shape
     other = images[torch.randperm(count, generator=generator)]
-    patches = F.interpolate(torch.randn(count, 1, 4, 4, generator=generator), size=side, mode="bicubic") > 0
+    mask = F.interpolate(torch.randn(count, 1, 4, 4, generator=generator), size=size, mode="bicubic") > 0
     blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, 1)
-    ways = (
+    distorted = (
         _elastic_warp(images, generator),
-        torch.where(patches, images, other),
+        torch.where(mask, images, other),
         (images + other) / 2,
         blurred + 0.1 * torch.randn(images.shape, generator=generator),
     )
-    chosen = torch.randint(len(ways), (count,), generator=generator)
-    return torch.stack(ways)[chosen, torch.arange(count)]
+    chosen = torch.randint(len(distorted), (count,), generator=generator)
+    return torch.stack(distorted)[chosen, torch.arange(count)]
+
+
+def _info_nce_loss(embeddings: Tensor) -> Tensor:
+    """Return the loss (2002.05709, eq. 1) of embeddings [2 B, d]; rows i and i + B are views of one image."""
+    embeddings = F.normalize(embeddings, dim=1)
+    similarity = (embeddings @ embeddings.T / TEMPERATURE).fill_diagonal_(-1e9)
+    partner = torch.arange(len(embeddings)).roll(len(embeddings) // 2)
+    return F.cross_entropy(similarity, partner)
 
 
 def train_contrastive_features(
     load_images: Callable[[Tensor], Tensor], num_images: int, channels: int, on_step: Callable[[int, int], None]
 ) -> ContrastiveFeatures:
-    """Train features on `count` pictures; returns the network, ready to use.
+    """Train a feature network; deterministic on one machine.
 
-    pictures: gives rows (long [B]) of the training pictures as float [B, C, S, S] in [-1, 1]; on_step(done, total)
-    hears of progress. Deterministic on one machine. Raises ValueError for fewer than 2 pictures.
+    Args:
+        load_images: Maps rows, long [B], to training images, float [B, C, S, S] in [-1, 1].
+        num_images: Number of training images.
+        channels: Channels of the images, 1 or 3.
+        on_step: Called with (steps done, total steps).
+
+    Returns:
+        The network, in evaluation mode and without gradients.
+
+    Raises:
+        ValueError: For fewer than 2 images.
     """
     if num_images < 2:
-        raise ValueError(f"{num_images} pictures: expected at least 2")
-    batch = min(CONTRASTIVE_BATCH_SIZE, num_images)
-    steps = max(2, min(MAX_TRAIN_VIEWS, 16 * num_images) // (2 * batch))
+        raise ValueError(f"{num_images} images: expected at least 2")
+    batch_size = min(CONTRASTIVE_BATCH_SIZE, num_images)
+    num_negatives = batch_size // 2
+    total_steps = max(2, min(MAX_TRAIN_VIEWS, 16 * num_images) // (2 * batch_size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = ContrastiveFeatures(channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        project = nn.Sequential(
+        projection = nn.Sequential(
             nn.Linear(CONTRASTIVE_DIM, CONTRASTIVE_DIM), nn.LeakyReLU(0.2), nn.Linear(CONTRASTIVE_DIM, 64)
         )
-    optimizer = torch.optim.Adam([*network.parameters(), *project.parameters()], CONTRASTIVE_LR, fused=True)
+    optimizer = torch.optim.Adam([*network.parameters(), *projection.parameters()], CONTRASTIVE_LR, fused=True)
     generator = torch.Generator().manual_seed(0)
-    partner = torch.arange(2 * batch).roll(batch)
-    for step in range(steps):
+    for step in range(total_steps):
+        # Learning rate: short warm-up and cosine decay
+        cosine = (1 + math.cos(math.pi * step / total_steps)) / 2
         for group in optimizer.param_groups:
-            group["lr"] = CONTRASTIVE_LR * min(1.0, (step + 1) / 10) * (1 + math.cos(math.pi * step / steps)) / 2
-        rows = torch.randperm(num_images, generator=generator)[:batch]
-        seen = _shrink_to_input_size(load_images(rows))
-        half = batch // 2
-        seen = torch.cat([seen[: batch - half], _make_negatives(seen[batch - half :], generator)])
-        views = torch.cat([_random_view(seen, generator), _random_view(seen, generator)])
-        codes = F.normalize(project(network(views.contiguous(memory_format=torch.channels_last))), dim=1)
-        likeness = (codes @ codes.T / TEMPERATURE).fill_diagonal_(-1e9)
-        loss = F.cross_entropy(likeness, partner)
+            group["lr"] = CONTRASTIVE_LR * min(1.0, (step + 1) / LR_WARMUP_STEPS) * cosine
+
+        # Two views of each image; the last half of the batch are negatives
+        rows = torch.randperm(num_images, generator=generator)[:batch_size]
+        images = _shrink_to_input_size(load_images(rows))
+        positives, negatives = images.tensor_split([batch_size - num_negatives])
+        images = torch.cat([positives, _make_negatives(negatives, generator)])
+        views = torch.cat([_random_view(images, generator), _random_view(images, generator)])
+
+        # Optimizer step
+        loss = _info_nce_loss(projection(network(views.contiguous(memory_format=torch.channels_last))))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        on_step(step + 1, steps)
+        on_step(step + 1, total_steps)
     return network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Distances between two sets of features: Frechet and kernel (KID)."""
+"""Distances between two sets of features: the Frechet distance and the kernel distance of KID."""
 
 from __future__ import annotations
 
@@ -12,57 +12,75 @@ def _check_feature_shapes(a: Tensor, b: Tensor) -> None:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Frechet distance between normal fits of features [N, d] and [M, d]; at least 0, biased upwards by small N, M.
+    """Return the Frechet distance between two normals fitted to features.
 
-    |mean difference|^2 + tr(A + B - 2 (A B)^(1/2)) (Dowson & Landau 1982; Heusel et al. 2017, 1706.08500, eq. 6).
-    The trace of the root comes from the eigenvalues of A^(1/2) B A^(1/2), so it is real. Raises ValueError for
-    shapes that do not match.
+    It is |mean difference|^2 + tr(A + B - 2 (A B)^(1/2)), with A and B the covariances (Heusel et al. 2017, arXiv
+    1706.08500, eq. 6). The estimate is biased upwards for small N and M. The trace of the root is computed from the
+    eigenvalues of A^(1/2) B A^(1/2), so it is real.
+
+    Args:
+        a: [N, d].
+        b: [M, d].
+
+    Raises:
+        ValueError: For shapes that do not match.
     """
     _check_feature_shapes(a, b)
     a, b = a.double(), b.double()
     cov_a, cov_b = torch.cov(a.T).view(a.shape[1], -1), torch.cov(b.T).view(a.shape[1], -1)
     values, vectors = torch.linalg.eigh(cov_a)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    trace_of_root = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
-    distance = (a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * trace_of_root
+    sqrt_a = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    trace_of_sqrt = torch.linalg.eigvalsh(sqrt_a @ cov_b @ sqrt_a).clamp_min(0).sqrt().sum()
+    distance = (a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * trace_of_sqrt
     return max(0.0, float(distance))
 
 
 def kid(a: Tensor, b: Tensor, num_blocks: int = 20) -> tuple[float, float]:
-    """Kernel distance between features [N, d] and [M, d], and its standard error.
+    """Return the kernel distance between two sets of features, and its standard error.
 
-    The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al.
-    2018, 1801.01401, sec. 4): near 0, either sign, for equal distributions, whatever N and M. The error is a
-    jackknife over `blocks` blocks of both sets. Raises ValueError for shapes that do not match.
+    It is the unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et
+    al. 2018, arXiv 1801.01401, section 4). For equal distributions it is near 0, of either sign, whatever N and M.
+
+    Args:
+        a: Features [N, d].
+        b: Features [M, d].
+        num_blocks: Blocks of the jackknife estimate of the standard error.
+
+    Returns:
+        The distance, and its standard error (NaN for fewer than 4 rows).
+
+    Raises:
+        ValueError: For shapes that do not match.
     """
     _check_feature_shapes(a, b)
     num_blocks = min(num_blocks, len(a) // 2, len(b) // 2)
-    parts_a, parts_b = a.double().tensor_split(max(1, num_blocks)), b.double().tensor_split(max(1, num_blocks))
-    within_a, within_b, across = (
-        _kernel_block_sums(parts_a, parts_a, True),
-        _kernel_block_sums(parts_b, parts_b, True),
-        _kernel_block_sums(parts_a, parts_b),
+    blocks_a, blocks_b = a.double().tensor_split(max(1, num_blocks)), b.double().tensor_split(max(1, num_blocks))
+    all_sums = (
+        _kernel_block_sums(blocks_a, blocks_a, skip_diagonal=True),
+        _kernel_block_sums(blocks_b, blocks_b, skip_diagonal=True),
+        _kernel_block_sums(blocks_a, blocks_b),
     )
-    sizes_a = torch.tensor([len(part) for part in parts_a]).double()
-    sizes_b = torch.tensor([len(part) for part in parts_b]).double()
+    sizes_a = torch.tensor([len(block) for block in blocks_a]).double()
+    sizes_b = torch.tensor([len(block) for block in blocks_b]).double()
 
     def estimate(aa: Tensor, bb: Tensor, ab: Tensor, n: Tensor, m: Tensor) -> Tensor:
         return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
 
     n, m = sizes_a.sum(), sizes_b.sum()
-    value = float(estimate(within_a.sum(), within_b.sum(), across.sum(), n, m))
+    aa, bb, ab = (sums.sum() for sums in all_sums)
+    value = float(estimate(aa, bb, ab, n, m))
     if num_blocks < 2:
         return value, float("nan")
-    aa, bb, ab = (
-        total.sum() - total.sum(0) - total.sum(1) + total.diagonal() for total in (within_a, within_b, across)
-    )
-    without = estimate(aa, bb, ab, n - sizes_a, m - sizes_b)
-    count = len(without)
-    return value, float(((count - 1) / count * (without - without.mean()).square().sum()).sqrt())
+
+    # Jackknife: the estimates that leave out one block of each set
+    aa, bb, ab = (sums.sum() - sums.sum(0) - sums.sum(1) + sums.diagonal() for sums in all_sums)
+    left_out = estimate(aa, bb, ab, n - sizes_a, m - sizes_b)
+    variance = (num_blocks - 1) / num_blocks * (left_out - left_out.mean()).square().sum()
+    return value, float(variance.sqrt())
 
 
 def _kernel_block_sums(a: tuple[Tensor, ...], b: tuple[Tensor, ...], skip_diagonal: bool = False) -> Tensor:
-    """Sum of the kernel over every pair of blocks, double [blocks, blocks]; pairs of a row with itself left out."""
+    """Sum the kernel over each pair of blocks; skip_diagonal leaves out the pairs of a row with itself."""
     sums = torch.zeros(len(a), len(b), dtype=torch.double)
     for i, x in enumerate(a):
         for j, y in enumerate(b):

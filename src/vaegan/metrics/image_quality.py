@@ -1,4 +1,4 @@
-"""How like a picture its reconstruction is."""
+"""Similarity of images and their reconstructions: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def psnr(images: Tensor, decoded: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture [B, C, S, S] in [-1, 1] (peak to peak 2), in dB; float [B]."""
+    """Return the peak signal-to-noise ratio in dB, float [B], of images [B, C, S, S] in [-1, 1]."""
     error = (images - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
-    return 10 * (4 / error).log10()
+    return 10 * (4 / error).log10()  # 4 = the squared range of the values
 
 
 def ssim(images: Tensor, decoded: Tensor) -> Tensor:
-    """Structural similarity of each picture [B, C, S, S] in [-1, 1], at most 1, which only equal ones have; float [B].
+    """Return the structural similarity (Wang et al. 2004, "Image quality assessment", eq. 13).
 
-    Wang et al. 2004 ("Image quality assessment", eq. 13), as they compute it: windows of 11x11 pixels weighted by a
-    Gaussian of deviation 1.5, those that lie inside of the picture; the mean over windows and channels. S is 11 at
-    least.
+    As in the paper, statistics are of 11x11 windows inside the image, weighted by a Gaussian of standard deviation 1.5.
+
+    Args:
+        images: [B, C, S, S] in [-1, 1], S at least 11.
+        decoded: Images of the same shape.
+
+    Returns:
+        Float [B], at most 1: the mean over windows and channels. Only equal images have 1.
     """
-    both = (torch.cat([images, decoded]).float() + 1) / 2  # its luminance term is of values from 0 on
-    inner = both.shape[-1] - SSIM_WINDOW + 1
-    offset = torch.arange(both.shape[-1]) - torch.arange(inner)[:, None] - SSIM_WINDOW // 2
-    band = torch.exp(-offset.float().square() / (2 * SSIM_SIGMA**2)) * (offset.abs() <= SSIM_WINDOW // 2)
-    band = (band / band.sum(1, keepdim=True)).to(both)  # a window a row: far faster than a convolution on a CPU
+    both = (torch.cat([images, decoded]).float() + 1) / 2  # the luminance term is defined for values from 0
+    num_windows = both.shape[-1] - SSIM_WINDOW + 1
+    # One row per window position. On a CPU, products with this matrix are much faster than a convolution.
+    offset = torch.arange(both.shape[-1]) - torch.arange(num_windows)[:, None] - SSIM_WINDOW // 2
+    window = torch.exp(-offset.float().square() / (2 * SSIM_SIGMA**2)) * (offset.abs() <= SSIM_WINDOW // 2)
+    window = (window / window.sum(1, keepdim=True)).to(both)
 
-    def smooth(values: Tensor) -> Tensor:
-        return band @ values @ band.T
+    def window_mean(values: Tensor) -> Tensor:
+        return window @ values @ window.T
 
-    mean, square = smooth(both), smooth(both.square())
-    (one, other), (square_one, square_other) = mean.chunk(2), square.chunk(2)
-    product = smooth(both.chunk(2)[0] * both.chunk(2)[1])
+    (x, y), (mean_x, mean_y) = both.chunk(2), window_mean(both).chunk(2)
+    mean_square_x, mean_square_y = window_mean(both.square()).chunk(2)
+    covariance = window_mean(x * y) - mean_x * mean_y
+    variances = mean_square_x - mean_x.square() + mean_square_y - mean_y.square()
     c1, c2 = SSIM_K1**2, SSIM_K2**2
-    light = (2 * one * other + c1) / (one.square() + other.square() + c1)
-    variances = square_one - one.square() + square_other - other.square()
-    shape = (2 * (product - one * other) + c2) / (variances + c2)
-    return (light * shape).flatten(1).mean(1)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    structure = (2 * covariance + c2) / (variances + c2)
+    return (luminance * structure).flatten(1).mean(1)

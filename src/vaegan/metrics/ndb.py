@@ -1,4 +1,7 @@
-"""Number of statistically different bins (Richardson & Weiss 2018, 1805.12462): which kinds of pictures are missing."""
+"""Number of statistically different bins (NDB), which shows missing modes.
+
+See Richardson & Weiss 2018, "On GANs and GMMs", arXiv 1805.12462.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from vaegan.utils.neighbors import find_nearest
 MAX_BINS = 100
 MIN_IMAGES_PER_BIN = 20
 KMEANS_ITERATIONS = 25
-Z_CRITICAL = 1.959964
+Z_CRITICAL = 1.959964  # two-sided test at the 5 % level
 
 
 @dataclass(frozen=True)
 class NDBResult:
-    """How many of `bins` hold another share of the generated than of the real pictures, at the 5 % level."""
+    """Number of bins whose proportions of real and fake images differ; num_missing of them have no fake."""
 
     num_bins: int
     num_different: int
@@ -25,51 +28,64 @@ class NDBResult:
 
     @property
     def ndb_over_k(self) -> float:
-        """Different bins over all bins: 0.05 is what equal distributions give."""
+        """Fraction of different bins; 0.05 is expected for equal distributions."""
         return self.num_different / self.num_bins
 
 
 def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
-    """Centres [bins, d] of points [N, d] by Lloyd's rounds from k-means++ seeds (Arthur & Vassilvitskii 2007)."""
+    """Return cluster centers [num_bins, d] of points [N, d] by k-means++ (Arthur & Vassilvitskii 2007)."""
+    # Initialization: draw each next center with probability proportional to its squared distance to the others
     generator = torch.Generator().manual_seed(seed)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
-    far = (points - points[chosen[0]]).square().sum(1)
+    squared_distances = (points - points[chosen[0]]).square().sum(1)
     while len(chosen) < num_bins:
-        weights = far if float(far.sum()) > 0 else torch.ones_like(far)
+        weights = squared_distances if float(squared_distances.sum()) > 0 else torch.ones_like(squared_distances)
         chosen.append(int(torch.multinomial(weights, 1, generator=generator)))
-        far = torch.minimum(far, (points - points[chosen[-1]]).square().sum(1))
-    centres = points[chosen].clone()
+        squared_distances = torch.minimum(squared_distances, (points - points[chosen[-1]]).square().sum(1))
+
+    # Lloyd's algorithm; an empty cluster keeps its center
+    centers = points[chosen].clone()
     for _ in range(KMEANS_ITERATIONS):
-        _, rows = find_nearest(points, centres)
-        sums = torch.zeros_like(centres).index_add_(0, rows, points)
+        _, rows = find_nearest(points, centers)
+        sums = torch.zeros_like(centers).index_add_(0, rows, points)
         counts = torch.bincount(rows, minlength=num_bins)
-        moved = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
-        if torch.equal(moved, centres):
+        new_centers = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centers)
+        if torch.equal(new_centers, centers):
             break
-        centres = moved
-    return centres
+        centers = new_centers
+    return centers
 
 
 def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int, int]:
-    """From counts per bin, long [bins] twice: bins whose shares differ at the 5 % level, and real bins left empty.
+    """Compare the proportions of each bin by a z-test with pooled variance (1805.12462, section 3, eq. 2).
 
-    The two-proportion z-test with pooled variance (sec. 3, eq. 2).
+    Args:
+        real_counts: Real images per bin, long [num_bins].
+        fake_counts: Fake images per bin, long [num_bins].
+
+    Returns:
+        Number of bins that differ at the 5 % level, and how many of them have no fake image.
     """
     n, m = real_counts.sum().double(), fake_counts.sum().double()
     pooled = (real_counts + fake_counts) / (n + m)
-    error = (pooled * (1 - pooled) * (1 / n + 1 / m)).sqrt()
-    z = (real_counts / n - fake_counts / m).abs() / error.clamp_min(1e-12)
-    differs = (z > Z_CRITICAL) & (real_counts + fake_counts > 0)
-    return int(differs.sum()), int((differs & (fake_counts == 0)).sum())
+    stderr = (pooled * (1 - pooled) * (1 / n + 1 / m)).sqrt()
+    z = (real_counts / n - fake_counts / m).abs() / stderr.clamp_min(1e-12)
+    is_different = (z > Z_CRITICAL) & (real_counts + fake_counts > 0)
+    return int(is_different.sum()), int((is_different & (fake_counts == 0)).sum())
 
 
 def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
-    """Cut the space of features into bins around the training pictures [T, d], and count real and generated ones.
+    """Cluster training features into bins, then compare how real and fake images fill them.
 
-    real: [M, d], not those that the bins are cut around, which would lie nearer to the centres than any others; fake:
-    [N, d]. There are 100 bins, or fewer where that would leave under 20 pictures for a bin.
+    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average.
+
+    Args:
+        train: Features [T, d] that define the bins.
+        real: Features [M, d] of other real images. Those in `train` lie closer to the bin centers than any others.
+        fake: Features [N, d].
+        seed: Seed of the clustering.
     """
-    bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
-    centres = kmeans(train, bins, seed)
-    counts = [torch.bincount(find_nearest(part, centres)[1], minlength=bins) for part in (real, fake)]
-    return NDBResult(bins, *count_different_bins(*counts))
+    num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
+    centers = kmeans(train, num_bins, seed)
+    counts = [torch.bincount(find_nearest(part, centers)[1], minlength=num_bins) for part in (real, fake)]
+    return NDBResult(num_bins, *count_different_bins(*counts))

@@ -1,4 +1,4 @@
-"""What nearest neighbours tell: precision, recall, density, coverage, duplicates, memorisation."""
+"""Metrics of nearest neighbors: precision, recall, density, coverage, memorization and duplicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS_PER_CHUNK = 1024
 
 @dataclass(frozen=True)
 class PRDC:
-    """Four answers of nearest neighbours: of precision, recall, coverage the range is 0..1, density can exceed 1."""
+    """Precision, recall and coverage in 0..1; density from 0, which can exceed 1."""
 
     precision: float
     recall: float
@@ -24,72 +24,86 @@ class PRDC:
 
 
 def kth_neighbor_distances(features: Tensor, k: int = DEFAULT_K) -> Tensor:
-    """Distance of each row of [N, d] to its k-th nearest other row; float [N]. Raises ValueError for N <= k."""
+    """Return each row's distance to its k-th nearest other row: features [N, d], N > k -> float [N]."""
     if len(features) <= k:
         raise ValueError(f"{len(features)} rows: expected more than k = {k}")
-    found = []
+    distances = []
     for start in range(0, len(features), ROWS_PER_CHUNK):
-        between = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
-        rows = torch.arange(len(between))
-        between[rows, rows + start] = torch.inf  # a row is not its own neighbour
-        found.append(between.kthvalue(k, 1).values)
-    return torch.cat(found)
+        pairwise = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
+        rows = torch.arange(len(pairwise))
+        pairwise[rows, rows + start] = torch.inf  # a row is not its own neighbor
+        distances.append(pairwise.kthvalue(k, 1).values)
+    return torch.cat(distances)
 
 
 def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
-    """Compare real [M, d] and generated [N, d] features by balls that reach to each point's k-th neighbour.
+    """Compare two sets of features by balls around each point that reach to its k-th neighbor.
 
-    precision and recall: Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage: Naeem et al. 2020,
-    2002.09797, eq. 3 and 4, k = 5 as there. Equal distributions have density 1 and, for M = N, coverage
-    1 - 2^-k = 0.97. Raises ValueError for fewer than k + 1 rows.
+    Precision and recall are those of Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage those of Naeem
+    et al. 2020, 2002.09797, eq. 3 and 4, with k = 5. For equal distributions and M = N, density is 1 and coverage
+    about 1 - 2^-k = 0.97.
+
+    Args:
+        real: Features [M, d].
+        fake: Features [N, d].
+        k: Number of the neighbor.
+
+    Raises:
+        ValueError: For fewer than k + 1 rows.
     """
     real_radii, fake_radii = kth_neighbor_distances(real, k), kth_neighbor_distances(fake, k)
-    inside = torch.zeros(len(fake), dtype=torch.long)
-    recalled, covered = [], []
+    num_real_balls = torch.zeros(len(fake), dtype=torch.long)  # that each fake point lies in
+    is_recalled, is_covered = [], []
     for start in range(0, len(real), ROWS_PER_CHUNK):
-        between = pairwise_distances(real[start : start + ROWS_PER_CHUNK], fake)
-        near = between <= real_radii[start : start + ROWS_PER_CHUNK, None]
-        inside += near.sum(0)
-        covered.append(near.any(1))
-        recalled.append((between <= fake_radii).any(1))
+        distances = pairwise_distances(real[start : start + ROWS_PER_CHUNK], fake)
+        in_real_ball = distances <= real_radii[start : start + ROWS_PER_CHUNK, None]
+        num_real_balls += in_real_ball.sum(0)
+        is_covered.append(in_real_ball.any(1))
+        is_recalled.append((distances <= fake_radii).any(1))
     return PRDC(
-        precision=float((inside > 0).double().mean()),
-        recall=float(torch.cat(recalled).double().mean()),
-        density=float(inside.double().mean() / k),
-        coverage=float(torch.cat(covered).double().mean()),
+        precision=float((num_real_balls > 0).double().mean()),
+        recall=float(torch.cat(is_recalled).double().mean()),
+        density=float(num_real_balls.double().mean() / k),
+        coverage=float(torch.cat(is_covered).double().mean()),
     )
 
 
 def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple[Tensor, Tensor]:
-    """Say which of the features `fake` [N, d] come closer to a training picture than its own nearest neighbour.
+    """Find the fake images that are closer to a training image than its own nearest neighbor is.
 
-    train: features [M, d]; mirrored: those of the mirrored training pictures, in the same order. Returns bool [N] and
-    the training row of each nearest neighbour, M added where it is a mirror. New pictures of the same distribution
-    do so too at some rate, so the answer is to be read beside that of held-out pictures.
+    New real images are closer at some rate, too. Compare the result with that of validation images.
+
+    Args:
+        fake: Features [N, d].
+        train: Features [M, d].
+        train_mirrored: Features [M, d] of the mirrored training images, in the same order.
+
+    Returns:
+        Whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror image.
     """
-    own = torch.arange(len(train), device=train.device).repeat(2)  # nor is its own mirror a neighbour
-    return is_closer_than_neighbors(fake, torch.cat([train, train_mirrored]), own, own)
+    image_ids = torch.arange(len(train), device=train.device).repeat(2)  # a mirror image is not a neighbor
+    return is_closer_than_neighbors(fake, torch.cat([train, train_mirrored]), image_ids, reference_rows=image_ids)
 
 
 def count_duplicate_pairs(features: Tensor, radius: float) -> int:
-    """Pairs of rows of [N, d] that are closer than `radius`."""
-    pairs = 0
+    """Count the pairs of rows of [N, d] that are closer than `radius`."""
+    num_ordered_pairs = 0
     for start in range(0, len(features), ROWS_PER_CHUNK):
-        near = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features) < radius
-        rows = torch.arange(near.shape[0])
-        near[rows, rows + start] = False
-        pairs += int(near.sum())
-    return pairs // 2
+        is_near = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features) < radius
+        rows = torch.arange(len(is_near))
+        is_near[rows, rows + start] = False
+        num_ordered_pairs += int(is_near.sum())
+    return num_ordered_pairs // 2
 
 
 def has_near_duplicate(features: Tensor, radius: float) -> Tensor:
-    """Say which rows of [N, d] have another one closer than `radius`; bool [N]."""
+    """Return whether another row is closer than `radius`: [N, d] -> bool [N]."""
     return kth_neighbor_distances(features, 1) < radius
 
 
 def birthday_support_size(num_samples: int, num_pairs: int) -> float:
-    """Estimate of how many different pictures there are, from the birthday paradox.
+    """Estimate the number of different images from duplicates (Arora & Zhang 2017, 1706.08224).
 
-    samples^2 / (2 pairs) (Arora & Zhang 2017, 1706.08224); infinite where no pair was found.
+    By the birthday paradox it is about num_samples^2 / (2 num_pairs); infinite for no pair.
     """
     return num_samples * (num_samples - 1) / (2 * num_pairs) if num_pairs else float("inf")

@@ -1,4 +1,7 @@
-"""Sliced Wasserstein distance of patches in a Laplacian pyramid (Karras et al. 2018, 1710.10196, sec. 5)."""
+"""Sliced Wasserstein distance (SWD) of patches in a Laplacian pyramid.
+
+See Karras et al. 2018, "Progressive growing of GANs", arXiv 1710.10196, section 5.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,15 @@ PATCH_SIZE = 7
 NUM_LEVELS = 3
 NUM_PATCHES = 16_384
 NUM_PROJECTIONS = 128
-SWD_SCALE = 1000.0
+SWD_SCALE = 1000.0  # all distances are multiplied by this, as in the paper
 
 
 @dataclass(frozen=True)
 class SWDLevel:
-    """One level of the pyramid, `side` pixels wide.
+    """Distances at one level of the pyramid, whose images have `size` pixels per side.
 
-    sliced: sliced Wasserstein distance of the normalised patches, times 1000 as published; mean, deviation: largest
-    difference between the channels' means and deviations, in the pictures' range of 2, times 1000: the normalisation
-    hides them.
+    swd: sliced Wasserstein distance of the normalized patches. mean_shift, std_shift: largest difference of a channel's
+    mean and standard deviation, which the normalization removes from the patches.
     """
 
     size: int
@@ -32,56 +34,65 @@ class SWDLevel:
 
 
 def sliced_wasserstein_distance(a: Tensor, b: Tensor, num_projections: int = NUM_PROJECTIONS, seed: int = 0) -> float:
-    """Mean over random directions of the 1-D Wasserstein distance between points [P, d] and [P, d]."""
+    """Return the mean 1-D Wasserstein distance of points [P, d] and [P, d] over random directions."""
     if a.shape != b.shape or a.dim() != 2:
         raise ValueError(f"points of shape {list(a.shape)} and {list(b.shape)}: expected [P, d] twice")
-    toward = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(seed)).to(a)
-    toward /= toward.norm(dim=0)
-    gaps = []
-    for part in torch.split(toward, 64, 1):
-        gaps.append(((a @ part).T.sort(1).values - (b @ part).T.sort(1).values).abs().mean(1))
-    return float(torch.cat(gaps).mean())
+    directions = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(seed)).to(a)
+    directions /= directions.norm(dim=0)
+    distances = []
+    for chunk in torch.split(directions, 64, 1):
+        distances.append(((a @ chunk).T.sort(1).values - (b @ chunk).T.sort(1).values).abs().mean(1))
+    return float(torch.cat(distances).mean())
 
 
 def _sample_patches(images: Tensor, seed: int, count: int) -> Tensor:
-    """`count` random 7x7 patches, [count, C * 49]; channels that differ in mean and deviation are kept so."""
-    pictures, channels, side, _ = images.shape
+    """Cut `count` random 7x7 patches, [count, C * 49]."""
+    num_images, channels, size, _ = images.shape
     generator = torch.Generator().manual_seed(seed)
-    which = torch.randint(pictures, (count,), generator=generator)
-    top, left = torch.randint(side - PATCH_SIZE + 1, (2, count), generator=generator)
-    reach = torch.arange(PATCH_SIZE)
-    rows, columns = top[:, None, None] + reach[:, None], left[:, None, None] + reach
-    patches = images.permute(0, 2, 3, 1)[which[:, None, None], rows, columns]
+    image_rows = torch.randint(num_images, (count,), generator=generator)
+    top, left = torch.randint(size - PATCH_SIZE + 1, (2, count), generator=generator)
+    offsets = torch.arange(PATCH_SIZE)
+    rows, columns = top[:, None, None] + offsets[:, None], left[:, None, None] + offsets
+    patches = images.permute(0, 2, 3, 1)[image_rows[:, None, None], rows, columns]
     return patches.permute(0, 3, 1, 2).reshape(count, channels * PATCH_SIZE * PATCH_SIZE)
 
 
 def _normalize_channels(patches: Tensor, num_channels: int) -> Tensor:
-    grouped = patches.view(len(patches), num_channels, -1)
-    mean = grouped.mean((0, 2), keepdim=True)
-    deviation = grouped.std((0, 2), keepdim=True).clamp_min(1e-8)
-    return ((grouped - mean) / deviation).view_as(patches)
+    """Normalize each channel to mean 0 and standard deviation 1 over all patches."""
+    channels = patches.view(len(patches), num_channels, -1)
+    mean = channels.mean((0, 2), keepdim=True)
+    std = channels.std((0, 2), keepdim=True).clamp_min(1e-8)
+    return ((channels - mean) / std).view_as(patches)
+
+
+def _channel_std(images: Tensor) -> Tensor:
+    return images.transpose(0, 1).flatten(1).std(1)
 
 
 def swd_per_level(
     real: Tensor, fake: Tensor, num_patches: int = NUM_PATCHES, num_projections: int = NUM_PROJECTIONS, seed: int = 0
 ) -> list[SWDLevel]:
-    """Compare pictures [M, C, S, S] and [N, C, S, S] in [-1, 1], level by level, the finest first.
+    """Compare real and fake images at each level of a Laplacian pyramid.
 
-    Patches of 7x7 pixels, as many from either set, normalised by the mean and deviation of each channel; the
-    published measure takes 128 patches of each of 16,384 pictures, this one `patches` of each set.
+    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set.
+
+    Args:
+        real: [M, C, S, S] in [-1, 1].
+        fake: [N, C, S, S] in [-1, 1].
+        num_patches: Patches of 7x7 pixels from each set and level.
+        num_projections: Random directions of the sliced distance.
+        seed: Seed of patches and directions.
+
+    Returns:
+        One result per level, finest first.
     """
-    found = []
+    results = []
     for a, b in zip(laplacian_pyramid(real, NUM_LEVELS), laplacian_pyramid(fake, NUM_LEVELS), strict=True):
-        channels, side = a.shape[1], a.shape[-1]
-        from_a, from_b = _sample_patches(a, seed, num_patches), _sample_patches(b, seed + 1, num_patches)
-        sliced = sliced_wasserstein_distance(
-            _normalize_channels(from_a, channels), _normalize_channels(from_b, channels), num_projections, seed
-        )
-        mean = (a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().max()
-        deviation = (_channel_std(a) - _channel_std(b)).abs().max()
-        found.append(SWDLevel(side, sliced * SWD_SCALE, float(mean) * SWD_SCALE, float(deviation) * SWD_SCALE))
-    return found
-
-
-def _channel_std(level: Tensor) -> Tensor:
-    return level.transpose(0, 1).flatten(1).std(1)
+        channels, size = a.shape[1], a.shape[-1]
+        patches_a = _normalize_channels(_sample_patches(a, seed, num_patches), channels)
+        patches_b = _normalize_channels(_sample_patches(b, seed + 1, num_patches), channels)
+        swd = sliced_wasserstein_distance(patches_a, patches_b, num_projections, seed)
+        mean_shift = float((a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().max())
+        std_shift = float((_channel_std(a) - _channel_std(b)).abs().max())
+        results.append(SWDLevel(size, swd * SWD_SCALE, mean_shift * SWD_SCALE, std_shift * SWD_SCALE))
+    return results

@@ -1,1 +1,1 @@
-"""The networks. No other room knows layers."""
+"""The networks: VAE, discriminator, and what turns random noise into latents."""

@@ -1,4 +1,4 @@
-"""The discriminator. The generator is `vaegan.models.vae.Decoder`: one class, so weights move one to one."""
+"""The discriminator. The generator is the VAE's decoder class, so weights can be copied one to one."""
 
 from __future__ import annotations
 
@@ -12,71 +12,83 @@ from vaegan.models.vae import Decoder, Encoder
 
 Generator = Decoder
 
-
 MBSTD_GROUP_SIZE = 4
-"""Rows whose spread is told together."""
-MBSTD_FEATURES = 16
-"""Inputs of the head that say it: a channel of 4x4."""
+MBSTD_FEATURES = 16  # one more channel of the 4x4 features
 
 
 class Discriminator(nn.Module):
-    """Picture [B, C, S, S] in [-1, 1] -> one logit each, float32 [B]: high where it looks real."""
+    """Images [B, C, S, S] in [-1, 1] -> one logit each, float32 [B]; higher means more likely real."""
 
     def __init__(self, config: ModelConfig, minibatch_std: bool = False) -> None:
-        """Build the trunk and one linear head; minibatch_std: whether the head also sees how pictures differ."""
         super().__init__()
         self.trunk = ConvTrunk(config.channels, config.size, config.base_channels)
         self.minibatch_std = minibatch_std
-        inputs = self.trunk.num_features + MBSTD_FEATURES * minibatch_std
-        self.head = nn.Linear(inputs, 1)
-        init_he(self.head, inputs)
+        num_features = self.trunk.num_features + MBSTD_FEATURES * minibatch_std
+        self.head = nn.Linear(num_features, 1)
+        init_he(self.head, num_features)
 
     def forward(self, images: Tensor, num_chunks: int = 1) -> Tensor:
-        """Judge every picture; see `look`."""
+        """Return the logits, float32 [B]; see `forward_with_features`."""
         return self.forward_with_features(images, num_chunks)[0]
 
     def forward_with_features(self, images: Tensor, num_chunks: int = 1) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and the trunk's features at every side that they come from.
+        """Return the logits, float32 [B], and the trunk's features from the finest to 4x4.
 
-        sources: of how many equal stretches of rows each comes from one source; pictures are judged by themselves, or,
-        with minibatch_std, beside their neighbours of the same stretch.
+        Args:
+            images: Float [B, C, S, S] in [-1, 1].
+            num_chunks: Number of equal chunks that the batch consists of, such as 2 for real, then fake images. The
+                minibatch standard deviation is computed within each chunk.
         """
-        levels = self.trunk.multiscale_features(images)
-        flat, head = levels[-1].flatten(1), self.head
+        features = self.trunk.multiscale_features(images)
+        flat = features[-1].flatten(1)
         if not self.minibatch_std:
-            return head(flat).float().squeeze(1), levels
-        weight, told = head.weight[:, :-MBSTD_FEATURES], head.weight[:, -MBSTD_FEATURES:]
-        spread = torch.cat([minibatch_stddev(part) for part in flat.chunk(num_chunks)])
-        logits = nn.functional.linear(flat, weight, head.bias).float().squeeze(1) + told.sum() * spread
-        return logits, levels
+            return self.head(flat).float().squeeze(1), features
+        # This equals a head on the features and one more 4x4 channel, filled with each row's standard deviation:
+        # the 16 weights of a constant channel act by their sum.
+        weight, std_weight = self.head.weight[:, :-MBSTD_FEATURES], self.head.weight[:, -MBSTD_FEATURES:].sum()
+        stddev = torch.cat([minibatch_stddev(chunk) for chunk in flat.chunk(num_chunks)])
+        logits = nn.functional.linear(flat, weight, self.head.bias).float().squeeze(1) + std_weight * stddev
+        return logits, features
 
 
 class GANForInference(nn.Module):
-    """The generator, named as in a VAE, the VAE's encoder where there was one, and the prior."""
+    """The networks in a GAN's weights file: generator, prior and, if there is one, the VAE's encoder.
+
+    The generator is called `decoder`, as in a VAE, so tensors have the same names in both files.
+    """
 
     def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
-        """Hold all."""
         super().__init__()
         self.decoder, self.encoder, self.prior = decoder, encoder, prior
 
 
 def minibatch_stddev(features: Tensor) -> Tensor:
-    """How far the pictures of a group differ, for each: [B, F] -> [B], in float32 at least.
+    """Return the standard deviation within each image's group, averaged over the features.
 
-    The mean over all features of their standard deviation within the group (Karras et al. 2018, arXiv 1710.10196,
-    section 3). Groups are GROUP neighbours; what is left over at the end is told the spread of the last GROUP rows.
+    It shows the discriminator whether samples repeat (Karras et al. 2018, arXiv 1710.10196, section 3).
+
+    Args:
+        features: [B, F]. Each MBSTD_GROUP_SIZE neighboring rows are a group. The rows left over at the end get the
+            value of the last MBSTD_GROUP_SIZE rows.
+
+    Returns:
+        [B], in float32 or the wider dtype of `features`.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    count = len(features)
-    if not count:
+    batch_size = len(features)
+    if not batch_size:
         return features.new_zeros(0)
-    size = min(MBSTD_GROUP_SIZE, count)
-    whole = count // size * size
+    group_size = min(MBSTD_GROUP_SIZE, batch_size)
+    num_left_over = batch_size % group_size
+    groups = features[: batch_size - num_left_over].reshape(-1, group_size, features.shape[1])
+    stddev = _group_stddev(groups).repeat_interleave(group_size)
+    if num_left_over:
+        last = _group_stddev(features[-group_size:].unsqueeze(0))
+        stddev = torch.cat([stddev, last.expand(num_left_over)])
+    return stddev
 
-    def spread(groups: Tensor) -> Tensor:
-        apart = groups - groups.mean(1, keepdim=True)
-        return (apart.square().mean(1) + 1e-8).sqrt().mean(1)
 
-    found = spread(features[:whole].reshape(-1, size, features.shape[1])).repeat_interleave(size)
-    left = count - whole
-    return torch.cat([found, spread(features[-size:].unsqueeze(0)).expand(left)]) if left else found
+def _group_stddev(groups: Tensor) -> Tensor:
+    """Return the mean standard deviation of the features: [num_groups, group_size, F] -> [num_groups]."""
+    deviations = groups - groups.mean(1, keepdim=True)
+    return (deviations.square().mean(1) + 1e-8).sqrt().mean(1)

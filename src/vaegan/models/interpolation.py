@@ -1,4 +1,4 @@
-"""Paths between latents: pure functions of tensors."""
+"""Interpolation between latents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from vaegan.errors import UsageError
 
 
 def lerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-    """Straight line: [d], [d], weights [n] in 0..1 -> [n, d]."""
+    """Interpolate linearly between [d] and [d] at weights [n] in 0..1; returns [n, d]."""
     return torch.lerp(start[None], end[None], weights[:, None])
 
 
 def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-    """Great arc with the length interpolated too (Shoemake 1985; White 2016, arXiv 1609.04468): [n, d].
+    """Interpolate the direction along a great circle, and the length linearly.
 
-    High-dimensional normal latents lie near a sphere; the straight line's middle is shorter than what was trained on.
-    Parallel or vanishing ends fall back to the straight line.
+    This is spherical interpolation (Shoemake 1985; for latents White 2016, arXiv 1609.04468). Samples of a
+    high-dimensional normal lie near a sphere. The middle of a straight line between two of them is shorter than any
+    latent that the decoder was trained on.
+
+    Args:
+        start: Latent [d].
+        end: Latent [d].
+        weights: [n] in 0..1.
+
+    Returns:
+        Latents [n, d]; those of `lerp` where start and end are parallel or one is 0.
     """
     lengths = start.norm(), end.norm()
     if min(lengths) < 1e-6:
@@ -30,17 +39,17 @@ def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     if angle < 1e-4 or math.pi - angle < 1e-4:
         return lerp(start, end, weights)
     t = weights[:, None]
-    left = torch.sin((1 - t) * angle) / torch.sin(angle) * (start / lengths[0])
-    right = torch.sin(t * angle) / torch.sin(angle) * (end / lengths[1])
-    path: Tensor = (left + right) * ((1 - t) * lengths[0] + t * lengths[1])
-    return path
+    from_start = torch.sin((1 - t) * angle) / torch.sin(angle) * (start / lengths[0])
+    from_end = torch.sin(t * angle) / torch.sin(angle) * (end / lengths[1])
+    latents: Tensor = (from_start + from_end) * ((1 - t) * lengths[0] + t * lengths[1])
+    return latents
 
 
 INTERPOLATION_METHODS = {"slerp": slerp, "lerp": lerp}
 
 
 def smoothstep(weights: Tensor) -> Tensor:
-    """3 t^2 - 2 t^3: from 0 to 1, slow at both ends."""
+    """Return 3 t^2 - 2 t^3, which goes from 0 to 1 and is slow at both ends."""
     return weights * weights * (3 - 2 * weights)
 
 
@@ -50,28 +59,37 @@ EASINGS = {"linear": lambda weights: weights, "smooth": smoothstep}
 def interpolate_path(
     keyframes: Tensor, frames_per_segment: int, method: str = "slerp", easing: str = "linear", loop: bool = False
 ) -> Tensor:
-    """Path through `keys` [k, d]: `frames` latents from each key to the next, the last key included; [n, d].
+    """Interpolate through keyframes, each of which is on the path bit for bit.
 
-    Every key is on the path as it is, to the bit. loop: go on from the last key to the first.
+    Args:
+        keyframes: Latents [k, d].
+        frames_per_segment: Latents from one keyframe to the next, both included.
+        method: One of INTERPOLATION_METHODS.
+        easing: One of EASINGS.
+        loop: Whether to return from the last keyframe to the first.
+
+    Returns:
+        Latents [segments * (frames_per_segment - 1) + 1, d].
+
+    Raises:
+        UsageError: For an unknown method or easing.
     """
     if method not in INTERPOLATION_METHODS:
-        raise UsageError(f"--path {method}: expected one of {', '.join(INTERPOLATION_METHODS)}")
+        raise UsageError(f"--method {method}: expected one of {', '.join(INTERPOLATION_METHODS)}")
     if easing not in EASINGS:
         raise UsageError(f"--easing {easing}: expected one of {', '.join(EASINGS)}")
+    interpolate = INTERPOLATION_METHODS[method]
     if loop:
         keyframes = torch.cat([keyframes, keyframes[:1]])
-    between = EASINGS[easing](torch.linspace(0, 1, frames_per_segment))[1:-1]
-    legs = [
-        torch.cat([a[None], INTERPOLATION_METHODS[method](a, b, between)]) for a, b in itertools.pairwise(keyframes)
-    ]
-    return torch.cat([*legs, keyframes[-1:]])
+    inner_weights = EASINGS[easing](torch.linspace(0, 1, frames_per_segment))[1:-1]
+    segments = [torch.cat([a[None], interpolate(a, b, inner_weights)]) for a, b in itertools.pairwise(keyframes)]
+    return torch.cat([*segments, keyframes[-1:]])
 
 
 def default_method(prior: str) -> str:
-    """The path that stays among latents that a decoder was trained on.
+    """Return the method that stays among latents of the prior ("normal", "uniform" or "mixture").
 
-    Normal latents lie near a sphere, and the great arc with it; so do encoded pictures, on a sphere of their own, as
-    the posterior is folded to be N(0, I): the arc goes over from the one's radius to the other's, where the straight
-    line's middle would be 0.7 times as long. Uniform latents fill a cube: the line stays inside, the arc need not.
+    Normal latents lie near a sphere, and so do encoded images, because the posterior is whitened: slerp stays near it.
+    Uniform latents fill a cube: lerp stays inside.
     """
     return "lerp" if prior == "uniform" else "slerp"

@@ -1,12 +1,14 @@
-"""Fold the aggregated posterior into a VAE, so that N(0, I) is what its decoder was trained on.
+"""Latent whitening: change the latents of a trained VAE so that they have mean 0 and covariance I.
 
-The decoder never saw N(0, I): it saw q(z) = E_x q(z|x), of mean m and covariance C. With A A^T = C, latents
-z' = A^-1 (z - m) have mean 0 and covariance I; A goes into the decoder's first layer and A^-1 into the encoder's
-head, both linear, so every reconstruction stays what it was. A is unique up to a rotation, which is used to sort the
-axes by how much the picture moves along them: the eigenvectors of E[J^T J], J the decoder's Jacobian in z'.
+The decoder was not trained on N(0, I), but on the aggregated posterior q(z) = E_x q(z|x), of mean m and covariance C.
+With A A^T = C, the latents z' = A^-1 (z - m) have mean 0 and covariance I. A is folded into the decoder's first layer
+and A^-1 into the encoder's heads. These are linear, so reconstructions do not change.
 
-What has the moments of N(0, I) need not have its shape: where the folded latents lie in clusters, a mixture of normals
-becomes the prior (`vaegan.models.prior`).
+A is unique up to a rotation. It is chosen such that the latent axes are sorted by how much the image changes along
+them: the eigenvectors of E[J^T J], where J is the decoder's Jacobian in z'.
+
+Whitened latents need not be normally distributed. Where they form clusters, the prior becomes a Gaussian mixture
+(`vaegan.models.prior`).
 """
 
 from __future__ import annotations
@@ -24,106 +26,124 @@ from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
 
 AutocastFactory = Callable[[], AbstractContextManager[object]]
-SAMPLES_PER_IMAGE = 2
-"""Latents that each picture gives to the mixture: of its posterior, or of its and its mirror image's."""
+SAMPLES_PER_IMAGE = 2  # for fitting the mixture; one of the image and one of its mirror image, if there is one
+NUM_JACOBIAN_LATENTS = 512
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the aggregated posterior: mean float64 [d], covariance float64 [d, d]."""
+    """Mean float64 [d] and covariance float64 [d, d] of the aggregated posterior."""
 
     mean: Tensor
     covariance: Tensor
 
 
 def aggregated_moments(means: Tensor, log_vars: Tensor) -> Moments:
-    """Moments of q(z) from every picture's posterior, float [N, d] each: Cov(mean) + E[diag(sigma^2)]."""
+    """Return the moments of q(z): the mean of the means, and Cov(means) + E[diag(sigma^2)].
+
+    Args:
+        means: Posterior mean of every image, float [N, d].
+        log_vars: Posterior log-variance of every image, float [N, d].
+    """
     means, variances = means.double(), log_vars.double().exp()
-    centre = means.mean(0)
-    spread = (means - centre).T @ (means - centre) / len(means)
-    return Moments(centre, spread + variances.mean(0).diag())
-
-
-@torch.enable_grad()  # type: ignore[untyped-decorator]
-def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Tensor:
-    """E[J^T J] of the decoder in its own latents, float64 [d, d]: E[g g^T] with g = J^T v, v standard normal."""
-    gram = torch.zeros(latents.shape[1], latents.shape[1], dtype=torch.float64)
-    for part in torch.split(latents, 64):
-        part = part.detach().requires_grad_()
-        pictures = vae.decoder(part)
-        probe = torch.randn(pictures.shape, generator=generator).to(pictures)
-        (gradient,) = torch.autograd.grad((pictures * probe).sum(), part)
-        gram += gradient.cpu().double().T @ gradient.cpu().double()
-    return gram / len(latents)
+    mean = means.mean(0)
+    covariance_of_means = (means - mean).T @ (means - mean) / len(means)
+    return Moments(mean, covariance_of_means + variances.mean(0).diag())
 
 
 def whiten_latents(
     vae: VAE, images: Iterable[Tensor], seed: int = 0, mirror: bool = False, autocast: AutocastFactory = nullcontext
 ) -> VAE:
-    """Return a copy of `vae` whose aggregated posterior over `pictures` has mean 0 and covariance I.
+    """Return a copy of `vae` whose aggregated posterior has mean 0 and covariance I.
 
-    pictures: batches uint8 [B, C, S, S], in all some thousands from the training split; mirror: whether the VAE was
-    taught with their mirror images too, which are then a part of what its decoder saw. Axis 0 moves the picture most.
-    autocast: gives the context in which the pictures are encoded, as the VAE was trained. The copy's config says which
-    prior describes its latents best.
+    Args:
+        vae: A trained VAE.
+        images: Batches uint8 [B, C, S, S], some thousands of training images in all.
+        seed: Seed of all randomness.
+        mirror: Whether the VAE was trained on mirror images as well.
+        autocast: Returns the context in which images are encoded; the one that the VAE was trained in.
+
+    Returns:
+        The whitened VAE in float32. Its config and prior are those of the fitted mixture, or N(0, I).
     """
-    folded = copy.deepcopy(vae).float().eval()
-    place = next(folded.parameters()).device
-    each_means, each_log_vars = _encode_posteriors(folded, images, mirror, autocast)
-    means, log_vars = each_means.flatten(0, 1), each_log_vars.flatten(0, 1)
-    moments = aggregated_moments(means, log_vars)
-    values, vectors = torch.linalg.eigh(moments.covariance)
-    scale = values.clamp_min(1e-8).sqrt()
-    spread = vectors * scale  # A before the rotation
+    vae = copy.deepcopy(vae).float().eval()
+    device = next(vae.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    count = min(512, len(means))
-    noise = torch.randn(count, means.shape[1], generator=generator)
-    seen = (means[:count] + (0.5 * log_vars[:count]).exp() * noise).to(place)
-    gram = spread.T @ _jacobian_gram(folded, seen, generator) @ spread
+
+    # Moments of the aggregated posterior. C = V diag(scale)^2 V^T gives A = V diag(scale), up to a rotation.
+    image_means, image_log_vars = _encode_posteriors(vae, images, mirror, autocast)
+    means, log_vars = image_means.flatten(0, 1), image_log_vars.flatten(0, 1)
+    moments = aggregated_moments(means, log_vars)
+    eigenvalues, eigenvectors = torch.linalg.eigh(moments.covariance)
+    scale = eigenvalues.clamp_min(1e-8).sqrt()
+    mixing_matrix = eigenvectors * scale
+
+    # Rotation that sorts the axes by how much the image changes along them. The sign of an axis is arbitrary; it is
+    # fixed by making the sum of its entries positive.
+    noise = torch.randn(min(NUM_JACOBIAN_LATENTS, len(means)), means.shape[1], generator=generator)
+    latents = means[: len(noise)] + (0.5 * log_vars[: len(noise)]).exp() * noise
+    gram = mixing_matrix.T @ _jacobian_gram(vae, latents.to(device), generator) @ mixing_matrix
     rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
-    inverse = rotation.T @ (vectors / scale).T
-    _apply_whitening(folded, spread @ rotation, inverse, moments.mean)
-    noise = torch.randn(len(each_means), SAMPLES_PER_IMAGE, means.shape[1], generator=generator)
-    drawn = (each_means + (0.5 * each_log_vars).exp() * noise).double() - moments.mean
-    mixture = fit_mixture((drawn @ inverse.T).float(), seed)
+
+    # Fold A and its inverse into the linear layers around the latents.
+    whitening_matrix = rotation.T @ (eigenvectors / scale).T
+    _apply_whitening(vae, mixing_matrix @ rotation, whitening_matrix, moments.mean)
+
+    # Prior: a mixture of the whitened posterior samples, where it describes them better than N(0, I).
+    noise = torch.randn(len(image_means), SAMPLES_PER_IMAGE, means.shape[1], generator=generator)
+    samples = (image_means + (0.5 * image_log_vars).exp() * noise).double() - moments.mean
+    mixture = fit_mixture((samples @ whitening_matrix.T).float(), seed)
     if mixture is None:
-        folded.config = folded.config.with_normal_prior()
-        folded.prior = Prior(folded.config)
+        vae.config = vae.config.with_normal_prior()
+        vae.prior = Prior(vae.config)
     else:
-        components, directions, _ = mixture.local_factors.shape
-        folded.config = replace(folded.config, prior="mixture", num_components=components, local_rank=directions)
-        folded.prior = Prior.from_mixture(folded.config, mixture).to(place)
-    return folded
+        num_components, local_dim, _ = mixture.local_factors.shape
+        vae.config = replace(vae.config, prior="mixture", num_components=num_components, local_dim=local_dim)
+        vae.prior = Prior.from_mixture(vae.config, mixture).to(device)
+    return vae
 
 
 @torch.no_grad()
 def _encode_posteriors(
     vae: VAE, images: Iterable[Tensor], mirror: bool, autocast: AutocastFactory
 ) -> tuple[Tensor, Tensor]:
-    """Means and log-variances of every picture and, if wanted, of its mirror image: [N, 1 or 2, d] each, on the CPU."""
+    """Return means and log-variances on the CPU, [N, 1, d] each, or [N, 2, d] with mirror images."""
     means, log_vars = [], []
-    place = next(vae.parameters()).device
-    for part in images:
-        real = to_float(part.to(place)).contiguous(memory_format=torch.channels_last)
+    device = next(vae.parameters()).device
+    for batch in images:
+        real = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
         with autocast():
-            found = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
-        means.append(torch.stack([posterior.mean for posterior in found], 1).float())
-        log_vars.append(torch.stack([posterior.log_var for posterior in found], 1).float())
+            posteriors = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
+        means.append(torch.stack([posterior.mean for posterior in posteriors], 1).float())
+        log_vars.append(torch.stack([posterior.log_var for posterior in posteriors], 1).float())
     return torch.cat(means).cpu(), torch.cat(log_vars).cpu()
+
+
+@torch.enable_grad()  # type: ignore[untyped-decorator]
+def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Estimate E[J^T J] of the decoder, float64 [d, d], as E[g g^T] with g = J^T v and v ~ N(0, I)."""
+    gram = torch.zeros(latents.shape[1], latents.shape[1], dtype=torch.float64)
+    for batch in torch.split(latents, 64):
+        batch = batch.detach().requires_grad_()
+        images = vae.decoder(batch)
+        v = torch.randn(images.shape, generator=generator).to(images)
+        (gradient,) = torch.autograd.grad((images * v).sum(), batch)
+        gram += gradient.cpu().double().T @ gradient.cpu().double()
+    return gram / len(latents)
 
 
 @torch.no_grad()
 def _apply_whitening(vae: VAE, mixing_matrix: Tensor, whitening_matrix: Tensor, center: Tensor) -> None:
-    """Put z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
-    first, head, mix = vae.decoder.proj_in, vae.encoder.mean_head, vae.encoder.cov_factor
-    weight = first.weight.cpu().double()
-    folded = {
-        first.bias: first.bias.cpu().double() + weight @ center,
-        first.weight: weight @ mixing_matrix,
-        head.bias: whitening_matrix @ (head.bias.cpu().double() - center),
-        head.weight: whitening_matrix @ head.weight.cpu().double(),
-        mix: whitening_matrix @ mix.cpu().double(),
+    """Fold z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
+    proj_in, mean_head, cov_factor = vae.decoder.proj_in, vae.encoder.mean_head, vae.encoder.cov_factor
+    weight = proj_in.weight.cpu().double()
+    new_values = {
+        proj_in.bias: proj_in.bias.cpu().double() + weight @ center,
+        proj_in.weight: weight @ mixing_matrix,
+        mean_head.bias: whitening_matrix @ (mean_head.bias.cpu().double() - center),
+        mean_head.weight: whitening_matrix @ mean_head.weight.cpu().double(),
+        cov_factor: whitening_matrix @ cov_factor.cpu().double(),
     }
-    for part, value in folded.items():
-        part.copy_(value.to(part.dtype))  # rounded here: not every device knows float64
+    for tensor, value in new_values.items():
+        tensor.copy_(value.to(tensor.dtype))  # converted on the CPU: not every device supports float64

@@ -1,17 +1,18 @@
-"""What latents are drawn from: N(0, I), a cube, or a mixture of normals that was fitted to encoded pictures.
+"""The prior of the latents: N(0, I), a uniform cube, or a Gaussian mixture fitted to encoded images.
 
-A folded posterior (`latent_whitening`) has the moments of N(0, I), not its shape: pictures of one kind lie
-together in it, and between the kinds lie latents that decode to mud. Estimating the density of the latents after
-training and drawing from that is the remedy of Ghosh et al. 2020 ("From variational to deterministic autoencoders",
-arXiv 1903.12436, section 4) for autoencoders; a GAN that starts from one is trained on such draws as well.
+Whitened latents (`vaegan.models.latent_whitening`) have the mean and covariance of N(0, I), but not its shape. They
+form clusters, and latents between the clusters decode to poor images. So a density is fitted to the latents after
+training, and samples are drawn from it (Ghosh et al. 2020, "From variational to deterministic autoencoders", arXiv
+1903.12436, section 4). A GAN that starts from such a VAE is trained with the same prior.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,29 +20,34 @@ from torch import Tensor, nn
 from vaegan.config.model_config import MAX_COMPONENTS, ModelConfig
 from vaegan.utils.neighbors import chunk_rows, is_closer_than_neighbors
 
+# Mixtures to try, from the finest to the coarsest.
 IMAGES_PER_COMPONENT = (2, 3, 5, 10, 30, 100)
-"""Pictures to a component in the mixtures that are tried, the finest first, until one is new enough."""
-MAX_MEMORIZATION_RATIO, NORMAL_PRIOR_RATIO = 2.0, 0.8
-"""How many times as often as unseen pictures' latents a mixture's draws may be `familiar`; and how many times as often
-those of one normal must be for it to do."""
-NUM_TRIAL_SAMPLES, MIN_VAL_LATENTS = 1024, 100
-"""Draws that this is measured on; and unseen latents below which it says nothing."""
 EM_ITERATIONS = 8
-"""Of expectation and maximisation."""
-LOCAL_COVARIANCE_WEIGHT, MAX_LOCAL_DIM = 0.8, 12
-"""How much of a component's own covariance counts, against that of all; and of how many of its directions."""
-MIN_RESPONSIBILITY, MIN_LOCAL_RESPONSIBILITY = 1e-12, 1e-3
-"""Chances of having come from a component below which a latent is not counted there: for its mean, its directions."""
 
-LogJoint = Callable[[Tensor], Tensor]
-"""Latents [N, d] -> log p(k) + log p(z|k), but for what all components share: [N, K]."""
+# A mixture is accepted if its memorization rate is at most this many times that of validation latents.
+MAX_MEMORIZATION_RATIO = 2.0
+# One normal is enough if its memorization rate is at least this many times that of validation latents.
+NORMAL_PRIOR_RATIO = 0.8
+NUM_TRIAL_SAMPLES = 1024
+MIN_VAL_LATENTS = 100  # with fewer, the rates are too uncertain
+
+# Fraction of a component's covariance that is its own, and maximal number of directions of this part.
+LOCAL_COVARIANCE_WEIGHT = 0.8
+MAX_LOCAL_DIM = 12
+
+# Smaller responsibilities count as 0, for the means and for the local covariances.
+MIN_RESPONSIBILITY = 1e-12
+MIN_LOCAL_RESPONSIBILITY = 1e-3
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """Normals: weights float [K], means [K, d], factor [d, d], local [K, r, d], r from 0.
+    """K normals in d dimensions, whose covariances have a shared and a local part.
 
-    Covariances are factor factor^T + local_k^T local_k: a part that all share, and directions of each one's own.
+    The covariance of component k is scale_tril scale_tril^T + local_factors[k]^T local_factors[k].
+
+    weights: [K], sum 1. means: [K, d]. scale_tril: lower Cholesky factor of the shared covariance, [d, d].
+    local_factors: [K, r, d], r directions that each component has of its own; r can be 0.
     """
 
     weights: Tensor
@@ -50,152 +56,178 @@ class GaussianMixture:
     local_factors: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Standard normal noise [N, d + r + 1], the last of which chooses the component -> latents [N, d]."""
+        """Map N(0, I) noise [N, d + r + 1] to latents [N, d]; the last column of noise selects the component."""
         d = self.means.shape[1]
-        chance = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
-        chosen = (chance > self.weights.cumsum(0)[:-1]).sum(1)
-        latents: Tensor = self.means[chosen] + noise[:, :d] @ self.scale_tril.T
+        uniform = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
+        components = (uniform > self.weights.cumsum(0)[:-1]).sum(1)
+        latents: Tensor = self.means[components] + noise[:, :d] @ self.scale_tril.T
         if self.local_factors.shape[1]:
-            latents = latents + (noise[:, d:-1, None] * self.local_factors[chosen]).sum(1)
+            latents = latents + (noise[:, d:-1, None] * self.local_factors[components]).sum(1)
         return latents
 
+    def log_joint(self, latents: Tensor) -> Tensor:
+        """Return log p(k) + log p(z|k) without local factors, up to a constant: [N, d] -> [N, K]."""
+        latents = self._whiten(latents)
+        log_joint: Tensor = latents @ self._whitened_means.T
+        log_joint += self.weights.log() - self._whitened_means.square().sum(1) / 2  # in place: N x K can be large
+        log_joint -= latents.square().sum(1, keepdim=True) / 2
+        return log_joint
 
-def make_log_joint(weights: Tensor, means: Tensor, scale_tril: Tensor) -> LogJoint:
-    """Prepare what sets latents against every component, of one covariance factor factor^T for all."""
+    @cached_property
+    def _whitened_means(self) -> Tensor:
+        return self._whiten(self.means)
 
-    def whiten(rows: Tensor) -> Tensor:
-        white: Tensor = torch.linalg.solve_triangular(scale_tril, rows.T, upper=False).T
-        return white
-
-    centres = whiten(means)
-    level = weights.log() - centres.square().sum(1) / 2
-
-    def of(latents: Tensor) -> Tensor:
-        white = whiten(latents)
-        found: Tensor = white @ centres.T  # in place from here: of thousands of latents and components
-        found += level
-        found -= white.square().sum(1, keepdim=True) / 2
-        return found
-
-    return of
+    def _whiten(self, latents: Tensor) -> Tensor:
+        whitened: Tensor = torch.linalg.solve_triangular(self.scale_tril, latents.T, upper=False).T
+        return whitened
 
 
 def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> GaussianMixture:
-    """Fit by EM (Dempster et al. 1977), from some of the latents on, with one covariance for all components.
+    """Fit a mixture whose components share one covariance, by EM (Dempster et al. 1977).
 
-    latents: float [N, d], more than d of them.
+    Args:
+        latents: Float [N, d], N > d. The means start at random rows.
+        num_components: Number of components.
+        generator: Source of randomness.
+
+    Returns:
+        A mixture without local factors.
     """
-    count, d = latents.shape
-    equal = torch.full((num_components,), 1 / num_components).to(latents)
-    start = latents[torch.randperm(count, generator=generator)[:num_components]]
-    none = torch.empty(num_components, 0, d).to(latents)
-    mixture = GaussianMixture(equal, start, torch.eye(d).to(latents), none)
-    second, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
+    num_latents, d = latents.shape
+    weights = torch.full((num_components,), 1 / num_components).to(latents)
+    means = latents[torch.randperm(num_latents, generator=generator)[:num_components]]
+    no_factors = torch.empty(num_components, 0, d).to(latents)
+    mixture = GaussianMixture(weights, means, torch.eye(d).to(latents), no_factors)
+    second_moment, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
     for _ in range(EM_ITERATIONS):
-        joint = make_log_joint(mixture.weights, mixture.means, mixture.scale_tril)
+        # E step, in chunks: responsibilities, and their sums over the latents
         weights, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
-        for part in chunk_rows(latents, num_components):
-            share = torch.nn.functional.threshold(
-                joint(part).softmax(1), MIN_RESPONSIBILITY, 0.0
-            )  # denormals: 14 times slower
-            weights += share.sum(0)
-            sums += share.T @ part
+        for chunk in chunk_rows(latents, num_components):
+            responsibilities = mixture.log_joint(chunk).softmax(1)
+            # Set tiny values to 0: arithmetic on denormal numbers is very slow.
+            responsibilities = nn.functional.threshold(responsibilities, MIN_RESPONSIBILITY, 0.0)
+            weights += responsibilities.sum(0)
+            sums += responsibilities.T @ chunk
+        # M step: weights, means, and the covariance within the components
         weights += 1e-6
         means = sums / weights[:, None]
-        within = (second - (means * weights[:, None]).double().T @ means.double()) / count
-        factor = torch.linalg.cholesky(within + ridge).to(latents)
-        mixture = GaussianMixture(weights / weights.sum(), means, factor, none)
+        within_covariance = (second_moment - (means * weights[:, None]).double().T @ means.double()) / num_latents
+        scale_tril = torch.linalg.cholesky(within_covariance + ridge).to(latents)
+        mixture = GaussianMixture(weights / weights.sum(), means, scale_tril, no_factors)
     return mixture
 
 
 def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> GaussianMixture:
-    """Give every component of one covariance directions of its own: those along which its own latents differ most.
+    """Give each component a covariance of its own along the directions in which its latents vary most.
 
-    Its covariance alone would rest on a few latents; most of it and a part of the one of all (Friedman 1989,
-    "Regularized discriminant analysis", eq. 16) draw latents that decode to whole faces. All components together keep
-    their covariance.
+    Few latents belong to a component, so its own covariance is shrunk towards the shared one (Friedman 1989,
+    "Regularized discriminant analysis", eq. 16). The covariance of the whole mixture does not change.
+
+    Args:
+        mixture: A mixture without local factors.
+        latents: Float [N, d] that it was fitted to.
     """
-    own, d = min(MAX_LOCAL_DIM, *latents.shape), latents.shape[1]
-    joint, found, start = make_log_joint(mixture.weights, mixture.means, mixture.scale_tril), [], 0
-    for part in chunk_rows(latents, len(mixture.means)):
-        share = joint(part).softmax(1)
-        row, kind = (share > MIN_LOCAL_RESPONSIBILITY).nonzero(as_tuple=True)
-        found.append((row + start, kind, share[row, kind]))
-        start += len(part)
-    rows, kinds, shares = (torch.cat(column) for column in zip(*found, strict=True))
-    order, members = kinds.argsort(stable=True), kinds.bincount(minlength=len(mixture.means)).tolist()
-    local = torch.zeros(len(members), own, d).to(latents)
-    for k, own_rows in enumerate(torch.split(order, members)):
-        weight = shares[own_rows] / shares[own_rows].sum()
-        apart = (latents[rows[own_rows]] - mixture.means[k]) * weight.sqrt()[:, None]
-        _, sizes, directions = torch.linalg.svd(apart, full_matrices=False)
-        local[k, : len(sizes[:own])] = math.sqrt(LOCAL_COVARIANCE_WEIGHT) * sizes[:own, None] * directions[:own]
-    taken = (local * mixture.weights.sqrt()[:, None, None]).flatten(0, 1).double()
-    shared = mixture.scale_tril.double() @ mixture.scale_tril.double().T - taken.T @ taken
-    factor = torch.linalg.cholesky(shared).to(latents)
-    return replace(mixture, scale_tril=factor, local_factors=local)
+    d = latents.shape[1]
+    local_dim = min(MAX_LOCAL_DIM, *latents.shape)
+    rows, components, responsibilities = _large_responsibilities(mixture, latents)
+
+    # Principal axes of each component's latents, weighted by responsibility
+    order = components.argsort(stable=True)
+    counts = components.bincount(minlength=len(mixture.means)).tolist()
+    local_factors = torch.zeros(len(counts), local_dim, d).to(latents)
+    for k, members in enumerate(torch.split(order, counts)):
+        weights = responsibilities[members] / responsibilities[members].sum()
+        deviations = (latents[rows[members]] - mixture.means[k]) * weights.sqrt()[:, None]
+        _, stddevs, axes = torch.linalg.svd(deviations, full_matrices=False)
+        stddevs, axes = stddevs[:local_dim], axes[:local_dim]
+        local_factors[k, : len(stddevs)] = math.sqrt(LOCAL_COVARIANCE_WEIGHT) * stddevs[:, None] * axes
+
+    # Subtract the mean of the local covariances from the shared one
+    weighted_factors = (local_factors * mixture.weights.sqrt()[:, None, None]).flatten(0, 1).double()
+    covariance = mixture.scale_tril.double() @ mixture.scale_tril.double().T - weighted_factors.T @ weighted_factors
+    scale_tril = torch.linalg.cholesky(covariance).to(latents)
+    return replace(mixture, scale_tril=scale_tril, local_factors=local_factors)
+
+
+def _large_responsibilities(mixture: GaussianMixture, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return row, component and value [M] of every responsibility above MIN_LOCAL_RESPONSIBILITY."""
+    parts, start = [], 0
+    for chunk in chunk_rows(latents, len(mixture.means)):
+        responsibilities = mixture.log_joint(chunk).softmax(1)
+        rows, components = (responsibilities > MIN_LOCAL_RESPONSIBILITY).nonzero(as_tuple=True)
+        parts.append((rows + start, components, responsibilities[rows, components]))
+        start += len(chunk)
+    rows, components, values = (torch.cat(column) for column in zip(*parts, strict=True))
+    return rows, components, values
 
 
 def nn_memorization_rate(queries: Tensor, references: Tensor) -> float:
-    """Share of latents [N, d] that lie nearer to one of `known` [M, draws, d] than any other picture's does to that.
+    """Return the fraction of queries closer to a reference latent than any other image's reference is.
 
-    New latents of the same distribution do so too at some rate; draws of a mixture that had learned the known ones by
-    heart, always.
+    New latents of the same distribution have some rate below 1. Copies of the references have rate 1.
+
+    Args:
+        queries: Latents [N, d].
+        references: Latents [M, draws, d], several of each image.
     """
-    count, draws, _ = references.shape
-    rows = torch.arange(count * draws, device=references.device)
-    near, _ = is_closer_than_neighbors(queries, references.flatten(0, 1), rows // draws, rows)
-    return float(near.double().mean())
+    num_images, draws, _ = references.shape
+    rows = torch.arange(num_images * draws, device=references.device)
+    is_closer, _ = is_closer_than_neighbors(queries, references.flatten(0, 1), rows // draws, rows)
+    return float(is_closer.double().mean())
 
 
 def fit_mixture(latents: Tensor, seed: int = 0) -> GaussianMixture | None:
-    """The finest mixture whose draws are new, or None where one normal does as well or there are too few pictures.
+    """Fit the finest mixture whose samples do not just repeat the latents that it was fitted to.
 
-    The finest, not the likeliest: densities of many dimensions say little of how samples look (Theis et al. 2016, "A
-    note on the evaluation of generative models", arXiv 1511.01844), and draws of finer mixtures decode to wholer faces.
-    latents: float32 [N, draws, d], of N pictures in no order. Every fourth picture is kept apart: draws of a mixture of
-    the others' latents are to be `familiar` with those at most FAMILIAR times as often as the unseen pictures' are. The
-    mixture is then fitted to all.
+    Samples of finer mixtures decode to better images, but a mixture that is too fine memorizes. Likelihood cannot
+    decide: in many dimensions it says little about sample quality (Theis et al. 2016, "A note on the evaluation of
+    generative models", arXiv 1511.01844). Instead, mixtures are fitted to three quarters of the images. The
+    memorization rate of their samples is then compared with the rate of the other quarter, the validation latents.
+
+    Args:
+        latents: Float32 [N, draws, d], several of each image; the images in random order.
+        seed: Seed of all randomness.
+
+    Returns:
+        The mixture, fitted to all latents. None if one normal is enough, if no mixture is acceptable, or if there are
+        too few images.
     """
-    count, draws, d = latents.shape
-    apart = torch.arange(count) % 4 == 0
-    seen, unseen = latents[~apart], latents[apart].flatten(0, 1)
-    if len(seen) * draws <= 4 * d or len(unseen) < MIN_VAL_LATENTS or not latents.isfinite().all():
+    num_images, draws, d = latents.shape
+    is_val = torch.arange(num_images) % 4 == 0
+    train, val = latents[~is_val], latents[is_val].flatten(0, 1)
+    if len(train) * draws <= 4 * d or len(val) < MIN_VAL_LATENTS or not latents.isfinite().all():
         return None
-
-    def fitted(of: Tensor, each: int) -> GaussianMixture:
-        rows = of.flatten(0, 1)
-        components = min(MAX_COMPONENTS, max(1, len(of) // each))
-        mixture = fit_em(rows, components, torch.Generator().manual_seed(seed))
-        return mixture if components == 1 else add_local_covariances(mixture, rows)
-
-    def score(each: int) -> float:
-        mixture = fitted(seen, each)
-        noise = torch.randn(
-            NUM_TRIAL_SAMPLES, d + mixture.local_factors.shape[1] + 1, generator=torch.Generator().manual_seed(seed)
-        )
-        return nn_memorization_rate(mixture.sample(noise.to(seen)), seen)
-
-    usual = nn_memorization_rate(unseen[:NUM_TRIAL_SAMPLES], seen)
-    if score(len(seen)) >= NORMAL_PRIOR_RATIO * usual:
+    val_rate = nn_memorization_rate(val[:NUM_TRIAL_SAMPLES], train)
+    if _sample_memorization_rate(_fit_components(train, 1, seed), train, seed) >= NORMAL_PRIOR_RATIO * val_rate:
         return None
-    each = next(
-        (
-            each
-            for each in IMAGES_PER_COMPONENT
-            if len(seen) >= 2 * each and score(each) <= MAX_MEMORIZATION_RATIO * usual
-        ),
-        None,
-    )
-    return None if each is None else fitted(latents, each)
+    for images_per_component in IMAGES_PER_COMPONENT:
+        num_components = len(train) // images_per_component
+        if num_components < 2:
+            break
+        mixture = _fit_components(train, num_components, seed)
+        if _sample_memorization_rate(mixture, train, seed) <= MAX_MEMORIZATION_RATIO * val_rate:
+            return _fit_components(latents, num_images // images_per_component, seed)
+    return None
+
+
+def _fit_components(latents: Tensor, num_components: int, seed: int) -> GaussianMixture:
+    """Fit to latents [N, draws, d]; at most MAX_COMPONENTS components."""
+    rows, num_components = latents.flatten(0, 1), min(MAX_COMPONENTS, num_components)
+    mixture = fit_em(rows, num_components, torch.Generator().manual_seed(seed))
+    return mixture if num_components == 1 else add_local_covariances(mixture, rows)
+
+
+def _sample_memorization_rate(mixture: GaussianMixture, train: Tensor, seed: int) -> float:
+    _, local_dim, d = mixture.local_factors.shape
+    noise = torch.randn(NUM_TRIAL_SAMPLES, d + local_dim + 1, generator=torch.Generator().manual_seed(seed))
+    return nn_memorization_rate(mixture.sample(noise.to(train)), train)
 
 
 class Prior(nn.Module):
-    """Standard normal noise float [N, columns] -> latents [N, d] of mean 0 and unit variance, or nearly.
+    """N(0, I) noise, float [N, noise_dim] -> latents [N, d] of mean 0 and covariance close to I.
 
-    columns: d, and for a mixture r more, along a component's own directions, and one which chooses the component.
-    Buffers, for a mixture: weights [K], means [K, d], factor [d, d] and, where r > 0, local [K, r, d], as `Mixture`
-    has them.
+    noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
+    A mixture's buffers have the names and shapes of the fields of `GaussianMixture`.
     """
 
     weights: Tensor
@@ -204,45 +236,43 @@ class Prior(nn.Module):
     local_factors: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build for `config.prior`; a mixture's buffers are to be filled."""
+        """Build the prior of `config`; the buffers of a mixture are still to be loaded."""
         super().__init__()
-        self.kind, d, components, self.local_dim = (
-            config.prior,
-            config.latent_dim,
-            config.num_components,
-            config.local_rank,
-        )
-        self.latent_dim, self.noise_dim = d, d + self.local_dim + (self.kind == "mixture")
+        self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
+        self.noise_dim = self.latent_dim
         if self.kind == "mixture":
-            self.register_buffer("weights", torch.full((components,), 1 / components))
-            self.register_buffer("means", torch.zeros(components, d))
+            self.noise_dim += self.local_dim + 1
+            num_components, d = config.num_components, config.latent_dim
+            self.register_buffer("weights", torch.full((num_components,), 1 / num_components))
+            self.register_buffer("means", torch.zeros(num_components, d))
             self.register_buffer("scale_tril", torch.zeros(d, d).fill_diagonal_(1))
-        if self.local_dim:
-            self.register_buffer("local_factors", torch.zeros(components, self.local_dim, d))
+            if self.local_dim:
+                self.register_buffer("local_factors", torch.zeros(num_components, self.local_dim, d))
 
     @classmethod
     def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture) -> Prior:
-        """Build for `config`, which says "mixture", how many components, and of how many directions of their own."""
+        """Return the prior of a fitted mixture, whose sizes `config` states."""
         prior = cls(config)
         prior.load_state_dict({name: vars(mixture)[name].float() for name in prior.state_dict()})
         return prior
 
     def forward(self, noise: Tensor) -> Tensor:
-        """A uniform latent is U(-sqrt(3), sqrt(3)) per axis, through the normal's distribution function."""
+        """Map N(0, I) noise [N, noise_dim] to latents [N, d]."""
         if self.kind == "normal":
             return noise
-        if self.kind == "uniform":
+        if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * math.sqrt(3)
             return uniform
-        local = self.local_factors if self.local_dim else self.means.new_empty(len(self.means), 0, self.latent_dim)
-        return GaussianMixture(self.weights, self.means, self.scale_tril, local).sample(noise)
+        no_factors = self.means.new_empty(len(self.means), 0, self.latent_dim)
+        local_factors = self.local_factors if self.local_dim else no_factors
+        return GaussianMixture(self.weights, self.means, self.scale_tril, local_factors).sample(noise)
 
     @torch.no_grad()
     def sample_seeds(self, seeds: Sequence[int]) -> Tensor:
-        """Return the latent of every seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone."""
-        # a copy on the CPU too: products round by how a file's tensors happen to lie in memory
-        prior, rows = copy.deepcopy(self).cpu(), []
-        for seed in seeds:  # one by one: products may round differently for other counts
+        """Return one latent per seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone."""
+        # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
+        prior, latents = copy.deepcopy(self).cpu(), []
+        for seed in seeds:  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
-            rows.append(prior(noise[None])[0])
-        return torch.stack(rows) if rows else torch.empty(0, self.latent_dim)
+            latents.append(prior(noise[None])[0])
+        return torch.stack(latents) if latents else torch.empty(0, self.latent_dim)

@@ -24,9 +24,10 @@ from vaegan.models.prior import Prior
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z|x) = N(mean, M diag(exp(log_var)) M^T), with M = `mix`, or the identity where it is None.
+    """q(z|x) = N(mean, M diag(exp(log_var)) M^T) for a batch of images.
 
-    mean, log_var: float [B, d]. M is only there after folding (`vaegan.models.latent_whitening`).
+    mean, log_var: float [B, d]. cov_factor: M, float [d, d], or None for the identity. M differs from the identity only
+    after latent whitening (`vaegan.models.latent_whitening`).
     """
 
     mean: Tensor
@@ -34,18 +35,17 @@ class Posterior:
     cov_factor: Tensor | None = None
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Reparameterise (1312.6114, eq. 10): z = mean + sigma * noise, noise standard normal [B, d]."""
+        """Return mean + M (sigma * noise) for N(0, I) noise [B, d] (reparameterization, 1312.6114, eq. 10)."""
         deviation = (0.5 * self.log_var).exp() * noise
         return self.mean + (deviation if self.cov_factor is None else deviation @ self.cov_factor.T)
 
 
 class Encoder(nn.Module):
-    """Picture -> parameters of q(z|x)."""
+    """Images -> parameters of q(z|x)."""
 
     cov_factor: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the trunk and two linear heads."""
         super().__init__()
         self.trunk = ConvTrunk(config.channels, config.size, config.base_channels)
         self.mean_head = nn.Linear(self.trunk.num_features, config.latent_dim)
@@ -55,32 +55,33 @@ class Encoder(nn.Module):
         self.register_buffer("cov_factor", torch.zeros(config.latent_dim, config.latent_dim).fill_diagonal_(1))
 
     def forward(self, images: Tensor) -> Posterior:
-        """Picture float [B, C, S, S] in [-1, 1] -> Posterior, in float32."""
+        """Encode images, float [B, C, S, S] in [-1, 1], to a posterior in float32."""
         features = self.trunk(images).flatten(1)
         log_var = self.log_var_head(features).float().clamp(-16, 8)
+        # The latents are whitened after training, so while training the factor is the identity.
         return Posterior(self.mean_head(features).float(), log_var, None if self.training else self.cov_factor)
 
 
 class Decoder(nn.Module):
-    """Latent [B, d] -> picture [B, C, S, S] in [-1, 1]. The GAN's generator is this class."""
+    """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build a linear layer to 4x4, log2(size) - 2 doublings and, where they are refined, a convolution."""
         super().__init__()
         self.latent_dim = config.latent_dim
-        refined = config.upsampling == "refined"
-        last = max(8, config.base_channels // 2) if refined else config.channels
-        widths = [*reversed(channel_widths(config.base_channels, config.size)), last]
+        widths = [*reversed(channel_widths(config.base_channels, config.size)), max(8, config.base_channels // 2)]
         self.proj_in = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.proj_in, config.latent_dim)
-        taps = [BOX_FILTER] * (len(widths) - 2) + [BOX_FILTER if config.upsampling == "nearest" else BILINEAR_FILTER]
-        doublings = [
-            FilteredUpsampleConv(a, b, by) for (a, b), by in zip(itertools.pairwise(widths), taps, strict=True)
+        # Nearest-neighbor upsampling is cheaper, but at full size its steps would be visible.
+        filters = [BOX_FILTER] * (len(widths) - 2) + [BILINEAR_FILTER]
+        upsampling = [
+            FilteredUpsampleConv(in_channels, out_channels, taps)
+            for (in_channels, out_channels), taps in zip(itertools.pairwise(widths), filters, strict=True)
         ]
-        self.layers = nn.ModuleList([*doublings, conv3x3(last, config.channels)] if refined else doublings)
+        # An interpolated image has no sharp edges. One more convolution after a nonlinearity can draw them.
+        self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decode; a tanh at the end keeps pictures inside [-1, 1]."""
+        """Decode latents [B, d] to images [B, C, S, S] in [-1, 1]."""
         x = self.proj_in(latents).unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
@@ -88,10 +89,9 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """Encoder and decoder together, with the prior that latents are drawn from after training."""
+    """Encoder, decoder, and the prior that latents are sampled from after training."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build for `config`."""
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
@@ -99,11 +99,11 @@ class VAE(nn.Module):
         self.prior = Prior(config)
 
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
-        """Return the reconstruction of a posterior sample, and the posterior."""
+        """Return the decoded images of one posterior sample, and the posterior; noise [B, d] is N(0, I)."""
         posterior = self.encoder(images)
         return self.decoder(posterior.sample(noise)), posterior
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Decode the posterior's mean."""
-        images = self.decoder(self.encoder(images).mean)
-        return images
+        """Return the decoded images of the posterior mean, [B, C, S, S]."""
+        decoded: Tensor = self.decoder(self.encoder(images).mean)
+        return decoded

@@ -1,9 +1,11 @@
-"""How one step's batch is worked through: shared by ranks, in parts that fit the memory, as if it were one piece."""
+"""Gradient accumulation over micro-batches and ranks."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,134 +13,187 @@ from torch import Tensor
 from vaegan.events import EventHandler, WarningMessage, ignore_event
 from vaegan.training.distributed import DistributedContext
 
-LossClosure = Callable[[slice, float], Mapping[str, Tensor]]
+
+@dataclass
+class Batch:
+    """Base class of dataclasses whose tensors have one row per image; slicing a batch slices every tensor."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self) if field.init))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether a device's memory ran out (MPS has no class of its own for it)."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "MPS backend out of memory" in str(error)
-    )
+B = TypeVar("B", bound=Batch)
+Backward = Callable[[B, float], Mapping[str, Tensor]]
+"""backward(micro_batch, weight) accumulates the gradients of weight * loss and returns scalar metrics."""
 
 
 class GradientAccumulator:
-    """Rows of this rank, taken in `parts` micro-batches.
+    """Computes the gradients of a global batch in micro-batches and on several ranks, and takes optimizer steps.
 
-    Every loss is a mean over the batch's pictures, so a part's loss, weighted by its share of the whole batch, adds
-    its gradient to the others', over micro-batches and over ranks. What a step draws at random is drawn for the whole
-    batch and cut, so it does not depend on either. `together` neighbouring rows of a rank are never put asunder, for
-    losses that see them beside each other.
+    Every loss is a mean over images. So the losses of the micro-batches, each weighted by its fraction of the global
+    batch, add up to the loss of the global batch. Random numbers are drawn for the global batch and then split, so a
+    step does not depend on the number of ranks or micro-batches.
+
+    Args:
+        dist_ctx: the ranks that share the work.
+        batch_size: size of the global batch; not needed for a single process.
+        emit: receives a warning when memory runs out.
+
+    Attributes:
+        num_micro_batches: number of parts that this rank's rows are split into.
+        group_size: number of neighboring rows that stay in one micro-batch, for losses that compare them.
     """
 
     def __init__(
         self, dist_ctx: DistributedContext | None = None, batch_size: int = 0, emit: EventHandler = ignore_event
     ) -> None:
-        """Share batches of `batch_size` pictures among the ranks of `world`; one process takes batches of any size."""
         self.dist_ctx = dist_ctx or DistributedContext()
         self.batch_size = batch_size
         self.emit = emit
         self.num_micro_batches = self._warned_num_micro_batches = self.group_size = 1
 
     def global_batch_size(self, num_rows: int) -> int:
-        """Size of the whole batch of which this rank holds `count` pictures."""
+        """Return the size of the global batch of which this rank has `num_rows` rows."""
         return num_rows if self.dist_ctx.world_size == 1 else self.batch_size
 
     def local_rows(self, global_tensor: Tensor) -> Tensor:
-        """This rank's rows of what was drawn for the whole batch [B, ...]."""
+        """Return this rank's rows of a tensor that has a row for every image of the global batch."""
         return global_tensor[self.dist_ctx.local_slice(len(global_tensor))]
 
-    def accumulate(
-        self, num_rows: int, loss_closure: LossClosure, reset: Callable[[], None] = lambda: None
-    ) -> dict[str, Tensor]:
-        """Call work(rows, share) on this rank's `count` rows, part by part; returns sums of its scalars times share.
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        batch: B,
+        backward: Backward[B],
+        max_grad_norm: float = 0.0,
+        on_split: Callable[[], None] | None = None,
+    ) -> dict[str, Tensor] | None:
+        """Take one optimizer step on the global batch.
 
-        work: leaves gradients behind, of its rows' mean loss times share. Where memory runs out, `restart` clears what
-        was accumulated and the parts are halved, down to `together` pictures; the error is raised where that does not
-        help.
+        Args:
+            optimizer: its gradients are reset first.
+            batch: this rank's rows.
+            backward: called with each micro-batch and its fraction of the global batch.
+            max_grad_norm: clip the norm of all gradients together (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1);
+                0 for no clipping.
+            on_split: called once before the first micro-batch if that is not the global batch, to compute statistics of
+                the global batch that `backward` needs.
+
+        Returns:
+            The metrics, averaged over the global batch. None if a gradient or metric is not finite on any rank: then no
+            rank has changed a weight.
         """
-        while True:
-            reset()
-            try:
-                sums = self._accumulate_once(num_rows, loss_closure)
-                self._warn_once(num_rows)
-                return sums
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or self.num_micro_batches >= self._max_micro_batches(num_rows):
-                    raise
-            # outside of the handler: the error's frames hold the tensors that did not fit
-            self.num_micro_batches = min(2 * self.num_micro_batches, self._max_micro_batches(num_rows))
-            reset()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-
-    def _max_micro_batches(self, num_rows: int) -> int:
-        """How many parts `count` rows can be worked through in: what is left over stays with the last."""
-        return max(1, num_rows // self.group_size)
-
-    def _warn_once(self, num_rows: int) -> None:
-        """Say, once it works, that the parts became smaller."""
-        if self.num_micro_batches > self._warned_num_micro_batches:
-            self._warned_num_micro_batches = self.num_micro_batches
-            self.emit(
-                WarningMessage(
-                    f"{num_rows} pictures at once do not fit the memory: every batch is now worked through in"
-                    f" {self.num_micro_batches} parts, which gives the same steps, slower"
-                )
-            )
-
-    def _accumulate_once(self, num_rows: int, loss_closure: LossClosure) -> dict[str, Tensor]:
-        sums: dict[str, Tensor] = {}
-        units = self._max_micro_batches(num_rows)
-        parts = min(self.num_micro_batches, units)
-        edges = [self.group_size * (units * part // parts) for part in range(parts)]
-        for begin, end in itertools.pairwise([*edges, num_rows]):
-            rows = slice(begin, end)
-            share = (rows.stop - rows.start) / self.global_batch_size(num_rows)
-            for name, value in loss_closure(rows, share).items():
-                value = value * share
-                sums[name] = sums[name] + value if name in sums else value
-        return sums
-
-    def global_mean(self, num_rows: int, compute_values: Callable[[slice], Tensor]) -> Tensor:
-        """Return the mean over the whole batch of what `of(rows)`, float [rows, ...], says of pictures; no gradient."""
-        with torch.no_grad():
-            mean = self.accumulate(num_rows, lambda rows, share: {"mean": compute_values(rows).mean(0)})["mean"]
-        self.dist_ctx.all_reduce_sum_([mean])
-        return mean
-
-    def optimizer_step(
-        self, optimizer: torch.optim.Optimizer, num_rows: int, loss_closure: LossClosure, max_grad_norm: float = 0.0
-    ) -> dict[str, Tensor]:
-        """Take one optimizer step on the whole batch; returns the batch's scalars.
-
-        clip: largest norm of the whole gradient (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1); 0 for none.
-
-        Where a gradient or a scalar is not finite, nothing moves and the result is empty, on every rank alike.
-        """
-        sums = self.accumulate(num_rows, loss_closure, lambda: optimizer.zero_grad(set_to_none=True))
-        names = sorted(sums)
-        gradients = [
-            parameter.grad
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None
-        ]
-        numbers = [*gradients, *(sums[name] for name in names)]
-        self.dist_ctx.all_reduce_sum_(numbers)
-        if not are_all_finite(numbers):
-            return {}
+        sums = self._accumulate(batch, backward, lambda: optimizer.zero_grad(set_to_none=True), on_split)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        tensors = [*gradients, *(sums[name] for name in sorted(sums))]
+        self.dist_ctx.all_reduce_sum_(tensors)
+        if not are_all_finite(tensors):
+            return None
         if max_grad_norm:
             clip_grad_norm_(gradients, max_grad_norm)
         optimizer.step()
         return sums
 
+    def global_mean(self, batch: B, compute_values: Callable[[B], Tensor]) -> Tensor:
+        """Return the mean over the global batch of values float [rows, ...] of each micro-batch, without gradients."""
+        with torch.no_grad():
+            mean = self._accumulate(batch, lambda rows, weight: {"mean": compute_values(rows).mean(0)})["mean"]
+        self.dist_ctx.all_reduce_sum_([mean])
+        return mean
+
+    def _accumulate(
+        self,
+        batch: B,
+        backward: Backward[B],
+        reset: Callable[[], None] = lambda: None,
+        on_split: Callable[[], None] | None = None,
+    ) -> dict[str, Tensor]:
+        """Run `backward` on all micro-batches; return the weighted sums of its metrics.
+
+        If memory runs out, start again with smaller micro-batches, down to `group_size` rows each.
+        """
+        max_micro_batches = max(1, len(batch) // self.group_size)
+        reset()
+        while True:
+            is_split = self.dist_ctx.world_size > 1 or min(self.num_micro_batches, max_micro_batches) > 1
+            if is_split and on_split is not None:
+                on_split()
+                on_split = None
+            try:
+                sums = self._sum_over_micro_batches(batch, backward)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.num_micro_batches >= max_micro_batches:
+                    raise
+            else:
+                self._warn_if_more_micro_batches(len(batch))
+                return sums
+            # Out of memory: double the number of micro-batches and retry. This is done outside of the `except` block,
+            # because in it the exception's frames still hold the tensors that did not fit.
+            self.num_micro_batches = min(2 * self.num_micro_batches, max_micro_batches)
+            reset()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _sum_over_micro_batches(self, batch: B, backward: Backward[B]) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for micro_batch in self._micro_batches(batch):
+            weight = len(micro_batch) / self.global_batch_size(len(batch))
+            for name, value in backward(micro_batch, weight).items():
+                sums[name] = sums[name] + value * weight if name in sums else value * weight
+        return sums
+
+    def _micro_batches(self, batch: B) -> Iterator[B]:
+        if self.num_micro_batches == 1:
+            yield batch
+            return
+        for rows in split_rows(len(batch), self.num_micro_batches, self.group_size):
+            yield batch[rows]
+
+    def _warn_if_more_micro_batches(self, num_rows: int) -> None:
+        if self.num_micro_batches > self._warned_num_micro_batches:
+            self._warned_num_micro_batches = self.num_micro_batches
+            self.emit(
+                WarningMessage(
+                    f"out of memory with {num_rows} images at once: every batch is now split into"
+                    f" {self.num_micro_batches} micro-batches, which gives the same steps, but slower"
+                )
+            )
+
+
+def split_rows(num_rows: int, num_micro_batches: int, group_size: int = 1) -> list[slice]:
+    """Split rows into about equal stretches that keep groups of `group_size` neighboring rows together.
+
+    There are fewer stretches if there are fewer groups. Rows that are left over stay with the last stretch.
+    """
+    num_groups = max(1, num_rows // group_size)
+    num_micro_batches = min(num_micro_batches, num_groups)
+    starts = [group_size * (num_groups * index // num_micro_batches) for index in range(num_micro_batches)]
+    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, num_rows])]
+
+
+def evenly_spaced_mask(fraction: float, count: int) -> Tensor:
+    """Return bool [count], on the CPU: `fraction` of the values are True, also within every micro-batch and rank."""
+    counts_before = (torch.arange(count + 1) * fraction + 1e-9).floor()
+    return counts_before[1:] > counts_before[:-1]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether a device ran out of memory (MPS has no exception class of its own for it)."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "MPS backend out of memory" in str(error)
+    )
+
 
 def clip_grad_norm_(gradients: list[Tensor], max_norm: float) -> None:
-    """Scale finite gradients, together, to the length `norm` where they are longer."""
-    length = torch.stack(torch._foreach_norm(gradients)).norm()
-    torch._foreach_mul_(gradients, max_norm / length.clamp_min(max_norm))
+    """Scale finite gradients in place so that their total norm is at most `max_norm`."""
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, max_norm / norm.clamp_min(max_norm))
 
 
 def are_all_finite(tensors: list[Tensor]) -> bool:
-    """Say whether every number of float tensors is finite (a norm that overflows counts as infinite)."""
+    """Return whether all values of float tensors are finite (a norm that overflows counts as infinite)."""
     return bool(torch.stack(torch._foreach_norm(tensors)).sum().isfinite())

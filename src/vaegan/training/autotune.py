@@ -14,7 +14,7 @@ from vaegan.config.settings import VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import Interrupted, UsageError
 from vaegan.events import EventHandler, Note, TaskProgress, TextTable
-from vaegan.metrics.active_units import active_units
+from vaegan.metrics.dimensionality import active_units
 from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.run_dir import LATENT_DIM_CHART, RunDir
 from vaegan.training.accumulation import GradientAccumulator, is_out_of_memory
@@ -24,9 +24,8 @@ from vaegan.training.duration import measure_step_seconds, requested_steps
 from vaegan.training.setup import TrainSetup
 from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
-from vaegan.training.vae_metrics import VAEOutputs, compute_bits_per_dim
 from vaegan.training.vae_trainer import VAETrainer
-from vaegan.training.validation import QuickEvaluator
+from vaegan.training.validation import QuickEvaluator, VAEOutputs, compute_bits_per_dim
 from vaegan.utils.files import write_bytes
 
 LATENT_DIM_FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -245,7 +244,7 @@ def _evaluate_trial(trainer: VAETrainer, latent_dim: int) -> LatentDimTrial:
     bits_per_dim = compute_bits_per_dim(negative_elbo, settings.likelihood, num_dims)
     if bits_per_dim is None:
         bits_per_dim = negative_elbo / num_dims / math.log(2)
-    kl_bits = float(outputs.mean_kl_per_axis().sum()) / math.log(2)
+    kl_bits = float(outputs.mean_kl_per_dim().sum()) / math.log(2)
     return LatentDimTrial(
         latent_dim,
         psnr=_finite_or(outputs.mean("psnr"), 0.0),

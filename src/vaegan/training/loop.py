@@ -71,7 +71,7 @@ class TrainLoop:
         self.trainer.load_state_dict(checkpoint.tensors, path)
         self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
         self.recovery.load_state_dict(checkpoint.tensors)
-        self.evaluator.load_state_dict(checkpoint.tensors, self.run_dir.best_weights_path)
+        self.evaluator.load_state_dict(checkpoint.tensors)
         self._apply_recovery_scales()
         self.steps_done = checkpoint.step
 

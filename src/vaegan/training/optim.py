@@ -1,9 +1,11 @@
-"""Adam and Muon, and their state as named tensors: no pickle, and every name and shape checked on the way back."""
+"""Optimizers with their state as named tensors, schedules, and the moving average of weights."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,31 +17,86 @@ MUON_STATE_NAMES = ("momentum",)
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 MATCH_ADAM_RMS = 0.2
-"""Root mean square of Adam's usual update, in units of its rate (Liu et al. 2025, arXiv 2502.16982, eq. 4)."""
+"""Root mean square of a typical Adam update at learning rate 1 (Liu et al. 2025, arXiv 2502.16982, eq. 4)."""
+EMA_RAMPUP_RATIO = 0.05
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def linear_warmup(images_seen: int, warmup_images: int) -> float:
+    """Return a factor that rises linearly from 0 to 1 over `warmup_images`; 1 if they are 0."""
+    return min(1.0, images_seen / warmup_images) if warmup_images else 1.0
+
+
+def inverse_sqrt_decay(images_seen: int, decay_start_images: int) -> float:
+    """Return the factor of the learning rate: 1, then sqrt(decay_start_images / images_seen); 0 images: always 1.
+
+    Karras et al. 2024 (arXiv 2312.02696, eq. 67).
+    """
+    if not decay_start_images or images_seen <= decay_start_images:
+        return 1.0
+    return math.sqrt(decay_start_images / images_seen)
+
+
+def cosine_anneal(images_seen: int, anneal_images: int, initial: float, final: float) -> float:
+    """Go from `initial` to `final` by half a cosine over `anneal_images`, as R3GAN's burn-in (arXiv 2501.05441)."""
+    return final + (initial - final) * (1 + math.cos(math.pi * linear_warmup(images_seen, anneal_images))) / 2
+
+
+class EMA(Generic[M]):
+    """Exponential moving average of a model's weights. Buffers are copied.
+
+    The half-life grows with training up to `halflife`, as a fixed fraction of the images seen, so that the initial
+    weights do not stay in the average (EMA ramp-up, Karras et al. 2020, arXiv 2006.06676).
+
+    Args:
+        model: the model to average; the average starts as a copy of it.
+        halflife: in images; 0 for no averaging.
+    """
+
+    def __init__(self, model: M, halflife: int) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.halflife = halflife
+
+    @torch.no_grad()
+    def update(self, model: M, images_seen: int, batch_size: int) -> None:
+        """Move the average towards `model` after a step on `batch_size` images."""
+        halflife = min(self.halflife, images_seen * EMA_RAMPUP_RATIO)
+        decay = 0.5 ** (batch_size / halflife) if halflife > 0 else 0.0
+        averages: list[Tensor] = list(self.model.parameters())
+        weights: list[Tensor] = [parameter.detach() for parameter in model.parameters()]
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(buffer)
 
 
 def make_optimizer(
     name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of that name for a model; betas and update_clip are Adam's, the momentum Muon's."""
+    """Create the optimizer "adam" or "muon"; `betas` and `update_clip` are of Adam, `momentum` is of Muon."""
     if name == "muon":
         return Muon(model, lr, betas, momentum)
     return ClippedAdam(list(model.parameters()), lr, betas, update_clip)
 
 
 class ClippedAdam(torch.optim.Adam):
-    """Adam (Kingma & Ba 2015), fused where the device has that, whose updates may be kept from growing.
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980) with update clipping.
 
-    Where a gradient is suddenly ten times its usual size, Adam's mean of squares is late to hear of it, and the update
-    is up to 1 / sqrt(1 - beta2) times the rate, for all weights at once. Update clipping (Shazeer & Stern 2018, arXiv
-    1804.04235, section 6) shortens such an update; here that of the whole network, whose direction stays what it is,
-    and momentum, if there is any, is left out of what is measured.
+    When gradients suddenly grow, Adam's average of squared gradients lags behind, and an update can reach
+    1 / sqrt(1 - beta2) times the learning rate for all weights at once. Update clipping scales such an update down
+    (Shazeer & Stern 2018, arXiv 1804.04235, section 6). Here one factor scales the update of the whole network, which
+    keeps its direction, and the size is measured without momentum.
+
+    Args:
+        parameters: all on one device.
+        lr: learning rate.
+        betas: decay of the averages of gradients and of squared gradients.
+        update_clip: largest root mean square of an update, in units of the learning rate; 0 for no clipping.
     """
 
     def __init__(
         self, parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], update_clip: float = 0.0
     ) -> None:
-        """update_clip: largest root mean square of an update, in units of the rate; 0 for any."""
         fused = parameters[0].device.type in ("cpu", "cuda")
         super().__init__(parameters, lr=lr, betas=betas, eps=1e-8, fused=fused)
         self.update_clip = update_clip
@@ -51,69 +108,76 @@ class ClippedAdam(torch.optim.Adam):
             super().step()
             return
         (group,) = self.param_groups
-        rate = group["lr"]
-        group["lr"] = rate * min(1.0, self.update_clip / max(self.next_update_rms(), 1e-8))
+        lr = group["lr"]
+        group["lr"] = lr * min(1.0, self.update_clip / max(self.next_update_rms(), 1e-8))
         try:
             super().step()
         finally:
-            group["lr"] = rate
+            group["lr"] = lr
 
     def next_update_rms(self) -> float:
-        """Root mean square that the next update would have without clipping and momentum, in units of the rate."""
+        """Return the root mean square of the next update without clipping and momentum, in units of the learning rate.
+
+        That is the RMS of g / sqrt(v), with v the bias-corrected average of squared gradients, g^2 included.
+        """
         (group,) = self.param_groups
-        kept, epsilon = group["betas"][1], group["eps"]
-        moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-        known = [parameter for parameter in moved if self.state.get(parameter)]
-        if not known:
-            return 1.0  # a first update is the gradient's signs
-        past = 1 - kept ** (float(self.state[known[0]]["step"]) + 1)
-        now = torch._foreach_mul([p.grad for p in known], [p.grad for p in known])
-        mean = torch._foreach_mul([self.state[p]["exp_avg_sq"] for p in known], kept / past)
-        torch._foreach_add_(mean, now, alpha=(1 - kept) / past)
-        torch._foreach_add_(mean, epsilon**2)
-        torch._foreach_div_(now, mean)
-        total = float(torch.stack(torch._foreach_norm(now, 1)).sum())
-        return math.sqrt(total / sum(part.numel() for part in now))
+        beta2, epsilon = group["betas"][1], group["eps"]
+        parameters = [p for p in group["params"] if p.grad is not None and self.state.get(p)]
+        if not parameters:
+            return 1.0  # Adam's first update is the sign of the gradient
+        bias_correction = 1 - beta2 ** (float(self.state[parameters[0]]["step"]) + 1)
+        squares = torch._foreach_mul([p.grad for p in parameters], [p.grad for p in parameters])
+        averages = torch._foreach_mul([self.state[p]["exp_avg_sq"] for p in parameters], beta2 / bias_correction)
+        torch._foreach_add_(averages, squares, alpha=(1 - beta2) / bias_correction)
+        torch._foreach_add_(averages, epsilon**2)
+        torch._foreach_div_(squares, averages)
+        total = float(torch.stack(torch._foreach_norm(squares, 1)).sum())
+        return math.sqrt(total / sum(part.numel() for part in squares))
 
 
 def newton_schulz_orthogonalize(matrix: Tensor) -> Tensor:
-    """Nearly U V^T of a float matrix U S V^T [m, n]: all of its singular values come to lie in 0.7 to 1.2.
+    """Replace the singular values of a float matrix [m, n] by values between about 0.7 and 1.2.
 
-    Newton-Schulz with the quintic of Jordan et al. 2024 ("Muon: an optimizer for hidden layers"). Where one side is
-    at least twice as long, the steps are taken on the Gram matrix of the short one, which is the same polynomial of
-    the same singular values and for a convolution's weights a third of the work.
+    Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden layers").
+    If one side is at least twice as long, the iteration works on the Gram matrix of the short side: the same polynomial
+    of the same singular values, on smaller matrices.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return newton_schulz_orthogonalize(matrix.T).mT
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     x: Tensor = matrix / matrix.norm().clamp_min(1e-20)
-    side, long = x.shape
-    identity = torch.eye(side, dtype=x.dtype, device=x.device)
-    if long < 2 * side:
+    num_rows, num_columns = x.shape
+    identity = torch.eye(num_rows, dtype=x.dtype, device=x.device)
+    if num_columns < 2 * num_rows:
         for _ in range(NEWTON_SCHULZ_STEPS):
             gram = x @ x.T
             x = (a * identity + b * gram + c * gram @ gram) @ x
         return x
     gram, product = x @ x.T, identity
     for _ in range(NEWTON_SCHULZ_STEPS):
-        step = a * identity + b * gram + c * gram @ gram
-        product = step @ product
-        gram = step @ gram @ step
-        gram = (gram + gram.T) / 2  # rounding may not make it lopsided
+        factor = a * identity + b * gram + c * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+        gram = (gram + gram.T) / 2  # keep it symmetric despite rounding
     x = product @ x
     return x
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose every update is orthogonalised (Jordan et al. 2024): for weights that are matrices.
+    """Muon (Jordan et al. 2024): momentum with orthogonalized updates for matrices, Adam for all other parameters.
 
-    A plain gradient's update is large along few directions and tiny along the others; an orthogonal one moves all of
-    them alike. Scaled to the size of Adam's (Liu et al. 2025, arXiv 2502.16982, eq. 4), it takes Adam's rates. A
-    convolution's weight [m, n, k, k] is the matrix [m, n k k]; biases and single rows go with Adam.
+    A gradient is large in few directions of a matrix and tiny in the others; an orthogonal update moves all of them
+    alike. It is scaled to the size of Adam's updates, so that Adam's learning rates apply (Liu et al. 2025, arXiv
+    2502.16982, eq. 4). A convolution's weight [m, n, k, k] is taken as a matrix [m, n k k].
+
+    Args:
+        model: the model whose parameters are trained.
+        lr: learning rate of both.
+        betas: of Adam.
+        momentum: Nesterov momentum of the matrices, from 0 to below 1.
     """
 
     def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
-        """betas: of Adam, for the rest; momentum: 0 to under 1, of the matrices, looking ahead as Nesterov's."""
         parameters = list(model.parameters())
         self.matrix_parameters = [parameter for parameter in parameters if is_matrix(parameter)]
         super().__init__(parameters, {"lr": lr})
@@ -123,9 +187,9 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient, at the rate of the one group."""
-        rate = self.param_groups[0]["lr"]
-        self.adam.param_groups[0]["lr"] = rate
+        """Update every parameter that has a gradient, with the learning rate of the single parameter group."""
+        lr = self.param_groups[0]["lr"]
+        self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
         for parameter in self.matrix_parameters:
             gradient = parameter.grad
@@ -135,48 +199,48 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(gradient)
             velocity = state["momentum"].lerp_(gradient, 1 - self.momentum)
-            ahead = gradient.lerp(velocity, self.momentum).flatten(1)
-            update = newton_schulz_orthogonalize(ahead).reshape(parameter.shape)
-            parameter.add_(update, alpha=-rate * MATCH_ADAM_RMS * max(ahead.shape) ** 0.5)
+            nesterov = gradient.lerp(velocity, self.momentum).flatten(1)
+            update = newton_schulz_orthogonalize(nesterov).reshape(parameter.shape)
+            parameter.add_(update, alpha=-lr * MATCH_ADAM_RMS * max(nesterov.shape) ** 0.5)
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Say whether Muon takes a parameter as a matrix of more than one row."""
+    """Return whether Muon treats a parameter as a matrix: it has more than one row."""
     return parameter.dim() > 1 and len(parameter) > 1
 
 
 def state_names(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[str, ...]:
-    """Names of the tensors that an optimizer keeps of a parameter."""
+    """Return the names of the tensors that an optimizer keeps for a parameter."""
     return MUON_STATE_NAMES if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_STATE_NAMES
 
 
 def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Name an optimizer's state by the model's parameters: {"exp_avg.first.bias": ...}; empty before its first step."""
+    """Return an optimizer's state as {"exp_avg.<parameter name>": tensor, ...}; empty before the first step."""
     return {
-        f"{slot}.{name}": optimizer.state[parameter][slot]
+        f"{state_name}.{name}": optimizer.state[parameter][state_name]
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
-        for slot in state_names(optimizer, parameter)
+        for state_name in state_names(optimizer, parameter)
     }
 
 
 def load_optimizer_state_dict(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` named. Raises VaeganError when a name or shape does not fit."""
+    """Restore what `optimizer_state_dict` returned. Raises VaeganError if a tensor is missing or does not fit."""
     optimizer.state.clear()
     if not tensors:
         return
     fused = bool((optimizer.adam if isinstance(optimizer, Muon) else optimizer).defaults.get("fused"))
     for name, parameter in model.named_parameters():
-        found = {}
-        for slot in state_names(optimizer, parameter):
-            tensor = tensors.get(f"{slot}.{name}")
-            wanted = torch.Size([]) if slot == "step" else parameter.shape
-            if tensor is None or tensor.shape != wanted or tensor.dtype != torch.float32:
-                raise VaeganError(f"the optimizer's {slot} of {name} is missing or does not fit")
-            if slot == "step":
-                found[slot] = tensor.to(parameter.device if fused else "cpu", copy=True)
-            else:  # laid out as the parameter: fused kernels go through the memory of both
-                found[slot] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-        optimizer.state[parameter] = found
+        state = {}
+        for state_name in state_names(optimizer, parameter):
+            tensor = tensors.get(f"{state_name}.{name}")
+            shape = torch.Size([]) if state_name == "step" else parameter.shape
+            if tensor is None or tensor.shape != shape or tensor.dtype != torch.float32:
+                raise VaeganError(f"the optimizer's {state_name} of {name} is missing or does not fit")
+            if state_name == "step":
+                state[state_name] = tensor.to(parameter.device if fused else "cpu", copy=True)
+            else:  # in the parameter's memory layout, since fused kernels traverse the memory of both
+                state[state_name] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        optimizer.state[parameter] = state

@@ -1,4 +1,4 @@
-"""Randomness derived from (seed, step, purpose), never stored: step 1000 is the same after a resume."""
+"""Random numbers derived from (seed, step, purpose) instead of a stored state, so that a resumed run is the same."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from torch import Tensor
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """Return a seed of 63 bits for a purpose; other names give unrelated ones."""
+    """Hash a seed and the names of a purpose into a new seed of 63 bits."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 @contextmanager
 def fork_rng_with_seed(seed: int, purpose: str) -> Iterator[None]:
-    """Build models here: their first weights depend on the seed and purpose alone, and nothing outside changes."""
+    """Seed torch's global CPU generator within the context, to initialize models, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, purpose))
         yield
 
 
 class StepRandom:
-    """The random numbers of one step."""
+    """Random numbers of one training step. Each purpose has its own stream."""
 
     def __init__(self, seed: int, step: int, device: torch.device) -> None:
-        """Draw on `device`."""
         self.seed, self.step, self.device = seed, step, device
 
     def _generator(self, purpose: str) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.step, purpose))
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        """Standard normal float32 of `shape`."""
+        """Draw standard normal float32 numbers."""
         return torch.randn(shape, generator=self._generator(purpose), device=self.device)
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
-        """Uniform float32 in [0, 1) of `shape`."""
+        """Draw uniform float32 numbers in [0, 1)."""
         return torch.rand(shape, generator=self._generator(purpose), device=self.device)
+
+
+def fixed_permutation(count: int) -> Tensor:
+    """Return a permutation of 0 to count - 1 that is the same in every run.
+
+    Neighboring images of a dataset are often alike. The minibatch standard deviation must not see them side by side.
+    """
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""A training's events for TensorBoard (extra: tensorboard), beside metrics.jsonl."""
+"""TensorBoard logs of a training run (extra: tensorboard), next to metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ TENSORBOARD_INSTALL_HINT = "pip install 'vaegan[tensorboard]'"
 
 @contextlib.contextmanager
 def tensorboard_logger(on_event: EventHandler, run_dir: RunDir, is_enabled: bool) -> Iterator[EventHandler]:
-    """Yield `on_event`, or where it is wanted a listener that also writes what TensorBoard shows.
+    """Yield a handler that also writes events to RUN/tensorboard, or `on_event` itself if that is not enabled.
 
-    With several processes only the first one's listener ever hears anything. Raises VaeganError when the extra is
-    missing, before the run is touched.
+    With several processes, only the main process receives events.
+
+    Raises:
+        VaeganError: the extra is not installed. Nothing is written then.
     """
     if not is_enabled:
         yield on_event
@@ -40,57 +42,58 @@ def tensorboard_logger(on_event: EventHandler, run_dir: RunDir, is_enabled: bool
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
         raise VaeganError(
-            f"--tensorboard needs the extra of that name ({error_text(error)}): {TENSORBOARD_INSTALL_HINT}"
+            f"--tensorboard needs the extra tensorboard ({error_text(error)}): {TENSORBOARD_INSTALL_HINT}"
         ) from None
-    log = _TensorBoardHandler(run_dir)
+    handler = _TensorBoardHandler(run_dir)
 
-    def both(event: Event) -> None:
+    def handle(event: Event) -> None:
         on_event(event)
-        log(event)
+        handler(event)
 
     try:
-        yield both
+        yield handle
     finally:
-        log.close()
+        handler.close()
 
 
 class _TensorBoardHandler:
-    """Writes to RUN/tensorboard from the step on at which training starts, and hides what was logged after it."""
+    """Writes metrics as scalars, previews as images and warnings as text.
+
+    The log is opened when training starts. It then hides what an earlier, killed process logged after this step.
+    """
 
     def __init__(self, run_dir: RunDir) -> None:
         self.run_dir, self.latest_step = run_dir, 0
         self.writer: Any = None
 
     def __call__(self, event: Event) -> None:
-        """Log numbers as scalars, previews as images, warnings as text."""
         if isinstance(event, TrainingStarted):
             self._open(event.step)
         if self.writer is None:
             return
         if isinstance(event, (TrainingProgress, ValidationMetrics)):
             self.latest_step = event.step
-            group = "training" if isinstance(event, TrainingProgress) else "measured"
+            group = "train" if isinstance(event, TrainingProgress) else "val"
             for name, value in event.metrics.items():
                 self.writer.add_scalar(f"{group}/{name}", value, event.step)
             if isinstance(event, TrainingProgress) and event.metrics:
-                self.writer.add_scalar("training/images_per_second", event.images_per_second, event.step)
+                self.writer.add_scalar("train/images_per_second", event.images_per_second, event.step)
         elif isinstance(event, FileWritten) and event.kind == "preview":
-            with Image.open(event.path) as picture:
-                self.writer.add_image("preview", from_pil(picture), event.step)
+            with Image.open(event.path) as image:
+                self.writer.add_image("preview", from_pil(image), event.step)
         elif isinstance(event, (WarningMessage, Rollback)):
             self.writer.add_text("warnings", event.text, self.latest_step)
 
     def _open(self, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        place = ensure_within(self.run_dir.path / TENSORBOARD_DIR, self.run_dir.path)
+        path = ensure_within(self.run_dir.path / TENSORBOARD_DIR, self.run_dir.path)
         try:
-            self.writer = SummaryWriter(str(place), purge_step=step + 1 if step else 0)
+            self.writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
         except OSError as error:
-            raise VaeganError(f"cannot write {place}: {error_text(error)}") from error
+            raise VaeganError(f"cannot write {path}: {error_text(error)}") from error
         self.latest_step = step
 
     def close(self) -> None:
-        """Write out what is left."""
         if self.writer is not None:
             self.writer.close()

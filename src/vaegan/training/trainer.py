@@ -1,4 +1,4 @@
-"""What the loop drives: the one face of both trainers."""
+"""The protocol that the training loop needs of both trainers."""
 
 from __future__ import annotations
 
@@ -13,39 +13,47 @@ from vaegan.training.accumulation import GradientAccumulator
 
 
 class Trainer(Protocol):
-    """Networks, their optimizers, and how they take a step."""
+    """The networks of a training run, their optimizers, and how to take a step.
+
+    Attributes:
+        kind: "vae" or "gan".
+        lr_scale: factor of all learning rates, below 1 after a rollback.
+        penalty_scale: factor of the gradient penalties of a GAN, above 1 after a rollback from mode collapse.
+        accumulator: splits batches over ranks and micro-batches.
+    """
 
     kind: str
-    lr_scale: float  # what the learning rates are multiplied by
+    lr_scale: float
+    penalty_scale: float
     accumulator: GradientAccumulator
-    penalty_scale: float  # what the weight of gradient penalties is multiplied by, where there are any
 
-    def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
-        """Take step number `step` (from 0) on uint8 [B, C, S, S] and return scalars worth logging.
+    def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
+        """Take the optimizer step number `step`, from 0, on this rank's images, uint8 [B, C, S, S].
 
-        Returns nothing where an update was left out, because a number in it was not finite.
+        Returns:
+            Scalar metrics to log. None if the step was skipped, because a gradient or metric was not finite.
         """
 
     def validate(self) -> dict[str, float]:
-        """Return numbers worked out beside the steps."""
+        """Return validation metrics of the EMA weights."""
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
-        """Say in words what the newest of those numbers mean at the end, after `images` pictures."""
+        """Explain the last validation metrics at the end of training."""
 
     def preview_grid(self) -> Tensor:
-        """Return a picture sheet, uint8 [C, H, W]."""
+        """Return a grid of images, uint8 [C, H, W]."""
 
     def drift_grid(self) -> Tensor | None:
-        """Return a sheet of what it started from beside what it draws now, uint8 [C, H, W]; None without a start."""
+        """Return a grid of the VAE decoder's and the generator's images, uint8 [C, H, W]; None if only one exists."""
 
     def generate_samples(self, count: int) -> Tensor:
-        """Return pictures uint8 [count, C, S, S] of the averaged weights, of the same latents every time."""
+        """Generate images uint8 [count, C, S, S] with the EMA weights, of the latents with seeds 0 to count - 1."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return every tensor that going on needs."""
+        """Return all tensors that a checkpoint needs."""
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Put back what `stateful` gave."""
+        """Restore what `state_dict` returned. Raises VaeganError, naming `path`, if a tensor does not fit."""
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
-        """Write the published weights; `kid` is what they scored."""
+        """Write the weights for inference to `path`, with their KID."""

@@ -1,37 +1,58 @@
-"""The forgetting gauge: what a generator draws now, beside what the VAE's decoder that it started as drew."""
+"""Initialization of a GAN's generator from a VAE's decoder, and how far the generator has drifted from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.checkpoint import load_strict
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Generator
 from vaegan.models.prior import Prior
-from vaegan.models.vae import Encoder
+from vaegan.models.vae import VAE, Encoder
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 IMAGES_PER_ROW = 8
 NUM_SAMPLED = 2 * IMAGES_PER_ROW
 COARSE_SIZE = 16
-"""Side in pixels of the small pictures whose distance is taken: a face that only became sharper has not moved."""
+"""Side in pixels at which images are compared, so that added sharpness alone does not count as drift."""
 
 
-def _downsample_and_flatten(images: Tensor) -> Tensor:
-    """uint8 [N, C, S, S] -> float [N, C * 16 * 16]."""
-    return F.adaptive_avg_pool2d(to_float(images), COARSE_SIZE).flatten(1)
+@dataclass(frozen=True)
+class DecoderTransfer:
+    """Report of a weight transfer: how much was copied, and the largest difference of the output images."""
+
+    num_tensors: int
+    num_values: int
+    max_abs_difference: float
+
+
+@torch.no_grad()
+def init_generator_from_decoder(vae: VAE, generator: Generator) -> DecoderTransfer:
+    """Copy the decoder's weights into the generator, and compare the images of both."""
+    tensors = vae.decoder.state_dict()
+    load_strict(generator, tensors, Path("the VAE's decoder"))
+    device = next(generator.parameters()).device
+    decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    latents = vae.prior.sample_seeds(range(16)).to(device)
+    difference = (decoder(latents) - generator(latents)).abs().max()
+    return DecoderTransfer(len(tensors), sum(tensor.numel() for tensor in tensors.values()), float(difference))
 
 
 @dataclass(frozen=True)
 class DecoderDrift:
-    """Latents float [N, d] and the decoder's pictures of them, uint8 [N, C, S, S], kept for as long as the run lasts.
+    """Fixed latents and the decoder's images of them, to measure how far a generator has moved from the decoder.
 
-    The first 16 latents are those of seeds 0 to 15; the other 8, where there are that many, are encoded held-out faces.
+    Attributes:
+        latents: float [N, d]: samples of the prior with seeds 0 to 15, then the encodings of 8 validation images, if
+            there are as many.
+        decoder_images: uint8 [N, C, S, S].
     """
 
     latents: Tensor
@@ -40,63 +61,74 @@ class DecoderDrift:
     @classmethod
     @torch.no_grad()
     def from_decoder(cls, decoder: Generator, encoder: Encoder, prior: Prior, val_images: Tensor) -> DecoderDrift:
-        """Draw with the decoder as it is; held_out: uint8 [M, C, S, S], may be empty."""
-        place = next(decoder.parameters()).device
-        latents = [prior.sample_seeds(range(NUM_SAMPLED)).to(place)]
+        """Decode the latents with the decoder as it is now; val_images: uint8 [M, C, S, S], may be empty."""
+        device = next(decoder.parameters()).device
+        latents = prior.sample_seeds(range(NUM_SAMPLED)).to(device)
         if len(val_images) >= IMAGES_PER_ROW:
-            latents.append(encoder(to_float(val_images[:IMAGES_PER_ROW])).mean)
-        every = torch.cat(latents)
-        return cls(every, to_uint8(decoder(every)))
+            encoded = encoder(to_float(val_images[:IMAGES_PER_ROW])).mean
+            latents = torch.cat([latents, encoded])
+        return cls(latents, to_uint8(decoder(latents)))
 
     @torch.no_grad()
     def distance(self, generator: Generator) -> float:
-        """How far the generator's pictures of the drawn latents are from the decoder's: 0 where they are the same.
+        """Return the mean distance between the decoder's and the generator's images of the sampled latents.
 
-        The mean distance of the two pictures of a latent, divided by that of the decoder's pictures of two latents:
-        1 where a latent's face has become any other. Root mean squared differences at 16x16 pixels.
+        It is relative to the mean distance between the decoder's images of different latents: 0 if nothing has moved,
+        about 1 if each latent gives an unrelated image. Distances are Euclidean, at 16 x 16 pixels.
         """
-        was, now = (
-            _downsample_and_flatten(self.decoder_images[:NUM_SAMPLED]),
-            _downsample_and_flatten(to_uint8(generator(self.latents[:NUM_SAMPLED]))),
-        )
-        return float((now - was).norm(dim=1).mean() / torch.pdist(was).mean().clamp_min(1e-6))
+        generator_images = to_uint8(generator(self.latents[:NUM_SAMPLED]))
+        decoded = _downsample_and_flatten(self.decoder_images[:NUM_SAMPLED])
+        generated = _downsample_and_flatten(generator_images)
+        return float((generated - decoded).norm(dim=1).mean() / torch.pdist(decoded).mean().clamp_min(1e-6))
 
     @torch.no_grad()
     def preview_grid(self, generator: Generator, val_images: Tensor) -> Tensor:
-        """Rows of 8, uint8 [C, H, W]: the decoder's pictures above the generator's, twice; faces above both of theirs.
+        """Return rows of 8 images: the decoder's above the generator's, with the encoded images above both.
 
-        held_out: uint8 [M, C, S, S], the faces that were encoded.
+        Args:
+            generator: the generator as it is now.
+            val_images: uint8 [M, C, S, S], as given to `from_decoder`.
+
+        Returns:
+            uint8 [C, H, W].
         """
-        now = to_uint8(generator(self.latents))
+        generator_images = to_uint8(generator(self.latents))
         rows = []
         for start in range(0, len(self.latents), IMAGES_PER_ROW):
             if start == NUM_SAMPLED:
                 rows.append(val_images[:IMAGES_PER_ROW])
-            rows += [self.decoder_images[start : start + IMAGES_PER_ROW], now[start : start + IMAGES_PER_ROW]]
+            columns = slice(start, start + IMAGES_PER_ROW)
+            rows += [self.decoder_images[columns], generator_images[columns]]
         return make_grid(torch.cat([row.cpu() for row in rows]), columns=IMAGES_PER_ROW)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Both tensors, so that a resumed run needs no VAE."""
-        return {"latents": self.latents, "pictures": self.decoder_images}
+        """Return both tensors: a resumed run does not need the VAE."""
+        return {"latents": self.latents, "decoder_images": self.decoder_images}
 
     @classmethod
     def from_state_dict(
         cls, tensors: Mapping[str, Tensor], model_config: ModelConfig, device: torch.device
     ) -> DecoderDrift | None:
-        """Put back what `stateful` gave; None for a run from scratch, or an older version's.
+        """Restore what `state_dict` returned; None for a run from scratch.
 
-        Raises VaeganError where the tensors are no such pictures.
+        Raises:
+            VaeganError: a tensor is missing or of the wrong shape.
         """
         if not tensors:
             return None
-        latents, pictures = (tensors.get(name, torch.empty(0)) for name in ("latents", "pictures"))
-        count, side = len(latents), model_config.size
-        fits = latents.shape == (count, model_config.latent_dim) and pictures.shape == (
-            count,
-            model_config.channels,
-            side,
-            side,
-        )
-        if count not in (NUM_SAMPLED, NUM_SAMPLED + IMAGES_PER_ROW) or not fits or pictures.dtype != torch.uint8:
-            raise VaeganError("what is kept of the VAE's decoder is no set of its pictures")
-        return cls(latents.to(device, copy=True), pictures.to(device, copy=True))
+        latents, images = (tensors.get(name, torch.empty(0)) for name in ("latents", "decoder_images"))
+        count = len(latents)
+        image_shape = (model_config.channels, model_config.size, model_config.size)
+        if (
+            count not in (NUM_SAMPLED, NUM_SAMPLED + IMAGES_PER_ROW)
+            or latents.shape != (count, model_config.latent_dim)
+            or images.shape != (count, *image_shape)
+            or images.dtype != torch.uint8
+        ):
+            raise VaeganError("the checkpoint's drift reference does not hold the images of the VAE's decoder")
+        return cls(latents.to(device, copy=True), images.to(device, copy=True))
+
+
+def _downsample_and_flatten(images: Tensor) -> Tensor:
+    """uint8 [N, C, S, S] -> float [N, C * 16 * 16]."""
+    return F.adaptive_avg_pool2d(to_float(images), COARSE_SIZE).flatten(1)

@@ -1,9 +1,11 @@
-"""Training a VAE."""
+"""Training of a VAE."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,23 +20,53 @@ from vaegan.events import Event, Note, WarningMessage
 from vaegan.losses.vae import BATCH_STATISTICS, LIKELIHOODS, kl_per_dim
 from vaegan.models.latent_whitening import whiten_latents
 from vaegan.models.vae import VAE, Posterior
-from vaegan.training.accumulation import GradientAccumulator
-from vaegan.training.ema import EMA
-from vaegan.training.optim import load_optimizer_state_dict, make_optimizer, optimizer_state_dict
+from vaegan.training.accumulation import Batch, GradientAccumulator
+from vaegan.training.augment import random_affine_and_color, random_hflip
+from vaegan.training.optim import (
+    EMA,
+    inverse_sqrt_decay,
+    linear_warmup,
+    load_optimizer_state_dict,
+    make_optimizer,
+    optimizer_state_dict,
+)
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
-from vaegan.training.schedules import inverse_sqrt_decay, linear_warmup
-from vaegan.training.train_augment import random_affine_and_color, random_hflip
-from vaegan.training.vae_metrics import per_dim_metrics, validate_vae
+from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
 LATENT_WHITENING_IMAGES, LATENT_WHITENING_BATCH_SIZE = 8192, 128
 VALIDATION_IMAGES = 512
+IMAGES_PER_ROW = 8
+PREVIEW_RECONSTRUCTIONS, PREVIEW_SAMPLES = 16, 32
+SAMPLING_BATCH_SIZE = 64
+
+
+@dataclass
+class VAEBatch(Batch):
+    """Data of one step, a row per image of this rank.
+
+    Attributes:
+        real: training images, float [B, C, S, S] in [-1, 1].
+        noise: standard normal float [B, d], to sample the posteriors.
+    """
+
+    real: Tensor
+    noise: Tensor
 
 
 class VAETrainer:
-    """Maximises the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3)."""
+    """Trains a VAE by maximizing the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3).
+
+    Args:
+        model_config: architecture of the VAE.
+        settings: options of the training run.
+        device_ctx: device and precision.
+        train_images: uint8 [N, C, S, S]; only read for validation and for latent whitening, not by `step`.
+        val_images: uint8 [N, C, S, S], may be empty.
+        accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
+    """
 
     kind = "vae"
 
@@ -47,148 +79,173 @@ class VAETrainer:
         val_images: Tensor,
         accumulator: GradientAccumulator | None = None,
     ) -> None:
-        """Build for pictures uint8 [N, C, S, S]; `train` is only read for folding."""
         self.model_config, self.settings, self.device_ctx = model_config, settings, device_ctx
         self.accumulator, self.lr_scale, self.penalty_scale = accumulator or GradientAccumulator(), 1.0, 1.0
+        # statistics of the global batch; None if the loss sees the global batch at once and computes them itself
         self._likelihood_stat: Tensor | None = None
-        self._paid_kl_axes: Tensor | None = None
+        self._is_penalized: Tensor | None = None
+
         with fork_rng_with_seed(settings.seed, "vae"):
             self.vae = VAE(model_config)
         device_ctx.prepare(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
         self.optimizer = make_optimizer(settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM)
         self.likelihood_loss = LIKELIHOODS[settings.likelihood]
+
+        num_whitening_images = max(LATENT_WHITENING_IMAGES, 16 * model_config.latent_dim)
         generator = torch.Generator().manual_seed(derive_seed(settings.seed, "subset"))
-        wanted = max(LATENT_WHITENING_IMAGES, 16 * model_config.latent_dim)
-        order = torch.randperm(len(train_images), generator=generator)[:wanted]
-        self.train_images, self.whitening_rows = train_images, order
-        self.train_subset = train_images[order[:VALIDATION_IMAGES]]
+        self.whitening_rows = torch.randperm(len(train_images), generator=generator)[:num_whitening_images]
+        self.train_images = train_images
+        self.train_subset = train_images[self.whitening_rows[:VALIDATION_IMAGES]]
         self.val_images = strided_subset(val_images, VALIDATION_IMAGES)
         self._whitened_model: VAE | None = None
 
-    def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
-        """Take one step on uint8 [B, C, S, S]; returns scalars in nats per picture, none where it was left out."""
-        settings, shares, count = self.settings, self.accumulator, len(images)
-        whole, random = shares.global_batch_size(count), StepRandom(settings.seed, step, self.device_ctx.device)
-        images_seen = (step + 1) * whole
-        real = to_float(images)
-        if settings.mirror:
-            real = random_hflip(real, shares.local_rows(random.uniform("mirror", whole)))
-        if settings.train_augment:
-            chances = random.uniform("jitter", whole, 4 + 2 * self.model_config.channels)
-            real = random_affine_and_color(real, shares.local_rows(chances), settings.train_augment)
-        real = real.to(memory_format=torch.channels_last)
-        noise = shares.local_rows(random.normal("noise", whole, self.model_config.latent_dim))
+    def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
+        """Take one optimizer step on uint8 [B, C, S, S].
+
+        Returns:
+            Scalar metrics in nats per image; None if the step was skipped.
+        """
+        settings = self.settings
+        batch = self._make_batch(images, step)
+        batch_size = self.accumulator.global_batch_size(len(images))
+        images_seen = (step + 1) * batch_size
+        lr = settings.lr * self.lr_scale * linear_warmup(images_seen, settings.lr_warmup)
+        self.optimizer.param_groups[0]["lr"] = lr * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
+        # KL warm-up: the decoder learns to use the latents before they are regularized
         beta = settings.beta * linear_warmup(images_seen, settings.kl_warmup)
 
-        def work(rows: slice, share: float) -> dict[str, Tensor]:
-            reconstruction, axes = self._recon_loss_and_kl(
-                real[rows], noise[rows], self._global_likelihood_stat(real, noise, share)
-            )
-            kl = axes.sum(1).mean()
-            paid = (axes.mean(0) * self._kl_axes_above_free_bits(real, axes, share)).sum() if settings.free_bits else kl
-            ((reconstruction + beta * paid) * share).backward()  # type: ignore[no-untyped-call]
-            return {"recon_loss": reconstruction.detach(), "kl": kl.detach()}
+        self._likelihood_stat = self._is_penalized = None
+        metrics = self.accumulator.step(
+            self.optimizer,
+            batch,
+            partial(self._backward, beta=beta),
+            settings.grad_clip,
+            on_split=partial(self._compute_global_statistics, batch),
+        )
+        if metrics is None:
+            return None
+        self.ema.update(self.vae, images_seen, batch_size)
+        self._whitened_model = None
+        return metrics | per_dim_metrics(metrics, images[0].numel())
 
-        self._likelihood_stat = self._paid_kl_axes = None
-        rate = settings.lr * self.lr_scale * linear_warmup(images_seen, settings.lr_warmup)
-        self.optimizer.param_groups[0]["lr"] = rate * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
-        metrics = shares.optimizer_step(self.optimizer, count, work, settings.grad_clip)
-        if metrics:
-            self.ema.update(self.vae, images_seen, whole)
-            self._whitened_model = None
-        return metrics | per_dim_metrics(metrics, real[0].numel())
+    def _make_batch(self, images: Tensor, step: int) -> VAEBatch:
+        """Augment uint8 [B, C, S, S] and draw the noise; random numbers are drawn for the global batch."""
+        settings, local_rows = self.settings, self.accumulator.local_rows
+        batch_size = self.accumulator.global_batch_size(len(images))
+        step_random = StepRandom(settings.seed, step, self.device_ctx.device)
+        real = to_float(images)
+        if settings.mirror:
+            real = random_hflip(real, local_rows(step_random.uniform("mirror", batch_size)))
+        if settings.train_augment:
+            rand = local_rows(step_random.uniform("jitter", batch_size, 4 + 2 * self.model_config.channels))
+            real = random_affine_and_color(real, rand, settings.train_augment)
+        noise = local_rows(step_random.normal("noise", batch_size, self.model_config.latent_dim))
+        return VAEBatch(real.to(memory_format=torch.channels_last), noise)
 
-    def _forward(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
+    def _backward(self, batch: VAEBatch, weight: float, beta: float) -> dict[str, Tensor]:
+        """Accumulate the gradients of weight * loss of a micro-batch; return its metrics."""
+        decoded, posterior = self._forward(batch)
+        recon_loss = self.likelihood_loss(batch.real, decoded, self._likelihood_stat).mean()
+        kl_dims = kl_per_dim(posterior.mean, posterior.log_var)
+        kl = penalized_kl = kl_dims.sum(1).mean()
+        if self.settings.free_bits:
+            mean_kl_dims = kl_dims.mean(0)
+            is_penalized = self._is_penalized
+            if is_penalized is None:
+                is_penalized = self._exceeds_free_bits(mean_kl_dims.detach())
+            penalized_kl = (mean_kl_dims * is_penalized).sum()
+        ((recon_loss + beta * penalized_kl) * weight).backward()  # type: ignore[no-untyped-call]
+        return {"recon_loss": recon_loss.detach(), "kl": kl.detach()}
+
+    def _forward(self, batch: VAEBatch) -> tuple[Tensor, Posterior]:
         with self.device_ctx.autocast():
-            decoded, posterior = self.vae(real, noise)
+            decoded, posterior = self.vae(batch.real, batch.noise)
         return decoded.float(), posterior
 
-    def _recon_loss_and_kl(self, real: Tensor, noise: Tensor, likelihood_stat: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Reconstruction of some pictures, their mean, and KL of each per axis, [B, d]."""
-        decoded, posterior = self._forward(real, noise)
-        return self.likelihood_loss(real, decoded, likelihood_stat).mean(), kl_per_dim(
-            posterior.mean, posterior.log_var
-        )
-
-    def _kl_axes_above_free_bits(self, real: Tensor, kl_axes: Tensor, weight: float) -> Tensor:
-        """Which axes the KL term counts, bool [d]: by the mean over the whole batch, worked out once a step.
-
-        Those that are free cost a constant (1606.04934, eq. 15), which has no gradient. axes: KL of a part, [B, d].
-        """
-        if self._paid_kl_axes is None:
-            mean = (
-                self.accumulator.global_mean(len(real), lambda rows: self._kl_per_axis(real[rows]))
-                if weight < 1
-                else kl_axes.detach().mean(0)
+    def _compute_global_statistics(self, batch: VAEBatch) -> None:
+        """Compute the means over the global batch that the loss of a micro-batch depends on."""
+        statistic = BATCH_STATISTICS.get(self.settings.likelihood)
+        if statistic is not None:
+            self._likelihood_stat = self.accumulator.global_mean(
+                batch, lambda micro_batch: statistic(micro_batch.real, self._forward(micro_batch)[0], None)
             )
-            self._paid_kl_axes = mean > self.settings.free_bits * math.log(2)
-        return self._paid_kl_axes
+        if self.settings.free_bits:
+            self._is_penalized = self._exceeds_free_bits(self.accumulator.global_mean(batch, self._encode_kl_per_dim))
 
-    def _kl_per_axis(self, real: Tensor) -> Tensor:
+    def _encode_kl_per_dim(self, batch: VAEBatch) -> Tensor:
         with self.device_ctx.autocast():
-            posterior = self.vae.encoder(real)
+            posterior = self.vae.encoder(batch.real)
         return kl_per_dim(posterior.mean, posterior.log_var)
 
-    def _global_likelihood_stat(self, real: Tensor, noise: Tensor, weight: float) -> Tensor | None:
-        """What the likelihood takes from the whole batch, where a part of it is worked on: worked out once a step."""
-        of = BATCH_STATISTICS.get(self.settings.likelihood)
-        if of is not None and weight < 1 and self._likelihood_stat is None:
-            self._likelihood_stat = self.accumulator.global_mean(
-                len(real), lambda rows: of(real[rows], self._forward(real[rows], noise[rows])[0], None)
-            )
-        return self._likelihood_stat
+    def _exceeds_free_bits(self, mean_kl_dims: Tensor) -> Tensor:
+        """Return which latent dimensions the KL term counts, bool [d] (Kingma et al. 2016, arXiv 1606.04934, eq. 15).
+
+        Below the free bits, the term is constant and has no gradient.
+        """
+        return mean_kl_dims > self.settings.free_bits * math.log(2)
 
     def validate(self) -> dict[str, float]:
-        """Numbers of the averaged weights on held-out and on training pictures, as `measure_vae` names them."""
-        settings, train = self.settings, self.train_subset.to(self.device_ctx.device)
-        return validate_vae(self.ema.model, self.val_images, train, settings.likelihood, self.device_ctx, settings.seed)
+        """Return the metrics of `validate_vae` for the EMA weights."""
+        settings, train_images = self.settings, self.train_subset.to(self.device_ctx.device)
+        return validate_vae(
+            self.ema.model, self.val_images, train_images, settings.likelihood, self.device_ctx, settings.seed
+        )
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
-        """What the newest numbers say of the VAE, and what is wrong with it, in words."""
+        """Describe reconstruction quality and latent usage, and warn of problems."""
         latent_dim = self.model_config.latent_dim
-        said = {
-            "Held-out pictures": describe_reconstruction(metrics),
+        descriptions = {
+            "Validation images": describe_reconstruction(metrics),
             "Latents": describe_latent_usage(metrics, latent_dim),
         }
-        notes: list[Event] = [Note(f"{name}: {text}") for name, text in said.items() if text]
-        return notes + [
-            WarningMessage(text) for text in vae_warnings(metrics, self.settings.beta, latent_dim, images_seen)
+        warnings = vae_warnings(metrics, self.settings.beta, latent_dim, images_seen)
+        return [
+            *(Note(f"{name}: {text}") for name, text in descriptions.items() if text),
+            *(WarningMessage(text) for text in warnings),
         ]
 
     def inference_model(self) -> VAE:
-        """Return what is published: the averaged weights, the aggregated posterior folded in, and its prior."""
+        """Return the EMA weights with whitened latents and the fitted prior; computed once per step."""
         if self._whitened_model is None:
-            parts = (self.train_images[rows] for rows in torch.split(self.whitening_rows, LATENT_WHITENING_BATCH_SIZE))
-            seed = derive_seed(self.settings.seed, "fold") % 2**31
+            batches = torch.split(self.whitening_rows, LATENT_WHITENING_BATCH_SIZE)
             self._whitened_model = whiten_latents(
-                self.ema.model, parts, seed, self.settings.mirror, self.device_ctx.autocast
+                self.ema.model,
+                (self.train_images[rows] for rows in batches),
+                derive_seed(self.settings.seed, "fold") % 2**31,
+                self.settings.mirror,
+                self.device_ctx.autocast,
             )
         return self._whitened_model
 
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
-        """Sheet, uint8 [C, H, W]: pictures above their reconstructions, then samples from the prior."""
-        shown = (self.val_images if len(self.val_images) else self.train_subset)[:16].to(self.device_ctx.device)
+        """Return a grid, uint8 [C, H, W], of images above their reconstructions, then samples of the prior."""
+        images = self.val_images if len(self.val_images) else self.train_subset
+        images = images[:PREVIEW_RECONSTRUCTIONS].to(self.device_ctx.device)
         model = self.inference_model()
-        real = to_float(shown)
-        samples = model.decoder(model.prior.sample_seeds(range(32)).to(real))
+        real = to_float(images)
+        samples = model.decoder(model.prior.sample_seeds(range(PREVIEW_SAMPLES)).to(real))
         decoded = to_uint8(model.reconstruct(real))
-        rows = [part for k in range(0, len(shown), 8) for part in (shown[k : k + 8], decoded[k : k + 8])]
-        return make_grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=8)
+        rows = [
+            row
+            for start in range(0, len(images), IMAGES_PER_ROW)
+            for row in (images[start : start + IMAGES_PER_ROW], decoded[start : start + IMAGES_PER_ROW])
+        ]
+        return make_grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> None:
-        """Nothing: a VAE starts from no other."""
+        """Return None: a VAE starts from no other model."""
 
     @torch.no_grad()
     def generate_samples(self, count: int) -> Tensor:
-        """Pictures uint8 [count, C, S, S] decoded from the prior by what is published, of seeds 0 to count - 1."""
+        """Decode the latents with seeds 0 to count - 1 to images, uint8 [count, C, S, S]."""
         model = self.inference_model()
-        parts = torch.split(model.prior.sample_seeds(range(count)).to(self.device_ctx.device), 64)
-        return torch.cat([to_uint8(model.decoder(part)).cpu() for part in parts])
+        latents = model.prior.sample_seeds(range(count)).to(self.device_ctx.device)
+        return torch.cat([to_uint8(model.decoder(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every tensor that going on needs."""
+        """Return the weights, the EMA weights and the optimizer's state."""
         return flatten_tensors(
             {
                 "vae": self.vae.state_dict(),
@@ -198,13 +255,13 @@ class VAETrainer:
         )
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Put back what `stateful` gave. Raises VaeganError, naming `path`, when it does not fit."""
+        """Restore what `state_dict` returned. Raises VaeganError, naming `path`, if a tensor does not fit."""
         load_strict(self.vae, strip_prefix(tensors, "vae"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         self._whitened_model = None
         load_optimizer_state_dict(self.optimizer, self.vae, strip_prefix(tensors, "optimizer"))
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
-        """Write the published weights to `path`, with what they scored."""
+        """Write the weights of `inference_model` to `path`, with their KID."""
         model = self.inference_model()
         save_model(path, model, self.kind, model.config, step, step * self.settings.batch_size, kid)

@@ -1,23 +1,33 @@
-"""A light evaluation beside the steps, so that a long run says early how good its pictures are."""
+"""Validation metrics of a VAE and of a GAN, and the quick evaluation of samples during training."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import saved_kid
 from vaegan.data.memmap import ImageArray, strided_subset
-from vaegan.errors import VaeganError
+from vaegan.losses.vae import LIKELIHOODS, LOG_NORMALIZERS, kl_per_dim
+from vaegan.metrics.dimensionality import active_units, effective_rank
 from vaegan.metrics.distances import kid
-from vaegan.metrics.diversity import effective_rank
+from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.metrics.prdc import has_near_duplicate, kth_neighbor_distances, prdc
 from vaegan.metrics.random_features import LEVELS, RandomFeatures, Whitening, concat_features
+from vaegan.models.discriminator import Discriminator, GANForInference, Generator
+from vaegan.models.latent_whitening import aggregated_moments
+from vaegan.models.vae import VAE
+from vaegan.training.augment import MIN_LOGIT_MARGIN
+from vaegan.training.precision import DeviceContext
+from vaegan.training.rng import derive_seed, fixed_permutation
 from vaegan.utils.images import to_float
+
+VAE_VALIDATION_BATCH_SIZE = 128
+GAN_VALIDATION_BATCH_SIZE = 64
+GAN_VALIDATION_IMAGES = 256
+GRAY_LEVELS_PER_UNIT = 127.5
+"""8-bit gray levels per unit of the range [-1, 1]."""
 
 QUICK_EVAL_IMAGES = 512
 FEATURE_WHITENING_IMAGES = 1024
@@ -25,106 +35,278 @@ MIN_EVAL_IMAGES = 8
 FEATURE_BATCH_SIZE = 64
 MIN_IMAGES_PER_EVALUATION = 16_000
 MAX_EVALUATIONS = 50
-BEST_KID_STATE_KEY = "watch.best"
+BEST_KID_STATE_KEY = "quick_eval.best"
 NO_BEST_STEP = -1
 DUPLICATE_DISTANCE_RATIO = 0.5
-"""Of the usual distance of a held-out picture to the next: samples closer than that repeat each other."""
+"""Samples count as duplicates if they are closer than this fraction of the median nearest-neighbor distance of
+validation images."""
+
+
+def per_dim_metrics(metrics: Mapping[str, Tensor], num_dims: int) -> dict[str, Tensor]:
+    """Convert reconstruction loss and KL from nats per image to nats and bits per pixel value."""
+    per_dim = {}
+    for name in ("recon_loss", "kl"):
+        if name in metrics:
+            per_dim[f"{name}_nats_per_dim"] = metrics[name] / num_dims
+            per_dim[f"{name}_bits_per_dim"] = metrics[name] / (num_dims * math.log(2))
+    return per_dim
+
+
+def compute_bits_per_dim(negative_elbo: float, likelihood: str, num_dims: int) -> float | None:
+    """Convert the negative ELBO from nats per image to bits per 8-bit pixel value.
+
+    This is an upper bound on the length of a lossless code (Theis et al. 2016, arXiv 1511.01844, section 3.1).
+
+    Returns:
+        None for a likelihood that is not a normalized density of pixels.
+    """
+    log_normalizer = LOG_NORMALIZERS.get(likelihood)
+    if log_normalizer is None:
+        return None
+    return (negative_elbo / num_dims + log_normalizer) / math.log(2) + math.log2(GRAY_LEVELS_PER_UNIT)
+
+
+class VAEOutputs:
+    """Posteriors and reconstructions of a VAE, as one value or vector per image.
+
+    Args:
+        images: uint8 [N, C, S, S].
+        likelihood: if given, also compute SSIM and the reconstruction loss, the latter for the mean and for one sample
+            of each posterior.
+        seed: of these samples.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, vae: VAE, images: Tensor, device_ctx: DeviceContext, likelihood: str = "", seed: int = 0
+    ) -> None:
+        self.values: dict[str, list[Tensor]] = {}
+        generator = torch.Generator().manual_seed(derive_seed(seed, "measure"))
+        for batch in torch.split(images, VAE_VALIDATION_BATCH_SIZE):
+            real = to_float(batch).to(memory_format=torch.channels_last)
+            with device_ctx.autocast():
+                posterior = vae.encoder(real)
+                decoded = vae.decoder(posterior.mean).float()
+            self._append(means=posterior.mean, log_vars=posterior.log_var, psnr=psnr(real, decoded))
+            if likelihood:
+                noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+                with device_ctx.autocast():
+                    decoded_sample = vae.decoder(posterior.sample(noise)).float()
+                loss = LIKELIHOODS[likelihood]
+                self._append(
+                    ssim=ssim(real, decoded),
+                    recon_loss=loss(real, decoded, None),
+                    sampled_recon_loss=loss(real, decoded_sample, None),
+                )
+
+    def _append(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value.float().cpu())
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return the values of that name, float [N, ...]."""
+        return torch.cat(self.values[name])
+
+    def mean(self, name: str) -> float:
+        """Return the mean over the images."""
+        return float(self[name].mean())
+
+    def mean_kl_per_dim(self) -> Tensor:
+        """Return the mean KL of every latent dimension in nats, float [d]."""
+        return kl_per_dim(self["means"], self["log_vars"]).mean(0)
+
+    def negative_elbo(self) -> float:
+        """Return the mean negative ELBO per image in nats, without the likelihood's constant."""
+        return self.mean("sampled_recon_loss") + float(self.mean_kl_per_dim().sum())
+
+
+def validate_vae(
+    vae: VAE, val_images: Tensor, train_images: Tensor, likelihood: str, device_ctx: DeviceContext, seed: int
+) -> dict[str, float]:
+    """Compute the metrics of a VAE before latent whitening.
+
+    Args:
+        vae: the averaged weights.
+        val_images: uint8 [N, C, S, S]; if empty, the metrics of validation images are left out.
+        train_images: uint8 [N, C, S, S].
+        likelihood: name of the reconstruction loss.
+        device_ctx: where to compute.
+        seed: of the posterior samples.
+
+    Returns:
+        Losses in nats per image at the posterior means, PSNR in dB, and the use of the latents and the moments of the
+        aggregated posterior on training images.
+    """
+    metrics: dict[str, float] = {}
+    if len(val_images):
+        val = VAEOutputs(vae, val_images, device_ctx, likelihood, seed)
+        metrics = {f"val_{name}": val.mean(name) for name in ("recon_loss", "psnr", "ssim")}
+        metrics["val_kl"] = float(val.mean_kl_per_dim().sum())
+        bits_per_dim = compute_bits_per_dim(val.negative_elbo(), likelihood, val_images[0].numel())
+        if bits_per_dim is not None:
+            metrics["val_bits_per_dim"] = bits_per_dim
+    train = VAEOutputs(vae, train_images, device_ctx)
+    kl = train.mean_kl_per_dim()
+    moments = aggregated_moments(train["means"], train["log_vars"])
+    variances = moments.covariance.diagonal()
+    return metrics | {
+        "train_psnr": train.mean("psnr"),
+        "train_kl": float(kl.sum()),
+        "active_units": float(active_units(train["means"])),
+        "kl_per_dim_min": float(kl.min()),
+        "kl_per_dim_median": float(kl.median()),
+        "kl_per_dim_max": float(kl.max()),
+        "agg_posterior_mean_absmax": float(moments.mean.abs().max()),
+        "agg_posterior_var_min": float(variances.min()),
+        "agg_posterior_var_max": float(variances.max()),
+    }
+
+
+@torch.no_grad()
+def validate_gan(
+    model: GANForInference,
+    generator: Generator,
+    discriminator: Discriminator,
+    train_images: Tensor,
+    val_images: Tensor,
+) -> dict[str, float]:
+    """Measure the discriminator's overfitting, and how well the encoder still fits the generator.
+
+    Args:
+        model: the EMA generator, with the encoder and the prior.
+        generator: the generator that the discriminator is trained against.
+        discriminator: its logits are compared.
+        train_images: uint8 [N, C, S, S].
+        val_images: uint8 [M, C, S, S], not empty.
+
+    Returns:
+        ada_rv: r_v of ADA (Karras et al. 2020, arXiv 2006.06676, eq. 1), from 0 (validation images have the logits of
+            training images) to 1 (those of generated images); left out where the discriminator separates nothing.
+        val_psnr: PSNR in dB of encoded and decoded validation images; left out without an encoder.
+    """
+
+    def mean_logit(images: Tensor) -> float:
+        images = images[fixed_permutation(len(images)).to(images.device)]
+        return float(
+            torch.cat([discriminator(batch) for batch in torch.split(images, GAN_VALIDATION_BATCH_SIZE)]).mean()
+        )
+
+    latents = model.prior.sample_seeds(range(GAN_VALIDATION_IMAGES)).to(val_images.device)
+    fake = torch.cat([generator(batch) for batch in torch.split(latents, GAN_VALIDATION_BATCH_SIZE)])
+    val = to_float(val_images)
+    train_logit, val_logit, fake_logit = mean_logit(to_float(train_images)), mean_logit(val), mean_logit(fake)
+    metrics = {}
+    if train_logit - fake_logit > MIN_LOGIT_MARGIN:
+        metrics["ada_rv"] = (train_logit - val_logit) / (train_logit - fake_logit)
+    if model.encoder is not None:
+        batches = torch.split(val.contiguous(memory_format=torch.channels_last), GAN_VALIDATION_BATCH_SIZE)
+        values = [psnr(real, model.decoder(model.encoder(real).mean)) for real in batches]
+        metrics["val_psnr"] = float(torch.cat(values).mean())
+    return metrics
 
 
 def evaluation_interval(total_steps: int, batch_size: int, sample_every: int, needs_whitening: bool) -> int:
-    """Steps between looks that cost under 3 % of the training: at least 16,000 pictures, at most 50 looks a run.
+    """Choose the steps between quick evaluations: at least 16,000 images each, and at most 50 evaluations.
 
-    folds: whether samples need the posterior folded, as previews do anyway: then only where a preview is due.
+    Args:
+        total_steps: length of the training.
+        batch_size: images per step.
+        sample_every: steps between previews.
+        needs_whitening: samples need latent whitening. Then steps with a preview are chosen, which has done it already.
     """
-    every = max(math.ceil(MIN_IMAGES_PER_EVALUATION / batch_size), math.ceil(total_steps / MAX_EVALUATIONS))
-    return math.ceil(every / sample_every) * sample_every if needs_whitening else every
+    interval = max(math.ceil(MIN_IMAGES_PER_EVALUATION / batch_size), math.ceil(total_steps / MAX_EVALUATIONS))
+    return math.ceil(interval / sample_every) * sample_every if needs_whitening else interval
 
 
 class QuickEvaluator:
-    """KID of a fixed set of samples against held-out pictures, in random features at three scales; and its best."""
+    """KID, coverage and diversity of samples during training, in random features at three scales.
+
+    Args:
+        train_images: uint8 [N, C, S, S]; the features are whitened by them.
+        val_images: uint8 [N, C, S, S]; with fewer than 8, `is_enabled` is False.
+        device: where features are computed.
+    """
+
+    num_samples = QUICK_EVAL_IMAGES
 
     def __init__(self, train_images: ImageArray, val_images: Tensor, device: torch.device) -> None:
-        """train, held_out: uint8 [N, C, S, S]; without at least 8 held-out pictures nothing is ever measured."""
         self.best_kid, self.best_step = math.inf, NO_BEST_STEP
-        self.device, self.train_val_images = (
-            device,
-            (strided_subset(train_images, FEATURE_WHITENING_IMAGES), strided_subset(val_images, QUICK_EVAL_IMAGES)),
+        self.device = device
+        self.train_val_images = (
+            strided_subset(train_images, FEATURE_WHITENING_IMAGES),
+            strided_subset(val_images, QUICK_EVAL_IMAGES),
         )
         self.is_enabled = min(len(train_images), len(val_images)) >= MIN_EVAL_IMAGES
         self._val_features: dict[str, Tensor] | None = None
         self._feature_whitening: dict[str, Whitening] = {}
         self._feature_network = RandomFeatures().to(device) if self.is_enabled else None
 
-    @property
-    def num_samples(self) -> int:
-        """How many samples a look takes."""
-        return QUICK_EVAL_IMAGES
+    @torch.no_grad()
+    def evaluate(self, samples: Tensor) -> dict[str, float]:
+        """Compare samples, uint8 [N, C, S, S] with N >= 8, with the validation images.
+
+        Returns:
+            kid, kid_stderr: mean over the scales (Binkowski et al. 2018, arXiv 1801.01401); kid_<scale>: each scale.
+            coverage: fraction of validation images with a sample nearby (Naeem et al. 2020, arXiv 2002.09797, eq. 4).
+            effective_rank_ratio: effective rank of the samples' features, relative to that of the validation images.
+            duplicate_fraction: fraction of samples that nearly repeat another one, at the coarse scale.
+        """
+        train_images, val_images = self.train_val_images
+        if self._val_features is None:
+            train_features = self._extract_features(train_images)
+            self._feature_whitening = {name: Whitening(values) for name, values in train_features.items()}
+            self._val_features = self._whiten_features(self._extract_features(val_images))
+        real, fake = self._val_features, self._whiten_features(self._extract_features(samples))
+        kid_per_level, stderrs = {}, []
+        for level in LEVELS:
+            kid_per_level[f"kid_{level}"], stderr = kid(real[level], fake[level])
+            stderrs.append(stderr)
+        return {
+            "kid": sum(kid_per_level.values()) / len(LEVELS),
+            "kid_stderr": sum(stderrs) / len(LEVELS),
+            **kid_per_level,
+            **_coverage_and_diversity(real, fake),
+        }
 
     def _extract_features(self, images: Tensor) -> dict[str, Tensor]:
         assert self._feature_network is not None
-        parts = [
-            self._feature_network(to_float(part.to(self.device))) for part in torch.split(images, FEATURE_BATCH_SIZE)
+        batches = [
+            self._feature_network(to_float(batch.to(self.device))) for batch in torch.split(images, FEATURE_BATCH_SIZE)
         ]
-        return {name: values.cpu() for name, values in concat_features(parts).items()}
-
-    @torch.no_grad()
-    def evaluate(self, samples: Tensor) -> dict[str, float]:
-        """Measure uint8 [N, C, S, S], N >= 8, in features of three scales.
-
-        kid: the mean over the scales (1801.01401), its error, and each scale; coverage: share of the held-out pictures
-        that have a sample near (2002.09797, eq. 4), likewise; diversity: effective rank of the samples beside that of
-        the held-out pictures; both of as many samples as held-out pictures, where those are fewer; repeated: share of
-        the samples that are nearly another one, by the coarse scale.
-        """
-        train, held_out = self.train_val_images
-        if self._val_features is None:
-            self._feature_whitening = {
-                name: Whitening(values) for name, values in self._extract_features(train).items()
-            }
-            self._val_features = self._whiten_features(self._extract_features(held_out))
-        fake, found = self._whiten_features(self._extract_features(samples)), {}
-        errors = []
-        for level in LEVELS:
-            found[f"kid_{level}"], error = kid(self._val_features[level], fake[level])
-            errors.append(error)
-        mean = sum(found.values()) / len(LEVELS)
-        return {"kid": mean, "kid_stderr": sum(errors) / len(errors), **found, **self._coverage_and_diversity(fake)}
-
-    def _coverage_and_diversity(self, fake_features: dict[str, Tensor]) -> dict[str, float]:
-        assert self._val_features is not None
-        real, coarse = self._val_features, LEVELS[-1]
-        few = min(len(real[coarse]), len(fake_features[coarse]))  # more samples would reach more, along more directions
-        covered = [prdc(real[level], fake_features[level][:few]).coverage for level in LEVELS]
-        ranks = [
-            effective_rank(fake_features[level][:few]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS
-        ]
-        near = float(kth_neighbor_distances(real[coarse], 1).median()) * DUPLICATE_DISTANCE_RATIO
-        return {
-            "coverage": sum(covered) / len(covered),
-            "effective_rank_ratio": sum(ranks) / len(ranks),
-            "duplicate_fraction": float(has_near_duplicate(fake_features[coarse], near).double().mean()),
-        }
+        return {name: values.cpu() for name, values in concat_features(batches).items()}
 
     def _whiten_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._feature_whitening[name](values) for name, values in features.items()}
 
     def update_best(self, kid_value: float, step: int) -> bool:
-        """Take down the KID of a step and say whether it is the best so far."""
+        """Record the KID of a step; return whether it is the best so far."""
         if not kid_value < self.best_kid:
             return False
         self.best_kid, self.best_step = kid_value, step
         return True
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The best so far and its step, float64 [2]."""
+        """Return the best KID and its step as float64 [2]."""
         return {BEST_KID_STATE_KEY: torch.tensor([self.best_kid, self.best_step], dtype=torch.float64)}
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], best_weights_path: Path) -> None:
-        """Put back what `stateful` gave; of an older version's run, the score that its best `weights` say, if any."""
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` returned; without it, no step is the best yet."""
         self.best_kid, self.best_step = math.inf, NO_BEST_STEP
-        found = tensors.get(BEST_KID_STATE_KEY)
-        if found is not None and found.shape == (2,):
-            self.best_kid, self.best_step = float(found[0]), int(found[1])
-            return
-        with contextlib.suppress(VaeganError):
-            self.best_kid = saved_kid(best_weights_path)
+        best = tensors.get(BEST_KID_STATE_KEY)
+        if best is not None and best.shape == (2,):
+            self.best_kid, self.best_step = float(best[0]), int(best[1])
+
+
+def _coverage_and_diversity(real: dict[str, Tensor], fake: dict[str, Tensor]) -> dict[str, float]:
+    """Compute the metrics of `QuickEvaluator.evaluate` that are no KID, from whitened features {level: [N, F]}."""
+    coarse = LEVELS[-1]
+    # more samples than validation images would cover more of them, and have a higher rank
+    count = min(len(real[coarse]), len(fake[coarse]))
+    coverages = [prdc(real[level], fake[level][:count]).coverage for level in LEVELS]
+    ranks = [effective_rank(fake[level][:count]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS]
+    radius = float(kth_neighbor_distances(real[coarse], 1).median()) * DUPLICATE_DISTANCE_RATIO
+    return {
+        "coverage": sum(coverages) / len(LEVELS),
+        "effective_rank_ratio": sum(ranks) / len(LEVELS),
+        "duplicate_fraction": float(has_near_duplicate(fake[coarse], radius).double().mean()),
+    }

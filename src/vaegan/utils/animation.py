@@ -1,9 +1,10 @@
-"""Animations as files: GIF and WebP by Pillow, MP4 by PyAV."""
+"""Write animations: GIF and WebP with Pillow, MP4 with PyAV."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ANIMATION_BYTES = 2**29
 BYTES_HELD_PER_PIXEL = {".gif": 1, ".webp": 3, ".mp4": 0}
-"""Formats, and how many bytes of each pixel of every frame are held in memory until the file is written."""
+"""Supported formats, and the memory that encoding takes per pixel of all frames together."""
 UNSUPPORTED_SUFFIXES = (".avi", ".apng", ".bmp", ".jpeg", ".jpg", ".mkv", ".mov", ".tif", ".tiff", ".webm")
 WEBP_QUALITY = 90
 MAX_GIF_FPS = 50
@@ -27,19 +28,24 @@ EXIF_DESCRIPTION = 0x010E
 
 
 class Frames(Protocol):
-    """Frames, uint8 [C, H, W] each, all of one shape; may be gone through more than once."""
+    """Frames of one shape, uint8 [C, H, W] each, that can be iterated more than once."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return the number of frames."""
 
     def __iter__(self) -> Iterator[Tensor]:
-        """From the first to the last."""
+        """Yield the frames in order."""
 
 
 def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]:
-    """Split what --out says into a name without an ending, and the animation's ending, such as ".gif".
+    """Split the value of --out into a path without suffix and the suffix of the animation, such as ".gif".
 
-    kind: what --format says, if anything. Raises UsageError where the two contradict or the ending cannot be written.
+    Args:
+        out: with the suffix of an animation, with .png (the strip beside it), or without a suffix.
+        format_name: value of --format, if given: "gif", "webp" or "mp4".
+
+    Raises:
+        UsageError: if both contradict each other, or the suffix is not supported.
     """
     check_has_file_name(out)
     suffix = out.suffix.lower()
@@ -50,71 +56,89 @@ def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]
     if suffix in BYTES_HELD_PER_PIXEL and format_name is not None and suffix != f".{format_name}":
         raise UsageError(f"--out {out} and --format {format_name} contradict each other: give one of them")
     base = out.with_suffix("") if suffix in (*BYTES_HELD_PER_PIXEL, ".png") else out
-    return base, f".{format_name or 'gif'}" if suffix not in BYTES_HELD_PER_PIXEL else suffix
+    return base, suffix if suffix in BYTES_HELD_PER_PIXEL else f".{format_name or 'gif'}"
 
 
 def check_animation(path: Path, num_frames: int, width: int, height: int, fps: float) -> None:
-    """Raise VaeganError unless `count` frames of that many pixels can be written to `path`; costs nothing."""
-    kind = path.suffix.lower()
-    if kind == ".mp4":
+    """Raise VaeganError unless frames of this number, size and rate can be written to `path`."""
+    suffix = path.suffix.lower()
+    if suffix == ".mp4":
         require_pyav(path)
-    if kind == ".gif" and fps > MAX_GIF_FPS:
+    if suffix == ".gif" and fps > MAX_GIF_FPS:
         raise UsageError(f"--fps {fps:g}: a GIF shows at most {MAX_GIF_FPS} frames a second; add --format webp or mp4")
-    held = num_frames * width * height * BYTES_HELD_PER_PIXEL[kind]
-    if held > MAX_ANIMATION_BYTES:
+    num_bytes = num_frames * width * height * BYTES_HELD_PER_PIXEL[suffix]
+    if num_bytes > MAX_ANIMATION_BYTES:
         raise UsageError(
-            f"{num_frames} frames of {width}x{height} pixels take {held / 2**20:,.0f} MiB of memory as a {kind} file (at"
-            f" most {MAX_ANIMATION_BYTES / 2**20:,.0f}): lower --frames or --scale, or add --format mp4"
+            f"{num_frames} frames of {width}x{height} pixels take {num_bytes / 2**20:,.0f} MiB of memory as a {suffix}"
+            f" file (at most {MAX_ANIMATION_BYTES / 2**20:,.0f}): lower --frames or --scale, or add --format mp4"
         )
 
 
 def save_animation(frames: Frames, path: Path, fps: float, note: str = "") -> None:
-    """Write frames as the endless .gif or .webp, or the .mp4, that `path` names, atomically. See `check_animation`.
+    """Write frames to a .gif, .webp (both loop endlessly) or .mp4 file, atomically.
 
-    WebP and MP4 lose a little of each frame, GIF all but 256 colours of it. Raises VaeganError when the disk refuses.
+    WebP and MP4 compress with a small loss; GIF keeps 256 colors per frame. Call `check_animation` first.
+
+    Args:
+        frames: at least one.
+        path: its suffix decides the format.
+        fps: frames per second.
+        note: what the animation shows; stored in the file.
+
+    Raises:
+        VaeganError: if the file cannot be written.
     """
-    kind, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
-    if kind == ".mp4":
+    suffix, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
+    if suffix == ".mp4":
         write_mp4((_pad_to_even(to_pil(frame)) for frame in frames), path, fps, comment)
-    elif kind == ".webp":
+    elif suffix == ".webp":
         _save_webp(frames, path, fps, comment)
-    elif kind == ".gif":
+    elif suffix == ".gif":
         _save_gif(frames, path, fps, comment)
     else:
         raise VaeganError(f"{path}: an animation ends in {', '.join(BYTES_HELD_PER_PIXEL)}")
 
 
 def _pad_to_even(image: Image.Image) -> Image.Image:
-    """RGB, its last column and row once more where their number is odd: video comes in blocks of 2x2 pixels."""
-    right, below = image.width % 2, image.height % 2
-    even = Image.new("RGB", (image.width + right, image.height + below))
-    for corner in ((right, below), (right, 0), (0, below), (0, 0)):
-        even.paste(image, corner)
-    return even
+    """Repeat the last column and row of an odd-sized image: 4:2:0 video stores color in blocks of 2x2 pixels."""
+    right, bottom = image.width % 2, image.height % 2
+    padded = Image.new("RGB", (image.width + right, image.height + bottom))
+    for offset in ((right, bottom), (right, 0), (0, bottom), (0, 0)):  # the last paste covers all but the padding
+        padded.paste(image, offset)
+    return padded
 
 
 def _save_gif(frames: Frames, path: Path, fps: float, comment: str) -> None:
-    """GIF's times are hundredths of a second."""
-    pictures = (picture if picture.mode == "L" else picture.quantize(256) for picture in map(to_pil, frames))
-    options = {"duration": max(20, round(100 / fps) * 10), "comment": comment.encode()}
+    images = (image if image.mode == "L" else image.quantize(256) for image in map(to_pil, frames))
+    milliseconds = max(20, round(100 / fps) * 10)  # the format counts in hundredths of a second
     buffer = io.BytesIO()
-    next(pictures).save(buffer, "GIF", save_all=True, append_images=pictures, loop=0, **options)
+    next(images).save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=images,
+        loop=0,
+        duration=milliseconds,
+        comment=comment.encode(),
+    )
     write_bytes(path, buffer.getvalue())
 
 
 def _save_webp(frames: Frames, path: Path, fps: float, comment: str) -> None:
-    pictures = (to_pil(frame).convert("RGB") for frame in frames)
+    images = (to_pil(frame).convert("RGB") for frame in frames)
     exif = Image.Exif()
     exif[EXIF_SOFTWARE], exif[EXIF_DESCRIPTION] = SIGNATURE, comment
-    times = [round(1000 * (place + 1) / fps) - round(1000 * place / fps) for place in range(len(frames))]
+    # Whole milliseconds whose sum does not drift from the true duration.
+    start_times = [round(1000 * index / fps) for index in range(len(frames) + 1)]
+    durations = [end - start for start, end in pairwise(start_times)]
     buffer = io.BytesIO()
-    next(pictures).save(
+    next(images).save(
         buffer,
         "WEBP",
         save_all=True,
-        append_images=pictures,
+        append_images=images,
         loop=0,
-        duration=times,
+        duration=durations,
         quality=WEBP_QUALITY,
         exif=exif.tobytes(),
     )

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Choose the device to compute on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import torch
 from vaegan.errors import UsageError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MALLOC_THRESHOLD_BYTES = (2**31 - 1, 2**25)
+MALLOC_THRESHOLD_BYTES = (2**31 - 1, 2**25)  # some glibc versions refuse values above 32 MiB
 
 
 def tune_malloc() -> None:
-    """Let the C library keep what tensors give back, instead of fetching zeroed pages for every large one anew.
+    """Make glibc's malloc keep freed memory for the next tensor instead of returning it to the system.
 
-    Only glibc knows how (mallopt(3)); elsewhere nothing happens.
+    Otherwise every large tensor gets new pages, which the kernel fills with zeros. See mallopt(3); other C libraries
+    are left as they are.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            any(mallopt(option, size) for size in MALLOC_THRESHOLD_BYTES)  # some versions refuse more than 32 MiB
+            any(mallopt(option, size) for size in MALLOC_THRESHOLD_BYTES)  # stops at the first that is accepted
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:1 or mps into a device that is there. Raises UsageError otherwise."""
+    """Return the device for "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        UsageError: if there is no such device on this machine.
+    """
     device = _parse_device(name)
     if device.type == "cpu":
         tune_malloc()
@@ -41,9 +46,9 @@ def _parse_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:1 or mps") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
-        raise UsageError(f"--device {name}: this machine has none that PyTorch can use; try --device cpu")
+    is_available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not is_available.get(device.type, False):
+        raise UsageError(f"--device {name}: this machine has no {device.type} device for PyTorch; try --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
     return device

@@ -1,6 +1,6 @@
-"""Writing files so that a kill at any instant leaves the old state or the new one, never half of one.
+"""Write files so that a kill at any moment leaves the old content or the new, never a mixture.
 
-Everything is written beside its place under a temporary name, flushed to the disk, then renamed.
+Everything is written under a temporary name in the same directory, flushed to disk, then renamed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ MAX_JSON_BYTES = 16 * 2**20
 
 
 def _fsync_file(path: Path) -> None:
-    """Force a file's bytes to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _fsync_directory(path: Path) -> None:
-    """Force a directory's entries to the disk, where the system can (Windows cannot and need not)."""
+    # Windows cannot open directories, and does not need to: there, a rename is durable by itself.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -37,52 +36,71 @@ def _fsync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+
+
+def _replaced_path(path: Path) -> Path:
+    return path.with_name(f"{REPLACED_PREFIX}{path.name}")
+
+
+def _write_error(path: Path, error: OSError) -> VaeganError:
+    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed")
+
+
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it, then rename it into place.
+    """Let `write` fill a temporary file, flush it, then rename it to `path`.
 
-    durable: wait for the disk; False for the many small files that a power cut may cost, since they can be drawn again.
+    Args:
+        path: final place of the file; its directory is created if needed.
+        write: function that writes the file at the path that it is given.
+        durable: wait until the data is on disk. False is faster, and suits files that can be generated again.
 
-    Raises VaeganError when the disk refuses (full, read-only, no permission); `path` is then as it was.
+    Raises:
+        VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
     """
-    temporary = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+    partial = _partial_path(path)
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
         if durable:
-            _fsync_file(temporary)
-        temporary.replace(path)
+            _fsync_file(partial)
+        partial.replace(path)
         if durable:
             _fsync_directory(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise VaeganError(f"cannot write {path}: {error_text(error)}; nothing that was there is lost") from error
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _write_error(path, error) from error
+        raise
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write `content` to `path` atomically; `durable` as in `write_atomically`."""
-    atomic_write(path, lambda place: place.write_bytes(content), durable)
+    """Write `content` to `path` atomically; see `atomic_write`."""
+    atomic_write(path, lambda partial: partial.write_bytes(content), durable)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically; a name that is no Unicode is escaped, and so is all else then."""
+    """Write `value` as indented JSON in UTF-8, atomically."""
     try:
         content = json.dumps(value, indent=2, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # a file name that is not valid Unicode: escape everything
         content = json.dumps(value, indent=2).encode()
     write_bytes(path, content + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises VaeganError when it is missing, broken, too long to be ours, or not an object."""
+    """Read a JSON object.
+
+    Raises:
+        VaeganError: if the file is missing, not valid JSON, no object, or longer than MAX_JSON_BYTES.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
         if len(content) > MAX_JSON_BYTES:
-            raise VaeganError(f"{path} is damaged: longer than the {MAX_JSON_BYTES} bytes that such a file can have")
+            raise VaeganError(f"{path} is damaged: longer than {MAX_JSON_BYTES} bytes, the limit for such a file")
         value = json.loads(content.decode("utf-8"))
     except OSError as error:
         raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
@@ -95,83 +113,84 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `path`; when the block ends well it becomes `path`.
+    """Yield a temporary directory, which becomes `path` when the block ends without an error.
 
-    A directory that is there is replaced whole: it is set aside first, and `recover` brings it back should the
-    process be killed between the two renames. When the block raises, the temporary directory is removed. Where `path`
-    is a link, what it leads to is replaced.
+    An existing directory is renamed to .replaced-NAME first, and deleted last. If the process is killed between the two
+    renames, `restore_replaced` brings it back. If the block raises, the temporary directory is deleted. Where `path` is
+    a symbolic link, its target is replaced.
+
+    Raises:
+        VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
     """
     path = path.resolve() if path.is_symlink() else path
     restore_replaced(path)
-    temporary = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+    partial, replaced = _partial_path(path), _replaced_path(path)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        for file in temporary.rglob("*"):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        for file in partial.rglob("*"):
             if file.is_file():
                 _fsync_file(file)
-        _fsync_directory(temporary)
-        old = _replaced_path(path)
+        _fsync_directory(partial)
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            path.replace(old)
-        temporary.replace(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+            path.replace(replaced)
+        partial.replace(path)
         _fsync_directory(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        raise VaeganError(f"cannot write {path}: {error_text(error)}; nothing that was there is lost") from error
+        raise _write_error(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replaced_path(path: Path) -> Path:
-    return path.with_name(f"{REPLACED_PREFIX}{path.name}")
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def restore_replaced(path: Path) -> None:
-    """Bring back a directory that was set aside by a process that was killed before its successor was there."""
+    """Bring back the directory that a killed `atomic_directory` had renamed, if there is no new one."""
     if not path.exists() and _replaced_path(path).is_dir():
         with contextlib.suppress(OSError):
             _replaced_path(path).rename(path)
 
 
 def clean_partial_files(directory: Path) -> None:
-    """Remove what an earlier, killed process left half-written in `directory`; bring back what it had set aside."""
-    for aside in directory.glob(f"{REPLACED_PREFIX}*"):
-        successor = directory / aside.name.removeprefix(REPLACED_PREFIX)
-        restore_replaced(successor)
-        if successor.exists():  # never the only copy, should bringing it back have failed
-            shutil.rmtree(aside, ignore_errors=True)
-    for leftover in directory.glob(f"{PARTIAL_PREFIX}*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Delete the temporary files of a killed process in `directory`, and bring back what it had renamed."""
+    for replaced in directory.glob(f"{REPLACED_PREFIX}*"):
+        path = directory / replaced.name.removeprefix(REPLACED_PREFIX)
+        restore_replaced(path)
+        if path.exists():  # if restoring failed, this is the only copy
+            shutil.rmtree(replaced, ignore_errors=True)
+    for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
         else:
-            leftover.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 def ensure_within(path: Path, root: Path) -> Path:
-    """Return `path`, which was found under `root`. Raises VaeganError when a link leads out of it.
+    """Return `path`, a file found under `root`, unless a symbolic link leads out of `root`.
 
-    A directory may come from a stranger: what it leads to elsewhere is neither read nor written.
+    A directory may come from a stranger, so links to other places are neither read nor written.
+
+    Raises:
+        VaeganError: if `path` leads out of `root`, or its links form a loop.
     """
     try:
-        place = path.resolve()
-        out = not place.is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:  # a ring of links
+        target = path.resolve()
+        is_within = target.is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:
         raise VaeganError(f"cannot follow {path}: {error_text(error)}") from error
-    if out:
-        raise VaeganError(f"{path} is a link out of {root}, to {place}: put the file itself there, or name {place}")
+    if not is_within:
+        raise VaeganError(f"{path} is a link out of {root}, to {target}: put the file itself there, or name {target}")
     return path
 
 
 def check_has_file_name(out: Path) -> None:
-    """Raise UsageError where --out names no file: ".", "..", or a disk's root."""
+    """Raise UsageError if the value of --out has no file name: ".", ".." or the root of a disk."""
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} is a directory: give a name in it")
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""One process per run: a lock file that names its holder and goes with it, however it ends."""
+"""Lock a run directory, so that only one process at a time trains in it."""
 
 from __future__ import annotations
 
@@ -6,97 +6,85 @@ import contextlib
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
 
 LOCK_FILE = "run.lock"
-LOCKED_BYTE = 2**30  # Windows locks bytes against reading too: one that no lock file reaches
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Take the system's lock on an open file, which ends with the process; False where another process has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _read_holder(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8")[:4096])
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _in_use_error(path: Path, holder: dict[str, Any]) -> VaeganError:
-    host, who = holder.get("host"), f"process {printable(holder.get('pid', '?'))}"
-    if host in (None, platform.node()):
-        return VaeganError(f"{path.parent} is in use by {who}: wait for it, stop it, or choose another --run")
-    return VaeganError(
-        f"{path.parent} is in use by {who} on {printable(host)}: stop it there, or choose another --run; if it is gone,"
-        f" remove {path}"
-    )
-
-
-def _open_locked(path: Path) -> int:
-    """Open and hold the lock file at `path`. Raises VaeganError where another process has it, OSError from the disk."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        said = _read_holder(path)
-        held = _try_lock(descriptor)
-        elsewhere = said.get("host") not in (None, platform.node())
-        if not held or elsewhere:  # a lock does not always reach other machines that share the disk
-            os.close(descriptor)
-            raise _in_use_error(path, said)
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)  # its last holder removed it meanwhile: this one is on no path
+HOLDER_FILE = "run.lock.json"
+"""Process and machine that hold the lock. A file of its own, because a locked file cannot be read on Windows."""
 
 
 @contextlib.contextmanager
 def run_lock(directory: Path, emit: EventHandler) -> Iterator[None]:
-    """Keep other processes out of `directory`, which is made if need be and removed again if it stays empty.
+    """Lock `directory` for this process; create it if needed, and remove it again if it stays empty.
 
-    Raises VaeganError naming the process that has it; a lock whose process died is taken over, and told.
+    The lock of a killed process is released by the operating system; taking over such a lock emits a note. On a network
+    folder the lock may not reach other machines, so a holder file from another machine is respected as well.
+
+    Raises:
+        VaeganError: if another process holds the lock, or the directory cannot be written.
     """
-    path = directory / LOCK_FILE
-    made = [place for place in (directory, *directory.parents) if not place.exists()]
+    new_directories = [path for path in (directory, *directory.parents) if not path.exists()]
+    lock = FileLock(directory / LOCK_FILE)
+    previous_holder = _acquire(lock, directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_locked(path)
-    except OSError as error:
-        raise VaeganError(f"cannot write {path}: {error_text(error)}; choose another --run") from error
-    try:
-        said = _read_holder(path)
-        if said:
-            emit(Note(f"Took over {directory} from process {printable(said.get('pid'))}, which is gone"))
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
+        if previous_holder:
+            pid = printable(previous_holder.get("pid"))
+            emit(Note(f"Took over {directory} from process {pid}, which is gone"))
         yield
     finally:
-        if sys.platform == "win32":  # where an open file cannot be removed
-            os.close(descriptor)
+        # Remove the files before the release: afterwards they may belong to the next holder.
+        for name in (HOLDER_FILE, LOCK_FILE):
+            with contextlib.suppress(OSError):
+                (directory / name).unlink()
+        lock.release()
         with contextlib.suppress(OSError):
-            path.unlink()
-        if sys.platform != "win32":
-            os.close(descriptor)
-        with contextlib.suppress(OSError):
-            for place in made:
-                place.rmdir()
+            for path in new_directories:
+                path.rmdir()
+
+
+def _acquire(lock: FileLock, directory: Path) -> dict[str, Any]:
+    """Acquire the lock without waiting and write the holder file; return the holder that a killed process left."""
+    holder_path = directory / HOLDER_FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        previous_holder = _read_holder(holder_path)
+        if _is_on_another_machine(previous_holder):
+            lock.release()
+            raise _in_use_error(directory, previous_holder)
+        holder_path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}), encoding="utf-8")
+    except Timeout:
+        raise _in_use_error(directory, _read_holder(holder_path)) from None
+    except OSError as error:
+        lock.release()
+        raise VaeganError(f"cannot lock {directory / LOCK_FILE}: {error_text(error)}; choose another --run") from error
+    return previous_holder
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8")[:4096])
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_on_another_machine(holder: dict[str, Any]) -> bool:
+    return holder.get("host") not in (None, platform.node())
+
+
+def _in_use_error(directory: Path, holder: dict[str, Any]) -> VaeganError:
+    process = f"process {printable(holder['pid'])}" if "pid" in holder else "another process"
+    if _is_on_another_machine(holder):
+        return VaeganError(
+            f"{directory} is in use by {process} on {printable(holder['host'])}: stop it there, or choose another"
+            f" --run; if it is gone, remove {directory / HOLDER_FILE}"
+        )
+    return VaeganError(f"{directory} is in use by {process}: wait for it, stop it, or choose another --run")

@@ -1,4 +1,4 @@
-"""Nearest neighbours among many rows, in parts: of all pairs at once, distances would take hundreds of MB."""
+"""Nearest neighbors, computed in chunks because all distances at once could take hundreds of MB."""
 
 from __future__ import annotations
 
@@ -6,48 +6,58 @@ import torch
 from torch import Tensor
 
 MAX_DISTANCES_PER_CHUNK = 2**21
-"""Numbers that rows set against others may make at once."""
 
 
 def chunk_rows(rows: Tensor, num_others: int) -> tuple[Tensor, ...]:
-    """Split [N, d] so that each part, set against so many others, makes no more than AT_ONCE numbers."""
+    """Split [N, d] such that a chunk has at most MAX_DISTANCES_PER_CHUNK pairs with `num_others` rows."""
     return torch.split(rows, max(1, MAX_DISTANCES_PER_CHUNK // num_others))
 
 
 def pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances [N, M] of rows [N, d] and [M, d]."""
-    # exact differences would need N*M*d numbers; the product form loses nothing that matters between different rows
+    """Return the Euclidean distances [N, M] between rows of [N, d] and [M, d]."""
+    # Exact differences would take N * M * d numbers. The product form is accurate enough unless rows are equal.
     return torch.cdist(a.float(), b.float(), compute_mode="use_mm_for_euclid_dist")
 
 
-def find_nearest(
-    queries: Tensor, keys: Tensor, exclude_same_group: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Distance to, and row of, the nearest of `keys` [M, d] for each of `queries` [N, d].
+def find_nearest(queries: Tensor, keys: Tensor, groups: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    """Find the nearest key of every query.
 
-    apart: numbers of the queries [N] and of the keys [M]; keys of a query's own number do not count for it.
+    Args:
+        queries: [N, d].
+        keys: [M, d].
+        groups: Group of each query [N] and of each key [M]. Keys of a query's own group are ignored.
+
+    Returns:
+        Distance [N] to the nearest key, and its row [N] in `keys`.
     """
-    found, start = [], 0
-    for part in chunk_rows(queries, len(keys)):
-        between = pairwise_distances(part, keys)
-        if exclude_same_group is not None:
-            between.masked_fill_(
-                exclude_same_group[0][start : start + len(part), None] == exclude_same_group[1], torch.inf
-            )
-        found.append(between.min(1))
-        start += len(part)
-    return torch.cat([near.values for near in found]), torch.cat([near.indices for near in found])
+    distances, rows, start = [], [], 0
+    for chunk in chunk_rows(queries, len(keys)):
+        pairwise = pairwise_distances(chunk, keys)
+        if groups is not None:
+            query_groups, key_groups = groups
+            pairwise.masked_fill_(query_groups[start : start + len(chunk), None] == key_groups, torch.inf)
+        nearest = pairwise.min(1)
+        distances.append(nearest.values)
+        rows.append(nearest.indices)
+        start += len(chunk)
+    return torch.cat(distances), torch.cat(rows)
 
 
 def is_closer_than_neighbors(
     queries: Tensor, keys: Tensor, image_ids: Tensor, reference_rows: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Say which of `queries` [N, d] come closer to one of `keys` [M, d] than any other picture's key does to that.
+    """Find the queries that are closer to their nearest key than the keys of all other images are.
 
-    picture: which picture each key is of, [M]; standing: the row whose own neighbours count for each key, [M]. Returns
-    bool [N] and the row of each query's nearest key.
+    Args:
+        queries: [N, d].
+        keys: [M, d]; an image can have several, such as one of its mirror image.
+        image_ids: Image that each key belongs to, [M].
+        reference_rows: For each key, the row in `keys` whose distance to other images' keys is compared, [M].
+
+    Returns:
+        Whether each query is closer, bool [N], and the row of its nearest key [N].
     """
-    near, rows = find_nearest(queries, keys)
-    needed, where = torch.unique(reference_rows[rows], return_inverse=True)
-    spacing, _ = find_nearest(keys[needed], keys, (image_ids[needed], image_ids))
-    return near < spacing[where], rows
+    distances, rows = find_nearest(queries, keys)
+    needed_rows, inverse = torch.unique(reference_rows[rows], return_inverse=True)
+    spacing, _ = find_nearest(keys[needed_rows], keys, (image_ids[needed_rows], image_ids))
+    return distances < spacing[inverse], rows

@@ -1,4 +1,4 @@
-"""MP4 files, by PyAV (extra: video), a frame at a time."""
+"""Read and write MP4 files with PyAV, which the extra "video" installs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 VIDEO_INSTALL_HINT = "pip install 'vaegan[video]'"
 MP4_CODECS = {"libx264": {"crf": "16"}, "mpeg4": {"qscale": "2"}}
-"""Encoders, the best first, that FFmpeg may have been built with, and their quality, nearly without visible loss."""
+"""Encoders in order of preference, with options for almost no visible loss. An FFmpeg build may lack libx264."""
 
 
 def has_pyav() -> bool:
-    """Say whether PyAV, which writes MP4, is there."""
+    """Return whether PyAV is installed."""
     try:
         import av  # noqa: F401
     except ImportError:
@@ -28,13 +28,13 @@ def has_pyav() -> bool:
 
 
 def require_pyav(path: Path) -> None:
-    """Raise VaeganError when PyAV is not there; `path` is what was to be written."""
+    """Raise VaeganError if PyAV, which writing `path` needs, is not installed."""
     if not has_pyav():
         raise VaeganError(f"{path}: MP4 needs PyAV: {VIDEO_INSTALL_HINT}, or name a .gif or .webp file")
 
 
 def read_video_comment(path: Path) -> str:
-    """The comment that a video file carries; empty where it has none, is no video, or PyAV is not there."""
+    """Return the comment in a video's metadata; "" if it has none, is no video, or PyAV is not installed."""
     try:
         import av
     except ImportError:
@@ -47,21 +47,29 @@ def read_video_comment(path: Path) -> str:
 
 
 def write_mp4(frames: Iterable[Image.Image], path: Path, fps: float, comment: str) -> None:
-    """Write RGB frames of one, even size as H.264 (MPEG-4 where FFmpeg has no such encoder), atomically.
+    """Write an MP4 file, atomically, that browsers and phones play: H.264, 4:2:0, index at the start of the file.
 
-    4:2:0 with a front index: what every browser and phone plays. Raises VaeganError when the disk refuses.
+    Args:
+        frames: RGB, all of one size, width and height even. They are encoded one at a time.
+        path: the .mp4 file.
+        fps: frames per second.
+        comment: stored in the file's metadata.
+
+    Raises:
+        VaeganError: if the file cannot be written, or no MP4 encoder is available.
     """
     import av
 
     codec = next((name for name in MP4_CODECS if name in av.codecs_available), None)
     if codec is None:
         raise VaeganError(
-            f"{path}: this PyAV has none of the encoders {', '.join(MP4_CODECS)}: {VIDEO_INSTALL_HINT}, or name a .gif"
+            f"{path}: the installed PyAV has none of the encoders {', '.join(MP4_CODECS)}: {VIDEO_INSTALL_HINT},"
+            " or name a .gif file"
         )
 
-    def write(place: Path) -> None:
+    def write(partial: Path) -> None:
         try:
-            with av.open(str(place), "w", format="mp4", options={"movflags": "faststart"}) as container:
+            with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
                 container.metadata["comment"] = comment
                 _encode_frames(container, codec, frames, fps)
         except av.error.FFmpegError as error:

@@ -1,4 +1,4 @@
-"""The zoo: every mode and format becomes what a person sees, every fault a reason."""
+"""Every image mode and format is decoded to what a viewer shows; every damaged file gets a skip reason."""
 
 import io
 import random
@@ -13,64 +13,64 @@ from PIL import Image, ImageCms, features
 from vaegan.data.preprocess import decoding
 from vaegan.data.preprocess.decoding import to_8bit_grayscale
 
-COLOUR = (200, 80, 40)
+COLOR = (200, 80, 40)
 RGB_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "PCX", "ICO", "DDS", "JPEG2000", "SGI", "QOI"]
 if features.check("avif"):
     RGB_FORMATS.append("AVIF")
 
 
-def close(found, wanted, tolerance=6):
-    return all(abs(a - b) <= tolerance for a, b in zip(found, wanted, strict=True))
+def is_close(color, expected, tolerance=6):
+    return all(abs(a - b) <= tolerance for a, b in zip(color, expected, strict=True))
 
 
-def middle(picture):
-    return picture.getpixel((picture.width // 2, picture.height // 2))
+def center_pixel(image):
+    return image.getpixel((image.width // 2, image.height // 2))
 
 
-@pytest.mark.parametrize("kind", RGB_FORMATS)
-@pytest.mark.parametrize("name", ["plain", "liar.txt"])
-def test_every_format_is_known_by_its_content(tmp_path, squared, kind, name):
+@pytest.mark.parametrize("format_name", RGB_FORMATS)
+@pytest.mark.parametrize("name", ["plain", "misleading.txt"])
+def test_every_format_is_recognized_by_its_content(tmp_path, prepare_image, format_name, name):
     Image.init()
-    if kind not in Image.SAVE:
-        pytest.skip(f"this Pillow writes no {kind}")
-    Image.new("RGB", (64, 48), COLOUR).save(tmp_path / name, kind)
-    assert close(middle(squared(tmp_path / name)), COLOUR)
+    if format_name not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {format_name}")
+    Image.new("RGB", (64, 48), COLOR).save(tmp_path / name, format_name)
+    assert is_close(center_pixel(prepare_image(tmp_path / name)), COLOR)
 
 
 def rgba():
-    picture = Image.new("RGBA", (60, 60), (*COLOUR, 255))
-    picture.paste((0, 0, 0, 0), (0, 0, 60, 30))
-    return picture
+    image = Image.new("RGBA", (60, 60), (*COLOR, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 60, 30))
+    return image
 
 
 def palette_with_transparency():
-    picture = Image.new("P", (60, 60), 1)
-    picture.putpalette([0, 0, 0, *COLOUR] + [0] * 762)
-    picture.paste(0, (0, 0, 60, 30))
-    picture.info["transparency"] = 0
-    return picture
+    image = Image.new("P", (60, 60), 1)
+    image.putpalette([0, 0, 0, *COLOR] + [0] * 762)
+    image.paste(0, (0, 0, 60, 30))
+    image.info["transparency"] = 0
+    return image
 
 
-def grey_with_alpha():
-    picture = Image.new("LA", (60, 60), (100, 255))
-    picture.paste((0, 0), (0, 0, 60, 30))
-    return picture
+def gray_with_alpha():
+    image = Image.new("LA", (60, 60), (100, 255))
+    image.paste((0, 0), (0, 0, 60, 30))
+    return image
 
 
 @pytest.mark.parametrize(
-    ("picture", "solid"),
-    [(rgba(), COLOUR), (palette_with_transparency(), COLOUR), (grey_with_alpha(), (100, 100, 100))],
+    ("image", "opaque"),
+    [(rgba(), COLOR), (palette_with_transparency(), COLOR), (gray_with_alpha(), (100, 100, 100))],
     ids=["RGBA", "P", "LA"],
 )
-@pytest.mark.parametrize(("background", "behind"), [("white", (255, 255, 255)), ("#102030", (16, 32, 48))])
-def test_what_is_transparent_shows_the_background(tmp_path, squared, picture, solid, background, behind):
-    picture.save(tmp_path / "a.png")
-    made = squared(tmp_path / "a.png", background=background)
-    assert close(made.getpixel((16, 4)), behind, 1) and close(made.getpixel((16, 28)), solid, 1)
+@pytest.mark.parametrize(("background", "background_rgb"), [("white", (255, 255, 255)), ("#102030", (16, 32, 48))])
+def test_transparent_pixels_show_the_background(tmp_path, prepare_image, image, opaque, background, background_rgb):
+    image.save(tmp_path / "a.png")
+    prepared = prepare_image(tmp_path / "a.png", background=background)
+    assert is_close(prepared.getpixel((16, 4)), background_rgb, 1) and is_close(prepared.getpixel((16, 28)), opaque, 1)
 
 
 @pytest.mark.parametrize(
-    ("mode", "value", "wanted", "kind"),
+    ("mode", "value", "expected", "format_name"),
     [
         ("1", 1, 255, "PNG"),
         ("L", 77, 77, "PNG"),
@@ -82,13 +82,13 @@ def test_what_is_transparent_shows_the_background(tmp_path, squared, picture, so
         ("F", 99.0, 99, "TIFF"),
     ],
 )
-def test_greys_of_any_depth(tmp_path, squared, mode, value, wanted, kind):
-    Image.new(mode, (40, 40), value).save(tmp_path / "a", kind)
-    assert abs(middle(squared(tmp_path / "a"))[0] - wanted) <= 1
-    assert abs(middle(squared(tmp_path / "a", grayscale=True)) - wanted) <= 1
+def test_grayscale_of_any_bit_depth(tmp_path, prepare_image, mode, value, expected, format_name):
+    Image.new(mode, (40, 40), value).save(tmp_path / "a", format_name)
+    assert abs(center_pixel(prepare_image(tmp_path / "a"))[0] - expected) <= 1
+    assert abs(center_pixel(prepare_image(tmp_path / "a", grayscale=True)) - expected) <= 1
 
 
-def test_odd_ranges_are_stretched_to_what_there_is():
+def test_values_outside_the_usual_range_are_scaled_by_their_extremes():
     ramp = Image.new("F", (2, 1))
     ramp.putpixel((0, 0), -5.0)
     ramp.putpixel((1, 0), 995.0)
@@ -98,14 +98,14 @@ def test_odd_ranges_are_stretched_to_what_there_is():
         to_8bit_grayscale(ramp)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_cmyk(tmp_path, squared, kind):
-    Image.new("RGB", (64, 64), COLOUR).convert("CMYK").save(tmp_path / "a", kind)
-    assert close(middle(squared(tmp_path / "a")), COLOUR)
+@pytest.mark.parametrize("format_name", ["JPEG", "TIFF"])
+def test_cmyk(tmp_path, prepare_image, format_name):
+    Image.new("RGB", (64, 64), COLOR).convert("CMYK").save(tmp_path / "a", format_name)
+    assert is_close(center_pixel(prepare_image(tmp_path / "a")), COLOR)
 
 
 def swapped_profile():
-    """An RGB profile with red and green exchanged: what no reader that drops profiles shows right."""
+    """An RGB profile with red and green exchanged: only a reader that applies profiles shows the right colors."""
     content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = struct.unpack_from(">I", content, 128)[0]
     at = {bytes(content[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
@@ -118,21 +118,21 @@ def swapped_profile():
     return bytes(content).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be")).replace(b"sRGB", b"swap")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_colour_profiles_lead_to_srgb(tmp_path, squared, kind):
-    picture = Image.new("RGB", (64, 64), COLOUR)
-    picture.save(tmp_path / "swapped", kind, icc_profile=swapped_profile())
-    assert close(middle(squared(tmp_path / "swapped")), (80, 200, 40), 8)
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_icc_profiles_are_converted_to_srgb(tmp_path, prepare_image, format_name):
+    image = Image.new("RGB", (64, 64), COLOR)
+    image.save(tmp_path / "swapped", format_name, icc_profile=swapped_profile())
+    assert is_close(center_pixel(prepare_image(tmp_path / "swapped")), (80, 200, 40), 8)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture.save(tmp_path / "plain", kind, icc_profile=srgb)
-    assert close(middle(squared(tmp_path / "plain")), COLOUR)
-    picture.save(tmp_path / "nonsense", kind, icc_profile=b"no profile at all")
-    assert close(middle(squared(tmp_path / "nonsense")), COLOUR)
+    image.save(tmp_path / "plain", format_name, icc_profile=srgb)
+    assert is_close(center_pixel(prepare_image(tmp_path / "plain")), COLOR)
+    image.save(tmp_path / "nonsense", format_name, icc_profile=b"no profile at all")
+    assert is_close(center_pixel(prepare_image(tmp_path / "nonsense")), COLOR)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_upright(tmp_path, work, squared, kind, orientation):
+def test_every_exif_orientation_becomes_upright(tmp_path, process_file, prepare_image, format_name, orientation):
     upright = Image.new("RGB", (600, 400), "black")
     upright.paste("red", (0, 0, 300, 200))  # red top left, blue bottom left
     upright.paste("blue", (0, 200, 300, 400))
@@ -140,86 +140,91 @@ def test_every_orientation_is_upright(tmp_path, work, squared, kind, orientation
     stored = upright if back is None else upright.transpose(Image.Transpose(back))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "a", kind, exif=exif)
-    outcome = work(tmp_path / "a")
-    assert outcome.images[0].original_size == (600, 400)
-    assert outcome.images[0].box == (100, 0, 500, 400)
-    made = squared(tmp_path / "a")
-    assert close(made.getpixel((4, 4)), (255, 0, 0), 12) and close(made.getpixel((4, 28)), (0, 0, 255), 12)
+    stored.save(tmp_path / "a", format_name, exif=exif)
+    result = process_file(tmp_path / "a")
+    assert result.images[0].original_size == (600, 400)
+    assert result.images[0].box == (100, 0, 500, 400)
+    prepared = prepare_image(tmp_path / "a")
+    assert is_close(prepared.getpixel((4, 4)), (255, 0, 0), 12)
+    assert is_close(prepared.getpixel((4, 28)), (0, 0, 255), 12)
 
 
-def animation(path, kind, count=5, **more):
+def animation(path, format_name, count=5, **more):
     frames = [Image.new("RGB", (40, 40), (number * 40, 0, 0)) for number in range(count)]
-    frames[0].save(path, kind, save_all=True, append_images=frames[1:], **more)
+    frames[0].save(path, format_name, save_all=True, append_images=frames[1:], **more)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_frames(tmp_path, work, kind):
-    animation(tmp_path / "a", kind)
-    assert [square.frame for square in work(tmp_path / "a").images] == [0]
-    every = work(tmp_path / "a", frames="all").images
-    assert [square.frame for square in every] == [0, 1, 2, 3, 4]
-    reds = [square.pixels[500] for square in every]
+@pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_frames(tmp_path, process_file, format_name):
+    animation(tmp_path / "a", format_name)
+    assert [prepared.frame for prepared in process_file(tmp_path / "a").images] == [0]
+    every = process_file(tmp_path / "a", frames="all").images
+    assert [prepared.frame for prepared in every] == [0, 1, 2, 3, 4]
+    reds = [prepared.pixels[500] for prepared in every]
     assert reds == sorted(reds) and reds[-1] > 150
 
 
-def test_long_animations_come_in_parts(tmp_path, work, monkeypatch):
+def test_a_long_animation_takes_several_tasks(tmp_path, process_file, monkeypatch):
     animation(tmp_path / "a", "GIF")
     monkeypatch.setattr("vaegan.data.preprocess.tasks.MAX_RESULT_BYTES", 2 * 32 * 32 * 3)
-    outcome = work(tmp_path / "a", frames="all")
-    assert ([square.frame for square in outcome.images], outcome.next_frame) == ([0, 1], 2)
+    result = process_file(tmp_path / "a", frames="all")
+    assert ([prepared.frame for prepared in result.images], result.next_frame) == ([0, 1], 2)
+
+
+def first_half(content):
+    return content[: len(content) // 2]
 
 
 def png_bomb():
-    """A PNG that says it is 60,000 pixels wide and high."""
+    """A PNG whose header says 60,000 x 60,000 pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunks = [head, b"IDAT" + zlib.compress(b"\0" * 100_000), b"IEND"]
     parts = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def saved(kind, size=(64, 64), **more):
+def saved(format_name, size=(64, 64), **more):
     buffer = io.BytesIO()
     noise = random.Random(0).randbytes(size[0] * size[1] * 3)
-    Image.frombytes("RGB", size, noise).save(buffer, kind, **more)
+    Image.frombytes("RGB", size, noise).save(buffer, format_name, **more)
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"hello, I am text", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"hello, I am text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (png_bomb(), "too large"),
-        *((saved(kind)[: len(saved(kind)) // 2], "broken picture") for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF")),
-        (saved("PNG")[:8] + b"\0" * 200, ("broken picture", "not a picture")),
-        (saved("WEBP")[:40], ("broken picture", "not a picture")),
+        *((first_half(saved(name)), "broken image") for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF")),
+        (saved("PNG")[:8] + b"\0" * 200, ("broken image", "not an image")),
+        (saved("WEBP")[:40], ("broken image", "not an image")),
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_faults_are_reasons(tmp_path, work, content, why):
+def test_damaged_files_have_a_reason(tmp_path, process_file, content, reason):
     (tmp_path / "a.png").write_bytes(content)
-    assert work(tmp_path / "a.png").reason in (why if isinstance(why, tuple) else (why,))
+    assert process_file(tmp_path / "a.png").reason in (reason if isinstance(reason, tuple) else (reason,))
 
 
-def test_limits(tmp_path, work):
+def test_limits(tmp_path, process_file):
     Image.new("RGB", (100, 40)).save(tmp_path / "a.png")
-    assert work(tmp_path / "a.png", max_pixels=3999).reason == "too large"
-    assert work(tmp_path / "a.png", min_side=41).reason == "too small"
-    assert work(tmp_path / "a.png", max_aspect=2.4).reason == "too long"
-    assert work(tmp_path / "a.png", max_pixels=4000, min_side=40, max_aspect=2.5).reason == ""
+    assert process_file(tmp_path / "a.png", max_pixels=3999).reason == "too large"
+    assert process_file(tmp_path / "a.png", min_side=41).reason == "too small"
+    assert process_file(tmp_path / "a.png", max_aspect=2.4).reason == "aspect ratio too large"
+    assert process_file(tmp_path / "a.png", max_pixels=4000, min_side=40, max_aspect=2.5).reason == ""
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]), st.data())
-def test_no_damage_is_fatal(tmp_path, work, kind, data):
-    content = bytearray(saved(kind, (24, 20)))
+def test_random_damage_never_raises(tmp_path, process_file, format_name, data):
+    content = bytearray(saved(format_name, (24, 20)))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
-    outcome = work(tmp_path / "a", max_pixels=1_000_000)
-    assert bool(outcome.reason) != bool(outcome.images)
+    result = process_file(tmp_path / "a", max_pixels=1_000_000)
+    assert bool(result.reason) != bool(result.images)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -231,20 +236,20 @@ def test_no_damage_is_fatal(tmp_path, work, kind, data):
     st.sampled_from(["edge", "color", "blur"]),
     st.booleans(),
 )
-def test_any_size_mode_and_fit_gives_a_square(tmp_path, work, width, height, mode, fit, pad, grayscale):
+def test_any_size_mode_and_fit_gives_a_prepared_image(tmp_path, process_file, width, height, mode, fit, pad, grayscale):
     Image.new(mode, (width, height)).save(tmp_path / "a", "PNG" if mode not in ("CMYK", "F") else "TIFF")
-    outcome = work(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
-    (square,) = outcome.images
-    assert len(square.pixels) == 32 * 32 * (1 if grayscale else 3)
-    assert square.original_size == (width, height)
-    left, top, right, bottom = square.box
+    result = process_file(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
+    (prepared,) = result.images
+    assert len(prepared.pixels) == 32 * 32 * (1 if grayscale else 3)
+    assert prepared.original_size == (width, height)
+    left, top, right, bottom = prepared.box
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
     assert fit in ("stretch", "pad") or right - left == bottom - top == min(width, height)
 
 
-def test_scaled_decoding_is_close_to_full_decoding(tmp_path, squared, monkeypatch):
-    picture = Image.radial_gradient("L").resize((1000, 800)).convert("RGB")
-    picture.save(tmp_path / "a.jpg", quality=92)
-    fast = squared(tmp_path / "a.jpg").tobytes()
+def test_scaled_decoding_is_close_to_full_decoding(tmp_path, prepare_image, monkeypatch):
+    image = Image.radial_gradient("L").resize((1000, 800)).convert("RGB")
+    image.save(tmp_path / "a.jpg", quality=92)
+    fast = prepare_image(tmp_path / "a.jpg").tobytes()
     monkeypatch.setattr(decoding, "DRAFT_SCALE", 10**6)
-    assert max(abs(a - b) for a, b in zip(fast, squared(tmp_path / "a.jpg").tobytes(), strict=True)) <= 3
+    assert max(abs(a - b) for a, b in zip(fast, prepare_image(tmp_path / "a.jpg").tobytes(), strict=True)) <= 3

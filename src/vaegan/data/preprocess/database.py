@@ -1,17 +1,20 @@
-"""The state of an unfinished preparation on the disk: an SQLite file of what is known, and a file of squares.
+"""The state of an unfinished preparation: an SQLite database, and a file with the pixels of the prepared images.
 
-Squares are appended and flushed before the rows that name them are committed. A kill leaves at worst squares that no
-row names: they are cut off when the work goes on. Nothing here grows in memory with the number of files.
+Pixels are appended and flushed before the rows that refer to them are committed. A kill leaves at worst pixels without
+a row, which are cut off when the preparation resumes. Memory use does not grow with the number of files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,54 +30,64 @@ from vaegan.data.preprocess.records import (
 from vaegan.data.preprocess.skip_reasons import RETRYABLE_REASONS
 from vaegan.errors import VaeganError, error_text
 
-DB_FILE = "ledger.sqlite"
+DB_FILE = "state.sqlite"
+PIXEL_FILE = "images.bin"
 LOCK_SECONDS = 0.5
 SQLITE_CACHE_KIB = 32_768
 COMMIT_SECONDS = 2.0
 TASKS_PER_QUERY = 256
-_STATE_SCHEMA = """
-CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+
+-- One row per source file. search_number: the last search that found it.
 CREATE TABLE IF NOT EXISTS files (
-    id INTEGER PRIMARY KEY, name BLOB UNIQUE, place TEXT, stamp TEXT, seen INTEGER, done INTEGER,
-    sha TEXT DEFAULT '', reason TEXT DEFAULT '', detail TEXT DEFAULT '');
-CREATE TABLE IF NOT EXISTS squares (
-    file INTEGER, frame INTEGER, spot INTEGER, width INTEGER, height INTEGER, box TEXT, crc INTEGER, likeness BLOB,
-    PRIMARY KEY (file, frame)) WITHOUT ROWID;
+    file_id INTEGER PRIMARY KEY, name BLOB UNIQUE, location TEXT, stamp TEXT, search_number INTEGER,
+    is_done INTEGER, sha256 TEXT DEFAULT '', reason TEXT DEFAULT '', detail TEXT DEFAULT '');
+
+-- One row per prepared image. slot: its position in the pixel file; crop_box: JSON array.
+CREATE TABLE IF NOT EXISTS images (
+    file_id INTEGER, frame INTEGER, slot INTEGER, width INTEGER, height INTEGER, crop_box TEXT, crc32 INTEGER,
+    perceptual_hash BLOB, PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
 """
 
 
 def remove_state(work_dir: Path) -> None:
-    """Remove the state in `folder`, whole or damaged. Raises VaeganError when another process is at work there."""
+    """Remove the state in `work_dir`, damaged or not. Raises VaeganError if another process is using it."""
     if (work_dir / DB_FILE).exists():
-        base = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
+        connection = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
         try:
-            base.execute("BEGIN EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise _busy_error(work_dir) from error
         finally:
-            base.close()
+            connection.close()
     shutil.rmtree(work_dir, ignore_errors=True)
 
 
 def _busy_error(work_dir: Path) -> VaeganError:
-    return VaeganError(f"another vaegan preprocess is at work in {work_dir}: wait for it to end")
+    return VaeganError(f"another vaegan preprocess is using {work_dir}: wait until it ends")
 
 
 class PreprocessDB:
-    """What is known of every file. Only one process can hold it; another is refused."""
+    """The state of all source files. Only one process can open it at a time.
+
+    Args:
+        work_dir: Directory of the database and the pixel file.
+        bytes_per_image: Size of one prepared image.
+        store_images: Whether to write the pixel file; False for a dry run.
+
+    Raises:
+        VaeganError: If another process has it open, it is damaged, or it cannot be written.
+    """
 
     def __init__(self, work_dir: Path, bytes_per_image: int, store_images: bool = True) -> None:
-        """Open or begin the state in `folder`; keep: store squares (a dry run does not).
-
-        Raises VaeganError when another process is at work there, or the disk refuses.
-        """
         self.work_dir, self.bytes_per_image, self.store_images = work_dir, bytes_per_image, store_images
         try:
             work_dir.mkdir(parents=True, exist_ok=True)
             self.connection = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
             self._configure()
-            self.pixel_file = (work_dir / "squares.bin").open("ab+")
+            self.pixel_file = (work_dir / PIXEL_FILE).open("ab+")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise _busy_error(work_dir) from error
@@ -82,16 +95,15 @@ class PreprocessDB:
         except sqlite3.DatabaseError as error:
             raise VaeganError(f"{work_dir} is damaged ({error_text(error)}): start over with --force") from error
         except OSError as error:
-            raise VaeganError(
-                f"cannot write {work_dir}: {error_text(error)}; nothing that was there is lost"
-            ) from error
-        found = self.fetch_one("SELECT max(spot) FROM squares")[0]
-        self.num_slots = 0 if found is None else max(0, int(found) + 1)
+            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}; nothing is lost") from error
+        # cut off pixels whose rows were never committed
+        self.num_slots = int(self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")["num_slots"])
         self.pixel_file.truncate(self.num_slots * bytes_per_image)
-        self.search_number = int(self.meta_value("run") or 0)
+        self.search_number = int(self.get_meta("search_number") or 0)
         self.last_commit_time = time.monotonic()
 
     def _configure(self) -> None:
+        self.connection.row_factory = sqlite3.Row
         for name, value in (
             ("locking_mode", "EXCLUSIVE"),
             ("journal_mode", "WAL"),
@@ -100,23 +112,34 @@ class PreprocessDB:
             ("temp_store", "FILE"),
         ):
             self.connection.execute(f"PRAGMA {name} = {value}")
-        self.connection.executescript(_STATE_SCHEMA)
+        self.connection.executescript(_SCHEMA)
         self.connection.execute("BEGIN IMMEDIATE")
 
-    def fetch_one(self, statement: str, *values: Any) -> Any:
-        """The first row of a query, or None."""
-        return self.connection.execute(statement, values).fetchone()
+    def execute(self, statement: str, **values: Any) -> sqlite3.Cursor:
+        """Execute a statement with named placeholders (:name)."""
+        return self.connection.execute(statement, values)
 
-    def meta_value(self, key: str, value: str | None = None) -> str | None:
-        """Read a remark, or write it where a value is given."""
-        if value is not None:
-            self.connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
-            return value
-        row = self.fetch_one("SELECT value FROM notes WHERE key = ?", key)
-        return None if row is None else str(row[0])
+    def fetch_one(self, statement: str, **values: Any) -> Any:
+        """Return the first row of a query, or None."""
+        return self.execute(statement, **values).fetchone()
+
+    def recreate_tables(self, schema: str) -> None:
+        """Commit, then run a script that drops and creates tables."""
+        self.connection.execute("COMMIT")
+        self.connection.executescript(schema)
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def get_meta(self, key: str) -> str | None:
+        """Return a value of the table `meta`, or None."""
+        row = self.fetch_one("SELECT value FROM meta WHERE key = :key", key=key)
+        return None if row is None else str(row["value"])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value of the table `meta`."""
+        self.execute("INSERT OR REPLACE INTO meta VALUES (:key, :value)", key=key, value=value)
 
     def commit(self, min_interval: float = 0.0) -> None:
-        """Make everything last, unless that was done less than `wait` seconds ago."""
+        """Flush the pixels and commit, unless the last commit was less than `min_interval` seconds ago."""
         if time.monotonic() - self.last_commit_time < min_interval:
             return
         self.pixel_file.flush()
@@ -126,108 +149,151 @@ class PreprocessDB:
         self.last_commit_time = time.monotonic()
 
     def close(self) -> None:
-        """Let go of the files; what was not committed is forgotten."""
+        """Close the files. What was not committed is lost."""
         with contextlib.suppress(sqlite3.Error, OSError):
             self.connection.rollback()
         self.connection.close()
         self.pixel_file.close()
 
+    # ---- Source files -------------------------------------------------------------------------------------------
+
     def begin_search(self) -> None:
-        """Begin to look at what is there now; what could not be read before is tried again."""
+        """Start a search for source files. Files that were skipped for a retryable reason are tried again."""
         self.search_number += 1
-        self.meta_value("run", str(self.search_number))
-        marks = ", ".join("?" * len(RETRYABLE_REASONS))
-        self.connection.execute(
-            f"UPDATE files SET done = 0, reason = '' WHERE reason IN ({marks})", sorted(RETRYABLE_REASONS)
-        )
+        self.set_meta("search_number", str(self.search_number))
+        for reason in sorted(RETRYABLE_REASONS):
+            self.execute("UPDATE files SET is_done = 0, reason = '' WHERE reason = :reason", reason=reason)
 
     def add_file(self, source_file: SourceFile) -> None:
-        """Take note of a file. What is known of it stays where it has not changed since."""
-        name, copy = encode_name(source_file.name), 1
-        row = self.fetch_one("SELECT id, place, stamp, seen FROM files WHERE name = ?", name)
-        while row is not None and row[3] == self.search_number:  # an archive may hold one name several times
-            copy += 1
-            name = encode_name(f"{source_file.name}#{copy}")
-            row = self.fetch_one("SELECT id, place, stamp, seen FROM files WHERE name = ?", name)
-        place, done = source_file.location.to_json(), int(bool(source_file.reason))
-        if row is None:
-            self.connection.execute(
-                "INSERT INTO files (name, place, stamp, seen, done, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (name, place, source_file.stamp, self.search_number, done, source_file.reason, source_file.detail),
-            )
-        elif (row[1], row[2]) == (place, source_file.stamp) and not source_file.reason:
-            self.connection.execute("UPDATE files SET seen = ? WHERE id = ?", (self.search_number, row[0]))
-        else:
-            self.connection.execute("DELETE FROM squares WHERE file = ?", (row[0],))
-            self.connection.execute(
-                "UPDATE files SET place = ?, stamp = ?, seen = ?, done = ?, sha = '', reason = ?, detail = ?"
-                " WHERE id = ?",
-                (place, source_file.stamp, self.search_number, done, source_file.reason, source_file.detail, row[0]),
-            )
+        """Add a file that the search found. If it is known and has not changed, its results are kept."""
+        name, copy_number = encode_name(source_file.name), 1
+        known = self._find_by_name(name)
+        while known is not None and known["search_number"] == self.search_number:
+            # an archive may hold several members of one name
+            copy_number += 1
+            name = encode_name(f"{source_file.name}#{copy_number}")
+            known = self._find_by_name(name)
+        location = source_file.location.to_json()
+        if known is not None:
+            is_unchanged = (known["location"], known["stamp"]) == (location, source_file.stamp)
+            if is_unchanged and not source_file.reason:
+                self.execute(
+                    "UPDATE files SET search_number = :search_number WHERE file_id = :file_id",
+                    search_number=self.search_number,
+                    file_id=known["file_id"],
+                )
+                return
+            self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=known["file_id"])
+        self.execute(
+            "INSERT OR REPLACE INTO files (file_id, name, location, stamp, search_number, is_done, reason, detail)"
+            " VALUES (:file_id, :name, :location, :stamp, :search_number, :is_done, :reason, :detail)",
+            file_id=None if known is None else known["file_id"],
+            name=name,
+            location=location,
+            stamp=source_file.stamp,
+            search_number=self.search_number,
+            is_done=bool(source_file.reason),
+            reason=source_file.reason,
+            detail=source_file.detail,
+        )
+
+    def _find_by_name(self, name: bytes) -> Any:
+        return self.fetch_one("SELECT file_id, location, stamp, search_number FROM files WHERE name = :name", name=name)
 
     def end_search(self) -> None:
-        """Forget the files that are no longer there."""
-        self.connection.execute(
-            "DELETE FROM squares WHERE file IN (SELECT id FROM files WHERE seen != ?)", (self.search_number,)
+        """Remove the files that the search did not find."""
+        self.execute(
+            "DELETE FROM images WHERE file_id IN (SELECT file_id FROM files WHERE search_number != :search_number)",
+            search_number=self.search_number,
         )
-        self.connection.execute("DELETE FROM files WHERE seen != ?", (self.search_number,))
+        self.execute("DELETE FROM files WHERE search_number != :search_number", search_number=self.search_number)
         self.commit()
 
+    def sources_fingerprint(self) -> str:
+        """Return a hash of the names, sizes and modification times of all source files."""
+        digest = hashlib.sha256()
+        for row in self.execute("SELECT name, stamp FROM files ORDER BY name"):
+            digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
+        return digest.hexdigest()
+
     def file_counts(self) -> tuple[int, int, int]:
-        """How many files there are, how many of them are done, and how many of those have no square."""
-        statement = "SELECT count(*), coalesce(sum(done), 0), coalesce(sum(done AND reason != ''), 0) FROM files"
-        total, done, skipped = self.fetch_one(statement)
-        return int(total), int(done), int(skipped)
+        """Return the number of files, of those that are done, and of those that are skipped."""
+        row = self.fetch_one(
+            "SELECT count(*) AS total, coalesce(sum(is_done), 0) AS done,"
+            " coalesce(sum(is_done AND reason != ''), 0) AS skipped FROM files"
+        )
+        return row["total"], row["done"], row["skipped"]
+
+    def skip_counts(self) -> Counter[str]:
+        """Return the number of files that are skipped so far, by reason."""
+        rows = self.execute("SELECT reason, count(*) AS count FROM files WHERE reason != '' GROUP BY reason")
+        return Counter({row["reason"]: row["count"] for row in rows})
 
     def pending_tasks(self) -> Iterator[Task]:
-        """Yield what is still to do, in the order of names, a page at a time: saving goes on in between."""
-        after = b""
+        """Yield a task for each file that is not done, by name. Results may be saved while iterating."""
+        last_name = b""
         while True:
-            rows = self.connection.execute(
-                "SELECT id, name, place FROM files WHERE name > ? AND done = 0 ORDER BY name LIMIT ?",
-                (after, TASKS_PER_QUERY),
+            rows = self.execute(
+                "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0"
+                " ORDER BY name LIMIT :limit",
+                last_name=last_name,
+                limit=TASKS_PER_QUERY,
             ).fetchall()
-            for number, name, place in rows:
-                yield Task(number, FileLocation.from_json(place), os.path.splitext(decode_name(name))[1].lower())  # noqa: PTH122
+            for row in rows:
+                suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
+                yield Task(row["file_id"], FileLocation.from_json(row["location"]), suffix)
             if len(rows) < TASKS_PER_QUERY:
                 return
-            after = rows[-1][1]
+            last_name = rows[-1]["name"]
 
     def file_location(self, file_id: int) -> FileLocation:
-        """Where a file's bytes lie."""
-        return FileLocation.from_json(self.fetch_one("SELECT place FROM files WHERE id = ?", file_id)[0])
+        """Return where a file's bytes are."""
+        row = self.fetch_one("SELECT location FROM files WHERE file_id = :file_id", file_id=file_id)
+        return FileLocation.from_json(row["location"])
 
-    def save_result(self, result: TaskResult, spots: Sequence[int] | None = None) -> None:
-        """Take note of an outcome; its squares join those of earlier outcomes of the same animation.
-
-        spots: where the squares lie in the older set, -1 - row, where they need not be stored. That the file is done
-        is noted last: whatever interrupts this leaves a file that is done again.
-        """
-        if result.reason or not result.images or result.images[0].frame == 0:
-            self.connection.execute("DELETE FROM squares WHERE file = ?", (result.file_id,))
-        for number, square in enumerate(result.images):
-            self._insert_image(
-                result.file_id, square, self._append_pixels(square.pixels) if spots is None else spots[number]
-            )
-        self.connection.execute(
-            "UPDATE files SET done = ?, sha = ?, reason = ?, detail = ?,"
-            " stamp = CASE WHEN ? = '' THEN stamp ELSE ? END WHERE id = ?",
-            (
-                not result.next_frame,
-                result.sha256,
-                result.reason,
-                result.detail,
-                result.stamp,
-                result.stamp,
-                result.file_id,
-            ),
+    def reset_file(self, file_id: int) -> None:
+        """Discard the results of a file, so that it is prepared again."""
+        self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=file_id)
+        self.execute(
+            "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id",
+            file_id=file_id,
         )
 
-    def _insert_image(self, file_id: int, image: PreparedImage, slot: int) -> None:
-        box = ",".join(map(str, image.box))
-        self.connection.execute(
-            "INSERT OR REPLACE INTO squares VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (file_id, image.frame, slot, *image.original_size, box, image.crc32, image.perceptual_hash),
+    # ---- Prepared images ----------------------------------------------------------------------------------------
+
+    def save_result(self, result: TaskResult) -> None:
+        """Save the result of a task. Its images are added to those of earlier tasks on the same animation.
+
+        The file is marked as done last: after an interruption before that, it is prepared again.
+        """
+        if result.reason or not result.images or result.images[0].frame == 0:
+            self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=result.file_id)
+        for image in result.images:
+            self._insert_image(result.file_id, image)
+        self.execute(
+            "UPDATE files SET is_done = :is_done, sha256 = :sha256, reason = :reason, detail = :detail,"
+            " stamp = coalesce(nullif(:stamp, ''), stamp) WHERE file_id = :file_id",
+            is_done=not result.next_frame,
+            sha256=result.sha256,
+            reason=result.reason,
+            detail=result.detail,
+            stamp=result.stamp,
+            file_id=result.file_id,
+        )
+
+    def _insert_image(self, file_id: int, image: PreparedImage) -> None:
+        width, height = image.original_size
+        self.execute(
+            "INSERT OR REPLACE INTO images (file_id, frame, slot, width, height, crop_box, crc32, perceptual_hash)"
+            " VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32, :perceptual_hash)",
+            file_id=file_id,
+            frame=image.frame,
+            slot=self._append_pixels(image.pixels),
+            width=width,
+            height=height,
+            crop_box=json.dumps(image.box),
+            crc32=image.crc32,
+            perceptual_hash=image.perceptual_hash,
         )
 
     def _append_pixels(self, pixels: bytes) -> int:
@@ -237,14 +303,7 @@ class PreprocessDB:
         return self.num_slots - 1
 
     def read_pixels(self, slot: int) -> bytes:
-        """The bytes of a square of this work; fewer where the file is cut short."""
+        """Return the pixels in a slot; fewer bytes if the file is cut short."""
         if self.pixel_file.tell() != slot * self.bytes_per_image:
             self.pixel_file.seek(slot * self.bytes_per_image)
         return self.pixel_file.read(self.bytes_per_image)
-
-    def reset_file(self, file_id: int) -> None:
-        """Have a file done again."""
-        self.connection.execute("DELETE FROM squares WHERE file = ?", (file_id,))
-        self.connection.execute(
-            "UPDATE files SET done = 0, sha = '', reason = '', detail = '' WHERE id = ?", (file_id,)
-        )

@@ -1,4 +1,4 @@
-"""From the bytes of a picture in any format and mode to upright frames that can be squared."""
+"""Decode the bytes of an image, in any format and mode, to upright frames that can be cropped and resized."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
-from vaegan.data.preprocess.file_reader import SkipFile
-from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE
+from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 
 REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB"})
-"""Formats that Pillow only names, or hands to another program: never opened."""
+"""Formats that Pillow only identifies, or hands to an external program: never opened."""
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-"""Formats that Pillow knows without loading its forty other plugins."""
+"""Formats that Pillow opens without loading its forty other plugins."""
 DECODE_ERRORS = (
-    OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError, RuntimeError, ArithmeticError,
-    AssertionError, struct.error, zlib.error,
-)  # fmt: skip
-"""What Pillow raises for damaged files, beside MemoryError and its own."""
+    *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError, RuntimeError),
+    *(ArithmeticError, AssertionError, struct.error, zlib.error),
+)
+"""What Pillow raises for damaged files, besides MemoryError and DecompressionBombError."""
 DRAFT_SCALE = 2
-"""JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves at least so many pixels for each one wanted."""
+"""JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still this many times the target size."""
 _HIGH_BIT_DEPTH_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _OUTPUT_MODES = ("RGB", "L", "CMYK")
+_EXIF_ORIENTATION_TAG = 0x0112
 _Transpose = Image.Transpose
 _EXIF_TRANSPOSES = {
     2: _Transpose.FLIP_LEFT_RIGHT, 3: _Transpose.ROTATE_180, 4: _Transpose.FLIP_TOP_BOTTOM, 5: _Transpose.TRANSPOSE,
@@ -39,10 +39,11 @@ _AXIS_SWAPPING_TRANSPOSES = (_Transpose.TRANSPOSE, _Transpose.ROTATE_270, _Trans
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """One frame: the upright picture as decoded, of mode RGB, L or CMYK, and its true size in pixels.
+    """One upright frame of an image file.
 
-    profile: the ICC profile that its colours are still in, b"" where they are sRGB. It is applied to the small
-    square: thousands of times fewer pixels, the same colours.
+    image: of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size.
+    original_size: width and height in pixels, upright and not reduced.
+    icc_profile: color profile, b"" for sRGB. It is applied after resizing, when there are far fewer pixels.
     """
 
     index: int
@@ -59,13 +60,13 @@ def _all_formats() -> tuple[str, ...]:
 
 @functools.cache
 def parse_color(text: str) -> tuple[int, int, int]:
-    """Read --background: a name or #rrggbb. Raises ValueError."""
-    colour = ImageColor.getrgb(text)
-    return colour[0], colour[1], colour[2]
+    """Parse a color name or #rrggbb to RGB values. Raises ValueError."""
+    color = ImageColor.getrgb(text)
+    return color[0], color[1], color[2]
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Recognise a picture by its content. Raises Skipped when it is none."""
+    """Open an image by its content, whatever its name. Raises SkipFile if it is not an image."""
     for formats in (lambda: COMMON_FORMATS, _all_formats):
         try:
             file.seek(0)
@@ -85,18 +86,25 @@ def decode_frames(
     background: tuple[int, int, int],
     max_pixels: int,
 ) -> Iterator[DecodedFrame]:
-    """Yield the first frame, or with `every` all of them from `start` on.
+    """Yield the first frame of an image, or all frames from `first_frame` on.
 
-    wanted: side of the square to be made, in pixels, for which JPEGs are decoded no larger than needed. Raises Skipped.
+    Args:
+        target_size: Side of the prepared image in pixels; JPEGs are decoded at a reduced size where that suffices.
+        background: RGB color behind transparent pixels.
+        max_pixels: Images with more pixels are skipped before they are decoded.
+
+    Raises:
+        SkipFile: The file is not an image, is broken, or has too many pixels.
     """
     try:
-        with open_image(file) as picture:
-            last = getattr(picture, "n_frames", 1) if all_frames else 1
-            for index in range(first_frame, last):
+        with open_image(file) as image:
+            num_frames = getattr(image, "n_frames", 1) if all_frames else 1
+            for index in range(first_frame, num_frames):
                 if index:
-                    picture.seek(index)
-                _check_max_pixels(picture.size, max_pixels)
-                yield _decode_frame(picture, index, target_size, background)
+                    image.seek(index)
+                if image.width * image.height > max_pixels:
+                    raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
+                yield _decode_frame(image, index, target_size, background)
     except DECODE_ERRORS as error:
         raise SkipFile(BROKEN_IMAGE, _error_detail(error)) from error
     except Image.DecompressionBombError as error:
@@ -109,34 +117,34 @@ def _error_detail(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:200]
 
 
-def _check_max_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise SkipFile(TOO_LARGE, f"{size[0]}x{size[1]} pixels")
-
-
 def _decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
     size = image.size
-    smaller = image.draft(None, (target_size * DRAFT_SCALE, target_size * DRAFT_SCALE)) is not None  # type: ignore[arg-type]
+    draft_size = (target_size * DRAFT_SCALE, target_size * DRAFT_SCALE)
+    is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]
     image.load()
-    profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
-    turn = _EXIF_TRANSPOSES.get(_exif_orientation(image))
-    upright = image.transpose(turn) if turn is not None else image
-    if smaller and turn in _AXIS_SWAPPING_TRANSPOSES:
+    icc_profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
+
+    # turn the image upright; the size of a draft is reduced, so its original size comes from the header
+    transpose = _EXIF_TRANSPOSES.get(_exif_orientation(image))
+    upright = image.transpose(transpose) if transpose is not None else image
+    if not is_draft:
+        size = upright.size
+    elif transpose in _AXIS_SWAPPING_TRANSPOSES:
         size = size[1], size[0]
-    plain = normalize_mode(upright, background)
-    return DecodedFrame(index, plain, size if smaller else upright.size, b"" if _is_srgb(profile) else profile)
+    normalized = normalize_mode(upright, background)
+    return DecodedFrame(index, normalized, size, b"" if _is_srgb(icc_profile) else icc_profile)
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation that is still to be applied, 1 where there is none (or damaged EXIF)."""
+    """Return the EXIF orientation that Pillow has not applied itself; 1 (upright) without EXIF or for damaged EXIF."""
     try:
-        return int(image.getexif().get(0x0112, 1))
+        return int(image.getexif().get(_EXIF_ORIENTATION_TAG, 1))
     except DECODE_ERRORS:
         return 1
 
 
 def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return the picture in mode RGB, L or CMYK: deep greys scaled, palettes looked up, on `background`."""
+    """Convert an image of any mode to RGB, L or CMYK with 8 bits per channel, over `background` where transparent."""
     if image.mode in _HIGH_BIT_DEPTH_MODES or image.mode == "F":
         image = to_8bit_grayscale(image)
     if _has_transparency(image):
@@ -150,35 +158,45 @@ def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Imag
 
 
 def _has_transparency(image: Image.Image) -> bool:
-    """As Pillow's has_transparency_data, which fails for some frames of grey GIFs (mode P without a palette)."""
-    palette = image.palette.mode if image.mode == "P" and image.palette is not None else ""
-    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or palette.endswith("A") or "transparency" in image.info
+    """As Pillow's has_transparency_data, which fails for some frames of gray GIFs (mode P without a palette)."""
+    palette_mode = image.palette.mode if image.mode == "P" and image.palette is not None else ""
+    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or palette_mode.endswith("A")
+    return has_alpha or "transparency" in image.info
 
 
 def to_8bit_grayscale(image: Image.Image) -> Image.Image:
-    """Deep grey to 8 bits: 16-bit by its full range, floats of 0..1 or 0..255 as such, all else by its extremes.
+    """Scale an image of 16-bit integers, 32-bit integers or floats linearly to 8 bits.
 
-    Raises ValueError for floats that are not finite.
+    The range that becomes 0 to 255 is 0 to 65535 for integers, and 0 to 1 or else 0 to 255 for floats. An image with
+    values outside of it is scaled from its own minimum and maximum.
+
+    Raises:
+        ValueError: An image of floats holds infinite values or NaN.
     """
     if image.mode == "F":
-        low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
+        low, high = _value_range(image)
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("values that are not finite")
-        if low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
-        elif low >= 0 and high <= 255:
-            low, high = 0.0, 255.0
-        deep = image
+        limits = [1.0, 255.0]
     else:
-        deep = image.convert("I")
-        low, high = (float(value) for value in deep.getextrema())  # type: ignore[arg-type]
-        if low >= 0 and high <= 65535:
-            low, high = 0.0, 65535.0
-        deep = deep.convert("F")
+        image = image.convert("I")
+        low, high = _value_range(image)
+        image = image.convert("F")
+        limits = [65535.0]
+    for limit in limits:
+        if low >= 0 and high <= limit:
+            low, high = 0.0, limit
+            break
+
     scale = 255 / (high - low) if high > low else 1.0
-    flat = deep.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
-    flat.info.pop("transparency", None)  # a deep value means nothing among shallow ones
-    return flat
+    scaled = image.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+    scaled.info.pop("transparency", None)  # a transparent value of the original depth
+    return scaled
+
+
+def _value_range(image: Image.Image) -> tuple[float, float]:
+    low, high = image.getextrema()
+    return float(low), float(high)  # type: ignore[arg-type]
 
 
 def _is_srgb(icc_profile: bytes) -> bool:
@@ -187,7 +205,7 @@ def _is_srgb(icc_profile: bytes) -> bool:
 
 @functools.lru_cache(maxsize=32)
 def _srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | str | None:
-    """How to get from the profile to sRGB: a transform, "sRGB" when nothing is to be done, None when it is useless."""
+    """Return the transform from a profile to sRGB, "sRGB" where it is that already, or None for a damaged profile."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
         if mode == "RGB" and "sRGB" in (ImageCms.getProfileDescription(source) or ""):
@@ -198,10 +216,10 @@ def _srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes, grayscale: bool) -> Image.Image:
-    """The colours of a (small) picture as sRGB, mode RGB, or L with `grayscale`. A useless profile counts as none."""
+    """Convert an image to sRGB: of mode RGB, or L with `grayscale`. A damaged profile is ignored."""
     if icc_profile:
         transform = _srgb_transform(icc_profile, image.mode)
         if isinstance(transform, ImageCms.ImageCmsTransform):
             image = ImageCms.applyTransform(image, transform) or image
-    wanted = "L" if grayscale else "RGB"
-    return image if image.mode == wanted else image.convert(wanted)
+    mode = "L" if grayscale else "RGB"
+    return image if image.mode == mode else image.convert(mode)

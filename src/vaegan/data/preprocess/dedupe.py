@@ -1,192 +1,249 @@
-"""What becomes of every prepared picture: which are duplicates, and which must stay on one side of the split.
+"""Duplicates, train / val split and manifest: what becomes of every source file and every prepared image.
 
-All is worked out anew from what the pictures are, in an order of their own, so that neither the order of the input
-nor that of the work matters: files that come later change nothing but what they are duplicates of. The tables are on
-the disk.
+Everything is computed from the images themselves, in an order of its own. The order of the input and of the work has
+no effect, and a new image affects another only if the two look alike. All tables are on disk.
 
-- The same bytes: the file whose name comes first stays.
-- `near`: the largest original stays (of equal ones the first name); others that look like one that stays are dropped.
-- Pictures that look the same and stay (`exact`, `off`), the frames of an animation and the files of a --group-by group
-  are kin: one side of the split for all, that of the smallest key among them. A picture therefore changes sides only
-  when a new one joins its kin.
+- Exact duplicates, of the same bytes: the first file name is kept.
+- Near duplicates (`--dedupe near`): the largest original is kept, and of equal sizes the first file name.
+- Groups: the frames of an animation, the files of one --group-by group and, unless dropped, images that look alike are
+  all in one split. The smallest split key of the group decides it, so an image only changes its split when a new image
+  joins its group.
 """
 
 from __future__ import annotations
 
-import re
+import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from vaegan.config.settings import PreprocessSettings
+from vaegan.data.dataset import TRAIN
 from vaegan.data.preprocess.database import PreprocessDB
-from vaegan.data.preprocess.perceptual_hash import has_structure, is_interchangeable, is_near_duplicate, lsh_bands
+from vaegan.data.preprocess.perceptual_hash import (
+    NUM_BANDS,
+    has_structure,
+    is_interchangeable,
+    is_near_duplicate,
+    lsh_bands,
+)
 from vaegan.data.preprocess.records import Box, decode_name
 from vaegan.data.preprocess.skip_reasons import DUPLICATE, NEAR_DUPLICATE
 from vaegan.data.preprocess.splits import compile_group_pattern, make_split_function, split_key
 
-_DEDUPE_SCHEMA = """
-DROP TABLE IF EXISTS twins;
-DROP TABLE IF EXISTS dropped;
-DROP TABLE IF EXISTS bands;
-DROP TABLE IF EXISTS kin;
-CREATE TABLE twins (file INTEGER PRIMARY KEY, twin BLOB);
-CREATE TABLE dropped (file INTEGER, frame INTEGER, twin BLOB, PRIMARY KEY (file, frame)) WITHOUT ROWID;
-CREATE TABLE bands (band INTEGER, file INTEGER, frame INTEGER, PRIMARY KEY (band, file, frame)) WITHOUT ROWID;
-CREATE TABLE kin (key TEXT PRIMARY KEY, up TEXT) WITHOUT ROWID;
+_SCHEMA = """
+DROP TABLE IF EXISTS exact_duplicates;
+DROP TABLE IF EXISTS near_duplicates;
+DROP TABLE IF EXISTS lsh_bands;
+DROP TABLE IF EXISTS groups;
+
+-- duplicate_of: the name of the file that is kept.
+CREATE TABLE exact_duplicates (file_id INTEGER PRIMARY KEY, duplicate_of BLOB);
+CREATE TABLE near_duplicates (
+    file_id INTEGER, frame INTEGER, duplicate_of BLOB, PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
+
+-- Index of the perceptual hashes: images that look alike have at least one band in common.
+CREATE TABLE lsh_bands (
+    band INTEGER, file_id INTEGER, frame INTEGER, PRIMARY KEY (band, file_id, frame)) WITHOUT ROWID;
+
+-- Union-find forest over split keys. A key without a row is a root.
+CREATE TABLE groups (key TEXT PRIMARY KEY, parent TEXT) WITHOUT ROWID;
 """
-_SELECT_BAND_MATCHES = (
-    "SELECT DISTINCT s.file, s.frame, s.likeness FROM bands b JOIN squares s ON s.file = b.file AND s.frame = b.frame"
-    " WHERE b.band IN (?, ?, ?, ?, ?, ?, ?) ORDER BY s.file, s.frame"
-)
-_SELECT_MANIFEST = (
-    "SELECT f.id, f.name, f.place, f.sha, f.reason, f.detail, t.twin, d.twin,"
-    " s.frame, s.spot, s.width, s.height, s.box, s.crc"
-    " FROM files f LEFT JOIN twins t ON t.file = f.id LEFT JOIN squares s ON s.file = f.id AND t.file IS NULL"
-    " LEFT JOIN dropped d ON d.file = s.file AND d.frame = s.frame ORDER BY f.name, s.frame"
-)
-_SELECT_INCLUDED = (
-    "SELECT f.name, f.sha FROM files f WHERE f.reason = '' AND f.id NOT IN (SELECT file FROM twins) AND EXISTS"
-    " (SELECT 1 FROM squares s WHERE s.file = f.id AND NOT EXISTS"
-    " (SELECT 1 FROM dropped d WHERE d.file = s.file AND d.frame = s.frame))"
-)
+
+_INSERT_EXACT_DUPLICATES = """
+INSERT INTO exact_duplicates (file_id, duplicate_of)
+SELECT file_id, first_name
+FROM (SELECT file_id, name, min(name) OVER (PARTITION BY sha256) AS first_name FROM files WHERE reason = '')
+WHERE name != first_name
+"""
+
+# All images but exact duplicates, to be completed by an ORDER BY.
+_SELECT_IMAGES = """
+SELECT files.file_id, files.name, files.sha256, images.frame, images.perceptual_hash
+FROM files JOIN images USING (file_id)
+WHERE file_id NOT IN (SELECT file_id FROM exact_duplicates)
+"""
+
+# The indexed images that share a band with another. Its only parameters are the bands.
+_SELECT_BAND_MATCHES = f"""
+SELECT DISTINCT files.file_id, files.name, files.sha256, images.frame, images.perceptual_hash
+FROM lsh_bands JOIN images USING (file_id, frame) JOIN files USING (file_id)
+WHERE lsh_bands.band IN ({", ".join("?" * NUM_BANDS)})
+ORDER BY files.name, images.frame
+"""
+
+_SELECT_MANIFEST = """
+SELECT
+    files.file_id, files.name, files.location, files.sha256, files.reason, files.detail,
+    images.frame, images.slot, images.width, images.height, images.crop_box, images.crc32,
+    exact_duplicates.duplicate_of AS exact_duplicate_of, near_duplicates.duplicate_of AS near_duplicate_of
+FROM files
+LEFT JOIN exact_duplicates ON exact_duplicates.file_id = files.file_id
+LEFT JOIN images ON images.file_id = files.file_id AND exact_duplicates.file_id IS NULL
+LEFT JOIN near_duplicates ON near_duplicates.file_id = images.file_id AND near_duplicates.frame = images.frame
+ORDER BY files.name, images.frame
+"""
+
+
+@dataclass(slots=True)
+class StoredImage:
+    """A prepared image in the database. Fields as in `PreparedImage`; `slot` is its position in the pixel file."""
+
+    slot: int
+    original_size: tuple[int, int]
+    crop_box: Box
+    crc32: int
 
 
 @dataclass(slots=True)
 class ManifestRow:
-    """One line of the manifest: a picture that is kept (reason "") on a side, or a file that is not."""
+    """One line of the manifest: an image of the dataset, or a file or frame that is skipped.
+
+    location_json: the file's `FileLocation`, parsed only when it is needed.
+    skip_reason, detail: empty for an image of the dataset.
+    frame: None for a skipped file.
+    image: None for whatever is skipped.
+    split: TRAIN or VAL, for an image of the dataset.
+    """
 
     file_id: int
     name: str
     location_json: str
     sha256: str
-    reason: str
-    detail: str
-    frame: int = 0
-    slot: int = 0
-    original_size: tuple[int, int] = (0, 0)
-    box: Box = (0, 0, 0, 0)
-    crc32: int = 0
-    split: int = 0
+    skip_reason: str = ""
+    detail: str = ""
+    frame: int | None = None
+    image: StoredImage | None = None
+    split: int = TRAIN
 
 
 class UnionFind:
-    """Which keys belong together: sets joined on the disk (Tarjan's union-find with path halving)."""
+    """Disjoint sets of split keys, stored in the table `groups`. The root of a set is its smallest key."""
 
     def __init__(self, db: PreprocessDB) -> None:
-        """Use the ledger's table."""
         self.db = db
-        self.is_empty = True
 
     def find(self, key: str) -> str:
-        """The smallest key among a key's kin."""
-        if self.is_empty:
-            return key
-        while True:
-            row = self.db.fetch_one("SELECT k.up, u.up FROM kin k LEFT JOIN kin u ON u.key = k.up WHERE k.key = ?", key)
-            if row is None:
-                return key
-            if row[1] is None:
-                return str(row[0])
-            self.db.connection.execute("UPDATE kin SET up = ? WHERE key = ?", (row[1], key))
-            key = str(row[1])
+        """Return the root of the set that `key` is in."""
+        path = []
+        while (row := self.db.fetch_one("SELECT parent FROM groups WHERE key = :key", key=key)) is not None:
+            path.append(key)
+            key = row["parent"]
+        # path compression: the keys on the way now point to the root
+        for child in path[:-1]:
+            self.db.execute("UPDATE groups SET parent = :root WHERE key = :key", root=key, key=child)
+        return key
 
     def union(self, key_a: str, key_b: str) -> None:
-        """Make two keys kin."""
-        low, high = sorted((self.find(key_a), self.find(key_b)))
-        if low != high:
-            self.db.connection.execute("INSERT OR REPLACE INTO kin VALUES (?, ?)", (high, low))
-            self.is_empty = False
+        """Merge the sets that the two keys are in."""
+        root, child = sorted((self.find(key_a), self.find(key_b)))
+        if root != child:
+            self.db.execute("INSERT INTO groups (key, parent) VALUES (:key, :parent)", key=child, parent=root)
 
 
 class ManifestBuilder:
-    """The decisions. `decide` works them out; iterating gives a Fate for every picture and every skipped file."""
+    """Finds duplicates and splits the images; iterating then yields the manifest, by file name and frame."""
 
     def __init__(self, db: PreprocessDB, settings: PreprocessSettings) -> None:
-        """Decide nothing yet."""
         self.db, self.settings = db, settings
-        self.group_pattern: re.Pattern[str] | None = compile_group_pattern(settings.group_by)
+        self.group_pattern = compile_group_pattern(settings.group_by)
         self.groups = UnionFind(db)
-        self.split_of_key: Callable[[str], int] = lambda key: 0
+        self.split_of_key: Callable[[str], int] = lambda key: TRAIN
 
     def dedupe_and_split(self) -> None:
-        """Find duplicates, kin and sides."""
-        self.db.connection.execute("COMMIT")
-        self.db.connection.executescript(_DEDUPE_SCHEMA)
-        self.db.connection.execute("BEGIN IMMEDIATE")
+        """Find duplicates, group images that look alike, and split the groups into train and val."""
+        self.db.recreate_tables(_SCHEMA)
         if self.settings.dedupe != "off":
-            self._find_exact_duplicates()
-        self._find_near_duplicates()
-        self.split_of_key = make_split_function(self._included_keys(), self.settings.val_fraction)
+            self.db.execute(_INSERT_EXACT_DUPLICATES)
+        if self.settings.dedupe == "near":
+            self._drop_near_duplicates()
+        else:
+            self._group_look_alikes()
+        group_keys = (self._group_key(row) for row in self._select_rows() if row.image is not None)
+        self.split_of_key = make_split_function(group_keys, self.settings.val_fraction)
         self.db.commit()
 
     def __iter__(self) -> Iterator[ManifestRow]:
-        """Yield every line in the order of the manifest: by name, then frame."""
-        for fate in self._select_rows():
-            if not fate.reason:
-                fate.split = self.split_of_key(self._group_key(fate.name, fate.sha256))
-            yield fate
+        """Yield the rows of the manifest."""
+        for row in self._select_rows():
+            if row.image is not None:
+                row.split = self.split_of_key(self._group_key(row))
+            yield row
 
-    def _group_key(self, name: str, sha256: str) -> str:
-        return self.groups.find(split_key(name, sha256, self.group_pattern))
+    def _group_key(self, row: ManifestRow) -> str:
+        return self.groups.find(split_key(row.name, row.sha256, self.group_pattern))
 
-    def _included_keys(self) -> Iterator[str]:
-        """The keys of the pictures that stay."""
-        for name, sha in self.db.connection.execute(_SELECT_INCLUDED):
-            yield self._group_key(decode_name(name), sha)
+    # ---- Images that look alike ---------------------------------------------------------------------------------
 
-    def _find_exact_duplicates(self) -> None:
-        """Of files with the same SHA-256 keep the one whose name comes first."""
-        rows = self.db.connection.execute("SELECT sha, id, name FROM files WHERE reason = '' ORDER BY sha, name")
-        write = self.db.connection.cursor()
-        last, first = "", b""
-        for sha, number, name in rows:
-            if sha == last:
-                write.execute("INSERT INTO twins VALUES (?, ?)", (number, first))
-            last, first = sha, first if sha == last else name
+    def _drop_near_duplicates(self) -> None:
+        """From the largest original to the smallest, drop each image that looks like one that is kept."""
+        for image in self._hashed_images("images.width * images.height DESC, files.name, images.frame"):
+            look_alikes = self._indexed_look_alikes(image)
+            if look_alikes:
+                self.db.execute(
+                    "INSERT INTO near_duplicates VALUES (:file_id, :frame, :duplicate_of)",
+                    file_id=image["file_id"],
+                    frame=image["frame"],
+                    duplicate_of=look_alikes[0]["name"],
+                )
+            else:
+                self._add_to_index(image)
 
-    def _find_near_duplicates(self) -> None:
-        """Drop what looks like a picture that stays (near), or note that it is its kin (otherwise)."""
-        near = self.settings.dedupe == "near"
-        order = "s.width * s.height DESC, f.name, s.frame" if near else "f.name, s.frame"
-        rows = self.db.connection.execute(
-            "SELECT f.id, f.name, f.sha, s.frame, s.likeness FROM files f JOIN squares s ON s.file = f.id"
-            f" WHERE f.id NOT IN (SELECT file FROM twins) ORDER BY {order}"
+    def _group_look_alikes(self) -> None:
+        """Merge the groups of images that look alike, so that no val image looks like a train image."""
+        for image in self._hashed_images("files.name, images.frame"):
+            # frames of one file are in one group already
+            look_alikes = [other for other in self._indexed_look_alikes(image) if other["file_id"] != image["file_id"]]
+            for other in look_alikes:
+                self.groups.union(self._split_key(image), self._split_key(other))
+            # of a thousand identical images, one in the index is enough
+            hashes = [other["perceptual_hash"] for other in look_alikes]
+            if not any(is_interchangeable(image["perceptual_hash"], other_hash) for other_hash in hashes):
+                self._add_to_index(image)
+
+    def _hashed_images(self, order: str) -> Iterator[sqlite3.Row]:
+        """Yield the images whose perceptual hash is distinctive enough to compare."""
+        for image in self.db.execute(f"{_SELECT_IMAGES} ORDER BY {order}"):
+            if has_structure(image["perceptual_hash"]):
+                yield image
+
+    def _indexed_look_alikes(self, image: sqlite3.Row) -> list[sqlite3.Row]:
+        bands = list(lsh_bands(image["perceptual_hash"]))
+        return [
+            other
+            for other in self.db.connection.execute(_SELECT_BAND_MATCHES, bands)
+            if is_near_duplicate(image["perceptual_hash"], other["perceptual_hash"])
+        ]
+
+    def _add_to_index(self, image: sqlite3.Row) -> None:
+        bands = lsh_bands(image["perceptual_hash"])
+        self.db.connection.executemany(
+            "INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)",
+            ((band, image["file_id"], image["frame"]) for band in bands),
         )
-        write = self.db.connection.cursor()
-        for number, name, sha, frame, value in rows:
-            if not has_structure(value):
-                continue
-            places = list(lsh_bands(value))
-            new = True
-            for other, _, theirs in write.execute(_SELECT_BAND_MATCHES, places).fetchall():
-                if (not near and other == number) or not is_near_duplicate(value, theirs):
-                    continue
-                if near:
-                    twin = self.db.fetch_one("SELECT name FROM files WHERE id = ?", other)[0]
-                    write.execute("INSERT INTO dropped VALUES (?, ?, ?)", (number, frame, twin))
-                    new = False
-                    break
-                self._merge_groups(name, sha, other)
-                new = new and not is_interchangeable(value, theirs)  # one of a thousand still frames is enough to find
-            if new:
-                write.executemany("INSERT INTO bands VALUES (?, ?, ?)", ((place, number, frame) for place in places))
 
-    def _merge_groups(self, name: bytes, sha256: str, other_id: int) -> None:
-        their_name, their_sha = self.db.fetch_one("SELECT name, sha FROM files WHERE id = ?", other_id)
-        mine = split_key(decode_name(name), sha256, self.group_pattern)
-        self.groups.union(mine, split_key(decode_name(their_name), their_sha, self.group_pattern))
+    def _split_key(self, image: sqlite3.Row) -> str:
+        return split_key(decode_name(image["name"]), image["sha256"], self.group_pattern)
+
+    # ---- Manifest -----------------------------------------------------------------------------------------------
 
     def _select_rows(self) -> Iterator[ManifestRow]:
-        for number, name, place, sha, reason, detail, twin, near, *square in self.db.connection.execute(
-            _SELECT_MANIFEST
-        ):
-            told = decode_name(name), place, sha
-            if twin is not None:
-                yield ManifestRow(number, *told, DUPLICATE, decode_name(twin))
-            elif reason or square[0] is None:
-                yield ManifestRow(number, *told, reason, detail)
+        for row in self.db.execute(_SELECT_MANIFEST):
+            manifest_row = ManifestRow(row["file_id"], decode_name(row["name"]), row["location"], row["sha256"])
+            if row["exact_duplicate_of"] is not None:
+                manifest_row.skip_reason = DUPLICATE
+                manifest_row.detail = decode_name(row["exact_duplicate_of"])
+            elif row["near_duplicate_of"] is not None:
+                manifest_row.skip_reason = NEAR_DUPLICATE
+                manifest_row.detail = decode_name(row["near_duplicate_of"])
+                manifest_row.frame = row["frame"]
+            elif row["reason"] or row["frame"] is None:
+                manifest_row.skip_reason = row["reason"]
+                manifest_row.detail = row["detail"]
             else:
-                frame, spot, width, height, box, crc = square
-                left, top, right, bottom = map(int, box.split(","))
-                why = (NEAR_DUPLICATE, decode_name(near)) if near is not None else ("", "")
-                yield ManifestRow(number, *told, *why, frame, spot, (width, height), (left, top, right, bottom), crc)
+                left, top, right, bottom = json.loads(row["crop_box"])
+                manifest_row.frame = row["frame"]
+                manifest_row.image = StoredImage(
+                    row["slot"], (row["width"], row["height"]), (left, top, right, bottom), row["crc32"]
+                )
+            yield manifest_row

@@ -1,4 +1,4 @@
-"""Reading the bytes of one picture, from a file, a stretch of a tar or a member of a zip, and hashing them."""
+"""Read and hash the bytes of one image: a whole file, a member of a tar, or a member of a zip."""
 
 from __future__ import annotations
 
@@ -9,48 +9,47 @@ import io
 import os
 import stat
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from vaegan.data.preprocess.records import FileLocation
-from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, CHANGED_WHILE_READ, TOO_LARGE, UNREADABLE
+from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, CHANGED_WHILE_READ, TOO_LARGE, UNREADABLE, SkipFile
 
 MAX_FILE_BYTES = 2**30
 MAX_IN_MEMORY_BYTES = 2**26
 MAX_READ_ATTEMPTS = 3
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-
-
-class SkipFile(Exception):
-    """A file that cannot be part of the set; carries the reason for the manifest and what exactly was wrong."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        """Keep both."""
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+_ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def size_and_mtime(stat_result: os.stat_result) -> str:
-    """What changes when a file's bytes do: its length and the time of its last change."""
+    """Return a stamp that changes when a file's bytes do: its size and its modification time."""
     return f"{stat_result.st_size}:{stat_result.st_mtime_ns}"
 
 
 @contextlib.contextmanager
 def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
-    """Yield (bytes as a seekable file, their SHA-256, stamp). Raises Skipped, or OSError from the system.
+    """Open the file or archive member at `location`.
 
-    Small files are read at once, so that what is hashed is what is decoded. Raises Skipped when a file's bytes were
-    changed by others at every one of a few tries.
+    Files of up to MAX_IN_MEMORY_BYTES are read at once, so that the hashed bytes are the decoded bytes.
+
+    Yields:
+        The bytes as a seekable file, their SHA-256, and the file's stamp ("" for a member of an archive).
+
+    Raises:
+        SkipFile: It is no regular file, it is too large, the archive is broken, or another process keeps changing it.
+        OSError: The operating system refuses.
     """
     path = Path(location.path)
-    if not path.is_file():  # a pipe would be waited for without end
+    if not path.is_file():  # opening a pipe would block forever
         raise SkipFile(UNREADABLE, _describe_non_file(path))
     if location.stored_length >= 0:
         content = _read_member(path, location)
         yield io.BytesIO(content), hashlib.sha256(content).hexdigest(), ""
         return
+
     for _ in range(MAX_READ_ATTEMPTS):
         with path.open("rb", buffering=0) as file:
             status = os.fstat(file.fileno())
@@ -58,9 +57,9 @@ def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
             if status.st_size > MAX_FILE_BYTES:
                 raise SkipFile(TOO_LARGE, f"a file of {status.st_size:,} bytes")
             if status.st_size > MAX_IN_MEMORY_BYTES:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                yield io.BufferedReader(file), digest, stamp
+                yield io.BufferedReader(file), sha256, stamp
                 if size_and_mtime(os.fstat(file.fileno())) != stamp:
                     raise SkipFile(CHANGED_WHILE_READ)
                 return
@@ -72,23 +71,29 @@ def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
 
 
 def _describe_non_file(path: Path) -> str:
-    """Why a path is no file to read. Raises the system's own words where there is nothing."""
     if path.is_symlink() and not path.exists():
         return "a link to nothing"
-    return "a folder now" if stat.S_ISDIR(path.stat().st_mode) else "no regular file"
+    return "a folder now" if stat.S_ISDIR(path.stat().st_mode) else "not a regular file"
 
 
 def _read_member(path: Path, location: FileLocation) -> bytes:
-    """The bytes of a member of an archive. Raises Skipped when the archive does not hold what it says."""
-    if max(location.uncompressed_size, location.stored_length) > MAX_FILE_BYTES:
-        raise SkipFile(TOO_LARGE, f"a member of {max(location.uncompressed_size, location.stored_length):,} bytes")
+    """Read a member of an archive, without the archive's list of members.
+
+    zipfile cannot do this: it reads the whole list first, which would be read again for every member.
+    """
+    largest = max(location.uncompressed_size, location.stored_length)
+    if largest > MAX_FILE_BYTES:
+        raise SkipFile(TOO_LARGE, f"a member of {largest:,} bytes")
     with path.open("rb") as file:
-        file.seek(location.offset)
+        try:
+            file.seek(location.offset)
+        except (ValueError, OverflowError):  # a zip may declare any offset below 2**64
+            raise SkipFile(BROKEN_ARCHIVE, "a member beyond the end of the archive") from None
         if location.zip_method >= 0:
-            header = file.read(_LOCAL_HEADER.size)
-            if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            header = file.read(_ZIP_LOCAL_HEADER.size)
+            if len(header) < _ZIP_LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
                 raise SkipFile(BROKEN_ARCHIVE, "no member where the archive's list says")
-            *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+            *_, name_length, extra_length = _ZIP_LOCAL_HEADER.unpack(header)
             file.seek(name_length + extra_length, os.SEEK_CUR)
         stored = file.read(location.stored_length)
     if len(stored) != location.stored_length:
@@ -96,15 +101,16 @@ def _read_member(path: Path, location: FileLocation) -> bytes:
     return stored if location.zip_method < 0 else _decompress_member(stored, location)
 
 
-def _decompress_member(compressed: bytes, location: FileLocation) -> bytes:
-    """Decompress a zip's member, never beyond the size that it declares."""
+def _decompress_member(stored: bytes, location: FileLocation) -> bytes:
+    """Decompress a member of a zip, at most one byte beyond its declared size: a zip bomb ends there."""
+    max_length = location.uncompressed_size + 1
     try:
-        if location.zip_method == 0:
-            content = compressed
-        elif location.zip_method == 8:
-            content = zlib.decompressobj(-15).decompress(compressed, location.uncompressed_size + 1)
+        if location.zip_method == zipfile.ZIP_STORED:
+            content = stored
+        elif location.zip_method == zipfile.ZIP_DEFLATED:
+            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, max_length)
         else:
-            content = bz2.BZ2Decompressor().decompress(compressed, location.uncompressed_size + 1)
+            content = bz2.BZ2Decompressor().decompress(stored, max_length)
     except (zlib.error, OSError) as error:
         raise SkipFile(BROKEN_ARCHIVE, f"a damaged member ({error})") from error
     if len(content) != location.uncompressed_size or zlib.crc32(content) != location.crc32:

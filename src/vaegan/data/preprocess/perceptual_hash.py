@@ -1,9 +1,10 @@
-"""When two pictures look the same: a difference hash of 128 bits, and the colours of 9 x 9 fields to confirm it.
+"""Perceptual hash: find images that look the same, whatever their bytes.
 
-The hash says of each of 8 x 8 fields whether it is brighter than its right and its lower neighbour (a "dHash"). Of
-5,788 faces of one comic series three pairs have hashes within 6 bits and mean colours within 3.5 of 255: the same
-drawing in two frames each. Saving a face again as JPEG of quality 50 moves up to 3 bits and 1.8 levels (90 % of the
-faces), as a GIF 2 bits and 1.0 levels.
+The hash has 128 bits: for each cell of an 8 x 8 grid, whether it is brighter than its right and its lower neighbor
+(a difference hash, "dHash"). After it come the mean colors of 9 x 9 cells, to confirm a match of the bits.
+
+Locality-sensitive hashing finds candidates without comparing all pairs: the bits are split into 7 bands. Hashes that
+differ in at most 6 bits have at least one band in common (pigeonhole principle).
 """
 
 from __future__ import annotations
@@ -12,65 +13,72 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
-HASH_GRID = 8
+GRID_SIZE = 8
 MIN_BRIGHTNESS_STEP = 2
-HASH_BITS = 2 * HASH_GRID * HASH_GRID
+HASH_BITS = 2 * GRID_SIZE * GRID_SIZE
+HASH_BYTES = HASH_BITS // 8
 MAX_HAMMING_DISTANCE = 6
 MAX_COLOR_DIFFERENCE = 3.5
 INTERCHANGEABLE_COLOR_DIFFERENCE = 0.5
 NUM_BANDS = MAX_HAMMING_DISTANCE + 1
-HASH_BYTES = HASH_BITS // 8
 _MIN_DISTINCTIVE_BITS = 8
-_BAND_BITS = [list(range(band, HASH_BITS, NUM_BANDS)) for band in range(NUM_BANDS)]
-_BAND_MASKS = [sum(1 << bit for bit in bits) for bits in _BAND_BITS]
+_BAND_MASKS = [sum(1 << bit for bit in range(band, HASH_BITS, NUM_BANDS)) for band in range(NUM_BANDS)]
+_BAND_HASH_MULTIPLIER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # 2**128 / golden ratio: multiplicative hashing
+_BAND_HASH_BITS = 56
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """The hash and the colours of an RGB or L square: 16 + 81 * C bytes."""
-    colours = image.resize((HASH_GRID + 1, HASH_GRID + 1), Image.Resampling.BOX).tobytes()
-    grey: Sequence[int] = colours
+    """Return the 16 bytes of the hash, then the colors: 81 bytes for an L image, 243 for an RGB image."""
+    row_length = GRID_SIZE + 1
+    colors = image.resize((row_length, row_length), Image.Resampling.BOX).tobytes()
+    gray: Sequence[int] = colors
     if image.mode != "L":
-        channels = colours[0::3], colours[1::3], colours[2::3]
-        grey = [(299 * red + 587 * green + 114 * blue) // 1000 for red, green, blue in zip(*channels, strict=True)]
-    row = HASH_GRID + 1
+        channels = colors[0::3], colors[1::3], colors[2::3]
+        gray = [(299 * red + 587 * green + 114 * blue) // 1000 for red, green, blue in zip(*channels, strict=True)]
+
     bits = 0
-    for start in range(0, HASH_GRID * row, row):
-        line, below = grey[start : start + row], grey[start + row : start + 2 * row]
-        for here, right, lower in zip(line, line[1:], below, strict=False):
-            bits = bits << 2 | (here > right + MIN_BRIGHTNESS_STEP) << 1 | (here > lower + MIN_BRIGHTNESS_STEP)
-    return bits.to_bytes(HASH_BYTES) + colours
+    for start in range(0, GRID_SIZE * row_length, row_length):
+        row, next_row = gray[start : start + row_length], gray[start + row_length : start + 2 * row_length]
+        for value, right, below in zip(row, row[1:], next_row, strict=False):
+            bits = bits << 2 | (value > right + MIN_BRIGHTNESS_STEP) << 1 | (value > below + MIN_BRIGHTNESS_STEP)
+    return bits.to_bytes(HASH_BYTES) + colors
 
 
 def has_structure(phash: bytes) -> bool:
-    """Say whether the hash tells anything: that of a flat picture or a plain gradient does not."""
-    return _MIN_DISTINCTIVE_BITS <= int.from_bytes(phash[:HASH_BYTES]).bit_count() <= HASH_BITS - _MIN_DISTINCTIVE_BITS
+    """Check that a hash can tell images apart: those of flat images and plain gradients are all alike."""
+    num_ones = _hash_bits(phash).bit_count()
+    return _MIN_DISTINCTIVE_BITS <= num_ones <= HASH_BITS - _MIN_DISTINCTIVE_BITS
+
+
+def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
+    """Check whether two images look the same."""
+    distance = (_hash_bits(phash) ^ _hash_bits(other_phash)).bit_count()
+    return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
 
 
 def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
-    """Say whether two pictures are so alike that what is like one is like the other: a frame and its neighbour."""
+    """Check whether two images are so similar that any near duplicate of one is one of the other: adjacent frames."""
     return (
         phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
         and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
     )
 
 
+def _hash_bits(phash: bytes) -> int:
+    return int.from_bytes(phash[:HASH_BYTES])
+
+
 def _color_difference(phash: bytes, other_phash: bytes) -> float:
-    """Mean absolute difference of the fields' colours, 0 to 255; 255 where one picture is grey and the other not."""
+    """Return the mean absolute difference of the cells' colors, 0 to 255; 255 where only one image is gray."""
     if len(phash) != len(other_phash):
         return 255.0
-    colours = zip(phash[HASH_BYTES:], other_phash[HASH_BYTES:], strict=True)
-    return sum(abs(a - b) for a, b in colours) / (len(phash) - HASH_BYTES)
-
-
-def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
-    """Say whether two pictures look the same, by their `likeness`."""
-    distance = (int.from_bytes(phash[:HASH_BYTES]) ^ int.from_bytes(other_phash[:HASH_BYTES])).bit_count()
-    return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
+    color_pairs = zip(phash[HASH_BYTES:], other_phash[HASH_BYTES:], strict=True)
+    return sum(abs(a - b) for a, b in color_pairs) / (len(phash) - HASH_BYTES)
 
 
 def lsh_bands(phash: bytes) -> Iterator[int]:
-    """Yield one number for each of 7 parts of the hash: hashes within 6 bits of each other share at least one."""
-    bits = int.from_bytes(phash[:HASH_BYTES])
+    """Yield a 59-bit number for each of the 7 bands: two near duplicates share at least one."""
+    bits = _hash_bits(phash)
     for band, mask in enumerate(_BAND_MASKS):
-        part = (bits & mask) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**HASH_BITS
-        yield band << 56 | part >> (HASH_BITS - 56)
+        band_hash = (bits & mask) * _BAND_HASH_MULTIPLIER % 2**HASH_BITS >> (HASH_BITS - _BAND_HASH_BITS)
+        yield band << _BAND_HASH_BITS | band_hash

@@ -1,4 +1,4 @@
-"""Pictures of any kind become a prepared set of squares of one size: the public call."""
+"""The public function `vaegan.prepare`: folders and archives of images become a prepared dataset."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from vaegan.utils.files import check_has_file_name
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
-    """data/<name>-<size>, named after the first source."""
-    name = sources[0].resolve().name if sources[0].is_dir() else sources[0].resolve().name.split(".")[0]
+    """Return data/<name>-<size>, named after the first source."""
+    first = sources[0].resolve()
+    name = first.name if first.is_dir() else first.name.split(".")[0]
     return Path("data") / f"{name or 'faces'}-{size}"
 
 
 def validate_options(options: dict[str, Any]) -> PreprocessSettings:
-    """Settings from options. Raises UsageError for what cannot be."""
+    """Build the settings from options. Raises UsageError for values that are invalid or contradict each other."""
     settings = build_settings(PreprocessSettings, options)
     if settings.size not in IMAGE_SIZES:
         raise UsageError(f"--size {settings.size}: expected one of {', '.join(map(str, IMAGE_SIZES))}")
@@ -33,13 +34,14 @@ def validate_options(options: dict[str, Any]) -> PreprocessSettings:
     try:
         parse_color(settings.background)
     except ValueError:
-        raise UsageError(f"--background {settings.background}: expected a colour such as white or '#ffeecc'") from None
-    for name, value, other in (("crop_position", "center", "crop"), ("pad_mode", "edge", "pad")):
-        if getattr(settings, name) != value and settings.fit != other:
+        raise UsageError(f"--background {settings.background}: expected a color such as white or '#ffeecc'") from None
+    for name, default, needed_fit in (("crop_position", "center", "crop"), ("pad_mode", "edge", "pad")):
+        value = getattr(settings, name)
+        if value != default and settings.fit != needed_fit:
             flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} {getattr(settings, name)} goes with --fit {other}, not with --fit {settings.fit}")
+            raise UsageError(f"{flag} {value} needs --fit {needed_fit}, not --fit {settings.fit}")
     if settings.ray_address is not None and settings.pool != "ray":
-        raise UsageError(f"--ray-address {settings.ray_address} goes with --pool ray: add it")
+        raise UsageError(f"--ray-address {settings.ray_address} needs --pool ray: add it")
     return settings
 
 
@@ -51,13 +53,13 @@ def preprocess_with_summary(
     on_event: EventHandler,
     options: dict[str, Any],
 ) -> tuple[Path, PreprocessSummary]:
-    """Prepare; return where the set is (or, on a dry run, would be) and what it holds. See `prepare`."""
+    """Prepare a dataset as `prepare` does; return its path (also of a dry run) and its summary."""
     settings = validate_options(options)
     if not sources:
-        raise UsageError("no SRC: give a folder of pictures")
-    place = out if out is not None else default_output_dir(sources, settings.size)
-    check_has_file_name(place)
-    return place, run_pipeline(PreprocessRequest(list(sources), place, settings, force, dry_run), on_event)
+        raise UsageError("no SRC: give a folder of images")
+    out = out if out is not None else default_output_dir(sources, settings.size)
+    check_has_file_name(out)
+    return out, run_pipeline(PreprocessRequest(list(sources), out, settings, force, dry_run), on_event)
 
 
 def prepare(
@@ -69,13 +71,28 @@ def prepare(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
-    """Prepare every picture under `sources` and return the set's directory.
+    """Prepare a dataset from all images in `sources` and return its directory.
 
-    sources: folders (searched recursively), pictures, .zip and .tar archives; out: where the set goes
-    (data/<name>-<size>). A set of ours with the same options is brought up to date: it becomes what its sources hold
-    now. dry_run: only report what would become of every file; options: those of PrepareSettings. Stopped at any
-    instant, the same call goes on. Raises VaeganError when nothing is readable, the disk refuses, or `out` holds
-    something else.
+    If `out` is a dataset of the same sources and options, nothing is done unless the source files have changed; then
+    it is prepared again. After an interruption, the same call resumes.
+
+    Args:
+        sources: Folders (searched recursively), image files, .zip and .tar archives.
+        out: The dataset's directory, data/<name>-<size> by default.
+        force: Replace a dataset of other sources or options, and discard an unfinished preparation.
+        dry_run: Only report how many images would be used and which files would be skipped.
+        on_event: Receives progress, notes and warnings.
+        **options: The fields of `PreprocessSettings`.
+
+    Returns:
+        The dataset's directory, also for a dry run.
+
+    Raises:
+        UsageError: If an option is invalid.
+        VaeganError: If no image can be read, `out` holds something else, or it cannot be written.
     """
-    places = [Path(source) for source in ([sources] if isinstance(sources, (str, Path)) else sources)]
-    return preprocess_with_summary(places, None if out is None else Path(out), force, dry_run, on_event, options)[0]
+    source_list = [sources] if isinstance(sources, (str, Path)) else sources
+    source_paths = [Path(source) for source in source_list]
+    return preprocess_with_summary(source_paths, None if out is None else Path(out), force, dry_run, on_event, options)[
+        0
+    ]

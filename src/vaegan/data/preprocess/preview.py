@@ -1,9 +1,10 @@
-"""preview.png: a contact sheet of the set, and below it some rectangles with the squares that became of them."""
+"""preview.png: a grid of images of the dataset, and below it examples of how images were cropped."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from PIL import Image, ImageDraw
 
@@ -11,22 +12,29 @@ from vaegan.data.preprocess.records import Box
 from vaegan.utils.files import write_bytes
 from vaegan.utils.images import png_bytes
 
-SHEET_GAP = 2
-SHEET_IMAGES = 64
-SHEET_EXAMPLES = 8
+GRID_GAP = 2
+GRID_IMAGES = 64
+CROP_EXAMPLES = 8
 _BOX_COLOR = (255, 0, 80)
 
+CropExample = tuple[Image.Image, tuple[int, int], Box, Image.Image]
+"""Thumbnail of the original, its full size in pixels, the crop box in it, and the prepared image."""
 
-class EvenSample:
-    """At most `most` items of a stream, evenly spread over it however long it gets, but for its end."""
+T = TypeVar("T")
+
+
+class EvenSample(Generic[T]):
+    """At most `max_items` evenly spaced items of a stream of unknown length.
+
+    Keeps every `stride`-th item. When twice as many as wanted are kept, every second is dropped and the stride doubles.
+    """
 
     def __init__(self, max_items: int) -> None:
-        """Begin with none."""
         self.max_items, self.stride, self.num_seen = max_items, 1, 0
-        self.items: list[object] = []
+        self.items: list[T] = []
 
-    def add(self, item: object) -> None:
-        """See the next item of the stream."""
+    def add(self, item: T) -> None:
+        """Add the next item of the stream."""
         if self.num_seen % self.stride == 0:
             if len(self.items) == 2 * self.max_items:
                 self.items, self.stride = self.items[::2], self.stride * 2
@@ -34,47 +42,45 @@ class EvenSample:
                 self.items.append(item)
         self.num_seen += 1
 
-    def selected(self) -> list[object]:
-        """Up to `most` of the items seen."""
+    def selected(self) -> list[T]:
+        """Return the sample of the items added so far."""
         return self.items[:: max(1, math.ceil(len(self.items) / self.max_items))]
 
 
-CropExample = tuple[Image.Image, tuple[int, int], Box, Image.Image]
-"""A small picture of the whole, its original size in pixels, the box that was taken, and the square."""
-
-
 def draw_dataset_preview(images: list[Image.Image], examples: list[CropExample], size: int) -> Image.Image:
-    """The contact sheet, in the squares' mode (RGB where there are pairs)."""
+    """Return the preview: RGB if there are crop examples, else in the mode of `images`, which are `size` wide."""
+    # a grid of tiles, then rows of examples that are three images wide
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    tile = size + SHEET_GAP
-    wide = 3 * size + 2 * SHEET_GAP + 3 * SHEET_GAP
-    across = max(1, columns * tile // wide)
-    height = rows * tile + SHEET_GAP + (math.ceil(len(examples) / across) * tile + 2 * SHEET_GAP if examples else 0)
-    width = max(columns * tile + SHEET_GAP, across * wide if examples else 0)
-    sheet = Image.new("RGB" if examples else images[0].mode, (width, height), "white")
-    for number, picture in enumerate(images):
-        sheet.paste(picture, (SHEET_GAP + number % columns * tile, SHEET_GAP + number // columns * tile))
-    for number, pair in enumerate(examples):
-        left = SHEET_GAP + number % across * wide
-        top = rows * tile + 3 * SHEET_GAP + number // across * tile
-        _draw_crop_example(sheet, pair, left, top, size)
-    return sheet
+    tile = size + GRID_GAP
+    example_width = 3 * size + 5 * GRID_GAP
+    examples_per_row = max(1, columns * tile // example_width)
+    example_rows = math.ceil(len(examples) / examples_per_row)
+    width = max(columns * tile + GRID_GAP, examples_per_row * example_width if examples else 0)
+    height = rows * tile + GRID_GAP + (example_rows * tile + 2 * GRID_GAP if examples else 0)
+
+    preview = Image.new("RGB" if examples else images[0].mode, (width, height), "white")
+    for index, image in enumerate(images):
+        preview.paste(image, (GRID_GAP + index % columns * tile, GRID_GAP + index // columns * tile))
+    for index, example in enumerate(examples):
+        left = GRID_GAP + index % examples_per_row * example_width
+        top = rows * tile + 3 * GRID_GAP + index // examples_per_row * tile
+        _draw_crop_example(preview, example, left, top, size)
+    return preview
 
 
-def _draw_crop_example(sheet: Image.Image, example: CropExample, left: int, top: int, size: int) -> None:
-    """The whole with its box outlined, within 2 x 1 squares, and the square beside it."""
-    whole, original, box, square = example
-    x, y = left + (2 * size - whole.width) // 2, top + (size - whole.height) // 2
-    sheet.paste(whole, (x, y))
-    across, down = whole.width / original[0], whole.height / original[1]
-    left_edge, top_edge = x + box[0] * across, y + box[1] * down
-    right_edge, bottom_edge = max(left_edge, x + box[2] * across - 1), max(top_edge, y + box[3] * down - 1)
-    corners = (left_edge, top_edge, right_edge, bottom_edge)
-    ImageDraw.Draw(sheet).rectangle(corners, outline=_BOX_COLOR)
-    sheet.paste(square, (left + 2 * size + SHEET_GAP, top))
+def _draw_crop_example(preview: Image.Image, example: CropExample, left: int, top: int, size: int) -> None:
+    """Draw the thumbnail with its crop box, in the middle of 2 x 1 tiles, and the prepared image beside it."""
+    thumbnail, original_size, box, image = example
+    x, y = left + (2 * size - thumbnail.width) // 2, top + (size - thumbnail.height) // 2
+    preview.paste(thumbnail, (x, y))
+    scale_x, scale_y = thumbnail.width / original_size[0], thumbnail.height / original_size[1]
+    box_left, box_top = x + box[0] * scale_x, y + box[1] * scale_y
+    box_right, box_bottom = max(box_left, x + box[2] * scale_x - 1), max(box_top, y + box[3] * scale_y - 1)
+    ImageDraw.Draw(preview).rectangle((box_left, box_top, box_right, box_bottom), outline=_BOX_COLOR)
+    preview.paste(image, (left + 2 * size + GRID_GAP, top))
 
 
-def write_dataset_preview(sheet: Image.Image, path: Path) -> None:
-    """Write the sheet as PNG."""
-    write_bytes(path, png_bytes(sheet))
+def write_dataset_preview(preview: Image.Image, path: Path) -> None:
+    """Write the preview as PNG."""
+    write_bytes(path, png_bytes(preview))

@@ -1,4 +1,4 @@
-"""What travels between the job and its workers: where a picture lies, what to do with it, what became of it."""
+"""The records that travel between the main process and its workers: file locations, tasks and results."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ import os
 from dataclasses import dataclass, field
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom, in pixels of the upright picture."""
+"""Left, top, right and bottom in pixels of the upright original."""
 
 _ENCODING_ERRORS = "surrogateescape" if os.name == "posix" else "surrogatepass"
 
 
 def encode_name(name: str) -> bytes:
-    """A file's name as bytes, whatever letters or non-letters it holds: what names are sorted by."""
+    """Encode a file name, which may hold bytes that are not UTF-8. Names are stored and sorted in this form."""
     return name.encode("utf-8", _ENCODING_ERRORS)
 
 
 def decode_name(name: bytes) -> str:
-    """Undo `to_bytes`."""
+    """Undo `encode_name`."""
     return name.decode("utf-8", _ENCODING_ERRORS)
 
 
 @dataclass(frozen=True)
 class FileLocation:
-    """Where bytes lie: a whole file (`length` -1), a stretch of one, or a member of a zip.
+    """Where the bytes of an image are: a whole file, a byte range of one, or a member of a zip.
 
-    path: absolute; offset: of the bytes, or of the member's local header; length: stored bytes; method: the zip's
-    compression (0, 8 or 12), -1 outside a zip; size: bytes when decompressed; crc: CRC-32 of those.
+    path: absolute path of the file or archive.
+    offset: start of the byte range, or of the zip member's local header.
+    stored_length: number of bytes in the range; -1 for a whole file.
+    zip_method: compression method (0 stored, 8 deflate, 12 bzip2); -1 outside a zip.
+    uncompressed_size, crc32: of the zip member's decompressed bytes.
     """
 
     path: str
@@ -38,20 +41,24 @@ class FileLocation:
     crc32: int = 0
 
     def to_json(self) -> str:
-        """The place as JSON text, ASCII only."""
+        """Return the fields as a JSON array, ASCII only."""
         return json.dumps(
             [self.path, self.offset, self.stored_length, self.zip_method, self.uncompressed_size, self.crc32]
         )
 
     @classmethod
     def from_json(cls, text: str) -> FileLocation:
-        """Undo `dump`."""
+        """Undo `to_json`."""
         return cls(*json.loads(text))
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file as the search saw it. `stamp` changes when its bytes do; a `reason` means that it is not to be read."""
+    """One file of the sources.
+
+    stamp: size and modification time, which differ when the bytes do.
+    reason: why the file is skipped without being read; empty otherwise.
+    """
 
     name: str
     location: FileLocation
@@ -62,23 +69,28 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Task:
-    """One file to prepare, from frame `start` on.
+    """One file to prepare.
 
-    suffix: how the file's name ends, in small letters; expected: SHA-256 of bytes whose squares are already there, so
-    that they need no decoding; before: only a small picture of the whole is wanted, to show beside the square.
+    suffix: the file name's suffix in lower case.
+    first_frame: frame to start from, for an animation that takes more than one task.
+    thumbnail_height: if not 0, only make a thumbnail of this height, for the preview.
     """
 
     file_id: int
     location: FileLocation
     suffix: str = ""
-    expected: str = ""
     first_frame: int = 0
     thumbnail_height: int = 0
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """One prepared picture: uint8 pixels in rows of [S, S, C], and what is known of it."""
+    """One prepared image.
+
+    original_size: width and height in pixels of the upright original.
+    pixels: uint8 [C, S, S]; for a thumbnail, uint8 [H, W, 3] with `original_size` its own size.
+    crc32: of `pixels`.
+    """
 
     frame: int
     original_size: tuple[int, int]
@@ -90,9 +102,9 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of one task: squares, or a reason; `same` where the bytes are the expected ones.
+    """The result of one task: prepared images, or the reason why the file is skipped.
 
-    more: the frame to go on from when an animation has too many for one outcome, else 0.
+    next_frame: frame to continue from when an animation has too many frames for one result, else 0.
     """
 
     file_id: int
@@ -100,6 +112,5 @@ class TaskResult:
     stamp: str = ""
     reason: str = ""
     detail: str = ""
-    same: bool = False
     next_frame: int = 0
     images: list[PreparedImage] = field(default_factory=list)

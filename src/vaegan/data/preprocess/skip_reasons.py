@@ -1,37 +1,45 @@
-"""Why a file is not in the set: the short list of reasons that manifest.jsonl and the summary use."""
+"""Reasons for leaving a file out of the dataset, as manifest.jsonl and the summary name them."""
 
 from __future__ import annotations
 
 METADATA_FILE = "metadata"
 EMPTY_FILE = "empty file"
-NOT_AN_IMAGE = "not a picture"
-BROKEN_IMAGE = "broken picture"
+NOT_AN_IMAGE = "not an image"
+BROKEN_IMAGE = "broken image"
 UNREADABLE = "cannot be read"
 CHANGED_WHILE_READ = "changed while being read"
 TOO_LARGE = "too large"
 TOO_SMALL = "too small"
-ASPECT_TOO_LARGE = "too long"
+ASPECT_TOO_LARGE = "aspect ratio too large"
 UNSAFE_NAME = "unsafe name"
 BROKEN_ARCHIVE = "broken archive"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
 
 SKIP_REASONS = {
-    METADATA_FILE: "a text or table that lies beside the pictures",
-    EMPTY_FILE: "no bytes",
-    NOT_AN_IMAGE: "no format that can be read",
-    BROKEN_IMAGE: "cut short or damaged",
-    UNREADABLE: "the system or the archive refuses",
-    CHANGED_WHILE_READ: "its bytes changed at every try",
-    TOO_LARGE: "more than --max-pixels, or a file beyond 1 GiB",
+    METADATA_FILE: "a text or table beside the images",
+    EMPTY_FILE: "the file has no bytes",
+    NOT_AN_IMAGE: "no image format that can be read",
+    BROKEN_IMAGE: "the image is cut short or damaged",
+    UNREADABLE: "the system or the archive refuses, or decoding takes too long",
+    CHANGED_WHILE_READ: "its bytes changed at every attempt",
+    TOO_LARGE: "more pixels than --max-pixels, or a file of more than 1 GiB",
     TOO_SMALL: "its shorter side is below --min-side",
-    ASPECT_TOO_LARGE: "its sides differ by more than --max-aspect",
-    UNSAFE_NAME: "a name in an archive that leads out of it",
-    BROKEN_ARCHIVE: "an archive that is damaged or cut short",
+    ASPECT_TOO_LARGE: "its aspect ratio exceeds --max-aspect",
+    UNSAFE_NAME: "its name in the archive leads out of the archive",
+    BROKEN_ARCHIVE: "the archive is damaged or cut short",
     DUPLICATE: "the same bytes as another file",
-    NEAR_DUPLICATE: "looks the same as another picture",
+    NEAR_DUPLICATE: "looks the same as another image",
 }
 """Every reason, and what it means in a few words."""
 
 RETRYABLE_REASONS = frozenset({UNREADABLE, CHANGED_WHILE_READ, UNSAFE_NAME, BROKEN_ARCHIVE})
-"""Reasons that do not follow from a file's bytes alone, so that the same bytes are tried again."""
+"""Reasons that do not follow from a file's bytes alone: an interrupted preprocessing tries these files again."""
+
+
+class SkipFile(Exception):
+    """Raised for a file that cannot be part of the dataset; `reason` is a key of SKIP_REASONS."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail

@@ -1,4 +1,4 @@
-"""Finding the files of folders and archives, in one order and under names that do not depend on how they were given."""
+"""Find the files in folders and archives, under names that do not depend on the order in which sources were given."""
 
 from __future__ import annotations
 
@@ -7,52 +7,59 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES, is_archive, iter_members
+from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES, SpoolPathFactory, is_archive, iter_members
 from vaegan.data.preprocess.file_reader import size_and_mtime
 from vaegan.data.preprocess.records import FileLocation, SourceFile, encode_name
 from vaegan.data.preprocess.skip_reasons import UNREADABLE
 from vaegan.errors import VaeganError, error_text
 
-LINK_ALREADY_COVERED = "link to a folder that is looked through anyway"
-SpoolPathFactory = Callable[[Path], Path]
-"""Where the contents of a compressed tar may be laid out for a while: archive -> a new file."""
+HIDDEN_ENTRY = "hidden entry"
+PREPARED_DATASET = "prepared dataset"
+REDUNDANT_LINK = "redundant folder link"
 
 
 def name_prefixes(sources: Sequence[Path]) -> dict[Path, str]:
-    """What the names of each source's files begin with: nothing for a single source, else the source's own name.
+    """Map each resolved source to the prefix of its files' names.
 
-    sources: resolved. Where two have the same name, all are told apart by their whole paths.
+    A single source has no prefix. Several have their own names, or their absolute paths where two names are equal.
     """
     if len(sources) == 1:
         return {sources[0]: ""}
-    short = len({source.name for source in sources}) == len(sources)
-    return {source: source.name if short else source.as_posix() for source in sources}
+    has_unique_names = len({source.name for source in sources}) == len(sources)
+    return {source: source.name if has_unique_names else source.as_posix() for source in sources}
 
 
 def resolve_sources(sources: Sequence[Path]) -> list[Path]:
-    """Absolute sources, each once, sorted. Raises VaeganError for one that does not exist."""
+    """Return the sources as absolute paths: sorted, and without those that lie in another one.
+
+    Raises:
+        VaeganError: A source does not exist.
+    """
     for source in sources:
         if not source.exists():
-            raise VaeganError(f"{source} does not exist: give a folder of pictures, a picture, or an archive")
-    found = {source.resolve() for source in sources}
-    inner = {path for path in found if any(parent in found and parent.is_dir() for parent in path.parents)}
-    return sorted(found - inner, key=lambda path: encode_name(str(path)))
+            raise VaeganError(f"{source} does not exist: give a folder of images, an image, or an archive")
+    resolved = {source.resolve() for source in sources}
+    nested = {path for path in resolved if any(parent in resolved and parent.is_dir() for parent in path.parents)}
+    return sorted(resolved - nested, key=lambda path: encode_name(str(path)))
 
 
 def find_files(
     sources: Sequence[Path], excluded_dir: Path, make_spool_path: SpoolPathFactory, on_ignored: Callable[[str], None]
 ) -> Iterator[SourceFile]:
-    """Yield every file of the resolved `sources`, in no order: a folder of millions is not held in memory.
+    """Yield every file in the resolved `sources`, in any order: a folder of millions is not held in memory.
 
-    avoid: a directory that is no source (the set itself); passed: told of each thing that is left alone, in a word.
+    Args:
+        sources: Folders, images and archives, as `resolve_sources` returns them.
+        excluded_dir: A folder that is not searched: the output.
+        make_spool_path: Returns where the members of a compressed tar may be copied to.
+        on_ignored: Called with the kind of each entry that is ignored, such as HIDDEN_ENTRY.
     """
-    for source, label in name_prefixes(sources).items():
+    for source, prefix in name_prefixes(sources).items():
         if source.is_dir():
-            yield from _walk_folder(source, label, sources, excluded_dir, make_spool_path, on_ignored)
+            yield from _walk_folder(source, prefix, sources, excluded_dir, make_spool_path, on_ignored)
         else:
-            yield from _iter_source_file(
-                str(source), label or source.name, label if is_archive(source) else None, make_spool_path
-            )
+            member_prefix = prefix if is_archive(source) else None
+            yield from _iter_source_file(str(source), prefix or source.name, member_prefix, make_spool_path)
 
 
 def _walk_folder(
@@ -63,44 +70,48 @@ def _walk_folder(
     make_spool_path: SpoolPathFactory,
     on_ignored: Callable[[str], None],
 ) -> Iterator[SourceFile]:
-    """Walk a folder. A link to a folder is followed once, and only out of the sources: so no loop is endless.
+    """Yield the files under a folder.
 
-    Links are followed after all else, the one that leads furthest out first: file systems list them in any order.
+    A link to a folder is followed once, and only to a folder outside the sources, so that no loop is endless. Links
+    are followed after all else, those to the shallowest folders first: file systems list them in any order, and which
+    of two links is followed decides the names of the files.
     """
     followed: set[Path] = set()
-    waiting, links = [root], list[tuple[int, bytes, bytes, Path]]()
-    while waiting or links:
-        if not waiting:
+    pending = [root]
+    links: list[tuple[int, bytes, bytes, Path]] = []  # depth and path of the target, path of the link
+    while pending or links:
+        if not pending:
             links.sort()
-            _, _, _, link = links.pop(0)
-            if not _is_outside_sources(link.resolve(), sources, followed):
-                on_ignored(LINK_ALREADY_COVERED)
+            link = links.pop(0)[-1]
+            target = link.resolve()
+            if not _is_outside_sources(target, sources, followed):
+                on_ignored(REDUNDANT_LINK)
                 continue
-            followed.add(link.resolve())
-            waiting.append(link)
-        folder = waiting.pop()
+            followed.add(target)
+            pending.append(link)
+
+        folder = pending.pop()
         if folder == excluded_dir or ((folder / "set.json").is_file() and (folder / "manifest.jsonl").is_file()):
-            on_ignored("prepared set")
+            on_ignored(PREPARED_DATASET)
             continue
+        prefix = _join_name(root_prefix, folder.relative_to(root).as_posix() if folder != root else "")
         try:
-            prefix = _join_name(root_prefix, folder.relative_to(root).as_posix() if folder != root else "")
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
-                        on_ignored("hidden entry")
+                        on_ignored(HIDDEN_ENTRY)
                     elif not _is_folder(entry):
                         name = _join_name(prefix, entry.name)
-                        archive = name if entry.name.lower().endswith(ARCHIVE_SUFFIXES) else None
-                        yield from _iter_source_file(entry.path, name, archive, make_spool_path)
+                        member_prefix = name if entry.name.lower().endswith(ARCHIVE_SUFFIXES) else None
+                        yield from _iter_source_file(entry.path, name, member_prefix, make_spool_path)
                     elif not entry.is_symlink():
-                        waiting.append(Path(entry.path))
+                        pending.append(Path(entry.path))
                     else:
                         target = Path(entry.path).resolve()
-                        place = encode_name(str(target)), encode_name(entry.path)
-                        links.append((len(target.parts), *place, Path(entry.path)))
+                        sort_key = len(target.parts), encode_name(str(target)), encode_name(entry.path)
+                        links.append((*sort_key, Path(entry.path)))
         except OSError as error:
-            name = _join_name(root_prefix, folder.relative_to(root).as_posix())
-            yield SourceFile(name, FileLocation(str(folder)), "", UNREADABLE, error_text(error))
+            yield SourceFile(prefix or ".", FileLocation(str(folder)), "", UNREADABLE, error_text(error))
 
 
 def _join_name(prefix: str, name: str) -> str:
@@ -115,23 +126,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_outside_sources(target: Path, sources: Sequence[Path], followed: set[Path]) -> bool:
-    """Say whether a linked folder neither lies in a source, nor holds one, nor was followed before."""
-    inside = any(target.is_relative_to(source) or source.is_relative_to(target) for source in sources)
-    return not inside and not any(target.is_relative_to(other) for other in followed)
+    """Check that a linked folder neither lies in a source, nor holds one, nor lies in a folder followed before."""
+    overlaps = any(target.is_relative_to(source) or source.is_relative_to(target) for source in sources)
+    return not overlaps and not any(target.is_relative_to(other) for other in followed)
 
 
 def _iter_source_file(
     path: str, name: str, member_prefix: str | None, make_spool_path: SpoolPathFactory
 ) -> Iterator[SourceFile]:
-    """One file, or the members of an archive, whose names begin with `archive` (which may be empty)."""
+    """Yield a file; for an archive (`member_prefix` is not None), its members, named `member_prefix`/MEMBER."""
     try:
-        stamp = size_and_mtime(os.stat(path))  # noqa: PTH116 - a million of these are felt
+        stamp = size_and_mtime(os.stat(path))  # noqa: PTH116 - a Path per file is slow for a million files
     except OSError as error:
-        why = "a link to nothing" if Path(path).is_symlink() else error_text(error)
-        yield SourceFile(name, FileLocation(path), "", UNREADABLE, why)
+        detail = "a link to nothing" if Path(path).is_symlink() else error_text(error)
+        yield SourceFile(name, FileLocation(path), "", UNREADABLE, detail)
         return
     if member_prefix is None:
         yield SourceFile(name, FileLocation(path), stamp)
         return
-    for found in iter_members(Path(path), stamp, make_spool_path):
-        yield replace(found, name=_join_name(member_prefix, found.name) if found.name else name)
+    for member in iter_members(Path(path), stamp, make_spool_path):
+        yield replace(member, name=_join_name(member_prefix, member.name) if member.name else name)

@@ -1,45 +1,40 @@
-"""Which pictures are held out: decided by what a picture is, never by its place in the order."""
+"""The train / val split, which depends on the content of an image and not on its position."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from vaegan.data.dataset import TRAIN, VAL
 from vaegan.errors import UsageError, error_text
 
 
 def hash_split(key: str, val_fraction: float) -> int:
-    """TRAIN or HELD_OUT from a hash of `key`: the same key is always on the same side."""
+    """Return TRAIN or VAL, from a hash of `key`: the same key is always in the same split."""
     number = int.from_bytes(hashlib.sha256(f"split/{key}".encode("utf-8", "surrogateescape")).digest()[:8])
     return VAL if number < val_fraction * 2**64 else TRAIN
 
 
 def make_split_function(keys: Iterable[str], val_fraction: float) -> Callable[[str], int]:
-    """Return what tells the side of each of `keys`.
+    """Return a function from a key to its split.
 
-    Where the hash puts all keys on one side, the smallest is held out; a lone one never.
+    If the hash puts all keys into one split, only the smallest key is in VAL; a single key is always in TRAIN.
     """
-    found: set[int] = set()
-    least = most = None
+    splits: set[int] = set()
+    smallest = largest = None
     for key in keys:
-        found.add(hash_split(key, val_fraction))
-        least = key if least is None or key < least else least
-        most = key if most is None or key > most else most
-    if val_fraction > 0 and len(found) == 1:
-        chosen = least if least != most else None
-        return lambda key: VAL if key == chosen else TRAIN
+        splits.add(hash_split(key, val_fraction))
+        smallest = key if smallest is None else min(key, smallest)
+        largest = key if largest is None else max(key, largest)
+    if val_fraction > 0 and len(splits) == 1:
+        val_key = smallest if smallest != largest else None
+        return lambda key: VAL if key == val_key else TRAIN
     return lambda key: hash_split(key, val_fraction)
 
 
-def assign_splits(keys: Sequence[str], val_fraction: float) -> list[int]:
-    """Return the side of each of `keys`; see `sides`."""
-    return list(map(make_split_function(keys, val_fraction), keys))
-
-
 def compile_group_pattern(group_by: str | None) -> re.Pattern[str] | None:
-    """Compile --group-by. Raises UsageError when it is no regular expression."""
+    """Compile --group-by. Raises UsageError if it is not a regular expression."""
     try:
         return None if group_by is None else re.compile(group_by)
     except re.error as error:
@@ -47,6 +42,9 @@ def compile_group_pattern(group_by: str | None) -> re.Pattern[str] | None:
 
 
 def split_key(name: str, sha256: str, pattern: re.Pattern[str] | None) -> str:
-    """What decides a picture's side: the text that the pattern finds in its name, else its content."""
+    """Return the key that decides an image's split: what the pattern matches in its name, else its SHA-256.
+
+    If the pattern has capturing groups, only their text counts.
+    """
     match = pattern.search(name) if pattern is not None else None
     return sha256 if match is None else "".join(match.groups(default="")) or match.group()

@@ -1,12 +1,13 @@
-"""A worker process: batches of tasks come in by its standard input, outcomes go out by its standard output.
+"""The program of a worker process: tasks arrive on its standard input, results leave on its standard output.
 
-Nothing of the user's program is imported in it, so that it starts safely from a script without a main guard, from a
-notebook, and on Windows. Messages are a line of JSON and a block of bytes: no pickles.
+A message is a JSON header, followed by the bytes objects that JSON cannot hold. There is no pickle in it, so neither
+process runs code that the other sends.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -18,69 +19,63 @@ from vaegan.data.preprocess.records import FileLocation, PreparedImage, Task, Ta
 _LENGTH_BYTES = 8
 
 
-def send_message(stream: IO[bytes], header: Any, payload: bytes = b"") -> None:
-    """Write one message."""
-    text = json.dumps(header).encode()
-    stream.write(len(text).to_bytes(_LENGTH_BYTES) + len(payload).to_bytes(_LENGTH_BYTES) + text + payload)
+def send_message(stream: IO[bytes], record: Any) -> None:
+    """Write a dataclass, or a list of them, as one message.
+
+    Args:
+        stream: Receives the length of the header, the length of the payload, the header and the payload.
+        record: Becomes the header, with a length in place of each bytes object; these make up the payload.
+    """
+    payload: list[bytes] = []
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, bytes):
+            payload.append(value)
+            return len(value)
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+    header = json.dumps(record, default=encode).encode()
+    lengths = len(header), sum(map(len, payload))
+    stream.write(b"".join([*(length.to_bytes(_LENGTH_BYTES) for length in lengths), header, *payload]))
     stream.flush()
 
 
-def receive_message(stream: IO[bytes]) -> tuple[Any, bytes] | None:
-    """Read one message; None when the other side is gone."""
+def receive_message(stream: IO[bytes]) -> tuple[Any, IO[bytes]] | None:
+    """Read one message: its header and its payload. Returns None when the other process is gone."""
     lengths = stream.read(2 * _LENGTH_BYTES)
-    if len(lengths) < 2 * _LENGTH_BYTES:
+    header_length, payload_length = int.from_bytes(lengths[:_LENGTH_BYTES]), int.from_bytes(lengths[_LENGTH_BYTES:])
+    header, payload = stream.read(header_length), stream.read(payload_length)
+    if len(lengths) < 2 * _LENGTH_BYTES or len(header) < header_length or len(payload) < payload_length:
         return None
-    text = stream.read(int.from_bytes(lengths[:_LENGTH_BYTES]))
-    length = int.from_bytes(lengths[_LENGTH_BYTES:])
-    blob = stream.read(length)
-    return (json.loads(text), blob) if len(blob) == length else None
+    return json.loads(header), io.BytesIO(payload)
 
 
-def dump_tasks(tasks: list[Task]) -> Any:
-    """Tasks as JSON values."""
-    return [dataclasses.astuple(task) for task in tasks]
+def task_from_header(fields: dict[str, Any]) -> Task:
+    """Rebuild a Task from its part of a header."""
+    return Task(**{**fields, "location": FileLocation(**fields["location"])})
 
 
-def parse_tasks(rows: Any) -> list[Task]:
-    """Undo `dump_tasks`."""
-    return [Task(number, FileLocation(*place), *rest) for number, place, *rest in rows]
-
-
-def dump_results(results: list[TaskResult]) -> tuple[Any, bytes]:
-    """Outcomes as JSON values and the bytes of all their squares."""
-    rows, parts = [], []
-    for one in results:
-        squares = []
-        for item in one.images:
-            squares.append(
-                [item.frame, item.original_size, item.box, item.crc32, len(item.perceptual_hash), len(item.pixels)]
-            )
-            parts += [item.perceptual_hash, item.pixels]
-        rows.append([one.file_id, one.sha256, one.stamp, one.reason, one.detail, one.same, one.next_frame, squares])
-    return rows, b"".join(parts)
-
-
-def parse_results(rows: Any, payload: bytes) -> list[TaskResult]:
-    """Undo `dump_outcomes`."""
-    outcomes, at = [], 0
-    for number, sha, stamp, reason, detail, same, more, squares in rows:
-        made = []
-        for frame, original, box, crc, likeness, pixels in squares:
-            middle, end = at + likeness, at + likeness + pixels
-            parts = payload[at:middle], payload[middle:end]
-            made.append(PreparedImage(frame, (original[0], original[1]), (box[0], box[1], box[2], box[3]), crc, *parts))
-            at = end
-        outcomes.append(TaskResult(number, sha, stamp, reason, detail, same, more, made))
-    return outcomes
+def result_from_header(fields: dict[str, Any], payload: IO[bytes]) -> TaskResult:
+    """Rebuild a TaskResult from a header and its payload."""
+    images = []
+    for image in fields["images"]:
+        image["original_size"], image["box"] = tuple(image["original_size"]), tuple(image["box"])
+        for name in ("perceptual_hash", "pixels"):  # in the order of the dataclass, as they were written
+            image[name] = payload.read(image[name])
+        images.append(PreparedImage(**image))
+    return TaskResult(**{**fields, "images": images})
 
 
 def main() -> None:
-    """Serve until the other side is gone. Ctrl-C is the main process's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Process batches of tasks until the main process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
+
+    # keep the pipes to ourselves: a decoder that prints must not write into the messages or the terminal
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    silent = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # what a decoder prints must not mix with the messages, nor its warnings with the bar
-        os.dup2(silent, number)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    for standard_stream in (0, 1, 2):
+        os.dup2(devnull, standard_stream)
+
     from vaegan.data.preprocess.tasks import run_tasks
 
     first = receive_message(stdin)
@@ -88,7 +83,9 @@ def main() -> None:
         return
     settings = PreprocessSettings(**first[0])
     while (message := receive_message(stdin)) is not None:
-        send_message(stdout, *dump_results(run_tasks(parse_tasks(message[0]), settings)))
+        for task in map(task_from_header, message[0]):
+            (result,) = run_tasks([task], settings)
+            send_message(stdout, result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a comic face is made of: its parameters, and the palettes that name their colours."""
+"""The attributes of a comic face, and the named colors that they choose from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SKIN_TONES: dict[str, tuple[Color, Color]] = {
     "cocoa": ((138, 86, 60), (104, 60, 46)),
     "ebony": ((116, 74, 58), (84, 50, 44)),
 }
-"""Skin tones: the lit colour and the shade."""
+"""(base color, shade color) by name."""
 
 HAIR_COLORS: dict[str, Color] = {
     "black": (48, 42, 58),
@@ -29,7 +29,7 @@ HAIR_COLORS: dict[str, Color] = {
     "ginger": (232, 118, 44),
     "blond": (244, 196, 92),
     "platinum": (250, 232, 186),
-    "grey": (166, 170, 182),
+    "gray": (166, 170, 182),
     "white": (238, 238, 244),
     "blue": (60, 128, 220),
     "teal": (32, 172, 164),
@@ -37,7 +37,7 @@ HAIR_COLORS: dict[str, Color] = {
     "purple": (136, 84, 198),
     "green": (96, 178, 84),
 }
-"""Hair colours: natural ones first, then the comic ones."""
+"""Natural colors first, then dyed ones."""
 
 NATURAL_HAIR_COLORS = tuple(HAIR_COLORS)[:10]
 
@@ -46,11 +46,10 @@ IRIS_COLORS: dict[str, Color] = {
     "hazel": (150, 106, 44),
     "green": (62, 150, 84),
     "blue": (52, 134, 214),
-    "grey": (112, 132, 152),
+    "gray": (112, 132, 152),
     "dark": (66, 42, 38),
     "violet": (136, 92, 200),
 }
-"""Iris colours."""
 
 CLOTHING_COLORS: dict[str, Color] = {
     "red": (222, 66, 66),
@@ -66,7 +65,7 @@ CLOTHING_COLORS: dict[str, Color] = {
     "charcoal": (78, 82, 98),
     "white": (244, 246, 250),
 }
-"""Colours of clothes, hats and frames."""
+"""Colors of clothes, hats and glasses frames."""
 
 BACKGROUND_PALETTES: dict[str, tuple[Color, Color]] = {
     "sky": ((138, 206, 242), (184, 228, 250)),
@@ -82,88 +81,91 @@ BACKGROUND_PALETTES: dict[str, tuple[Color, Color]] = {
     "orange": ((255, 172, 76), (255, 200, 120)),
     "night": ((58, 66, 112), (78, 90, 142)),
 }
-"""Background palettes: the main colour and its companion."""
+"""(main color, second color) by name."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """Every attribute of one comic face; two equal faces are drawn as the same picture."""
+    """All attributes of one comic face. Equal faces are drawn as equal images.
+
+    Most lengths are in "units": one unit is half the height of the head.
+    """
 
     width: int
-    """Width of the picture, pixels."""
+    """Image width in pixels."""
     height: int
-    """Height of the picture, pixels."""
+    """Image height in pixels."""
     head: str
-    """Head shape, a name in `head.HEADS`."""
+    """A key of `head.HEAD_SHAPES`."""
     head_width: float
-    """Width of the head relative to its shape, about 0.95 to 1.05."""
+    """Factor on the width of the head shape, about 0.95 to 1.05."""
     jaw_width: float
-    """Width of the jaw relative to its shape, about 0.92 to 1.08."""
+    """Factor on the width of the jaw, about 0.92 to 1.08."""
     skin: str
-    """Skin tone, a name in `SKINS`."""
+    """A key of `SKIN_TONES`."""
     hair: str
-    """Hair style, a name in `hair.STYLES`."""
+    """A key of `hair.HAIR_STYLES`."""
     hair_color: str
-    """Colour of hair, brows and beard, a name in `HAIRS`."""
+    """A key of `HAIR_COLORS`: hair, eyebrows and beard."""
     hair_side: str
-    """Side of the hair's parting, tail or sweep: left or right."""
+    """Side of the parting, ponytail or sweep: left or right."""
     eyes: str
-    """Eye shape, a name in `eyes.EYES`."""
+    """A key of `eyes.EYE_STYLES`."""
     eye_color: str
-    """Iris colour, a name in `IRISES`."""
+    """A key of `IRIS_COLORS`."""
     eye_size: float
-    """Size of the eyes, about 0.9 to 1.15."""
+    """Factor on the size of the eyes, about 0.9 to 1.15."""
     eye_gap: float
-    """Distance of each eye from the middle of the face, units (half head heights)."""
+    """Distance of each eye from the middle of the face, units."""
     gaze_x: float
-    """Where the eyes look, -1 (left) to 1 (right)."""
+    """Gaze direction, -1 (left) to 1 (right)."""
     gaze_y: float
-    """Where the eyes look, -1 (up) to 1 (down)."""
+    """Gaze direction, -1 (up) to 1 (down)."""
     has_eyelashes: int
     """1 with eyelashes, 0 without."""
     brows: str
-    """Eyebrow shape, a name in `eyes.BROWS`."""
+    """A key of `eyes.EYEBROW_STYLES`."""
     brow_thickness: float
     """Thickness of the eyebrows, units."""
     brow_angle: float
-    """Slant of the eyebrows: negative is worried, positive is cross; about -0.12 to 0.12 units."""
+    """Slant of the eyebrows, about -0.12 (worried) to 0.12 (angry) units."""
     nose: str
-    """Nose, a name in `features.NOSES`."""
+    """A key of `facial_features.NOSE_STYLES`."""
     mouth: str
-    """Mouth, a name in `features.MOUTHS`."""
+    """A key of `facial_features.MOUTH_STYLES`."""
     mouth_width: float
-    """Width of the mouth, about 0.85 to 1.15."""
+    """Factor on the width of the mouth, about 0.85 to 1.15."""
     beard: str
-    """Beard, a name in `features.BEARDS`."""
+    """A key of `beards.BEARD_STYLES`."""
     glasses: str
-    """Glasses, a name in `extras.GLASSES`."""
+    """A key of `accessories.GLASSES_STYLES`."""
     glasses_color: str
-    """Colour of the frame, a name in `CLOTHS`."""
+    """A key of `CLOTHING_COLORS`."""
     hat: str
-    """Hat, a name in `hats.HATS`."""
+    """A key of `hats.HAT_STYLES`."""
     hat_color: str
-    """Colour of the hat, a name in `CLOTHS`."""
+    """A key of `CLOTHING_COLORS`."""
     earrings: str
-    """Earrings, a name in `extras.EARRINGS`."""
+    """A key of `accessories.EARRING_STYLES`."""
     cheeks: str
-    """Cheeks, a name in `features.CHEEKS`."""
+    """A key of `facial_features.CHEEK_STYLES`."""
     clothes: str
-    """Clothes, a name in `body.CLOTHES`."""
+    """A key of `body.CLOTHES_STYLES`."""
     clothes_color: str
-    """Colour of the clothes, a name in `CLOTHS`."""
+    """A key of `CLOTHING_COLORS`."""
     background_pattern: str
-    """Pattern of the background, a name in `backdrop.BACKDROPS`."""
+    """A key of `background.BACKGROUND_PATTERNS`."""
     background_palette: str
-    """Palette of the background, a name in `BACKGROUNDS`."""
+    """A key of `BACKGROUND_PALETTES`."""
     light_side: str
     """Side that the light comes from: left or right."""
     tilt: float
     """Tilt of the head, degrees clockwise, about -7 to 7."""
     turn: float
-    """How far the features are shifted, -1 (the face looks left) to 1 (right)."""
+    """Turn of the head, -1 (looks left) to 1 (looks right)."""
     shift_x: float
-    """Place of the head off the picture's centre, as a part of its short side."""
+    """Offset of the head to the right of the image center, as a fraction of the shorter side."""
     shift_y: float
-    """Place of the head below the picture's centre, as a part of its short side."""
+    """Offset of the head below the image center, as a fraction of the shorter side."""
     head_scale: float
-    """Half the head's height as a part of the picture's short side, about 0.29 to 0.33."""
+    """Half the height of the head (one unit) as a fraction of the shorter side, about 0.34 to 0.39."""

@@ -18,47 +18,44 @@ from vaegan.demo.faces.canvas import (
 )
 from vaegan.demo.faces.head import FaceDrawing
 
-NECK_HALF_WIDTH = 0.30
-"""Half the neck's width, units."""
+NECK_HALF_WIDTH = 0.30  # units
 
 
 def _clothes_colors(drawing: FaceDrawing) -> tuple[Color, Color, Color]:
-    """The cloth's colour, its shade, and an accent that shows on it."""
-    cloth = CLOTHING_COLORS[drawing.face.clothes_color]
-    accent = blend(cloth, WHITE, 0.72) if luma(cloth) < 0.75 else blend(cloth, (70, 100, 160), 0.55)
-    return cloth, blend(cloth, (44, 20, 70), 0.26), accent
+    """Return the color of the clothes, its shade, and an accent color that contrasts with it."""
+    color = CLOTHING_COLORS[drawing.face.clothes_color]
+    accent = blend(color, WHITE, 0.72) if luma(color) < 0.75 else blend(color, (70, 100, 160), 0.55)
+    return color, blend(color, (44, 20, 70), 0.26), accent
 
 
-def _torso_outline(neck_half_width: float) -> Points:
-    """The outline of shoulders and chest below a neck opening `collar` units wide to each side."""
-    right = catmull_rom([(neck_half_width, 1.20), (0.72, 1.27), (1.08, 1.42), (1.28, 1.76), (1.36, 2.6), (1.36, 4.2)])
+def _torso_outline() -> Points:
+    """Return the outline of shoulders and chest, from the right side of the neck opening to its left."""
+    right = catmull_rom([(0.42, 1.20), (0.72, 1.27), (1.08, 1.42), (1.28, 1.76), (1.36, 2.6), (1.36, 4.2)])
     return [*right, *reflect_x(right)]
 
 
 def draw_neck(drawing: FaceDrawing) -> None:
-    """Draw the neck, with the chin's shadow on it."""
+    """Draw the neck and the shadow of the chin on it."""
     canvas = drawing.canvas
-    side = catmull_rom([(NECK_HALF_WIDTH, 0.5), (NECK_HALF_WIDTH - 0.02, 1.05), (NECK_HALF_WIDTH + 0.10, 1.36)])
-    neck = [*side, (0.0, 1.75), *reflect_x(side)]
+    right = catmull_rom([(NECK_HALF_WIDTH, 0.5), (NECK_HALF_WIDTH - 0.02, 1.05), (NECK_HALF_WIDTH + 0.10, 1.36)])
+    neck = [*right, (0.0, 1.75), *reflect_x(right)]
     canvas.draw_shape(neck, drawing.skin_color, outline_color=None)
     shadow = ellipse_points(0.05 * drawing.turn - 0.10 * drawing.light_sign, 0.86, 0.62, 0.42)
     canvas.fill_clipped(neck, shadow, drawing.skin_shade)
-    for line in (side, reflect_x(side)):
+    for line in (right, reflect_x(right)):
         canvas.draw_line(line)
 
 
 def _draw_shirt(drawing: FaceDrawing, neckline: Points) -> Points:
-    """Draw the cloth of a shirt with a neck opening (right to left), and return its outline."""
-    cloth, shade, _ = _clothes_colors(drawing)
-    torso = _torso_outline(0.42)
-    half = len(torso) // 2
-    outline = [*torso[:half], *torso[half:], *reversed(neckline)]
-    drawing.canvas.draw_shape(outline, cloth, shade, 0.22)
+    """Draw a plain shirt and return its outline. `neckline` runs from right to left."""
+    color, shade, _ = _clothes_colors(drawing)
+    outline = [*_torso_outline(), *reversed(neckline)]
+    drawing.canvas.draw_shape(outline, color, shade, 0.22)
     return outline
 
 
 def _round_neckline(depth: float) -> Points:
-    """A round neckline from right to left."""
+    """Return a round neckline that runs from right to left."""
     return ellipse_points(0, 1.22, 0.42, depth, 0, 180)
 
 
@@ -100,11 +97,11 @@ def _draw_collar_shirt(drawing: FaceDrawing) -> None:
 
 
 def _draw_hoodie(drawing: FaceDrawing) -> None:
-    cloth, shade, accent = _clothes_colors(drawing)
+    color, shade, accent = _clothes_colors(drawing)
     canvas = drawing.canvas
     _draw_shirt(drawing, _round_neckline(0.34))
     for side in (-1, 1):
-        roll = catmull_rom(
+        hood = catmull_rom(
             [
                 (side * 0.34, 1.02),
                 (side * 0.62, 1.08),
@@ -117,14 +114,14 @@ def _draw_hoodie(drawing: FaceDrawing) -> None:
             ],
             is_closed=True,
         )
-        canvas.draw_shape(roll, cloth, shade, 0.07)
+        canvas.draw_shape(hood, color, shade, 0.07)
         canvas.draw_line([(side * 0.17, 1.70), (side * 0.19, 2.02)], accent, 0.07)
 
 
 def _draw_turtleneck(drawing: FaceDrawing) -> None:
-    cloth, shade, _ = _clothes_colors(drawing)
+    color, shade, _ = _clothes_colors(drawing)
     _draw_shirt(drawing, [(0.42, 1.22), (-0.42, 1.22)])
-    roll = catmull_rom(
+    collar = catmull_rom(
         [
             (-0.36, 0.98),
             (0.0, 1.08),
@@ -137,16 +134,16 @@ def _draw_turtleneck(drawing: FaceDrawing) -> None:
         ],
         is_closed=True,
     )
-    drawing.canvas.draw_shape(roll, cloth, shade, 0.12)
+    drawing.canvas.draw_shape(collar, color, shade, 0.12)
     drawing.canvas.draw_line(catmull_rom([(-0.30, 1.20), (0.0, 1.27), (0.30, 1.20)]), shade, 0.05)
 
 
 def _draw_jacket(drawing: FaceDrawing) -> None:
-    cloth, shade, accent = _clothes_colors(drawing)
+    color, shade, accent = _clothes_colors(drawing)
     canvas = drawing.canvas
-    inner = [(0.42, 1.22), (0.30, 4.0), (-0.30, 4.0), (-0.42, 1.22)]
+    opening = [(0.42, 1.22), (0.30, 4.0), (-0.30, 4.0), (-0.42, 1.22)]
     canvas.draw_shape([*ellipse_points(0, 1.22, 0.44, 0.22, 180, 0), (0.62, 4.0), (-0.62, 4.0)], accent)
-    _draw_shirt(drawing, inner)
+    _draw_shirt(drawing, opening)
     for side in (-1, 1):
         lapel = [
             (side * 0.40, 1.12),
@@ -155,7 +152,7 @@ def _draw_jacket(drawing: FaceDrawing) -> None:
             (side * 0.62, 1.60),
             (side * 0.74, 1.48),
         ]
-        canvas.draw_shape(lapel, blend(cloth, shade, 0.35))
+        canvas.draw_shape(lapel, blend(color, shade, 0.35))
 
 
 CLOTHES_STYLES: dict[str, Callable[[FaceDrawing], None]] = {
@@ -167,4 +164,3 @@ CLOTHES_STYLES: dict[str, Callable[[FaceDrawing], None]] = {
     "turtleneck": _draw_turtleneck,
     "jacket": _draw_jacket,
 }
-"""Clothes by name."""

@@ -1,4 +1,4 @@
-"""All hair styles."""
+"""All hair styles by name."""
 
 from __future__ import annotations
 
@@ -7,4 +7,3 @@ from vaegan.demo.faces.hair_shapes import HairStyle
 from vaegan.demo.faces.hair_short import SHORT_HAIR_STYLES
 
 HAIR_STYLES: dict[str, HairStyle] = SHORT_HAIR_STYLES | LONG_HAIR_STYLES
-"""Hair styles by name."""

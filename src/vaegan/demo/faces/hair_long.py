@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from vaegan.demo.faces.canvas import Points, catmull_rom, ellipse_points, reflect_x
-from vaegan.demo.faces.hair_shapes import HairStyle, draw_front_hair, draw_strands, hair_cap_outline, symmetric_hairline
+from vaegan.demo.faces.hair_shapes import (
+    HairLength,
+    HairStyle,
+    draw_front_hair,
+    draw_strands,
+    hair_cap_outline,
+    symmetric_hairline,
+)
 from vaegan.demo.faces.head import FaceDrawing
 
 HAIR_TIE_COLOR = (236, 84, 110)
-"""Colour of hair ties."""
 
 
 def _back_hair_outline(drawing: FaceDrawing, bottom: float, flare: float, curl: float = 0.0) -> Points:
-    """Hair hanging behind the head to height `bottom`, `flare` wider than the skull there."""
-    k = drawing.skull_half_width
-    half = [
-        (k + 0.15, -0.1),
-        (k + 0.17 + flare * 0.4, bottom * 0.45),
-        (k + 0.08 + flare, bottom * 0.82),
-        (k + flare - 0.06 - curl, bottom),
+    """Return the outline of hair behind the head down to height `bottom`."""
+    w = drawing.skull_half_width
+    right_half = [
+        (w + 0.15, -0.1),
+        (w + 0.17 + flare * 0.4, bottom * 0.45),
+        (w + 0.08 + flare, bottom * 0.82),
+        (w + flare - 0.06 - curl, bottom),
     ]
-    right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -20), *half, (0.3, bottom + 0.06 - curl * 0.6)])
+    right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -20), *right_half, (0.3, bottom + 0.06 - curl * 0.6)])
     return [*right, *reflect_x(right)]
 
 
@@ -28,34 +34,44 @@ def _draw_long_hair_back(drawing: FaceDrawing) -> None:
 
 
 def _side_hair_outline(drawing: FaceDrawing, hairline: Points, outer_edge: Points, inner_edge: Points) -> Points:
-    """The outline of hair over the skull that falls at both sides of the face.
+    """Return the outline of hair over the skull that falls down on both sides of the face.
 
-    `hairline` runs from right to left; `side` (outer edge) and `inner` (along the cheek) run downwards.
+    Args:
+        drawing: The face.
+        hairline: Points along the forehead, from right to left.
+        outer_edge: Points of the right outer edge, downwards.
+        inner_edge: Points along the right cheek, downwards.
     """
     turn = 0.07 * drawing.turn
     outer = [*reflect_x(outer_edge), *drawing.skull_arc(0.15, 0.17, -172, -8), *outer_edge]
-    within = [*inner_edge[::-1], *((x + turn, y) for x, y in hairline), *((-x, y) for x, y in inner_edge)]
-    return [*catmull_rom(outer), *catmull_rom(within)]
+    inner = [*inner_edge[::-1], *((x + turn, y) for x, y in hairline), *((-x, y) for x, y in inner_edge)]
+    return [*catmull_rom(outer), *catmull_rom(inner)]
 
 
 def _straight_hair_edges(drawing: FaceDrawing) -> tuple[Points, Points]:
-    """The outer and inner edges of long straight hair."""
-    k = drawing.skull_half_width
-    side = [(k + 0.17, 0.2), (k + 0.19, 0.75), (k + 0.16, 1.25), (k + 0.04, 1.62)]
-    return side, [(k * 0.92, 0.12), (k * 0.93, 0.5), (k * 0.84, 0.9), (k * 0.72, 1.2), (k - 0.16, 1.46)]
+    """Return the right outer and the right inner edge of long straight hair."""
+    w = drawing.skull_half_width
+    outer = [(w + 0.17, 0.2), (w + 0.19, 0.75), (w + 0.16, 1.25), (w + 0.04, 1.62)]
+    return outer, [(w * 0.92, 0.12), (w * 0.93, 0.5), (w * 0.84, 0.9), (w * 0.72, 1.2), (w - 0.16, 1.46)]
 
 
 def _draw_long_hair(drawing: FaceDrawing) -> None:
-    k, part = drawing.skull_half_width, -0.08
-    line = [(k * 0.78, -0.30), (part + 0.34, -0.60), (part, -0.86), (part - 0.30, -0.60), (-k * 0.78, -0.30)]
-    draw_front_hair(drawing, _side_hair_outline(drawing, line, *_straight_hair_edges(drawing)))
-    draw_strands(drawing, [(part, -0.90), (part + 0.01, -1.05)])
+    w, parting_x = drawing.skull_half_width, -0.08
+    hairline = [
+        (w * 0.78, -0.30),
+        (parting_x + 0.34, -0.60),
+        (parting_x, -0.86),
+        (parting_x - 0.30, -0.60),
+        (-w * 0.78, -0.30),
+    ]
+    draw_front_hair(drawing, _side_hair_outline(drawing, hairline, *_straight_hair_edges(drawing)))
+    draw_strands(drawing, [(parting_x, -0.90), (parting_x + 0.01, -1.05)])
 
 
 def _draw_long_fringe(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [(k * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25), (-0.46, -0.28), (-k * 0.86, -0.20)]
-    draw_front_hair(drawing, _side_hair_outline(drawing, line, *_straight_hair_edges(drawing)))
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25))
+    draw_front_hair(drawing, _side_hair_outline(drawing, hairline, *_straight_hair_edges(drawing)))
     draw_strands(drawing, [(0.20, -0.33), (0.18, -0.50)], [(-0.22, -0.33), (-0.20, -0.50)])
 
 
@@ -64,64 +80,42 @@ def _draw_bob_back(drawing: FaceDrawing) -> None:
 
 
 def _draw_bob(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [(k * 0.86, -0.22), (0.30, -0.40), (-0.20, -0.56), (-0.40, -0.80), (-k * 0.74, -0.40)]
-    side = [(k + 0.18, 0.15), (k + 0.24, 0.52), (k + 0.14, 0.82), (k - 0.10, 0.86)]
+    w = drawing.skull_half_width
+    hairline = [(w * 0.86, -0.22), (0.30, -0.40), (-0.20, -0.56), (-0.40, -0.80), (-w * 0.74, -0.40)]
+    outer = [(w + 0.18, 0.15), (w + 0.24, 0.52), (w + 0.14, 0.82), (w - 0.10, 0.86)]
     draw_front_hair(
-        drawing, _side_hair_outline(drawing, line, side, [(k * 0.94, 0.10), (k * 0.95, 0.40), (k * 0.84, 0.68)])
+        drawing, _side_hair_outline(drawing, hairline, outer, [(w * 0.94, 0.10), (w * 0.95, 0.40), (w * 0.84, 0.68)])
     )
 
 
 def _draw_wavy_hair_back(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    half = [
-        (k + 0.14, -0.2),
-        (k + 0.28, 0.12),
-        (k + 0.16, 0.42),
-        (k + 0.34, 0.74),
-        (k + 0.20, 1.06),
-        (k + 0.30, 1.38),
-        (k - 0.10, 1.56),
+    w = drawing.skull_half_width
+    right_half = [
+        (w + 0.14, -0.2),
+        (w + 0.28, 0.12),
+        (w + 0.16, 0.42),
+        (w + 0.34, 0.74),
+        (w + 0.20, 1.06),
+        (w + 0.30, 1.38),
+        (w - 0.10, 1.56),
     ]
-    right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -26), *half, (0.3, 1.5)])
+    right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -26), *right_half, (0.3, 1.5)])
     drawing.draw_hair([*right, *reflect_x(right)], 0.16)
 
 
 def _draw_wavy_hair(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [
-        (k * 0.80, -0.28),
-        (0.34, -0.44),
-        (0.0, -0.62),
-        (-0.30, -0.86),
-        (-0.50, -0.58),
-        (-k * 0.82, -0.28),
-    ]
-    side = [
-        (k + 0.26, 0.10),
-        (k + 0.15, 0.42),
-        (k + 0.30, 0.74),
-        (k + 0.16, 1.06),
-        (k + 0.22, 1.34),
-        (k - 0.02, 1.56),
-    ]
-    inner = [
-        (k * 0.98, 0.04),
-        (k * 0.86, 0.30),
-        (k * 0.98, 0.58),
-        (k * 0.78, 0.88),
-        (k * 0.86, 1.14),
-        (k - 0.14, 1.40),
-    ]
-    draw_front_hair(drawing, _side_hair_outline(drawing, line, side, inner))
+    w = drawing.skull_half_width
+    hairline = [(w * 0.80, -0.28), (0.34, -0.44), (0.0, -0.62), (-0.30, -0.86), (-0.50, -0.58), (-w * 0.82, -0.28)]
+    outer = [(w + 0.26, 0.10), (w + 0.15, 0.42), (w + 0.30, 0.74), (w + 0.16, 1.06), (w + 0.22, 1.34), (w - 0.02, 1.56)]
+    inner = [(w * 0.98, 0.04), (w * 0.86, 0.30), (w * 0.98, 0.58), (w * 0.78, 0.88), (w * 0.86, 1.14), (w - 0.14, 1.40)]
+    draw_front_hair(drawing, _side_hair_outline(drawing, hairline, outer, inner))
     draw_strands(drawing, [(-0.28, -0.88), (-0.22, -1.06)], [(0.06, -0.72), (0.36, -0.62), (0.62, -0.60)])
 
 
 def _draw_slick_hair(drawing: FaceDrawing) -> None:
-    """Hair combed back tightly from the face."""
-    k = drawing.skull_half_width
-    line = symmetric_hairline((k * 0.92, -0.24), (k * 0.74, -0.50), (0.36, -0.68), (0.0, -0.72))
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.08, 0.06, line))
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.92, -0.24), (w * 0.74, -0.50), (0.36, -0.68), (0.0, -0.72))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.08, 0.06, hairline))
 
 
 def _draw_bun_back(drawing: FaceDrawing) -> None:
@@ -136,18 +130,18 @@ def _draw_space_buns_back(drawing: FaceDrawing) -> None:
 
 
 def _draw_ponytail_back(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
+    w = drawing.skull_half_width
     tail = catmull_rom(
         [
             (0.40, -0.92),
-            (k + 0.12, -1.02),
-            (k + 0.42, -0.62),
-            (k + 0.46, 0.0),
-            (k + 0.30, 0.56),
-            (k + 0.38, 0.92),
-            (k + 0.10, 0.72),
-            (k + 0.06, 0.2),
-            (k + 0.02, -0.4),
+            (w + 0.12, -1.02),
+            (w + 0.42, -0.62),
+            (w + 0.46, 0.0),
+            (w + 0.30, 0.56),
+            (w + 0.38, 0.92),
+            (w + 0.10, 0.72),
+            (w + 0.06, 0.2),
+            (w + 0.02, -0.4),
         ],
         is_closed=True,
     )
@@ -155,67 +149,59 @@ def _draw_ponytail_back(drawing: FaceDrawing) -> None:
 
 
 def _draw_ponytail(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [
-        (k * 0.92, -0.22),
-        (k * 0.80, -0.44),
+    w = drawing.skull_half_width
+    hairline = [
+        (w * 0.92, -0.22),
+        (w * 0.80, -0.44),
         (0.46, -0.40),
         (0.0, -0.54),
         (-0.34, -0.80),
-        (-k * 0.72, -0.50),
-        (-k * 0.92, -0.22),
+        (-w * 0.72, -0.50),
+        (-w * 0.92, -0.22),
     ]
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.07, 0.12, 0.06, line))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.07, 0.12, 0.06, hairline))
     drawing.canvas.draw_shape(
         catmull_rom([(0.50, -0.98), (0.62, -1.04), (0.74, -0.86), (0.64, -0.78)], is_closed=True), HAIR_TIE_COLOR
     )
 
 
 def _draw_pigtails_back(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
+    w = drawing.skull_half_width
     for side in (-1, 1):
         tail = catmull_rom(
             [
-                (side * (k - 0.06), 0.06),
-                (side * (k + 0.26), -0.06),
-                (side * (k + 0.52), 0.26),
-                (side * (k + 0.52), 0.78),
-                (side * (k + 0.26), 1.28),
-                (side * (k + 0.12), 1.02),
-                (side * (k + 0.06), 0.5),
+                (side * (w - 0.06), 0.06),
+                (side * (w + 0.26), -0.06),
+                (side * (w + 0.52), 0.26),
+                (side * (w + 0.52), 0.78),
+                (side * (w + 0.26), 1.28),
+                (side * (w + 0.12), 1.02),
+                (side * (w + 0.06), 0.5),
             ],
             is_closed=True,
         )
         drawing.draw_hair(tail, 0.12)
         drawing.canvas.draw_line(
-            catmull_rom([(side * (k + 0.24), 0.22), (side * (k + 0.34), 0.5), (side * (k + 0.30), 0.82)]),
+            catmull_rom([(side * (w + 0.24), 0.22), (side * (w + 0.34), 0.5), (side * (w + 0.30), 0.82)]),
             drawing.hair_highlight,
             0.06,
         )
-        drawing.canvas.draw_shape(ellipse_points(side * (k + 0.13), 0.05, 0.11, 0.13), HAIR_TIE_COLOR)
+        drawing.canvas.draw_shape(ellipse_points(side * (w + 0.13), 0.05, 0.11, 0.13), HAIR_TIE_COLOR)
 
 
 def _draw_pigtails(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [
-        (k * 0.92, -0.1),
-        (k * 0.84, -0.28),
-        (0.36, -0.34),
-        (0.0, -0.31),
-        (-0.36, -0.34),
-        (-k * 0.84, -0.28),
-        (-k * 0.92, -0.1),
-    ]
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.08, 0.12, 0.06, line))
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.92, -0.1), (w * 0.84, -0.28), (0.36, -0.34), (0.0, -0.31))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.08, 0.12, 0.06, hairline))
 
 
 LONG_HAIR_STYLES: dict[str, HairStyle] = {
-    "long": HairStyle(_draw_long_hair, _draw_long_hair_back, length=2, weight=1.2),
-    "long fringe": HairStyle(_draw_long_fringe, _draw_long_hair_back, length=2),
-    "bob": HairStyle(_draw_bob, _draw_bob_back, length=2, weight=1.3),
-    "wavy": HairStyle(_draw_wavy_hair, _draw_wavy_hair_back, length=2, weight=1.3),
-    "bun": HairStyle(_draw_slick_hair, _draw_bun_back, length=2, fits_hats=False),
-    "space buns": HairStyle(_draw_pigtails, _draw_space_buns_back, length=2, fits_hats=False, weight=0.6),
-    "ponytail": HairStyle(_draw_ponytail, _draw_ponytail_back, length=2, fits_hats=False),
-    "pigtails": HairStyle(_draw_pigtails, _draw_pigtails_back, length=2, weight=0.8),
+    "long": HairStyle(_draw_long_hair, _draw_long_hair_back, length=HairLength.LONG, weight=1.2),
+    "long fringe": HairStyle(_draw_long_fringe, _draw_long_hair_back, length=HairLength.LONG),
+    "bob": HairStyle(_draw_bob, _draw_bob_back, length=HairLength.LONG, weight=1.3),
+    "wavy": HairStyle(_draw_wavy_hair, _draw_wavy_hair_back, length=HairLength.LONG, weight=1.3),
+    "bun": HairStyle(_draw_slick_hair, _draw_bun_back, length=HairLength.LONG, fits_hats=False),
+    "space buns": HairStyle(_draw_pigtails, _draw_space_buns_back, length=HairLength.LONG, fits_hats=False, weight=0.6),
+    "ponytail": HairStyle(_draw_ponytail, _draw_ponytail_back, length=HairLength.LONG, fits_hats=False),
+    "pigtails": HairStyle(_draw_pigtails, _draw_pigtails_back, length=HairLength.LONG, weight=0.8),
 }

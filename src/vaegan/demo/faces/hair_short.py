@@ -1,24 +1,30 @@
-"""Short hair, and curls of any length."""
+"""Short and medium hair."""
 
 from __future__ import annotations
 
 import math
 
-from vaegan.demo.faces.canvas import Points, blend, catmull_rom, ellipse_points
-from vaegan.demo.faces.hair_shapes import HairStyle, draw_front_hair, draw_strands, hair_cap_outline, symmetric_hairline
+from vaegan.demo.faces.canvas import Disc, Points, blend, catmull_rom, ellipse_points
+from vaegan.demo.faces.hair_shapes import (
+    HairLength,
+    HairStyle,
+    draw_front_hair,
+    draw_strands,
+    hair_cap_outline,
+    symmetric_hairline,
+)
 from vaegan.demo.faces.head import FaceDrawing, draw_skull_highlight
 
 
 def _draw_bald_head(drawing: FaceDrawing) -> None:
-    draw_skull_highlight(drawing, 0.0, 0.0, 0.58, 0.74)
+    draw_skull_highlight(drawing, 0.58, 0.74)
 
 
 def _draw_buzz_cut(drawing: FaceDrawing) -> None:
-    line = symmetric_hairline(
-        (drawing.skull_half_width * 0.82, -0.34), (drawing.skull_half_width * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62)
-    )
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.82, -0.34), (w * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62))
     drawing.canvas.draw_shape(
-        hair_cap_outline(drawing, 0.03, 0.03, -0.02, line),
+        hair_cap_outline(drawing, 0.03, 0.03, -0.02, hairline),
         blend(drawing.hair_color, drawing.skin_color, 0.22),
         blend(drawing.hair_shade, drawing.skin_shade, 0.2),
         0.12,
@@ -26,23 +32,23 @@ def _draw_buzz_cut(drawing: FaceDrawing) -> None:
 
 
 def _draw_receding_hair(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = symmetric_hairline((k * 0.90, -0.26), (k * 0.78, -0.50), (k * 0.52, -0.84), (0.22, -0.80), (0.0, -0.72))
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.05, 0.04, line), has_highlight=False)
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.90, -0.26), (w * 0.78, -0.50), (w * 0.52, -0.84), (0.22, -0.80), (0.0, -0.72))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.05, 0.04, hairline), has_highlight=False)
 
 
 def _draw_horseshoe_hair(drawing: FaceDrawing) -> None:
-    draw_skull_highlight(drawing, 0.0, 0.0, 0.50, 0.74)
+    draw_skull_highlight(drawing, 0.50, 0.74)
     for side in (-1, 1):
-        wide = drawing.half_width(0.05)
+        edge = drawing.half_width(0.05)
         tuft = catmull_rom(
             [
-                (side * (wide - 0.08), 0.10),
-                (side * (wide + 0.11), 0.06),
-                (side * (wide + 0.15), -0.20),
-                (side * (wide + 0.04), -0.46),
-                (side * (wide - 0.16), -0.58),
-                (side * (wide - 0.10), -0.28),
+                (side * (edge - 0.08), 0.10),
+                (side * (edge + 0.11), 0.06),
+                (side * (edge + 0.15), -0.20),
+                (side * (edge + 0.04), -0.46),
+                (side * (edge - 0.16), -0.58),
+                (side * (edge - 0.10), -0.28),
             ],
             is_closed=True,
         )
@@ -50,28 +56,26 @@ def _draw_horseshoe_hair(drawing: FaceDrawing) -> None:
 
 
 def _draw_side_part(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [
-        (k * 0.90, -0.26),
-        (k * 0.78, -0.46),
+    w = drawing.skull_half_width
+    hairline = [
+        (w * 0.90, -0.26),
+        (w * 0.78, -0.46),
         (0.30, -0.40),
         (-0.10, -0.52),
         (-0.42, -0.78),
         (-0.58, -0.55),
-        (-k * 0.90, -0.26),
+        (-w * 0.90, -0.26),
     ]
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.09, 0.20, 0.04, line))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.09, 0.20, 0.04, hairline))
     draw_strands(
-        drawing,
-        [(-0.40, -0.80), (-0.36, -0.98), (-0.22, -1.10)],
-        [(-0.02, -0.66), (0.28, -0.60), (0.56, -0.66)],
+        drawing, [(-0.40, -0.80), (-0.36, -0.98), (-0.22, -1.10)], [(-0.02, -0.66), (0.28, -0.60), (0.56, -0.66)]
     )
 
 
 def _draw_quiff(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
+    w = drawing.skull_half_width
     sides = hair_cap_outline(
-        drawing, 0.05, 0.05, 0.02, symmetric_hairline((k * 0.88, -0.3), (k * 0.74, -0.55), (0.0, -0.66))
+        drawing, 0.05, 0.05, 0.02, symmetric_hairline((w * 0.88, -0.3), (w * 0.74, -0.55), (0.0, -0.66))
     )
     draw_front_hair(drawing, sides, has_highlight=False)
     top = catmull_rom(
@@ -98,21 +102,21 @@ def _draw_quiff(drawing: FaceDrawing) -> None:
 def _spike_outline(
     drawing: FaceDrawing, start: float, end: float, count: int, base_offset: float, tip_offset: float
 ) -> Points:
-    """A row of spikes over the skull, from `start` to `end` degrees, `base` and `tip` above it."""
+    """Return a row of spikes from `start` to `end` degrees; the offsets are distances from the skull."""
     points: Points = []
     step = (end - start) / count
     for i in range(count):
         points += drawing.skull_arc(base_offset, base_offset, start + i * step, start + i * step, 1)[:1]
-        long = tip_offset * (0.86 + 0.14 * math.cos(2.4 * i))
-        points += drawing.skull_arc(long, long, start + (i + 0.5) * step, start + (i + 0.5) * step, 1)[:1]
+        height = tip_offset * (0.86 + 0.14 * math.cos(2.4 * i))
+        points += drawing.skull_arc(height, height, start + (i + 0.5) * step, start + (i + 0.5) * step, 1)[:1]
     return [*points, drawing.skull_arc(base_offset, base_offset, end, end, 1)[0]]
 
 
 def _draw_spiky_hair(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
+    w = drawing.skull_half_width
     fringe = [
-        (k * 0.98, 0.0),
-        (k * 0.88, -0.34),
+        (w * 0.98, 0.0),
+        (w * 0.88, -0.34),
         (0.52, -0.52),
         (0.40, -0.30),
         (0.20, -0.56),
@@ -120,17 +124,16 @@ def _draw_spiky_hair(drawing: FaceDrawing) -> None:
         (-0.18, -0.56),
         (-0.34, -0.32),
         (-0.54, -0.54),
-        (-k * 0.88, -0.34),
-        (-k * 0.98, 0.0),
+        (-w * 0.88, -0.34),
+        (-w * 0.98, 0.0),
     ]
-    points = [*_spike_outline(drawing, -186, 6, 8, 0.06, 0.38), *fringe]
-    draw_front_hair(drawing, points)
+    draw_front_hair(drawing, [*_spike_outline(drawing, -186, 6, 8, 0.06, 0.38), *fringe])
 
 
 def _draw_mohawk(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
+    w = drawing.skull_half_width
     sides = hair_cap_outline(
-        drawing, 0.02, 0.02, -0.05, symmetric_hairline((k * 0.84, -0.34), (k * 0.66, -0.52), (0.0, -0.62))
+        drawing, 0.02, 0.02, -0.05, symmetric_hairline((w * 0.84, -0.34), (w * 0.66, -0.52), (0.0, -0.62))
     )
     drawing.canvas.draw_shape(
         sides,
@@ -157,48 +160,39 @@ def _draw_mohawk(drawing: FaceDrawing) -> None:
     drawing.canvas.draw_line([(-0.14, -0.82), (-0.16, -1.06)], drawing.hair_highlight, 0.08)
 
 
-def _curl_row(
-    drawing: FaceDrawing, start: float, end: float, count: int, offset: float, radius: float
-) -> list[tuple[float, float, float]]:
-    """A row of curls over the skull."""
-    row = []
-    for i, (x, y) in enumerate(drawing.skull_arc(offset, offset, start, end, abs(end - start) / count)):
-        row.append((x, y, radius * (1 + 0.12 * math.sin(2.1 * i + 1))))
-    return row
+def _curl_row(drawing: FaceDrawing, start: float, end: float, count: int, offset: float, radius: float) -> list[Disc]:
+    """Return a row of curls along the skull from `start` to `end` degrees."""
+    arc = drawing.skull_arc(offset, offset, start, end, abs(end - start) / count)
+    return [(x, y, radius * (1 + 0.12 * math.sin(2.1 * i + 1))) for i, (x, y) in enumerate(arc)]
 
 
-def _draw_curls(
-    drawing: FaceDrawing, curls: list[tuple[float, float, float]], fringe: list[tuple[float, float, float]]
-) -> None:
-    """Draw curls as one mass: outline, fill, a shaded lower side, a few lit arcs."""
+def _fringe_curl_row(drawing: FaceDrawing, y: float, radius: float) -> list[Disc]:
+    """Return a row of curls over the forehead."""
+    w, turn = drawing.skull_half_width, 0.06 * drawing.turn
+    return [
+        (turn + offset * w, y + 0.16 * offset * offset, radius * (1 + 0.1 * math.cos(7 * offset)))
+        for offset in (-0.8, -0.45, -0.1, 0.25, 0.58, 0.84)
+    ]
+
+
+def _draw_curly_hair(drawing: FaceDrawing) -> None:
     canvas = drawing.canvas
-    every = [*curls, *fringe]
+    fringe = _fringe_curl_row(drawing, -0.64, 0.20)
+    curls = [*_curl_row(drawing, -186, 6, 8, 0.04, 0.25), *fringe]
     for x, y, radius in fringe:
         canvas.fill_clipped(
             drawing.face_clip,
             ellipse_points(x - 0.04 * drawing.light_sign, y + 0.11, radius, radius),
             drawing.skin_shade,
         )
-    canvas.fill_discs(every, drawing.hair_color)
-    dome = [*drawing.skull_arc(0.02, 0.02, -175, -5), *((x, y) for x, y, _ in fringe[::-1])] if fringe else []
-    if dome:
-        canvas.fill_polygon(dome, drawing.hair_color)
-    for x, y, radius in every[::2]:
+    canvas.fill_discs(curls, drawing.hair_color)
+    canvas.fill_polygon(
+        [*drawing.skull_arc(0.02, 0.02, -175, -5), *((x, y) for x, y, _ in fringe[::-1])], drawing.hair_color
+    )
+    for x, y, radius in curls[::2]:
         canvas.draw_line(ellipse_points(x, y, radius * 0.55, radius * 0.55, 10, 140), drawing.hair_shade, 0.055)
-    for x, y, radius in every[1::2]:
+    for x, y, radius in curls[1::2]:
         canvas.draw_line(ellipse_points(x, y, radius * 0.5, radius * 0.5, 190, 280), drawing.hair_highlight, 0.06)
-
-
-def _fringe_curl_row(drawing: FaceDrawing, y: float, radius: float) -> list[tuple[float, float, float]]:
-    k, turn = drawing.skull_half_width, 0.06 * drawing.turn
-    return [
-        (turn + part * k, y + 0.16 * part * part, radius * (1 + 0.1 * math.cos(7 * part)))
-        for part in (-0.8, -0.45, -0.1, 0.25, 0.58, 0.84)
-    ]
-
-
-def _draw_curly_hair(drawing: FaceDrawing) -> None:
-    _draw_curls(drawing, _curl_row(drawing, -186, 6, 8, 0.04, 0.25), _fringe_curl_row(drawing, -0.64, 0.20))
 
 
 def _draw_afro_back(drawing: FaceDrawing) -> None:
@@ -214,42 +208,36 @@ def _draw_afro(drawing: FaceDrawing) -> None:
     canvas.fill_polygon(
         [*drawing.skull_arc(0.12, 0.10, -168, -12), *((x, y - 0.02) for x, y, _ in fringe[::-1])], drawing.hair_color
     )
-    side = drawing.light_sign
     for x, y, radius in _curl_row(drawing, -150, -30, 5, 0.16, 0.2):
-        lit = x * side > 0.1
-        colour = drawing.hair_highlight if lit else drawing.hair_shade
-        canvas.draw_line(
-            ellipse_points(x, y, radius * 0.6, radius * 0.6, *((170, 290) if lit else (-20, 110))), colour, 0.06
-        )
+        is_lit = x * drawing.light_sign > 0.1
+        arc = ellipse_points(x, y, radius * 0.6, radius * 0.6, *((170, 290) if is_lit else (-20, 110)))
+        canvas.draw_line(arc, drawing.hair_highlight if is_lit else drawing.hair_shade, 0.06)
 
 
 def _draw_bowl_cut(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [(k * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26), (-0.4, -0.28), (-k * 0.86, -0.24)]
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.15, 0.20, 0.06, line))
+    w = drawing.skull_half_width
+    hairline = symmetric_hairline((w * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.15, 0.20, 0.06, hairline))
     draw_strands(
-        drawing,
-        [(0.16, -0.34), (0.14, -0.50)],
-        [(-0.26, -0.36), (-0.25, -0.50)],
-        [(0.48, -0.36), (0.44, -0.52)],
+        drawing, [(0.16, -0.34), (0.14, -0.50)], [(-0.26, -0.36), (-0.25, -0.50)], [(0.48, -0.36), (0.44, -0.52)]
     )
 
 
 def _draw_fringe(drawing: FaceDrawing) -> None:
-    k = drawing.skull_half_width
-    line = [
-        (k * 0.93, -0.10),
-        (k * 0.80, -0.36),
+    w = drawing.skull_half_width
+    hairline = [
+        (w * 0.93, -0.10),
+        (w * 0.80, -0.36),
         (0.42, -0.26),
         (0.34, -0.42),
         (0.08, -0.24),
         (0.0, -0.42),
         (-0.26, -0.25),
         (-0.36, -0.44),
-        (-k * 0.72, -0.30),
-        (-k * 0.90, -0.10),
+        (-w * 0.72, -0.30),
+        (-w * 0.90, -0.10),
     ]
-    draw_front_hair(drawing, hair_cap_outline(drawing, 0.10, 0.16, 0.10, line))
+    draw_front_hair(drawing, hair_cap_outline(drawing, 0.10, 0.16, 0.10, hairline))
 
 
 SHORT_HAIR_STYLES: dict[str, HairStyle] = {
@@ -261,8 +249,8 @@ SHORT_HAIR_STYLES: dict[str, HairStyle] = {
     "quiff": HairStyle(_draw_quiff, fits_hats=False),
     "spiky": HairStyle(_draw_spiky_hair, fits_hats=False),
     "mohawk": HairStyle(_draw_mohawk, fits_hats=False, weight=0.5),
-    "curly": HairStyle(_draw_curly_hair, length=1, fits_hats=False, weight=1.3),
-    "afro": HairStyle(_draw_afro, _draw_afro_back, length=1, fits_hats=False),
-    "bowl": HairStyle(_draw_bowl_cut, length=1),
-    "fringe": HairStyle(_draw_fringe, length=1, weight=1.2),
+    "curly": HairStyle(_draw_curly_hair, length=HairLength.MEDIUM, fits_hats=False, weight=1.3),
+    "afro": HairStyle(_draw_afro, _draw_afro_back, length=HairLength.MEDIUM, fits_hats=False),
+    "bowl": HairStyle(_draw_bowl_cut, length=HairLength.MEDIUM),
+    "fringe": HairStyle(_draw_fringe, length=HairLength.MEDIUM, weight=1.2),
 }

@@ -1,4 +1,4 @@
-"""Hats, drawn over the hair."""
+"""Hats. They are drawn over the hair."""
 
 from __future__ import annotations
 
@@ -6,30 +6,26 @@ from collections.abc import Callable
 
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points, luma
-from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow
+from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow, draw_nothing
 
 HatFunction = Callable[[FaceDrawing, Color, Color, Color], None]
-"""Draws a hat in a colour, its shade and its accent."""
-
-
-def _draw_no_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    """Nothing to draw."""
+"""Draws a hat in a color, its shade, and an accent color."""
 
 
 def _hat_band_outline(drawing: FaceDrawing, top: float, bottom: float, pad: float, sag: float = 0.09) -> Points:
-    """A band around the head from height `top` to `bottom`, sagging in the middle."""
-    upper, lower = drawing.half_width(top) + pad, drawing.half_width(bottom) + pad
+    """Return a band around the head from height `top` to `bottom`, lower by `sag` in the middle."""
+    top_x, bottom_x = drawing.half_width(top) + pad, drawing.half_width(bottom) + pad
     turn = 0.05 * drawing.turn
-    over = catmull_rom([(-upper, top), (turn, top + sag), (upper, top)])
-    return [*over, *catmull_rom([(lower, bottom), (turn, bottom + sag), (-lower, bottom)])]
+    upper_edge = catmull_rom([(-top_x, top), (turn, top + sag), (top_x, top)])
+    return [*upper_edge, *catmull_rom([(bottom_x, bottom), (turn, bottom + sag), (-bottom_x, bottom)])]
 
 
 def _hat_crown_outline(drawing: FaceDrawing, pad: float, lift: float, edge_y: float, sag: float = 0.08) -> Points:
-    """The crown of a hat down to height `edge`."""
-    wide = drawing.half_width(edge_y) + pad
-    over = [point for point in drawing.skull_arc(pad, lift, -172, -8) if point[1] < edge_y - 0.06]
-    top = catmull_rom([(-wide, edge_y), *over, (wide, edge_y)])
-    return [*top, *catmull_rom([(wide, edge_y), (0.05 * drawing.turn, edge_y + sag), (-wide, edge_y)])]
+    """Return the outline of the part of a hat above height `edge_y`, lower by `sag` in the middle."""
+    edge_x = drawing.half_width(edge_y) + pad
+    arc = [(x, y) for x, y in drawing.skull_arc(pad, lift, -172, -8) if y < edge_y - 0.06]
+    top = catmull_rom([(-edge_x, edge_y), *arc, (edge_x, edge_y)])
+    return [*top, *catmull_rom([(edge_x, edge_y), (0.05 * drawing.turn, edge_y + sag), (-edge_x, edge_y)])]
 
 
 def _draw_beanie(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
@@ -41,48 +37,46 @@ def _draw_beanie(drawing: FaceDrawing, color: Color, shade: Color, accent: Color
     canvas.draw_shape(cuff, accent, blend(accent, shade, 0.4), 0.14)
     for x in (-0.6, -0.3, 0.0, 0.3, 0.6):
         canvas.draw_line(
-            [(x, -0.50 + 0.05 * (1 - x * x)), (x * 1.04, -0.30 + 0.05 * (1 - x * x))],
-            blend(accent, shade, 0.6),
-            0.05,
+            [(x, -0.50 + 0.05 * (1 - x * x)), (x * 1.04, -0.30 + 0.05 * (1 - x * x))], blend(accent, shade, 0.6), 0.05
         )
 
 
 def _draw_cap(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
     canvas = drawing.canvas
-    to = drawing.turn
+    turn = drawing.turn
     brim = catmull_rom(
         [
-            (-0.74 + 0.1 * to, -0.46),
-            (-0.66 + 0.16 * to, -0.26),
-            (0.22 * to, -0.17),
-            (0.66 + 0.16 * to, -0.26),
-            (0.74 + 0.1 * to, -0.46),
-            (0.18 * to, -0.58),
+            (-0.74 + 0.1 * turn, -0.46),
+            (-0.66 + 0.16 * turn, -0.26),
+            (0.22 * turn, -0.17),
+            (0.66 + 0.16 * turn, -0.26),
+            (0.74 + 0.1 * turn, -0.46),
+            (0.18 * turn, -0.58),
         ],
         is_closed=True,
     )
     draw_forehead_shadow(drawing, brim)
     canvas.draw_shape(_hat_crown_outline(drawing, 0.07, 0.20, -0.36, -0.02), color, shade, 0.18)
-    canvas.draw_line(catmull_rom([(0.0, -1.19), (0.12 * to, -0.85), (0.16 * to, -0.55)]), shade, 0.05)
+    canvas.draw_line(catmull_rom([(0.0, -1.19), (0.12 * turn, -0.85), (0.16 * turn, -0.55)]), shade, 0.05)
     canvas.fill_disc(0.0, -1.20, 0.075, OUTLINE_COLOR)
-    canvas.draw_shape(ellipse_points(0.14 * to, -0.76, 0.17, 0.17), accent, outline_color=None)
+    canvas.draw_shape(ellipse_points(0.14 * turn, -0.76, 0.17, 0.17), accent, outline_color=None)
     canvas.draw_shape(brim, blend(color, OUTLINE_COLOR, 0.22), blend(shade, OUTLINE_COLOR, 0.22), 0.08)
 
 
 def _draw_top_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
     canvas = drawing.canvas
-    dark, darker = blend(color, OUTLINE_COLOR, 0.30), blend(shade, OUTLINE_COLOR, 0.45)
-    wide = drawing.half_width(-0.5) * 0.92
+    color, dark_shade = blend(color, OUTLINE_COLOR, 0.30), blend(shade, OUTLINE_COLOR, 0.45)
+    w = drawing.half_width(-0.5) * 0.92
     brim = ellipse_points(0.0, -0.56, drawing.skull_half_width + 0.30, 0.17)
     draw_forehead_shadow(drawing, brim)
     tube = [
-        *catmull_rom([(-wide, -0.56), (-wide - 0.03, -1.0), (-wide - 0.08, -1.36)]),
-        *catmull_rom([(wide + 0.08, -1.36), (wide + 0.03, -1.0), (wide, -0.56)]),
+        *catmull_rom([(-w, -0.56), (-w - 0.03, -1.0), (-w - 0.08, -1.36)]),
+        *catmull_rom([(w + 0.08, -1.36), (w + 0.03, -1.0), (w, -0.56)]),
     ]
-    canvas.draw_shape(brim, dark, darker, 0.08)
-    canvas.draw_shape([*tube, *ellipse_points(0, -0.56, wide, 0.09, 0, 180)], dark, darker, 0.2)
+    canvas.draw_shape(brim, color, dark_shade, 0.08)
+    canvas.draw_shape([*tube, *ellipse_points(0, -0.56, w, 0.09, 0, 180)], color, dark_shade, 0.2)
     canvas.draw_shape(
-        [(-wide - 0.01, -0.80), (wide + 0.01, -0.80), (wide, -0.56), *ellipse_points(0, -0.57, wide, 0.09, 0, 180)],
+        [(-w - 0.01, -0.80), (w + 0.01, -0.80), (w, -0.56), *ellipse_points(0, -0.57, w, 0.09, 0, 180)],
         accent,
         blend(accent, shade, 0.4),
         0.18,
@@ -124,14 +118,7 @@ def _draw_party_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Co
         canvas.fill_clipped(
             cone,
             catmull_rom(
-                [
-                    (-0.7, y - 0.02),
-                    (0, y + 0.08),
-                    (0.7, y - 0.02),
-                    (0.7, y + 0.09),
-                    (0, y + 0.19),
-                    (-0.7, y + 0.09),
-                ],
+                [(-0.7, y - 0.02), (0, y + 0.08), (0.7, y - 0.02), (0.7, y + 0.09), (0, y + 0.19), (-0.7, y + 0.09)],
                 is_closed=True,
             ),
             accent,
@@ -142,29 +129,21 @@ def _draw_party_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Co
 
 def _draw_bucket_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
     canvas = drawing.canvas
-    wide = drawing.skull_half_width
+    w = drawing.skull_half_width
     brim = [
-        *catmull_rom([(-wide * 0.94, -0.62), (0.0, -0.56), (wide * 0.94, -0.62)]),
-        *catmull_rom(
-            [
-                (wide + 0.24, -0.30),
-                (wide * 0.6, -0.22),
-                (0.0, -0.19),
-                (-wide * 0.6, -0.22),
-                (-wide - 0.24, -0.30),
-            ]
-        ),
+        *catmull_rom([(-w * 0.94, -0.62), (0.0, -0.56), (w * 0.94, -0.62)]),
+        *catmull_rom([(w + 0.24, -0.30), (w * 0.6, -0.22), (0.0, -0.19), (-w * 0.6, -0.22), (-w - 0.24, -0.30)]),
     ]
     draw_forehead_shadow(drawing, brim)
     crown = catmull_rom(
         [
-            (-wide * 0.95, -0.55),
-            (-wide * 0.84, -0.95),
-            (-wide * 0.5, -1.16),
+            (-w * 0.95, -0.55),
+            (-w * 0.84, -0.95),
+            (-w * 0.5, -1.16),
             (0, -1.20),
-            (wide * 0.5, -1.16),
-            (wide * 0.84, -0.95),
-            (wide * 0.95, -0.55),
+            (w * 0.5, -1.16),
+            (w * 0.84, -0.95),
+            (w * 0.95, -0.55),
         ]
     )
     canvas.draw_shape(crown, color, shade, 0.18)
@@ -172,7 +151,7 @@ def _draw_bucket_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: C
 
 
 HAT_STYLES: dict[str, HatFunction] = {
-    "none": _draw_no_hat,
+    "none": draw_nothing,
     "cap": _draw_cap,
     "beanie": _draw_beanie,
     "top hat": _draw_top_hat,
@@ -181,14 +160,13 @@ HAT_STYLES: dict[str, HatFunction] = {
     "headband": _draw_headband,
     "bow": _draw_bow,
 }
-"""Hats by name."""
 
 OPEN_HAT_STYLES = ("none", "headband", "bow")
-"""Hats that leave the hair's top free."""
+"""Hats that do not cover the top of the hair."""
 
 
 def draw_hat(drawing: FaceDrawing) -> None:
     """Draw the hat."""
-    cloth = CLOTHING_COLORS[drawing.face.hat_color]
-    accent = blend(cloth, WHITE, 0.78) if luma(cloth) < 0.75 else blend(cloth, (222, 66, 66), 0.8)
-    HAT_STYLES[drawing.face.hat](drawing, cloth, blend(cloth, (44, 20, 70), 0.28), accent)
+    color = CLOTHING_COLORS[drawing.face.hat_color]
+    accent = blend(color, WHITE, 0.78) if luma(color) < 0.75 else blend(color, (222, 66, 66), 0.8)
+    HAT_STYLES[drawing.face.hat](drawing, color, blend(color, (44, 20, 70), 0.28), accent)

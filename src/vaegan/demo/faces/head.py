@@ -1,4 +1,4 @@
-"""The sitter: one face with its colours and geometry, and the drawing of the head and its ears."""
+"""The state of drawing one face (colors and geometry), the head and the ears."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from vaegan.demo.faces.attributes import HAIR_COLORS, IRIS_COLORS, SKIN_TONES, F
 from vaegan.demo.faces.canvas import WHITE, Canvas, Point, Points, blend, catmull_rom, ellipse_points, luma, reflect_x
 
 SKULL_CENTER_Y = -0.05
-"""Height of the skull's centre, units: above it the head is half an ellipse, below it a jaw."""
+"""Above this height (units) the head is half an ellipse, below it are the jaw points."""
+SKULL_HEIGHT = 0.95
+"""Height of the half ellipse, units."""
 
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Proportions of a head, in units: half the skull's width, and the jaw's half widths down to the chin."""
+    """Proportions of a head in units. A jaw point is (half width, height)."""
 
     skull_half_width: float
     jaw_points: tuple[Point, ...]
@@ -29,14 +31,13 @@ HEAD_SHAPES: dict[str, HeadShape] = {
     "long": HeadShape(0.72, ((0.70, 0.32), (0.60, 0.68), (0.36, 0.94))),
     "pear": HeadShape(0.77, ((0.83, 0.30), (0.78, 0.62), (0.48, 0.90))),
 }
-"""Head shapes by name; a jaw point is (half width, height)."""
 
 
 class FaceDrawing:
-    """One face on its canvas, with everything that the drawing functions share."""
+    """A face, its canvas, its colors and the geometry of its head."""
 
     def __init__(self, face: Face, canvas: Canvas) -> None:
-        """Work out the colours and the outline of `face`."""
+        """Compute the colors and the outline of the head."""
         self.face = face
         self.canvas = canvas
         self.skin_color, self.skin_shade = SKIN_TONES[face.skin]
@@ -48,57 +49,62 @@ class FaceDrawing:
         shape = HEAD_SHAPES[face.head]
         self.skull_half_width = shape.skull_half_width * face.head_width
         self.jaw_points = [(x * face.head_width * face.jaw_width, y) for x, y in shape.jaw_points]
-        lower = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
-        ring = [
-            *lower,
+        outline = [
+            (self.skull_half_width, SKULL_CENTER_Y),
+            *self.jaw_points,
+            (0.0, 1.0),
             *reflect_x(self.jaw_points),
             (-self.skull_half_width, SKULL_CENTER_Y),
             *self.skull_arc(0, 0, -160, -20, 30),
         ]
-        self.head_outline = catmull_rom(ring, is_closed=True)
+        self.head_outline = catmull_rom(outline, is_closed=True)
         self.face_clip = [(x * 0.96, y * 0.965) for x, y in self.head_outline]
 
     @property
     def turn(self) -> float:
-        """How far the face turns towards positive x of the frame, -1 to 1."""
+        """The turn of the head towards the positive x of the frame, -1 to 1."""
         return self.face.turn * self.canvas.x_sign
 
     @property
     def light_sign(self) -> float:
-        """The side of the frame that the light comes from, -1 or 1."""
+        """The side that the light comes from: -1 (negative x of the frame) or 1."""
         return self.canvas.light_sign * self.canvas.x_sign
 
     def skull_arc(self, pad: float, lift: float, start: float, end: float, step: float = 18) -> Points:
-        """Return points over the skull, `pad` wider and `lift` higher, from `start` to `end` degrees.
+        """Return points along the skull, `pad` wider and `lift` higher, from `start` to `end` degrees.
 
-        -180 is the left temple, -90 the top, 0 the right temple.
+        -180 degrees is the left temple, -90 the top, 0 the right temple.
         """
         count = max(2, round(abs(end - start) / step))
         angles = [math.radians(start + (end - start) * i / count) for i in range(count + 1)]
-        wide, high = self.skull_half_width + pad, 0.95 + lift
-        return [(wide * math.cos(a), SKULL_CENTER_Y + high * math.sin(a)) for a in angles]
+        rx, ry = self.skull_half_width + pad, SKULL_HEIGHT + lift
+        return [(rx * math.cos(a), SKULL_CENTER_Y + ry * math.sin(a)) for a in angles]
 
     def half_width(self, y: float) -> float:
-        """Return the head's half width at height `y`, units; 0 outside the head."""
+        """Return half the width of the head at height `y`, units; 0 below the chin."""
         if y <= SKULL_CENTER_Y:
-            return self.skull_half_width * math.sqrt(max(0.0, 1 - ((y - SKULL_CENTER_Y) / 0.95) ** 2))
-        rows = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
-        for (wide, above), (narrow, below) in itertools.pairwise(rows):
-            if y <= below:
-                return wide + (narrow - wide) * (y - above) / (below - above)
+            return self.skull_half_width * math.sqrt(max(0.0, 1 - ((y - SKULL_CENTER_Y) / SKULL_HEIGHT) ** 2))
+        jaw = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
+        for (upper_x, upper_y), (lower_x, lower_y) in itertools.pairwise(jaw):
+            if y <= lower_y:
+                return upper_x + (lower_x - upper_x) * (y - upper_y) / (lower_y - upper_y)
         return 0.0
 
     def to_face_front(self, x: float, y: float) -> Point:
-        """Return a point of the face's front, shifted as the face turns."""
+        """Shift a point on the front of the face by the turn of the head."""
         return x + 0.12 * self.turn, y
 
     def draw_hair(self, points: Points, shade_width: float = 0.12) -> None:
-        """Draw one lock or mass of hair."""
+        """Draw a shape in the hair color, with its shade and outline."""
         self.canvas.draw_shape(points, self.hair_color, self.hair_shade, shade_width)
 
 
+def draw_nothing(*args: object) -> None:
+    """Draw nothing, for styles like "none"."""
+
+
 def draw_ears(drawing: FaceDrawing) -> None:
-    """Draw both ears; the head, drawn later, covers their inner half."""
+    """Draw both ears. The head is drawn later and covers their inner halves."""
     canvas = drawing.canvas
     for side in (-1, 1):
         x = side * (drawing.half_width(0.15) + 0.06) - 0.07 * drawing.turn
@@ -120,18 +126,18 @@ def draw_ears(drawing: FaceDrawing) -> None:
 
 
 def draw_head(drawing: FaceDrawing) -> None:
-    """Draw the head itself: skin, one soft shade, outline."""
+    """Draw the head."""
     drawing.canvas.draw_shape(drawing.head_outline, drawing.skin_color, drawing.skin_shade, 0.17, blur_radius=0.035)
 
 
 def draw_forehead_shadow(drawing: FaceDrawing, points: Points) -> None:
-    """Let hair or a hat whose outline is `points` throw a shadow on the head."""
-    moved = [(x - 0.04 * drawing.light_sign, y + 0.12) for x, y in points]
-    drawing.canvas.fill_clipped(drawing.face_clip, moved, drawing.skin_shade)
+    """Draw the shadow on the head of hair or a hat with the outline `points`."""
+    shadow = [(x - 0.04 * drawing.light_sign, y + 0.12) for x, y in points]
+    drawing.canvas.fill_clipped(drawing.face_clip, shadow, drawing.skin_shade)
 
 
-def draw_skull_highlight(drawing: FaceDrawing, x: float, y: float, rx: float, ry: float) -> None:
-    """Draw a highlight on the lit side of the skull."""
-    light = drawing.light_sign
-    arc = ellipse_points(0, SKULL_CENTER_Y, rx, ry, *((-150, -122) if light < 0 else (-30, -58)))
-    drawing.canvas.draw_line([(px + x, py + y) for px, py in arc], blend(drawing.skin_color, WHITE, 0.55), 0.08)
+def draw_skull_highlight(drawing: FaceDrawing, rx: float, ry: float) -> None:
+    """Draw a highlight on the lit side of a bald skull, an arc with the radii `rx` and `ry`."""
+    start, end = (-150, -122) if drawing.light_sign < 0 else (-30, -58)
+    arc = ellipse_points(0, SKULL_CENTER_Y, rx, ry, start, end)
+    drawing.canvas.draw_line(arc, blend(drawing.skin_color, WHITE, 0.55), 0.08)

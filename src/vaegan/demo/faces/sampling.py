@@ -1,4 +1,4 @@
-"""Drawing lots: the random attributes of a face, with the correlations that make faces plausible."""
+"""Sample the random attributes of a face. Some are correlated, which makes the faces plausible."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from vaegan.demo.faces.accessories import EARRING_STYLES, GLASSES_STYLES
 from vaegan.demo.faces.attributes import (
     BACKGROUND_PALETTES,
     CLOTHING_COLORS,
@@ -15,79 +16,67 @@ from vaegan.demo.faces.attributes import (
     SKIN_TONES,
     Face,
 )
-from vaegan.demo.faces.backdrop import BACKGROUND_PATTERNS
+from vaegan.demo.faces.background import BACKGROUND_PATTERNS
+from vaegan.demo.faces.beards import BEARD_STYLES
 from vaegan.demo.faces.body import CLOTHES_STYLES
 from vaegan.demo.faces.canvas import Color, luma
-from vaegan.demo.faces.extras import BEARD_STYLES, EARRING_STYLES, GLASSES_STYLES
 from vaegan.demo.faces.eyes import EYEBROW_STYLES
-from vaegan.demo.faces.features import CHEEK_STYLES, MOUTH_STYLES, NOSE_STYLES
+from vaegan.demo.faces.facial_features import CHEEK_STYLES, MOUTH_STYLES, NOSE_STYLES
 from vaegan.demo.faces.hair import HAIR_STYLES
+from vaegan.demo.faces.hair_shapes import HairLength
 from vaegan.demo.faces.hats import HAT_STYLES, OPEN_HAT_STYLES
 from vaegan.demo.faces.head import HEAD_SHAPES
 
 DARK_SKIN_LUMA = 0.58
-"""Skins darker than this have dark hair and eyes more often."""
+"""Faces with darker skin have dark hair and dark eyes more often."""
 
-EYE_WEIGHTS = {
-    "round": 6,
-    "tall": 4,
-    "wide": 2,
-    "almond": 6,
-    "sleepy": 2,
-    "dots": 3,
-    "happy": 1.5,
-    "wink": 0.8,
-}
+EYE_WEIGHTS = {"round": 6, "tall": 4, "wide": 2, "almond": 6, "sleepy": 2, "dots": 3, "happy": 1.5, "wink": 0.8}
 MOUTH_WEIGHTS = {"smile": 5, "laugh": 4, "grin": 3}
 HAT_WEIGHTS = {"none": 30, "cap": 2.2, "beanie": 2.4, "top hat": 1, "bucket": 1.2, "party": 0.7}
 
 
 def _weighted_choice(rng: Random, weights: Mapping[str, float]) -> str:
-    """Return one of the names, as often as its weight says."""
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
 def _choose_name(rng: Random, names: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> str:
-    """Return one of the names of a table; `weights` may name some, the others weigh 1."""
+    """Choose a key of `names`. A key without a weight has the weight 1."""
     return _weighted_choice(rng, {name: (weights or {}).get(name, 1.0) for name in names})
 
 
 def _color_distance(a: Color, b: Color) -> float:
-    """Return how different two colours look, roughly 0 to 1."""
+    """Return the difference of two colors in brightness and RGB values, about 0 to 1."""
     return abs(luma(a) - luma(b)) + sum(abs(x - y) for x, y in zip(a, b, strict=True)) / 1530
 
 
 def _choose_contrasting_color(
     rng: Random, colors: Mapping[str, Color], *others: Color, min_distance: float = 0.2
 ) -> str:
-    """Return the name of a colour that stands out from the `others`."""
-    clear = [
-        name
-        for name, colour in colors.items()
-        if min(_color_distance(colour, other) for other in others) >= min_distance
+    """Choose a color that differs from all `others` by `min_distance`, or any color if there is none."""
+    distinct = [
+        name for name, color in colors.items() if min(_color_distance(color, other) for other in others) >= min_distance
     ]
-    return rng.choice(clear or list(colors))
+    return rng.choice(distinct or list(colors))
 
 
 def _choose_hair_color(rng: Random, skin: str, hair: str) -> str:
-    """Return a hair colour: natural mostly, dark with dark skin, sometimes dyed."""
+    """Choose a natural hair color, usually dark with dark skin, or sometimes a dyed one."""
     if rng.random() < 0.15 and hair not in ("bald", "horseshoe", "receding"):
         return rng.choice([name for name in HAIR_COLORS if name not in NATURAL_HAIR_COLORS])
-    dark = luma(SKIN_TONES[skin][0]) < DARK_SKIN_LUMA
-    weights = {"black": 5, "espresso": 4, "brown": 3, "grey": 0.8, "white": 0.6}
-    if dark:
+    weights = {"black": 5, "espresso": 4, "brown": 3, "gray": 0.8, "white": 0.6}
+    if luma(SKIN_TONES[skin][0]) < DARK_SKIN_LUMA:
         weights |= {name: 0.12 for name in NATURAL_HAIR_COLORS if name not in weights}
     return _weighted_choice(rng, {name: weights.get(name, 1.6) for name in NATURAL_HAIR_COLORS})
 
 
 def _choose_hat(rng: Random, hair: str) -> str:
-    """Return a hat that fits the hair style."""
+    """Choose a hat that can be drawn over the hair style."""
     style = HAIR_STYLES[hair]
-    fits = {name: 1.0 for name in HAT_STYLES if style.fits_hats or name in OPEN_HAT_STYLES}
-    weights = {name: HAT_WEIGHTS.get(name, 1.0) for name in fits}
+    hats = [name for name in HAT_STYLES if style.fits_hats or name in OPEN_HAT_STYLES]
+    weights = {name: HAT_WEIGHTS.get(name, 1.0) for name in hats}
     if style.fits_hats:
         weights["none"] *= 0.45
-    if style.length == 0:
+    if style.length == HairLength.SHORT:
         weights["bow"] = 0.04
     if hair in ("bald", "buzz", "horseshoe", "mohawk"):
         weights["headband"], weights["bow"] = 0.3, 0.02
@@ -95,18 +84,19 @@ def _choose_hat(rng: Random, hair: str) -> str:
 
 
 def _random_size(rng: Random) -> tuple[int, int]:
-    """Return a width and height in pixels: mostly portrait, some landscape."""
-    short, long = rng.randint(96, 140), rng.randint(112, 176)
-    short, long = min(short, long), max(short, long)
-    return (long, short) if rng.random() < 0.15 else (short, long)
+    """Return a width and a height in pixels, mostly portrait."""
+    shorter, longer = sorted((rng.randint(96, 140), rng.randint(112, 176)))
+    return (longer, shorter) if rng.random() < 0.15 else (shorter, longer)
 
 
 def _random_person(rng: Random, is_masculine: bool) -> dict[str, Any]:
-    """Draw lots for who it is: head, skin, hair, beard."""
-    likely = (1.0, 1.0, 0.10) if is_masculine else (0.12, 1.0, 1.0)
-    hair = _weighted_choice(rng, {name: style.weight * likely[style.length] for name, style in HAIR_STYLES.items()})
+    """Sample head, skin, hair and beard."""
+    length_weights = (1.0, 1.0, 0.10) if is_masculine else (0.12, 1.0, 1.0)  # short, medium, long
+    hair = _weighted_choice(
+        rng, {name: style.weight * length_weights[style.length] for name, style in HAIR_STYLES.items()}
+    )
     skin = rng.choice(list(SKIN_TONES))
-    bearded = is_masculine and HAIR_STYLES[hair].length < 2
+    may_have_beard = is_masculine and HAIR_STYLES[hair].length < HairLength.LONG
     head_weights = {
         "square": 1.6 if is_masculine else 0.3,
         "heart": 0.5 if is_masculine else 1.4,
@@ -121,20 +111,22 @@ def _random_person(rng: Random, is_masculine: bool) -> dict[str, Any]:
         "hair": hair,
         "hair_color": _choose_hair_color(rng, skin, hair),
         "hair_side": rng.choice(("left", "right")),
-        "beard": _choose_name(rng, BEARD_STYLES, {"none": 5.0, "full": 1.4}) if bearded else "none",
+        "beard": _choose_name(rng, BEARD_STYLES, {"none": 5.0, "full": 1.4}) if may_have_beard else "none",
     }
 
 
 def _random_features(rng: Random, is_masculine: bool, skin: Color) -> dict[str, Any]:
-    """Draw lots for eyes, brows, nose, mouth, cheeks."""
-    dark = luma(skin) < DARK_SKIN_LUMA
+    """Sample eyes, eyebrows, nose, mouth and cheeks."""
+    is_dark = luma(skin) < DARK_SKIN_LUMA
     mouth = _choose_name(rng, MOUTH_STYLES, MOUTH_WEIGHTS | {"pout": 0.15 if is_masculine else 1.6})
-    cross = rng.gauss(0.0, 0.04)
+    brow_angle = rng.gauss(0.0, 0.04)
     if mouth in ("frown", "gritted"):
-        cross += rng.choice((-0.07, 0.07))
+        brow_angle += rng.choice((-0.07, 0.07))
     return {
         "eyes": _weighted_choice(rng, EYE_WEIGHTS | ({"dots": 0.0} if luma(skin) < 0.45 else {})),
-        "eye_color": _choose_name(rng, IRIS_COLORS, {"brown": 5, "dark": 4} if dark else {"brown": 2, "violet": 0.4}),
+        "eye_color": _choose_name(
+            rng, IRIS_COLORS, {"brown": 5, "dark": 4} if is_dark else {"brown": 2, "violet": 0.4}
+        ),
         "eye_size": round(rng.uniform(0.92, 1.14), 3),
         "eye_gap": round(rng.uniform(0.31, 0.36), 3),
         "gaze_x": round(rng.triangular(-1, 1, 0), 2),
@@ -142,35 +134,37 @@ def _random_features(rng: Random, is_masculine: bool, skin: Color) -> dict[str, 
         "has_eyelashes": int(rng.random() < (0.03 if is_masculine else 0.75)),
         "brows": rng.choice(list(EYEBROW_STYLES)),
         "brow_thickness": round(rng.uniform(0.09, 0.135) if is_masculine else rng.uniform(0.06, 0.10), 3),
-        "brow_angle": round(max(-0.11, min(0.11, cross)), 3),
+        "brow_angle": round(max(-0.11, min(0.11, brow_angle)), 3),
         "nose": rng.choice(list(NOSE_STYLES)),
         "mouth": mouth,
         "mouth_width": round(rng.uniform(0.88, 1.16), 3),
-        "cheeks": _choose_name(rng, CHEEK_STYLES, {"plain": 4, "blush": 2.5, "freckles": 0.4 if dark else 1.3}),
+        "cheeks": _choose_name(rng, CHEEK_STYLES, {"plain": 4, "blush": 2.5, "freckles": 0.4 if is_dark else 1.3}),
     }
 
 
 def _random_clothes(rng: Random, is_masculine: bool, skin: Color, hair: str, hair_color: Color) -> dict[str, Any]:
-    """Draw lots for clothes, hat, glasses, earrings and background, in colours that stand out."""
-    visible = [skin] if hair in ("bald", "horseshoe", "buzz") else [skin, hair_color]
-    palette = _choose_contrasting_color(rng, {name: pair[0] for name, pair in BACKGROUND_PALETTES.items()}, *visible)
-    behind = BACKGROUND_PALETTES[palette][0]
-    falling = [hair_color] if HAIR_STYLES[hair].length == 2 else []
+    """Sample clothes, hat, glasses, earrings and background, in contrasting colors."""
+    head_colors = [skin] if hair in ("bald", "horseshoe", "buzz") else [skin, hair_color]
+    palette = _choose_contrasting_color(
+        rng, {name: pair[0] for name, pair in BACKGROUND_PALETTES.items()}, *head_colors
+    )
+    background = BACKGROUND_PALETTES[palette][0]
+    hair_on_clothes = [hair_color] if HAIR_STYLES[hair].length == HairLength.LONG else []
     return {
         "glasses": _choose_name(rng, GLASSES_STYLES, {"none": 14, "round": 2.6, "square": 2.2, "sunglasses": 1.2}),
         "glasses_color": _choose_contrasting_color(rng, CLOTHING_COLORS, skin, min_distance=0.25),
         "hat": _choose_hat(rng, hair),
-        "hat_color": _choose_contrasting_color(rng, CLOTHING_COLORS, hair_color, behind, min_distance=0.22),
+        "hat_color": _choose_contrasting_color(rng, CLOTHING_COLORS, hair_color, background, min_distance=0.22),
         "earrings": _choose_name(rng, EARRING_STYLES, {"none": 12, "hoops": 0.4} if is_masculine else {}),
         "clothes": rng.choice(list(CLOTHES_STYLES)),
-        "clothes_color": _choose_contrasting_color(rng, CLOTHING_COLORS, skin, behind, *falling),
+        "clothes_color": _choose_contrasting_color(rng, CLOTHING_COLORS, skin, background, *hair_on_clothes),
         "background_pattern": _choose_name(rng, BACKGROUND_PATTERNS, {"flat": 2}),
         "background_palette": palette,
     }
 
 
 def _random_pose(rng: Random) -> dict[str, Any]:
-    """Draw lots for the picture's size, the light and where the head is."""
+    """Sample the image size, the light, and the position and rotation of the head."""
     width, height = _random_size(rng)
     return {
         "width": width,
@@ -185,11 +179,11 @@ def _random_pose(rng: Random) -> dict[str, Any]:
 
 
 def random_face(seed: int, index: int) -> Face:
-    """Return face `index` of the endless series `seed`; it depends on these two numbers alone."""
-    lots = Random(f"comic face {seed}/{index}")
-    manly = lots.random() < 0.5
-    person = _random_person(lots, manly)
-    skin, hair_colour = SKIN_TONES[person["skin"]][0], HAIR_COLORS[person["hair_color"]]
-    features = _random_features(lots, manly, skin)
-    dress = _random_clothes(lots, manly, skin, person["hair"], hair_colour)
-    return Face(**person, **features, **dress, **_random_pose(lots))
+    """Return face number `index` of the endless series that `seed` defines."""
+    rng = Random(f"comic face {seed}/{index}")
+    is_masculine = rng.random() < 0.5
+    person = _random_person(rng, is_masculine)
+    skin, hair_color = SKIN_TONES[person["skin"]][0], HAIR_COLORS[person["hair_color"]]
+    features = _random_features(rng, is_masculine, skin)
+    clothes = _random_clothes(rng, is_masculine, skin, person["hair"], hair_color)
+    return Face(**person, **features, **clothes, **_random_pose(rng))

@@ -1,39 +1,41 @@
-// Latents: how far apart, mixed, and on the way from one to another.
+// Arithmetic of latents.
 "use strict";
 
 const norm = (latent) => Math.hypot(...latent);
 
-// A mean of latents, as long as they are on average: a plain mean is shorter than anything that was trained on.
-export function mixed(latents, weights) {
-  const total = weights.reduce((a, b) => a + b, 0) || 1, sum = new Float32Array(latents[0].length);
-  let length = 0;
+// Weighted mean of latents, rescaled to their mean norm: a plain mean is shorter than the latents seen in training.
+export function weightedMean(latents, weights) {
+  const totalWeight = weights.reduce((a, b) => a + b, 0) || 1, mean = new Float32Array(latents[0].length);
+  let meanNorm = 0;
   latents.forEach((latent, i) => {
-    const share = weights[i] / total;
-    length += share * norm(latent);
-    for (let k = 0; k < sum.length; k++) sum[k] += share * latent[k];
+    const weight = weights[i] / totalWeight;
+    meanNorm += weight * norm(latent);
+    for (let k = 0; k < mean.length; k++) mean[k] += weight * latent[k];
   });
-  const scale = length / (norm(sum) || 1);
-  return sum.map((value) => value * scale);
+  const scale = meanNorm / (norm(mean) || 1);
+  return mean.map((value) => value * scale);
 }
 
-// The great arc from a to b, its length interpolated too: what vaegan interpolate walks on.
-export function between(a, b, t) {
-  const la = norm(a), lb = norm(b);
+// Spherical interpolation from a (t = 0) to b (t = 1), with linear interpolation of the norm, as vaegan interpolate does.
+export function slerp(a, b, t) {
+  const normA = norm(a), normB = norm(b);
   let dot = 0;
-  for (let k = 0; k < a.length; k++) dot += (a[k] / (la || 1)) * (b[k] / (lb || 1));
+  for (let k = 0; k < a.length; k++) dot += (a[k] / (normA || 1)) * (b[k] / (normB || 1));
   const angle = Math.acos(Math.min(1, Math.max(-1, dot)));
-  if (la < 1e-6 || lb < 1e-6 || angle < 1e-4 || Math.PI - angle < 1e-4) return a.map((value, k) => value + (b[k] - value) * t);
-  const left = Math.sin((1 - t) * angle) / Math.sin(angle), right = Math.sin(t * angle) / Math.sin(angle), length = (1 - t) * la + t * lb;
-  return a.map((value, k) => (left * value / la + right * b[k] / lb) * length);
+  const isDegenerate = normA < 1e-6 || normB < 1e-6 || angle < 1e-4 || Math.PI - angle < 1e-4;
+  if (isDegenerate) return a.map((value, k) => value + (b[k] - value) * t);
+  const weightA = Math.sin((1 - t) * angle) / Math.sin(angle), weightB = Math.sin(t * angle) / Math.sin(angle);
+  const length = (1 - t) * normA + t * normB;
+  return a.map((value, k) => (weightA * value / normA + weightB * b[k] / normB) * length);
 }
 
-// The row of `latents`, `length` numbers each, that is nearest to a latent; -1 where there is none.
-export function closest({ count, length, latents }, latent) {
-  let best = -1, least = Infinity;
-  for (let face = 0; face < count; face++) {
-    let far = 0;
-    for (let k = 0; k < length && far < least; k++) far += (latents[face * length + k] - latent[k]) ** 2;
-    if (far < least) { least = far; best = face; }
+// Index of the nearest of `count` latents, which lie one after another in `latents`; -1 if there are none.
+export function findNearest({ count, latentDim, latents }, latent) {
+  let nearest = -1, minDistance = Infinity;
+  for (let i = 0; i < count; i++) {
+    let distance = 0;
+    for (let k = 0; k < latentDim && distance < minDistance; k++) distance += (latents[i * latentDim + k] - latent[k]) ** 2;
+    if (distance < minDistance) { minDistance = distance; nearest = i; }
   }
-  return best;
+  return nearest;
 }

@@ -1,4 +1,4 @@
-"""Only the page that the server served may talk to it."""
+"""The server accepts only requests of its own page."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -8,18 +8,18 @@ from vaegan.explore.server import make_app
 
 PORT = 8765
 HOME = f"http://127.0.0.1:{PORT}"
-LIVE = f"ws://127.0.0.1:{PORT}/live"
+WEBSOCKET_URL = f"ws://127.0.0.1:{PORT}/live"
 
 
 @pytest.fixture
-def bare(studio):
-    return TestClient(make_app(studio, PORT), base_url=HOME)
+def bare_client(session):
+    return TestClient(make_app(session, PORT), base_url=HOME)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:8765", "LOCALHOST:8765"])
-def test_this_machine_is_welcome(bare, host):
+def test_requests_of_this_machine_are_accepted(bare_client, host):
     for headers in ({"host": host}, {"host": host, "origin": f"http://{host}"}):
-        assert bare.get("/api/about", headers=headers).status_code == 200
+        assert bare_client.get("/api/about", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -34,26 +34,32 @@ def test_this_machine_is_welcome(bare, host):
         {"origin": "http://evil.example"},
         {"origin": "http://127.0.0.1:8766"},
         {"origin": "https://127.0.0.1:8765"},
-        {"origin": "http://localhost:8765"},  # a page that came as another name
+        {"origin": "http://localhost:8765"},  # another hostname than in Host
         {"origin": "null"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_everyone_else_is_refused(bare, headers):
+def test_other_requests_are_rejected(bare_client, headers):
     for path in ("/", "/explore.js", "/api/about", "/api/map.latents", "/nowhere"):
-        assert bare.get(path, headers=headers).status_code == 403
-    assert bare.post("/api/png", headers=headers, json={}).status_code == 403
-    with pytest.raises(WebSocketDisconnect), bare.websocket_connect(LIVE, headers={"origin": HOME} | headers):
+        assert bare_client.get(path, headers=headers).status_code == 403
+    assert bare_client.post("/api/png", headers=headers, json={}).status_code == 403
+    with (
+        pytest.raises(WebSocketDisconnect),
+        bare_client.websocket_connect(WEBSOCKET_URL, headers={"origin": HOME} | headers),
+    ):
         pass
 
 
-def test_a_socket_without_an_origin_is_refused(bare):
-    with pytest.raises(WebSocketDisconnect), bare.websocket_connect(LIVE, headers={"host": f"127.0.0.1:{PORT}"}):
+def test_a_websocket_without_an_origin_is_rejected(bare_client):
+    with (
+        pytest.raises(WebSocketDisconnect),
+        bare_client.websocket_connect(WEBSOCKET_URL, headers={"host": f"127.0.0.1:{PORT}"}),
+    ):
         pass
 
 
-def test_answers_stay_out_of_other_pages(client):
+def test_responses_cannot_be_used_by_other_pages(client):
     for path in ("/", "/api/about", "/api/map.jpg", "/nowhere"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Points, blend, catmull_rom, ellipse_points, luma
-from vaegan.demo.faces.head import FaceDrawing
+from vaegan.demo.faces.head import FaceDrawing, draw_nothing
 
 NOSE_Y = 0.36
 MOUTH_Y = 0.63
@@ -14,7 +14,6 @@ MOUTH_CAVITY_COLOR = (112, 26, 48)
 
 
 def _nose_outline_color(drawing: FaceDrawing) -> tuple[int, int, int]:
-    """A line a little softer than the outlines."""
     return blend(drawing.skin_shade, OUTLINE_COLOR, 0.62)
 
 
@@ -40,8 +39,8 @@ def _draw_pointed_nose(drawing: FaceDrawing, x: float, y: float, direction: floa
 
 def _draw_round_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
     ball = ellipse_points(x, y - 0.02, 0.135, 0.12)
-    warm = blend(drawing.skin_color, (226, 84, 70), 0.20)
-    drawing.canvas.draw_shape(ball, warm, blend(drawing.skin_shade, (190, 60, 56), 0.25), 0.06, outline_color=None)
+    color = blend(drawing.skin_color, (226, 84, 70), 0.20)
+    drawing.canvas.draw_shape(ball, color, blend(drawing.skin_shade, (190, 60, 56), 0.25), 0.06, outline_color=None)
     drawing.canvas.draw_line(
         ellipse_points(x, y - 0.02, 0.135, 0.12, -35 if direction < 0 else -25, 205 if direction < 0 else 215),
         _nose_outline_color(drawing),
@@ -50,11 +49,11 @@ def _draw_round_nose(drawing: FaceDrawing, x: float, y: float, direction: float)
 
 
 def _draw_wide_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
-    canvas, ink = drawing.canvas, _nose_outline_color(drawing)
-    canvas.draw_line(ellipse_points(x, y - 0.02, 0.10, 0.075, 20, 160), ink, 0.065)
+    canvas, color = drawing.canvas, _nose_outline_color(drawing)
+    canvas.draw_line(ellipse_points(x, y - 0.02, 0.10, 0.075, 20, 160), color, 0.065)
     for side in (-1, 1):
         canvas.draw_line(
-            ellipse_points(x + side * 0.14, y - 0.02, 0.06, 0.07, *((90, 260) if side < 0 else (-80, 90))), ink, 0.06
+            ellipse_points(x + side * 0.14, y - 0.02, 0.06, 0.07, *((90, 260) if side < 0 else (-80, 90))), color, 0.06
         )
 
 
@@ -86,14 +85,14 @@ NOSE_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
     "long": _draw_long_nose,
     "nostrils": _draw_nostrils,
 }
-"""Noses by name; the last argument is the side that they point to, -1 or 1."""
+"""Functions that draw a nose at (x, y). It points to the side `direction`, -1 or 1."""
 
 
 def _draw_closed_mouth(drawing: FaceDrawing, points: Points) -> None:
-    """Draw a closed mouth's line, over lips where a beard would swallow it."""
+    """Draw a closed mouth. With a full beard or dark skin, draw lips to make it visible."""
     if drawing.face.beard == "full" or luma(drawing.skin_color) < 0.40:
         left, right = points[0][0], points[-1][0]
-        y = sum(point[1] for point in points) / len(points)
+        y = sum(y for _, y in points) / len(points)
         drawing.canvas.fill_polygon(
             ellipse_points((left + right) / 2, y + 0.015, (right - left) / 2 + 0.04, 0.095), drawing.lip_color
         )
@@ -104,19 +103,13 @@ def _draw_smile(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     _draw_closed_mouth(
         drawing,
         catmull_rom(
-            [
-                (x - w, y - 0.06),
-                (x - w * 0.5, y + 0.04),
-                (x, y + 0.07),
-                (x + w * 0.5, y + 0.04),
-                (x + w, y - 0.06),
-            ]
+            [(x - w, y - 0.06), (x - w * 0.5, y + 0.04), (x, y + 0.07), (x + w * 0.5, y + 0.04), (x + w, y - 0.06)]
         ),
     )
 
 
 def _open_mouth_outline(x: float, y: float, w: float, depth: float) -> Points:
-    """The outline of a mouth laughing: a nearly straight top, a round bottom."""
+    """Return the outline of an open mouth: a nearly straight top, a round bottom."""
     top = catmull_rom([(x - w, y - 0.08), (x, y - 0.045), (x + w, y - 0.08)])
     return [
         *top,
@@ -138,9 +131,7 @@ def _draw_laugh(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     canvas.fill_polygon(mouth, MOUTH_CAVITY_COLOR)
     canvas.fill_clipped(mouth, ellipse_points(x, y + 0.20, w * 0.72, 0.12), TONGUE_COLOR)
     canvas.fill_clipped(
-        mouth,
-        [(x - w * 1.2, y - 0.2), (x + w * 1.2, y - 0.2), (x + w * 1.1, y + 0.01), (x - w * 1.1, y + 0.01)],
-        WHITE,
+        mouth, [(x - w * 1.2, y - 0.2), (x + w * 1.2, y - 0.2), (x + w * 1.1, y + 0.01), (x - w * 1.1, y + 0.01)], WHITE
     )
     canvas.draw_outline(mouth, width=0.07)
 
@@ -150,9 +141,7 @@ def _draw_grin(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     mouth = _open_mouth_outline(x, y, w * 1.15, 0.13)
     canvas.fill_polygon(mouth, WHITE)
     canvas.fill_clipped(
-        mouth,
-        [(x - 0.5, y + 0.005), (x + 0.5, y + 0.005), (x + 0.5, y + 0.035), (x - 0.5, y + 0.035)],
-        (188, 184, 204),
+        mouth, [(x - 0.5, y + 0.005), (x + 0.5, y + 0.005), (x + 0.5, y + 0.035), (x - 0.5, y + 0.035)], (188, 184, 204)
     )
     canvas.draw_outline(mouth, width=0.07)
 
@@ -173,27 +162,24 @@ def _draw_surprised_mouth(drawing: FaceDrawing, x: float, y: float, w: float) ->
 
 
 def _draw_smirk(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
-    to = 1 if drawing.turn >= 0 else -1
-    line = catmull_rom([(x - w * 0.8, y + to * 0.04), (x, y + 0.05), (x + w * 0.8, y - to * 0.04)])
-    end = line[-1] if to > 0 else line[0]
+    side = 1 if drawing.turn >= 0 else -1  # the raised corner
     line = catmull_rom(
-        [(x - to * w * 0.75, y + 0.045), (x, y + 0.05), (x + to * w * 0.65, y - 0.01), (end[0], y - 0.10)]
+        [
+            (x - side * w * 0.75, y + 0.045),
+            (x, y + 0.05),
+            (x + side * w * 0.65, y - 0.01),
+            (x + side * w * 0.8, y - 0.10),
+        ]
     )
-    _draw_closed_mouth(drawing, line if to > 0 else line[::-1])
+    _draw_closed_mouth(drawing, line if side > 0 else line[::-1])
 
 
 def _draw_tongue_out(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     canvas = drawing.canvas
-    out = catmull_rom(
-        [
-            (x - 0.02, y + 0.03),
-            (x - 0.01, y + 0.20),
-            (x + 0.085, y + 0.25),
-            (x + 0.18, y + 0.19),
-            (x + 0.19, y + 0.01),
-        ]
+    tongue = catmull_rom(
+        [(x - 0.02, y + 0.03), (x - 0.01, y + 0.20), (x + 0.085, y + 0.25), (x + 0.18, y + 0.19), (x + 0.19, y + 0.01)]
     )
-    canvas.draw_shape(out, TONGUE_COLOR)
+    canvas.draw_shape(tongue, TONGUE_COLOR)
     _draw_smile(drawing, x, y, w)
 
 
@@ -212,9 +198,9 @@ def _draw_pout(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
         ],
         is_closed=True,
     )
-    colour = blend(drawing.lip_color, (214, 40, 70), 0.45)
-    canvas.fill_polygon(lips, colour)
-    canvas.draw_outline(lips, blend(colour, OUTLINE_COLOR, 0.75), 0.055)
+    color = blend(drawing.lip_color, (214, 40, 70), 0.45)
+    canvas.fill_polygon(lips, color)
+    canvas.draw_outline(lips, blend(color, OUTLINE_COLOR, 0.75), 0.055)
     canvas.draw_line(catmull_rom([(x - w * 0.9, y + 0.01), (x, y + 0.025), (x + w * 0.9, y + 0.01)]), width=0.05)
 
 
@@ -232,8 +218,8 @@ def _draw_gritted_teeth(drawing: FaceDrawing, x: float, y: float, w: float) -> N
         is_closed=True,
     )
     canvas.fill_polygon(mouth, WHITE)
-    for part in (-0.5, 0.0, 0.5):
-        canvas.draw_line([(x + part * w, y - 0.07), (x + part * w, y + 0.09)], (150, 146, 170), 0.035)
+    for offset in (-0.5, 0.0, 0.5):
+        canvas.draw_line([(x + offset * w, y - 0.07), (x + offset * w, y + 0.09)], (150, 146, 170), 0.035)
     canvas.draw_line([(x - w, y + 0.01), (x + w, y + 0.01)], (150, 146, 170), 0.035)
     canvas.draw_outline(mouth, width=0.07)
 
@@ -250,11 +236,7 @@ MOUTH_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
     "pout": _draw_pout,
     "gritted": _draw_gritted_teeth,
 }
-"""Mouths by name, drawn at (x, y), reaching about `w` to each side."""
-
-
-def _draw_plain_cheek(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
-    """Plain cheeks."""
+"""Functions that draw a mouth with the center (x, y) and the half width `w`."""
 
 
 def _draw_blush(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
@@ -272,11 +254,11 @@ def _draw_freckles(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
 
 
 CHEEK_STYLES: dict[str, Callable[[FaceDrawing, float, float, int], None]] = {
-    "plain": _draw_plain_cheek,
+    "plain": draw_nothing,
     "blush": _draw_blush,
     "freckles": _draw_freckles,
 }
-"""Cheeks by name."""
+"""Functions that draw a cheek at (x, y) on the side -1 (left) or 1 (right)."""
 
 
 def draw_cheeks(drawing: FaceDrawing) -> None:
@@ -287,7 +269,7 @@ def draw_cheeks(drawing: FaceDrawing) -> None:
 
 
 def draw_nose(drawing: FaceDrawing) -> None:
-    """Draw the nose, pointing where the face turns."""
+    """Draw the nose. It points to the side that the head turns to."""
     x, y = drawing.to_face_front(0.02 * drawing.turn, NOSE_Y)
     NOSE_STYLES[drawing.face.nose](drawing, x, y, 1.0 if drawing.turn >= 0 else -1.0)
 

@@ -1,4 +1,4 @@
-"""What is behind the sitter: flat colours and simple comic patterns, in whole-picture coordinates."""
+"""Background patterns. They are drawn in pixels of the supersampled image, not in units of the face."""
 
 from __future__ import annotations
 
@@ -9,64 +9,68 @@ from vaegan.demo.faces.attributes import BACKGROUND_PALETTES
 from vaegan.demo.faces.canvas import Canvas, Color, blend
 
 BackgroundFunction = Callable[[Canvas, Color, Color], None]
+"""Draws a pattern in the main and the second color of a palette."""
 
 
 def _draw_flat_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    """The canvas is flat already."""
+    pass  # the canvas is already filled with the main color
 
 
 def _draw_two_tone_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    canvas.pillow_draw.polygon([(wide * 0.72, 0), (wide, 0), (wide, high), (wide * 0.28, high)], fill=second_color)
+    width, height = canvas.image.size
+    canvas.pillow_draw.polygon(
+        [(width * 0.72, 0), (width, 0), (width, height), (width * 0.28, height)], fill=second_color
+    )
 
 
 def _draw_gradient_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    deep = blend(color, (60, 40, 130), 0.16)
-    for y in range(0, high, 6):
-        canvas.pillow_draw.rectangle((0, y, wide, y + 5), fill=blend(deep, second_color, y / high))
+    width, height = canvas.image.size
+    top_color = blend(color, (60, 40, 130), 0.16)
+    for y in range(0, height, 6):
+        canvas.pillow_draw.rectangle((0, y, width, y + 5), fill=blend(top_color, second_color, y / height))
 
 
 def _draw_stripes_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    step = min(wide, high) / 4
+    width, height = canvas.image.size
+    step = min(width, height) / 4
     for i in range(-8, 9):
-        x = wide / 2 + i * step - high / 4
+        x = width / 2 + i * step - height / 4
         canvas.pillow_draw.polygon(
-            [(x, high), (x + step / 2, high), (x + step / 2 + high / 2, 0), (x + high / 2, 0)], fill=second_color
+            [(x, height), (x + step / 2, height), (x + step / 2 + height / 2, 0), (x + height / 2, 0)],
+            fill=second_color,
         )
 
 
 def _draw_dots_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    step = min(wide, high) / 7
+    width, height = canvas.image.size
+    step = min(width, height) / 7
     radius = step * 0.27
-    for row in range(int(high / step) + 2):
-        for column in range(int(wide / step) + 2):
+    for row in range(int(height / step) + 2):
+        for column in range(int(width / step) + 2):
             x, y = (column - 0.5 * (row % 2)) * step, row * step
             canvas.pillow_draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=second_color)
 
 
 def _draw_sunburst_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    x, y, reach = wide / 2, high / 2, wide + high
+    width, height = canvas.image.size
+    x, y, ray_length = width / 2, height / 2, width + height
     for i in range(12):
-        a, b = math.radians(30 * i + 5), math.radians(30 * i + 20)
+        start, end = math.radians(30 * i + 5), math.radians(30 * i + 20)
         canvas.pillow_draw.polygon(
             [
                 (x, y),
-                (x + reach * math.cos(a), y + reach * math.sin(a)),
-                (x + reach * math.cos(b), y + reach * math.sin(b)),
+                (x + ray_length * math.cos(start), y + ray_length * math.sin(start)),
+                (x + ray_length * math.cos(end), y + ray_length * math.sin(end)),
             ],
             fill=second_color,
         )
 
 
 def _draw_circle_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    wide, high = canvas.image.size
-    radius = min(wide, high) * 0.45
+    width, height = canvas.image.size
+    radius = min(width, height) * 0.45
     canvas.pillow_draw.ellipse(
-        (wide / 2 - radius, high / 2 - radius, wide / 2 + radius, high / 2 + radius), fill=second_color
+        (width / 2 - radius, height / 2 - radius, width / 2 + radius, height / 2 + radius), fill=second_color
     )
 
 
@@ -79,9 +83,8 @@ BACKGROUND_PATTERNS: dict[str, BackgroundFunction] = {
     "sunburst": _draw_sunburst_background,
     "circle": _draw_circle_background,
 }
-"""Backdrops by name."""
 
 
 def draw_background(canvas: Canvas, pattern: str, palette: str) -> None:
-    """Draw the backdrop `pattern` in the colours of `palette` on a canvas filled with its main colour."""
+    """Draw a background pattern on a canvas that is filled with the main color of the palette."""
     BACKGROUND_PATTERNS[pattern](canvas, *BACKGROUND_PALETTES[palette])

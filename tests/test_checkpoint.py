@@ -67,7 +67,7 @@ def test_a_run_without_weights_means_its_newest_checkpoint(copy, vae_run):
     [
         ({"kind": "diffusion"}, "cannot be used.*kind 'diffusion'"),
         ({"format_version": 3}, "format 3.*upgrade vaegan"),
-        ({"format_version": 1}, "format 1, of vaegan 0.1, which is no longer read: train the model again"),
+        ({"format_version": 1}, "format 1, of vaegan 0.1: train the model again"),
         ({"format_version": None}, "cannot be used.*format_version"),
         ({"config": "{"}, "cannot be used"),
         ({"config": {"latent_dim": 10**12}}, "cannot be used.*--latent-dim 1000000000000"),

@@ -176,7 +176,7 @@ def read_weights_info(path: Path) -> WeightsInfo:
         metadata = json.loads(text)
         version, kind = require_int(metadata, "format_version"), metadata["kind"]
         if version < WEIGHTS_FORMAT_VERSION:
-            raise VaeganError(f"format {version}, of vaegan 0.1, which is no longer read: train the model again")
+            raise VaeganError(f"format {version}, of vaegan 0.1: train the model again")
         if version > WEIGHTS_FORMAT_VERSION:
             raise VaeganError(f"format {version}, this vaegan reads up to {WEIGHTS_FORMAT_VERSION}: upgrade vaegan")
         if kind not in MODEL_KINDS:

@@ -110,8 +110,7 @@ class RunDir:
             raise VaeganError(f"{self.config_path} is damaged: format_version or kind is missing")
         if version < RUN_FORMAT_VERSION:
             raise VaeganError(
-                f"{self.path} has format {version}, of vaegan 0.1, which is no longer read: train it again with --force"
-                " or another --run"
+                f"{self.path} has format {version}, of vaegan 0.1: train it again with --force or another --run"
             )
         if version > RUN_FORMAT_VERSION:
             raise VaeganError(

@@ -133,7 +133,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--from", "0.png"], 2, "expected two images or more: give --from and --to, not 0.png alone"),
         (["--via", "0.png", "--to", "1.png"], 2, "give --from and --to"),
         (["--from", "0.png", "--to", "none.png"], 1, "none.png does not exist"),
-        (["--from", "0.png", "--to", "broken.png"], 1, "broken.png: not a picture"),
+        (["--from", "0.png", "--to", "broken.png"], 1, "broken.png: not an image"),
         (["--from", "0.png", "--to", "folder"], 2, "folder is a folder: give --from, --to and --via one image each"),
         (["--latents", "one.safetensors"], 2, "expected two rows or more, found 1"),
         (["--latents", "one.safetensors", "--rows", "0,4"], 2, "there is no row 4"),

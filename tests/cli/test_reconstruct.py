@@ -33,7 +33,7 @@ def test_reconstruct_writes_pairs_and_errors(capsys, images, vae_run):
     result = json.loads(out)
     assert result["grid"] == "samples/vae-reconstructions.png"
     assert [row["image"] for row in result["images"]] == ["2.png", "0.png", "odd.jpg"]
-    assert "warning: broken.png: not a picture" in err
+    assert "warning: broken.png: not an image" in err
     model = load(vae_run, "cpu")
     decoded = model.reconstruct(images[[2, 0]])
     expected = psnr(to_float(images[[2, 0]]), to_float(decoded))
@@ -118,9 +118,9 @@ def test_bad_input(capsys, images, here, vae_run, prepared, drawn):
     scratch = ["train-gan", prepared, "--run", "scratch", "--preset", "tiny", "--steps", "1", "--batch-size", "4", "-q"]
     assert run(capsys, *scratch)[0] == 0
     for arguments, status, message in (
-        (["reconstruct", vae_run, "none.png"], 1, "none.png does not exist: give pictures"),
-        (["reconstruct", vae_run, "broken.png"], 1, "broken.png: not a picture"),
-        (["reconstruct", vae_run, "big"], 1, "big holds 64x64 pictures of 3 channels, the model takes 32x32"),
+        (["reconstruct", vae_run, "none.png"], 1, "none.png does not exist: give images"),
+        (["reconstruct", vae_run, "broken.png"], 1, "broken.png: not an image"),
+        (["reconstruct", vae_run, "big"], 1, "big holds 64x64 images of 3 channels, the model takes 32x32"),
         (["reconstruct", vae_run, "0.png", "-o", "x.jpg"], 2, "a grid is a .png file"),
         (["reconstruct", "scratch", "0.png"], 1, "holds no encoder"),
         (["encode", vae_run, "0.png", "-o", "x.png"], 1, "name a .safetensors file, such as x.safetensors"),

@@ -146,7 +146,7 @@ def test_the_learning_rate_decays_by_images_not_by_the_length_of_the_run():
     assert inverse_sqrt_decay(10**9, 0) == 1
 
 
-def test_ema_forgets_half_in_its_halflife():
+def test_ema_halves_after_its_halflife():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
     ema = EMA(model, halflife=64)

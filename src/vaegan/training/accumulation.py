@@ -16,7 +16,7 @@ from vaegan.training.distributed import DistributedContext
 
 @dataclass
 class Batch:
-    """Base of dataclasses of tensors with one row per image; slicing a batch slices all of its tensors."""
+    """Base class of dataclasses whose tensors have one row per image; slicing a batch slices every tensor."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -79,8 +79,8 @@ class GradientAccumulator:
             backward: called with each micro-batch and its fraction of the global batch.
             max_grad_norm: clip the norm of all gradients together (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1);
                 0 for no clipping.
-            on_split: called once, before the first of several micro-batches, or with several ranks, to compute what
-                `backward` needs to know of the global batch.
+            on_split: called once before the first micro-batch if that is not the global batch, to compute statistics of
+                the global batch that `backward` needs.
 
         Returns:
             The metrics, averaged over the global batch. None if a gradient or metric is not finite on any rank: then no
@@ -114,23 +114,26 @@ class GradientAccumulator:
     ) -> dict[str, Tensor]:
         """Run `backward` on all micro-batches; return the weighted sums of its metrics.
 
-        If memory runs out, double the number of micro-batches and start again, down to `group_size` rows each.
+        If memory runs out, start again with smaller micro-batches, down to `group_size` rows each.
         """
+        max_micro_batches = max(1, len(batch) // self.group_size)
+        reset()
         while True:
-            reset()
-            if on_split is not None and self._is_split(len(batch)):
+            is_split = self.dist_ctx.world_size > 1 or min(self.num_micro_batches, max_micro_batches) > 1
+            if is_split and on_split is not None:
                 on_split()
                 on_split = None
             try:
                 sums = self._sum_over_micro_batches(batch, backward)
             except RuntimeError as error:
-                if not is_out_of_memory(error) or self.num_micro_batches >= self._max_micro_batches(len(batch)):
+                if not is_out_of_memory(error) or self.num_micro_batches >= max_micro_batches:
                     raise
             else:
                 self._warn_if_more_micro_batches(len(batch))
                 return sums
-            # The retry is outside of the handler: the exception's frames hold the tensors that did not fit.
-            self.num_micro_batches = min(2 * self.num_micro_batches, self._max_micro_batches(len(batch)))
+            # Out of memory: double the number of micro-batches and retry. This is done outside of the `except` block,
+            # because in it the exception's frames still hold the tensors that did not fit.
+            self.num_micro_batches = min(2 * self.num_micro_batches, max_micro_batches)
             reset()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -149,13 +152,6 @@ class GradientAccumulator:
             return
         for rows in split_rows(len(batch), self.num_micro_batches, self.group_size):
             yield batch[rows]
-
-    def _max_micro_batches(self, num_rows: int) -> int:
-        return max(1, num_rows // self.group_size)
-
-    def _is_split(self, num_rows: int) -> bool:
-        num_micro_batches = min(self.num_micro_batches, self._max_micro_batches(num_rows))
-        return num_micro_batches > 1 or self.dist_ctx.world_size > 1
 
     def _warn_if_more_micro_batches(self, num_rows: int) -> None:
         if self.num_micro_batches > self._warned_num_micro_batches:

@@ -57,10 +57,10 @@ class GANBatch(Batch):
         real_aug: the same, augmented for the discriminator.
         noise: standard normal float [B, noise_dim], which the prior turns into latents.
         augment_rand: uniform random numbers that augment the generated images.
-        is_recon: bool [B]: rows whose latents are encoded from `real` and that have a reconstruction loss. It is on the
-            CPU, since a GPU would have to wait for the number of rows.
+        is_recon: bool [B], True for rows with a reconstruction loss, whose latents are encoded from `real`. It is on
+            the CPU, because finding the rows of a mask on a GPU would wait for all its work.
         val_real_aug: augmented validation images in a step that updates ADA, otherwise no rows.
-        fake_aug: augmented generated images with their graph, kept from the discriminator's for the generator's step.
+        fake_aug: augmented generated images with their graph, kept by the discriminator's step for the generator's.
     """
 
     real: Tensor
@@ -152,7 +152,7 @@ class GANTrainer:
         is_d_warmup = self.encoder is not None and step < (settings.d_warmup_steps or 0)
         lr_scale = self.lr_scale * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
 
-        # discriminator step; the gradient penalties are lazy: every gp_interval steps, with that weight
+        # discriminator step; gradient penalties are lazy: computed every gp_interval steps, and weighted by it
         self.optimizer_d.param_groups[0]["lr"] = settings.lr_d * lr_scale
         gamma = self._current_gamma(images_seen) if step % settings.gp_interval == 0 else 0.0
         d_backward = partial(self._discriminator_backward, gamma=gamma, keep_fake=not is_d_warmup)
@@ -245,8 +245,8 @@ class GANTrainer:
         self, batch: GANBatch, weight: float, gamma: float, keep_fake: bool
     ) -> dict[str, Tensor]:
         """Accumulate the discriminator's gradients of weight * loss; return the micro-batch's metrics."""
-        # The generator's step reuses the images of an unsplit batch. The graphs of all micro-batches would not fit in
-        # memory at once, so there each micro-batch generates its images again.
+        # The generator's step reuses the images of an unsplit batch. With several micro-batches it generates them
+        # again, since the graphs of all micro-batches would not fit in memory at once.
         needs_graph = keep_fake and self.accumulator.num_micro_batches == 1
         with torch.set_grad_enabled(needs_graph):
             fake_aug = self._generate_augmented(batch)
@@ -324,9 +324,11 @@ class GANTrainer:
         """Return the EMA generator, the VAE's encoder and the prior."""
         return GANForInference(self.ema.model, self.encoder, self.prior)
 
+    @torch.no_grad()
     def preview_grid(self) -> Tensor:
         """Return a grid, uint8 [C, H, W], of the EMA generator's images of the latents with seeds 0 to 63."""
-        return make_grid(self.generate_samples(PREVIEW_IMAGES), columns=8)
+        latents = self.prior.sample_seeds(range(PREVIEW_IMAGES)).to(self.device_ctx.device)
+        return make_grid(to_uint8(self.ema.model(latents)).cpu(), columns=8)
 
     def drift_grid(self) -> Tensor | None:
         """Return a grid of the VAE decoder's and the EMA generator's images, uint8 [C, H, W]; None from scratch."""

@@ -195,5 +195,6 @@ def test_no_mixture_for_one_normal_or_few_latents():
     ("prior", "num_components", "local_dim"), [("normal", 2, 0), ("uniform", 2, 0), ("mixture", 1, 0), ("normal", 1, 3)]
 )
 def test_prior_must_agree_with_its_components(prior, num_components, local_dim):
-    with pytest.raises(VaeganError, match=f"a {prior} prior of {num_components} components, {local_dim} directions"):
+    message = f"a {prior} prior with {num_components} components and {local_dim} local dimensions"
+    with pytest.raises(VaeganError, match=message):
         ModelConfig(prior=prior, num_components=num_components, local_dim=local_dim)

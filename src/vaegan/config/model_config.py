@@ -52,7 +52,7 @@ class ModelConfig:
         if is_mixture != (self.num_components > 1) or (self.local_dim and not is_mixture):
             raise VaeganError(
                 f"a {self.prior} prior with {self.num_components} components and {self.local_dim} local dimensions"
-                " cannot be built: only a mixture has several components or local dimensions"
+                " cannot be built: expected at least 2 components for a mixture, else 1 and 0 local dimensions"
             )
 
     def with_normal_prior(self) -> ModelConfig:

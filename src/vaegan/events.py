@@ -73,7 +73,6 @@ class TrainingProgress:
 
     @property
     def is_last(self) -> bool:
-        """Whether this is the last step."""
         return self.step == self.total
 
     @property

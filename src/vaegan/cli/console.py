@@ -110,11 +110,9 @@ class PlainReporter:
     """Print one line per event, and progress at most every `PLAIN_INTERVAL_SECONDS`."""
 
     def __init__(self) -> None:
-        """Start with no progress printed."""
         self.last_print_time = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Print an event to stderr."""
         if isinstance(event, (TaskProgress, TrainingProgress)):
             line = self._progress_line(event)
         elif isinstance(event, TextTable):
@@ -143,7 +141,6 @@ class RichReporter:
     """Show one progress bar at a time with speed, time left and metrics, and print the other events above it."""
 
     def __init__(self, console: Console) -> None:
-        """Draw on `console`."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.console = console
@@ -160,7 +157,6 @@ class RichReporter:
         self.label = ""
 
     def __call__(self, event: Event) -> None:
-        """Move the bar, or print a line above it."""
         if isinstance(event, TaskProgress):
             if self.task is None or self.label != event.label:
                 self._start_bar(event.label, event.total, 0)

@@ -42,7 +42,6 @@ class ModelConfig:
     local_dim: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)
 
     def __post_init__(self) -> None:
-        """Raise VaeganError when no network has this configuration."""
         if self.size not in IMAGE_SIZES or self.channels not in (1, 3):
             raise VaeganError(
                 f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"

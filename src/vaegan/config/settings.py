@@ -18,9 +18,8 @@ OPTIMIZERS = ("muon", "adam")
 DURATION_OPTIONS = ("steps", "images", "minutes")
 """The options of `DurationSettings`, of which at most one may be given."""
 
-D_WARMUP_STEPS_ENCODER_INIT = 50
+D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
-"""A discriminator that starts from the VAE's encoder needs a shorter warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,16 +35,16 @@ def faces(here, prepared):
 def test_keyframes_between_images_are_their_reconstructions(capsys, faces, vae_run):
     command = ["interpolate", vae_run, "--from", "0.png", "--via", "odd.jpg", "--to", "1.png"]
     status, out, err = run(capsys, *command, "--frames", "4")
-    assert (status, out) == (0, "samples/vae-walk-0-odd-1.png\nsamples/vae-walk-0-odd-1.gif\n")
+    assert (status, out) == (0, "samples/vae-interpolation-0-odd-1.png\nsamples/vae-interpolation-0-odd-1.gif\n")
     assert "0.png: PSNR of the reconstruction " in err and "odd.jpg: PSNR" in err
     assert run(capsys, "reconstruct", vae_run, "0.png", "odd.jpg", "1.png", "-o", "pairs.png", "-q")[0] == 0
     pairs = read_grid("pairs.png").flatten(0, 1)
-    strip = read_grid("samples/vae-walk-0-odd-1.png")
+    strip = read_grid("samples/vae-interpolation-0-odd-1.png")
     assert strip.shape[:2] == (2, 4)
     assert torch.equal(pairs[0], faces[0]), "the image itself is left of its reconstruction"
     for position, index in (((0, 0), 1), ((0, 3), 3), ((1, 0), 3), ((1, 3), 5)):
         assert torch.equal(strip[position], pairs[index])
-    with Image.open("samples/vae-walk-0-odd-1.gif") as animation:
+    with Image.open("samples/vae-interpolation-0-odd-1.gif") as animation:
         assert (animation.n_frames, animation.size) == (12, (128, 128))
 
 
@@ -72,17 +72,17 @@ def test_latents_from_a_file(capsys, faces, vae_run):
     assert run(capsys, "encode", vae_run, "0.png", "1.png", "odd.jpg", "-q")[0] == 0
     command = ["interpolate", vae_run, "--latents", "latents/vae.safetensors", "--frames", "3"]
     status, out, _ = run(capsys, *command, "--loop")
-    assert (status, out) == (0, "samples/vae-walk-vae.png\nsamples/vae-walk-vae.gif\n")
+    assert (status, out) == (0, "samples/vae-interpolation-vae.png\nsamples/vae-interpolation-vae.gif\n")
     model = load(vae_run, "cpu")
     decoded = model.reconstruct(faces[:2])
-    strip = read_grid("samples/vae-walk-vae.png")
+    strip = read_grid("samples/vae-interpolation-vae.png")
     assert strip.shape[:2] == (3, 3) and torch.equal(strip[0, 0], decoded[0]) and torch.equal(strip[2, 2], decoded[0])
-    with Image.open("samples/vae-walk-vae.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae.gif") as animation:
         assert animation.n_frames == 6
     status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-ping-pong")
-    assert (status, out.splitlines()[0]) == (0, "samples/vae-walk-vae-1-and-0.png")
+    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-1-and-0.png")
     assert torch.equal(read_grid(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
-    with Image.open("samples/vae-walk-vae-1-and-0.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae-1-and-0.gif") as animation:
         assert animation.n_frames == 3
 
 
@@ -111,14 +111,14 @@ def test_an_mp4(capsys, here, gan_run):
     av = pytest.importorskip("av")
     assert run(capsys, "interpolate", gan_run, "--frames", "5", "--format", "mp4", "--fps", "60", "--scale", "2")[
         :2
-    ] == (0, "samples/gan-walk-0-1.png\nsamples/gan-walk-0-1.mp4\n")
-    with av.open("samples/gan-walk-0-1.mp4") as container:
+    ] == (0, "samples/gan-interpolation-0-1.png\nsamples/gan-interpolation-0-1.mp4\n")
+    with av.open("samples/gan-interpolation-0-1.mp4") as container:
         stream = container.streams.video[0]
         assert sum(1 for _ in container.decode(stream)) == 8
         assert (stream.width, stream.height, stream.average_rate) == (64, 64, 60)
-    assert run(capsys, "interpolate", gan_run, "--frames", "3", "-o", "samples/gan-walk-0-1.mp4", "-q")[0] == 0
-    Path("samples/gan-walk-0-1.mp4").write_bytes(b"another's")
-    assert "was not made by vaegan" in failing(capsys, "interpolate", gan_run, "-o", "samples/gan-walk-0-1.mp4")
+    assert run(capsys, "interpolate", gan_run, "--frames", "3", "-o", "samples/gan-interpolation-0-1.mp4", "-q")[0] == 0
+    Path("samples/gan-interpolation-0-1.mp4").write_bytes(b"another's")
+    assert "was not made by vaegan" in failing(capsys, "interpolate", gan_run, "-o", "samples/gan-interpolation-0-1.mp4")
 
 
 def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):

@@ -53,8 +53,8 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     with Image.open("samples/gan-seeds-0-3.png") as grid:
         assert grid.size == (2 * 34 + 2, 2 * 34 + 2)
     status, out, err = run(capsys, "interpolate", "--frames", "5")
-    assert (status, out) == (0, "samples/gan-walk-0-1.png\nsamples/gan-walk-0-1.gif\n")
-    with Image.open("samples/gan-walk-0-1.gif") as animation:
+    assert (status, out) == (0, "samples/gan-interpolation-0-1.png\nsamples/gan-interpolation-0-1.gif\n")
+    with Image.open("samples/gan-interpolation-0-1.gif") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
     status, out, err = run(capsys, "sample", "--seeds", "3,5-6", "--separate", "--json")
     result = json.loads(out)

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 from torch.distributions import Normal
+from vaegan.training.vae_metrics import compute_bits_per_dim, validate_vae
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
 from vaegan.training.precision import DeviceContext
-from vaegan.training.vae_metrics import compute_bits_per_dim, validate_vae
 
 
 def test_losses_are_logged_per_image_and_per_dimension(vae_run):

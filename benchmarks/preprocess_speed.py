@@ -27,6 +27,7 @@ from torchvision import transforms
 
 from vaegan.config.settings import PreprocessSettings
 from vaegan.data.preprocess import decoding
+from vaegan.data.preprocess.preprocess import prepare
 from vaegan.data.preprocess.records import FileLocation, Task
 from vaegan.data.preprocess.tasks import run_task as prepare_one
 from vaegan.demo.faces import draw_face, random_face

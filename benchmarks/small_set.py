@@ -52,7 +52,7 @@ def subset(source: Path, place: Path, count: int) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         splits = bytes([TRAIN]) * count + bytes([VAL]) * len(held_out)
         pictures = (picture.numpy().tobytes() for picture in chosen)
-        write_dataset(place, pictures, splits, (data.channels, data.size, data.size), {"source": [source.name]})
+        write_dataset(place, pictures, splits, (data.channels, data.size, data.size), {"sources": [source.name]})
     return place
 
 

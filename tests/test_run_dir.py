@@ -208,7 +208,7 @@ def test_force_deletes_only_the_files_of_the_run(run):
     ("change", "message"),
     [
         ({"format_version": 9}, "has format 9, this vaegan reads up to 2: upgrade vaegan"),
-        ({"format_version": 1}, "has format 1, of vaegan 0.1, which is no longer read: train it again"),
+        ({"format_version": 1}, "has format 1, of vaegan 0.1: train it again"),
         ({"format_version": None}, "damaged: format_version or kind is missing"),
         ({"kind": "x"}, "damaged"),
         ({"schedule": []}, "'schedule' is missing"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from vaegan.training.averager import MetricAverager
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
@@ -14,7 +15,6 @@ from vaegan.data.dataset import open_dataset
 from vaegan.data.memmap import ImageArray
 from vaegan.data.sampler import BatchSampler
 from vaegan.models.vae import VAE
-from vaegan.training.averager import MetricAverager
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import choose_device_context
 from vaegan.training.trainer import Trainer

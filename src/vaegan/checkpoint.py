@@ -7,7 +7,6 @@ checkpoint directory inside it, or the .safetensors file itself.
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from vaegan.version import __version__
 WEIGHTS_FORMAT_VERSION = 2
 MODEL_KINDS = ("vae", "gan")
 METADATA_KEY = "vaegan"
-"""Entry of a safetensors or ONNX file's metadata that holds our description as JSON."""
+"""Name of the entry in the metadata of safetensors and ONNX files that describes the model, as JSON."""
 MAX_SAFETENSORS_HEADER_BYTES = 2**20
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_STATE_FILE = "training.safetensors"
@@ -54,7 +53,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     def write(partial: Path) -> None:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
-            # safetensors makes files that only the owner can read: restore the mode that the umask asks for
+            # Safetensors creates files that only the owner can read: restore the mode that the umask asks for.
             partial.touch()
             mode = partial.stat().st_mode
             save_file(contiguous, partial, metadata=dict(metadata))
@@ -176,7 +175,7 @@ def read_weights_info(path: Path) -> WeightsInfo:
         metadata = json.loads(text)
         version, kind = require_int(metadata, "format_version"), metadata["kind"]
         if version < WEIGHTS_FORMAT_VERSION:
-            raise VaeganError(f"format {version}, of vaegan 0.1, which is no longer read: train the model again")
+            raise VaeganError(f"format {version}, of vaegan 0.1: train the model again")
         if version > WEIGHTS_FORMAT_VERSION:
             raise VaeganError(f"format {version}, this vaegan reads up to {WEIGHTS_FORMAT_VERSION}: upgrade vaegan")
         if kind not in MODEL_KINDS:
@@ -191,18 +190,6 @@ def read_weights_info(path: Path) -> WeightsInfo:
         )
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {printable(error_text(error), 300)}") from error
-
-
-def saved_kid(path: Path) -> float:
-    """Return the KID that the metadata of a weights file holds, or infinity if it was not measured.
-
-    Raises:
-        VaeganError: if the file is missing, damaged, or no weights file.
-    """
-    read_weights_info(path)
-    with open_safetensors(path) as file:
-        kid = json.loads(file.metadata()[METADATA_KEY]).get("kid")
-    return kid if isinstance(kid, float) and math.isfinite(kid) else math.inf
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,10 @@ class AlarmTracker:
     """Apply the alarm rules to the metrics of a run, in order; a resumed run replays its metrics.jsonl.
 
     Attributes:
-        active: Alarms whose rule is broken now.
-        best_kid: Lowest KID after the first step.
-        active_at_best: Collapse alarms that were active at the best KID.
-        collapse_alarms: Collapse alarms that are active since the newest KID but were not at the best.
+        active: alarms whose rule is broken now.
+        best_kid: lowest KID after the first step.
+        active_at_best: collapse alarms that were active at the best KID.
+        collapse_alarms: collapse alarms that are active since the newest KID but were not at the best.
     """
 
     history: MetricHistory = field(default_factory=MetricHistory)
@@ -225,13 +225,13 @@ def describe_reconstruction(metrics: MetricMapping) -> str:
     return ", ".join(parts)
 
 
-def vae_warnings(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: int) -> list[str]:
+def vae_warnings(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: float) -> list[str]:
     """Return warnings for the newest validation metrics of a VAE, measured after `images_seen` images."""
     warnings = (_check_posterior_collapse(metrics, beta, latent_dim, images_seen), _check_vae_overfitting(metrics))
     return [text for text in warnings if text]
 
 
-def _check_posterior_collapse(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: int) -> str:
+def _check_posterior_collapse(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: float) -> str:
     active, kl = metrics.get("active_units"), metrics.get("val_kl")
     if active is None:
         return ""
@@ -271,9 +271,9 @@ def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping]
     """Return warnings for a run.
 
     Args:
-        config: The run's config.json.
-        metrics_log: The lines of its metrics.jsonl.
-        has_best_weights: Whether it has best.safetensors, which --best uses.
+        config: the run's config.json.
+        metrics_log: the lines of its metrics.jsonl.
+        has_best_weights: whether it has best.safetensors, which --best uses.
     """
     metrics_log = list(metrics_log)
     newest = {name: value for metrics in metrics_log for name, value in metrics.items()}
@@ -290,7 +290,7 @@ def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping]
         warnings.append(message)
     beta, latent_dim = config["options"].get("beta"), config["model"].get("latent_dim")
     if config["kind"] == "vae" and isinstance(beta, (int, float)) and isinstance(latent_dim, int):
-        warnings += vae_warnings(newest, float(beta), latent_dim, int(newest.get("images_seen", 0)))
+        warnings += vae_warnings(newest, float(beta), latent_dim, newest.get("images_seen", 0.0))
     return warnings
 
 

@@ -110,8 +110,7 @@ class RunDir:
             raise VaeganError(f"{self.config_path} is damaged: format_version or kind is missing")
         if version < RUN_FORMAT_VERSION:
             raise VaeganError(
-                f"{self.path} has format {version}, of vaegan 0.1, which is no longer read: train it again with --force"
-                " or another --run"
+                f"{self.path} has format {version}, of vaegan 0.1: train it again with --force or another --run"
             )
         if version > RUN_FORMAT_VERSION:
             raise VaeganError(
@@ -328,14 +327,14 @@ class RunDir:
 
 def find_run(weights: Path) -> RunDir | None:
     """Return the run that a weights file belongs to, directly or in a checkpoint; None if there is none."""
-    for parent in list(weights.resolve().parents)[:3]:
+    for parent in list(weights.resolve().parents)[:3]:  # up to RUN/checkpoints/step-0000001/model.safetensors
         if RunDir(parent).exists():
             return RunDir(parent)
     return None
 
 
 def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
-    """Return the run under `root` whose weights are the newest; a kind that comes first in `kinds` is preferred."""
+    """Return the newest run under `root` of the first of `kinds` that has a run with weights; None if there is none."""
     for kind in kinds:
         weights_paths = []
         for path in root.glob(f"*/{WEIGHTS_FILE}"):

@@ -35,7 +35,7 @@ def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> 
         path = find_newest_dataset(Path("data"))
         if path is None:
             raise VaeganError(f"{weights.path} belongs to no run that records its dataset: give DATA, a dataset")
-        emit(Note(f"Using {path}, the newest dataset"))
+        emit(Note(f"Using {path}, the newest prepared dataset"))
     dataset = open_dataset(path)
     check_dataset_fits(dataset, weights.config, weights.path)
     return dataset
@@ -45,8 +45,8 @@ def check_dataset_fits(dataset: PreparedDataset, config: ModelConfig, weights_pa
     """Raise VaeganError if the images of a dataset have another size or channel count than the model's."""
     if (dataset.size, dataset.channels) != (config.size, config.channels):
         raise VaeganError(
-            f"{dataset.path} holds {dataset.size}x{dataset.size} images with {dataset.channels} channels,"
-            f" {weights_path} generates {config.size}x{config.size} with {config.channels}: give the dataset that it"
+            f"{dataset.path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels,"
+            f" {weights_path} generates {config.size}x{config.size} of {config.channels}: give the dataset that it"
             " was trained on"
         )
 

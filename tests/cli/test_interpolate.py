@@ -1,4 +1,4 @@
-"""vaegan interpolate by seeds, latents and pictures."""
+"""vaegan interpolate between seeds, latents and images."""
 
 import json
 import sys
@@ -14,17 +14,17 @@ from vaegan.inference.model import load
 from vaegan.utils.images import from_pil, save_png, to_pil
 
 
-def cells(strip, side=32):
-    """The pictures of a strip, row by row."""
-    sheet = from_pil(Image.open(strip))
-    rows, columns = (sheet.shape[1] - 2) // (side + 2), (sheet.shape[2] - 2) // (side + 2)
-    places = [(2 + row * (side + 2), 2 + column * (side + 2)) for row in range(rows) for column in range(columns)]
-    return torch.stack([sheet[:, y : y + side, x : x + side] for y, x in places]).unflatten(0, (rows, columns))
+def read_grid(path, side=32):
+    """Return the images of a grid file, uint8 [rows, columns, C, side, side]."""
+    grid = from_pil(Image.open(path))
+    rows, columns = (grid.shape[1] - 2) // (side + 2), (grid.shape[2] - 2) // (side + 2)
+    corners = [(2 + row * (side + 2), 2 + column * (side + 2)) for row in range(rows) for column in range(columns)]
+    return torch.stack([grid[:, y : y + side, x : x + side] for y, x in corners]).unflatten(0, (rows, columns))
 
 
 @pytest.fixture
 def faces(here, prepared):
-    """Three training pictures as files; the last is grey and no square."""
+    """Three training images as files; the last is grayscale and not square."""
     train, _ = open_dataset(prepared).load()
     for index in range(2):
         save_png(train[index], Path(f"{index}.png"))
@@ -32,65 +32,65 @@ def faces(here, prepared):
     return train[:3]
 
 
-def test_a_walk_between_pictures_ends_at_their_reconstructions(capsys, faces, vae_run):
+def test_keyframes_between_images_are_their_reconstructions(capsys, faces, vae_run):
     command = ["interpolate", vae_run, "--from", "0.png", "--via", "odd.jpg", "--to", "1.png"]
     status, out, err = run(capsys, *command, "--frames", "4")
-    assert (status, out) == (0, "samples/vae-walk-0-odd-1.png\nsamples/vae-walk-0-odd-1.gif\n")
-    assert "0.png: decoded again, PSNR " in err and "odd.jpg: decoded again" in err
+    assert (status, out) == (0, "samples/vae-interpolation-0-odd-1.png\nsamples/vae-interpolation-0-odd-1.gif\n")
+    assert "0.png: PSNR of the reconstruction " in err and "odd.jpg: PSNR" in err
     assert run(capsys, "reconstruct", vae_run, "0.png", "odd.jpg", "1.png", "-o", "pairs.png", "-q")[0] == 0
-    pairs = cells("pairs.png").flatten(0, 1)
-    strip = cells("samples/vae-walk-0-odd-1.png")
+    pairs = read_grid("pairs.png").flatten(0, 1)
+    strip = read_grid("samples/vae-interpolation-0-odd-1.png")
     assert strip.shape[:2] == (2, 4)
-    assert torch.equal(pairs[0], faces[0]), "the picture itself stands beside its reconstruction"
-    for place, expected in (((0, 0), 1), ((0, 3), 3), ((1, 0), 3), ((1, 3), 5)):
-        assert torch.equal(strip[place], pairs[expected])
-    with Image.open("samples/vae-walk-0-odd-1.gif") as animation:
+    assert torch.equal(pairs[0], faces[0]), "the image itself is left of its reconstruction"
+    for position, index in (((0, 0), 1), ((0, 3), 3), ((1, 0), 3), ((1, 3), 5)):
+        assert torch.equal(strip[position], pairs[index])
+    with Image.open("samples/vae-interpolation-0-odd-1.gif") as animation:
         assert (animation.n_frames, animation.size) == (12, (128, 128))
 
 
-def test_optimization_comes_closer_and_says_how_close(capsys, faces, gan_run):
+def test_inversion_comes_closer_and_reports_the_psnr(capsys, faces, gan_run):
     command = ["interpolate", gan_run, "--from", "0.png", "--to", "1.png", "--frames", "3", "-o", "walk", "--json"]
     status, out, err = run(capsys, *command, "--invert-steps", "40")
     assert status == 0
-    made = json.loads(out)
-    assert (made["strip"], made["animation"]) == ("walk.png", "walk.gif")
-    assert [row["picture"] for row in made["images"]] == ["0.png", "1.png"]
-    assert all(row["psnr_optimized"] > row["psnr"] for row in made["images"])
-    assert "Optimizing: 41/41 steps" in err and "dB after 40 steps of optimization" in err
+    result = json.loads(out)
+    assert (result["strip"], result["animation"]) == ("walk.png", "walk.gif")
+    assert [row["image"] for row in result["images"]] == ["0.png", "1.png"]
+    assert all(row["psnr_inverted"] > row["psnr"] for row in result["images"])
+    assert "Optimizing: 41/41 steps" in err and "dB after 40 steps of inversion" in err
 
 
-def test_without_an_encoder_optimization_starts_from_the_average_face(capsys, faces, prepared):
+def test_without_an_encoder_inversion_starts_from_the_average_face(capsys, faces, prepared):
     assert run(capsys, "train-gan", prepared, "--run", "scratch", "--steps", "1", *TINY, "-q")[0] == 0
-    walk = ["interpolate", "scratch", "--from", "0.png", "--to", "1.png", "--frames", "3"]
-    assert "holds no encoder" in failing(capsys, *walk)
-    status, _, err = run(capsys, *walk, "--invert-steps", "5")
+    command = ["interpolate", "scratch", "--from", "0.png", "--to", "1.png", "--frames", "3"]
+    assert "holds no encoder" in failing(capsys, *command)
+    status, _, err = run(capsys, *command, "--invert-steps", "5")
     assert status == 0 and "scratch/model.safetensors holds no encoder: optimizing from the average face" in err
     assert run(capsys, "interpolate", "scratch", "--frames", "3")[0] == 0
 
 
-def test_latents_of_a_file(capsys, faces, vae_run):
+def test_latents_from_a_file(capsys, faces, vae_run):
     assert run(capsys, "encode", vae_run, "0.png", "1.png", "odd.jpg", "-q")[0] == 0
     command = ["interpolate", vae_run, "--latents", "latents/vae.safetensors", "--frames", "3"]
     status, out, _ = run(capsys, *command, "--loop")
-    assert (status, out) == (0, "samples/vae-walk-vae.png\nsamples/vae-walk-vae.gif\n")
+    assert (status, out) == (0, "samples/vae-interpolation-vae.png\nsamples/vae-interpolation-vae.gif\n")
     model = load(vae_run, "cpu")
-    decoded = model.reconstruct(torch.cat([faces[:2]]))
-    strip = cells("samples/vae-walk-vae.png")
+    decoded = model.reconstruct(faces[:2])
+    strip = read_grid("samples/vae-interpolation-vae.png")
     assert strip.shape[:2] == (3, 3) and torch.equal(strip[0, 0], decoded[0]) and torch.equal(strip[2, 2], decoded[0])
-    with Image.open("samples/vae-walk-vae.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae.gif") as animation:
         assert animation.n_frames == 6
     status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-ping-pong")
-    assert (status, out.splitlines()[0]) == (0, "samples/vae-walk-vae-1-and-0.png")
-    assert torch.equal(cells(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
-    with Image.open("samples/vae-walk-vae-1-and-0.gif") as animation:
+    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-1-and-0.png")
+    assert torch.equal(read_grid(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
+    with Image.open("samples/vae-interpolation-vae-1-and-0.gif") as animation:
         assert animation.n_frames == 3
 
 
-def test_paths_easings_and_formats_of_seeds(capsys, here, gan_run):
+def test_methods_easings_and_formats(capsys, here, gan_run):
     model = load(gan_run, "cpu")
     base = ["interpolate", gan_run, "--seeds", "3,9", "--frames", "5", "-q"]
-    ends = torch.cat([model.sample(1, seed) for seed in (3, 9)])
-    found = {}
+    keyframes = torch.cat([model.sample(1, seed) for seed in (3, 9)])
+    strips = {}
     for name, flags in {
         "default": [],
         "slerp": ["--method", "slerp"],
@@ -98,27 +98,27 @@ def test_paths_easings_and_formats_of_seeds(capsys, here, gan_run):
         "smooth": ["--easing", "smooth"],
     }.items():
         assert run(capsys, *base, *flags, "-o", f"{name}.webp")[:2] == (0, f"{name}.png\n{name}.webp\n")
-        found[name] = cells(f"{name}.png")[0]
-        assert torch.equal(found[name][[0, 4]], ends)
-    assert torch.equal(found["default"], found["slerp"]) and not torch.equal(found["lerp"], found["slerp"])
-    assert torch.equal(found["smooth"][2], found["slerp"][2]) and not torch.equal(found["smooth"], found["slerp"])
+        strips[name] = read_grid(f"{name}.png")[0]
+        assert torch.equal(strips[name][[0, 4]], keyframes)
+    assert torch.equal(strips["default"], strips["slerp"]) and not torch.equal(strips["lerp"], strips["slerp"])
+    assert torch.equal(strips["smooth"][2], strips["slerp"][2]) and not torch.equal(strips["smooth"], strips["slerp"])
     with Image.open("slerp.webp") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
-    assert run(capsys, *base, "-o", "slerp.webp")[0] == 0, "what is ours may be replaced"
+    assert run(capsys, *base, "-o", "slerp.webp")[0] == 0, "files made by vaegan are overwritten"
 
 
 def test_an_mp4(capsys, here, gan_run):
     av = pytest.importorskip("av")
     assert run(capsys, "interpolate", gan_run, "--frames", "5", "--format", "mp4", "--fps", "60", "--scale", "2")[
         :2
-    ] == (0, "samples/gan-walk-0-1.png\nsamples/gan-walk-0-1.mp4\n")
-    with av.open("samples/gan-walk-0-1.mp4") as container:
+    ] == (0, "samples/gan-interpolation-0-1.png\nsamples/gan-interpolation-0-1.mp4\n")
+    with av.open("samples/gan-interpolation-0-1.mp4") as container:
         stream = container.streams.video[0]
         assert sum(1 for _ in container.decode(stream)) == 8
         assert (stream.width, stream.height, stream.average_rate) == (64, 64, 60)
-    assert run(capsys, "interpolate", gan_run, "--frames", "3", "-o", "samples/gan-walk-0-1.mp4", "-q")[0] == 0
-    Path("samples/gan-walk-0-1.mp4").write_bytes(b"another's")
-    assert "was not made by vaegan" in failing(capsys, "interpolate", gan_run, "-o", "samples/gan-walk-0-1.mp4")
+    assert run(capsys, "interpolate", gan_run, "--frames", "3", "-o", "samples/gan-interpolation-0-1.mp4", "-q")[0] == 0
+    Path("samples/gan-interpolation-0-1.mp4").write_bytes(b"another's")
+    assert "was not made by vaegan" in failing(capsys, "interpolate", gan_run, "-o", "samples/gan-interpolation-0-1.mp4")
 
 
 def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
@@ -127,14 +127,14 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
     assert run(capsys, "encode", vae_run, "0.png", "-o", "one.safetensors", "-q")[0] == 0
     monkeypatch.setitem(sys.modules, "av", None)
     pair = ["--from", "0.png", "--to", "1.png"]
-    for arguments, status, words in (
+    for arguments, status, message in (
         ([*pair, "--seeds", "1,2"], 2, "--seeds and --from contradict each other"),
         ([*pair, "--latents", "one.safetensors"], 2, "--latents and --from contradict"),
         (["--from", "0.png"], 2, "expected two images or more: give --from and --to, not 0.png alone"),
         (["--via", "0.png", "--to", "1.png"], 2, "give --from and --to"),
         (["--from", "0.png", "--to", "none.png"], 1, "none.png does not exist"),
-        (["--from", "0.png", "--to", "broken.png"], 1, "broken.png: not a picture"),
-        (["--from", "0.png", "--to", "folder"], 2, "folder is a folder: give --from, --to and --via one picture each"),
+        (["--from", "0.png", "--to", "broken.png"], 1, "broken.png: not an image"),
+        (["--from", "0.png", "--to", "folder"], 2, "folder is a folder: give --from, --to and --via one image each"),
         (["--latents", "one.safetensors"], 2, "expected two rows or more, found 1"),
         (["--latents", "one.safetensors", "--rows", "0,4"], 2, "there is no row 4"),
         (["--rows", "0,4"], 2, "--rows goes with --latents"),
@@ -150,5 +150,5 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--fps", "60"], 2, "a GIF shows at most 50"),
         (["--frames", "9000", "--scale", "16"], 2, "lower --frames or --scale"),
     ):
-        assert words in failing(capsys, "interpolate", vae_run, *arguments, status=status), arguments
+        assert message in failing(capsys, "interpolate", vae_run, *arguments, status=status), arguments
     assert not Path("samples").exists()

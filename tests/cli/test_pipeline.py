@@ -38,23 +38,23 @@ def failing(capsys, *argv, status=1):
 def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     status, out, err = run(capsys, "preprocess", drawn, "--size", "32")
     assert (status, out) == (0, "data/faces-32\n")
-    assert "48 pictures kept" in err
+    assert "48 images: " in err
     status, out, err = run(capsys, "train-vae", "--steps", "3", *TINY)
     assert (status, out) == (0, "runs/vae\n")
-    assert "Using data/faces-32, the newest prepared set" in err and "val psnr" in err
+    assert "Using data/faces-32, the newest prepared dataset" in err and "val psnr" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/vae-seeds-0-3.png\n")
     assert "Using runs/vae, trained" in err
     status, out, err = run(capsys, "train-gan", "--from-vae", "runs/vae", "--steps", "3", "--batch-size", "8")
     assert (status, out) == (0, "runs/gan\n")
-    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of the pictures 0" in err
+    assert "which the VAE was trained on" in err and "10 tensors" in err and "difference of their images 0" in err
     status, out, err = run(capsys, "sample", "-n", "4")
     assert (status, out) == (0, "samples/gan-seeds-0-3.png\n")
     with Image.open("samples/gan-seeds-0-3.png") as grid:
         assert grid.size == (2 * 34 + 2, 2 * 34 + 2)
     status, out, err = run(capsys, "interpolate", "--frames", "5")
-    assert (status, out) == (0, "samples/gan-walk-0-1.png\nsamples/gan-walk-0-1.gif\n")
-    with Image.open("samples/gan-walk-0-1.gif") as animation:
+    assert (status, out) == (0, "samples/gan-interpolation-0-1.png\nsamples/gan-interpolation-0-1.gif\n")
+    with Image.open("samples/gan-interpolation-0-1.gif") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
     status, out, err = run(capsys, "sample", "--seeds", "3,5-6", "--separate", "--json")
     result = json.loads(out)
@@ -67,7 +67,9 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
         assert grid.size == (96, 96)
     status, out, err = run(capsys, "train-vae")
     assert (status, out) == (0, "runs/vae\n")
-    assert "runs/vae is finished: 3 steps, 24 pictures. To go on: vaegan train-vae --run runs/vae --images 48" in err
+    assert (
+        "runs/vae is finished: 3 steps, 24 images. To train longer: vaegan train-vae --run runs/vae --images 48" in err
+    )
 
 
 @pytest.mark.parametrize("fixture", ["prepared", "vae_run", "gan_run"])
@@ -75,14 +77,14 @@ def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
     path = request.getfixturevalue(fixture)
     status, out, _ = run(capsys, "info", path)
     assert status == 0
-    expected = {"prepared": "prepared set", "vae_run": "VAE run", "gan_run": "GAN run"}[fixture]
-    assert out.splitlines()[0].split(None, 1) == ["what", expected]
+    expected = {"prepared": "dataset", "vae_run": "VAE run", "gan_run": "GAN run"}[fixture]
+    assert out.splitlines()[0].split(None, 1) == ["kind", expected]
     facts = json.loads(run(capsys, "info", path, "--json")[1])
-    assert facts["what"] == expected
+    assert facts["kind"] == expected
     if fixture != "prepared":
-        assert facts["state"].startswith("finished: step 4 of 4, 32 pictures")
+        assert facts["state"].startswith("finished: step 4 of 4, 32 images")
         weights = json.loads(run(capsys, "info", path / "model.safetensors", "--json")[1])
-        assert weights["trained"] == "4 steps, 32 pictures" and "8 latents" in weights["model"]
+        assert (weights["step"], weights["images_seen"]) == (4, 32) and "8 latent dimensions" in weights["model"]
 
 
 def test_quiet_prints_only_results(capsys, gan_run, tmp_path):
@@ -124,8 +126,8 @@ def test_bad_input_to_preprocess(capsys, tmp_path, prepared, drawn):
 
 def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_run, copy):
     for arguments, status, text in (
-        (["train-vae"], 1, "no prepared set under data/"),
-        (["train-vae", tmp_path], 1, "is not a prepared set; make one with: vaegan preprocess"),
+        (["train-vae"], 1, "no prepared dataset under data/"),
+        (["train-vae", tmp_path], 1, "is not a prepared dataset; prepare one with: vaegan preprocess"),
         (["train-vae", prepared, "--lr", "-1"], 2, "--lr -1.0: expected a number, above 0"),
         (["train-vae", prepared, "--beta", "nan"], 2, "--beta nan"),
         (["train-vae", prepared, "--steps", "3", "--images", "9"], 2, "--steps and --images contradict"),
@@ -138,7 +140,7 @@ def test_bad_input_to_training(capsys, tmp_path, here, prepared, vae_run, gan_ru
         (["train-gan", prepared, "--from-vae", gan_run], 1, "this is a GAN; give a run of vaegan train-vae"),
         (["train-gan", prepared, "--from-vae", vae_run, "--latent-dim", "9"], 2, "--latent-dim 9 contradicts"),
         (["train-gan", prepared, "--from-vae", vae_run, "--preset", "base"], 2, "--preset base contradicts"),
-        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run, which vaegan train-vae goes on with"),
+        (["train-gan", prepared, "--run", vae_run], 1, "this is a VAE run; resume it with vaegan train-vae"),
         (["train-vae", prepared, "--run", vae_run, "--beta", "2"], 2, "--beta 2.0 contradicts"),
         (["train-vae", prepared, "--run", vae_run, "--steps", "2"], 2, "already at step 4, past the 2"),
         (["train-gan", prepared, "--run", gan_run, "--from-vae", copy(vae_run), "--steps", "4"], 0, None),
@@ -156,7 +158,7 @@ def test_a_dataset_of_another_size_than_the_vae_is_refused(capsys, here, drawn, 
     line = failing(capsys, "train-gan", "big", "--from-vae", vae_run)
     assert "64x64" in line and "32x32" in line and "--size 32" in line
     line = failing(capsys, "train-vae", "big", "--run", vae_run)
-    assert "big is not the set that" in line and "choose another --run" in line
+    assert "big is not the dataset that" in line and "choose another --run" in line
 
 
 def test_a_gan_run_refuses_another_vae(capsys, here, prepared, gan_run):
@@ -175,17 +177,17 @@ def test_bad_input_to_sample_and_interpolate(capsys, tmp_path, here, gan_run, pr
         (["sample", gan_run, "--seeds", "a"], 2, "--seeds a: expected numbers and ranges"),
         (["sample", gan_run, "--truncation", "-1"], 2, "--truncation -1.0"),
         (["sample", gan_run, "-o", "mine.png"], 1, "mine.png exists and was not made by vaegan"),
-        (["sample", gan_run, "-o", "mine.txt"], 2, "a sheet is a .png file"),
+        (["sample", gan_run, "-o", "mine.txt"], 2, "a grid is a .png file"),
         (["sample", gan_run, "-o", "mine.png/x.png"], 1, "cannot write"),
         (["sample", gan_run, "--separate", "-o", "."], 1, "mine.png was not made by vaegan"),
         (["sample", gan_run, "-n", "100k"], 2, "add --separate"),
-        (["sample", prepared], 1, "is a prepared set, not a checkpoint"),
+        (["sample", prepared], 1, "is a dataset, not a checkpoint"),
         (["interpolate", gan_run, "--seeds", "4"], 2, "expected two seeds or more"),
         (["interpolate", gan_run, "-o", "mine.gif"], 1, "mine.png exists"),
         (["interpolate", gan_run, "--method", "x"], 2, "--method x: expected one of slerp, lerp"),
         (["interpolate", gan_run, "--seeds", "0-999", "--frames", "99"], 2, "frames are too many"),
         (["info", tmp_path / "none"], 1, "does not exist"),
-        (["info", "mine.png"], 1, "mine.png is damaged, cut short or no safetensors file"),
+        (["info", "mine.png"], 1, "mine.png is damaged, truncated or not a safetensors file"),
     ):
         assert text in failing(capsys, *arguments, status=status), arguments
     assert (here / "mine.png").read_bytes() == before
@@ -220,9 +222,9 @@ def test_interrupted_preprocessing_is_resumed(capsys, monkeypatch, drawn, tmp_pa
 
     save = PreprocessDB.save_result
 
-    def save_and_interrupt(self, outcome, spots=None):
-        save(self, outcome, spots)
-        if outcome.file_id == 20:
+    def save_and_interrupt(self, result):
+        save(self, result)
+        if result.file_id == 20:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(PreprocessDB, "save_result", save_and_interrupt)
@@ -230,13 +232,13 @@ def test_interrupted_preprocessing_is_resumed(capsys, monkeypatch, drawn, tmp_pa
     status, out, err = run(capsys, *command)
     assert (status, out) == (130, "")
     done = re.fullmatch(
-        r"interrupted: (\d+) of 49 files are done; run the same command again to go on", err.splitlines()[-1]
+        r"interrupted: (\d+) of 49 files are done; run the same command again to resume", err.splitlines()[-1]
     )
     assert done
     assert [path.name for path in (tmp_path / "sets").iterdir()] == [".preparing-faces"]
     monkeypatch.setattr(PreprocessDB, "save_result", save)
     status, out, err = run(capsys, *command)
-    assert status == 0 and f"Going on: {done[1]} of 49 files are done" in err
+    assert status == 0 and f"Resuming: {done[1]} of 49 files are done" in err
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["faces"]
 
 
@@ -257,5 +259,5 @@ def test_sigterm_saves_the_training_and_exits_with_130(prepared, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and out == ""
-    assert "saved. Run the same command again to go on" in err
+    assert "saved. Run the same command again to resume" in err
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*/state.json"))) == 1

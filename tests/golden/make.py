@@ -27,8 +27,8 @@ def make_paths_relative(json_path: Path, *sections: str) -> None:
     content = json.loads(json_path.read_text())
     for name in sections:
         content[name]["path"] = Path(content[name]["path"]).relative_to(Path.cwd()).as_posix()
-    if "source" in content:
-        content["source"] = ["faces"]
+    if "sources" in content:
+        content["sources"] = ["faces"]
     json_path.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -92,7 +92,7 @@ def test_sizes_are_tried_told_recorded_and_not_tried_again(brief, capsys, prepar
     assert "Trying" not in capsys.readouterr().err
     assert json.loads((tmp_path / "two" / "config.json").read_text())["latent_dim_trials"] == probed
     assert main(["info", str(run), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latent size"] == probed["reason"]
+    assert json.loads(capsys.readouterr().out)["latent_dim_choice"] == probed["reason"]
 
 
 def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pieces import collapsing
-from ranked import RECONSTRUCTED, COLLAPSED, GAN, GAUSSIAN, VAE, one_normal
+from ranked import COLLAPSED, GAN, GAUSSIAN, RECONSTRUCTED, VAE, one_normal
 
 from vaegan.checkpoint import load_tensors, strip_prefix
 from vaegan.errors import UsageError

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # VaeganError             1           error: its message
     # UsageError              2           error: its message (typer's own usage errors exit with 2 as well)
     # Interrupted             130         its message
-    # BrokenPipeError         0           nothing: the reader of a pipe, such as head, has seen enough
+    # BrokenPipeError         0           nothing: the reader of a pipe, such as head, has closed it
     # MemoryError, CUDA OOM   1           error: out of memory
     # any other               1           error: a bug in vaegan
     # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.

@@ -77,7 +77,7 @@ def interpolate(
         model = load(path, device)
 
         def check_out(name: str, num_keyframes: int) -> InterpolationPaths:
-            default_out = Path("samples") / f"{weights_slug(model.info.path)}-walk-{name}"
+            default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
 
         if images:  # the output path is checked first, because inversion takes long

@@ -38,4 +38,4 @@ def preprocess(
         path, summary = preprocess_with_summary(src, out, force, dry_run, emit, options)
     counts = {**summary.split_counts, "skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled}
     paths = {} if dry_run else {"dataset": path}
-    print_results(paths, as_json, counts=counts, reasons=dict(sorted(summary.skip_counts.items())))
+    print_results(paths, as_json, counts=counts, skip_reasons=dict(sorted(summary.skip_counts.items())))

@@ -46,10 +46,10 @@ class Comparison:
     """Result of `compare`.
 
     Attributes:
-        metrics: Metrics by name for each run and for "real".
-        facts: What was compared.
+        metrics: metrics by name for each run and for "real".
+        facts: what was compared.
         sample_images: uint8 [R * P, C, S, S], P samples per run with the same seeds, then P validation images.
-        kid_curves: Of the runs that logged their KID.
+        kid_curves: of the runs that logged their KID.
     """
 
     metrics: dict[str, MetricDict]
@@ -120,9 +120,9 @@ def compare(
     """Compare several runs on one dataset, with the same seeds and the same real images.
 
     Args:
-        runs: At least two runs, checkpoints or weights files.
-        data: Prepared dataset; by default the one that all were trained on.
-        options: Fields of EvaluateSettings.
+        runs: at least two runs, checkpoints or weights files.
+        data: prepared dataset; by default the one that all were trained on.
+        options: fields of EvaluateSettings.
 
     Raises:
         UsageError: for fewer than two runs.
@@ -190,5 +190,5 @@ def _kid_charts(curves: Sequence[KIDCurve]) -> list[str]:
     over_time = [Series(curve.name, curve.minutes, curve.kid) for curve in curves]
     return [
         line_chart("KID during training", "over images seen, lower is better", over_images),
-        line_chart("KID over training time", "of the VAE too, lower is better", over_time, x_unit="minutes"),
+        line_chart("KID over training time", "including the VAE, lower is better", over_time, x_unit="minutes"),
     ]

@@ -45,9 +45,9 @@ class Evaluation:
     """Result of `evaluate`.
 
     Attributes:
-        metrics: Metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
-        facts: What was compared, and how long it took.
-        warnings: What looks wrong, with what to change.
+        metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
+        facts: what was compared, and how long it took.
+        warnings: what looks wrong, with what to change.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
     """
 
@@ -61,7 +61,7 @@ class Evaluator:
     """Metrics of any number of models against the real images of one dataset.
 
     Args:
-        vae_path: Weights with an encoder that is used as an additional feature space.
+        vae_path: weights with an encoder that is used as an additional feature space.
 
     Raises:
         VaeganError: if the dataset has too few images.
@@ -130,10 +130,10 @@ def evaluate(
     """Compare the samples of a checkpoint with the validation images of a dataset.
 
     Args:
-        ckpt: Run, checkpoint or weights file.
-        data: Prepared dataset; by default the one that the checkpoint was trained on.
-        vae_encoder: Also compare in the feature space of the encoder saved with the generator.
-        options: Fields of EvaluateSettings.
+        ckpt: run, checkpoint or weights file.
+        data: prepared dataset; by default the one that the checkpoint was trained on.
+        vae_encoder: also compare in the feature space of the encoder saved with the generator.
+        options: fields of EvaluateSettings.
 
     Raises:
         VaeganError: if the checkpoint or the dataset cannot be used.

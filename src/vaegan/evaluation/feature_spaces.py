@@ -72,7 +72,7 @@ class FeatureSpaces:
     """Extract whitened features of images in every space; `fit_whitening` comes first.
 
     Args:
-        extra_extractors: Feature spaces beside the random ones, by name; their input is on `device`.
+        extra_extractors: feature spaces beside the random ones, by name; their input is on `device`.
     """
 
     def __init__(self, extra_extractors: dict[str, FeatureExtractor], device: torch.device) -> None:
@@ -110,7 +110,7 @@ class FeatureSpaces:
         """Return whitened features of uint8 [N, C, S, S] by space, float32 [N, d] on the CPU.
 
         Args:
-            extra_space: Compute only this one of the extra spaces.
+            extra_space: compute only this one of the extra spaces.
         """
         return self._whiten(self._extract(images, extra_space))
 

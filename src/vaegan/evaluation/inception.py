@@ -49,7 +49,7 @@ def check_inception(weights: str) -> None:
 
 @contextlib.contextmanager
 def _safe_weight_loading() -> Iterator[None]:
-    """Make downloads time out, and make torch.load refuse pickled code, which torch-fidelity would run."""
+    """Make downloads time out, and weights files with code be refused, which torch-fidelity would run."""
     old_timeout, old_env = socket.getdefaulttimeout(), os.environ.get(WEIGHTS_ONLY_ENV)
     socket.setdefaulttimeout(SOCKET_TIMEOUT_SECONDS)
     os.environ[WEIGHTS_ONLY_ENV] = "1"
@@ -69,7 +69,7 @@ def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -
     Args:
         real: uint8 [M, C, S, S].
         fake: uint8 [N, C, S, S].
-        weights: Path of torch-fidelity's Inception weights, or "download".
+        weights: path of torch-fidelity's Inception weights, or "download".
 
     Raises:
         VaeganError: if the weights cannot be downloaded or used.

@@ -15,9 +15,9 @@ class MetricSpec:
     """How one metric is shown.
 
     Attributes:
-        direction: Which way is better: "lower", "higher" or "real" (close to the value of real images).
-        stderr_key: Name of the metric that holds its standard error.
-        display_scale: Factor between the metric and the number shown.
+        direction: which way is better: "lower", "higher" or "real" (close to the value of real images).
+        stderr_key: name of the metric that holds its standard error.
+        display_scale: factor between the metric and the number shown.
     """
 
     name: str

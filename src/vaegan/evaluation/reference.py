@@ -45,10 +45,10 @@ class Reference:
     Args:
         train_images: uint8 [N, C, S, S].
         val_images: uint8 [M, C, S, S].
-        num_images: Size of the real baseline, at most three quarters of N.
+        num_images: size of the real baseline, at most three quarters of N.
 
     Attributes:
-        real_baseline: Training images that are measured like generated ones, to show the best possible values.
+        real_baseline: training images that are measured like generated ones, to show the best possible values.
     """
 
     def __init__(

@@ -107,7 +107,7 @@ def write_evaluation_files(
 
     Args:
         charts: HTML figures of `vaegan.report.charts`.
-        image: File name, PNG, and what it shows.
+        image: file name, PNG, and what it shows.
     """
     image_name, png, image_text = image
     sections = [

@@ -34,7 +34,7 @@ def describe_path(path: Path) -> dict[str, Any]:
 def _describe_dataset(path: Path) -> dict[str, Any]:
     dataset = open_dataset(path)
     info, counts = dataset.info, dataset.counts
-    skipped, source = counts.get("skipped", 0), info.get("source", [])
+    skipped, sources = counts.get("skipped", 0), info.get("sources", [])
     return {
         "kind": "dataset",
         "path": str(path),
@@ -43,7 +43,7 @@ def _describe_dataset(path: Path) -> dict[str, Any]:
         "skipped_files": skipped if type(skipped) is int else printable(skipped),
         "image_size": f"{dataset.size}x{dataset.size}, {dataset.channels} channels",
         "fit": printable(info.get("fit")),
-        "source": printable(", ".join(map(str, source)) if isinstance(source, list) else source, 300),
+        "sources": printable(", ".join(map(str, sources)) if isinstance(sources, list) else sources, 300),
         "fingerprint": printable(dataset.fingerprint[:16]),
         "vaegan_version": printable(info.get("vaegan_version")),
     }

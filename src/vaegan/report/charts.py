@@ -167,13 +167,16 @@ def line_chart(title: str, description: str, series: Sequence[Series], x_unit: s
 
     Args:
         series: at least one, each of at least one point.
-        x_unit: what `x` counts.
+        x_unit: unit of the x axis.
     """
+    # axes
     area, series = LINE_CHART_AREA, [downsample_series(line) for line in series]
     values = [value for line in series for value in line.y]
     is_log = min(values) > 0 and max(values) / min(values) > MIN_LOG_RATIO
     x_scale = _AxisScale([0.0, max(max(line.x) for line in series) or 1.0], area.left, area.right, padding=0.0)
     y_scale = _AxisScale(values, area.bottom, area.top, is_log)
+
+    # lines, their legend entries, and the values for page.js
     paths, legend, data = [], [], []
     for index, line in enumerate(series):
         color = f"series-{index % NUM_COLORS}"
@@ -185,6 +188,7 @@ def line_chart(title: str, description: str, series: Sequence[Series], x_unit: s
         legend.append(_legend_entry(color, line.label, f" <b>{format_short(line.y[-1])}</b>"))
         positions = [f"after {format_short(x)} {x_unit}" for x in line.x]
         data.append({"x": xs, "y": ys, "value": [format_short(y) for y in line.y], "position": positions})
+
     legend.append(f'<li class="position">after {format_short(series[0].x[-1])} {x_unit}</li>')
     cursor = f'<line class="cursor" y1="{area.top}" y2="{area.bottom}" style="display:none"/>'
     content = _y_ticks_svg(area, y_scale) + _x_ticks_svg(area, x_scale) + cursor + "".join(paths)
@@ -209,6 +213,7 @@ def bar_chart(
         series: at least one, each with a value per category; positive if `is_log`.
         baseline: the value at which bars start.
     """
+    # axes
     group_height = len(series) * BAR_HEIGHT + BAR_GROUP_GAP
     bottom = 4 + len(categories) * group_height
     area = _PlotArea(360, bottom + 24, left=112, right=315, top=4, bottom=bottom)
@@ -217,6 +222,8 @@ def bar_chart(
     )
     start = x_scale(baseline)
     parts = [_line_svg("grid", x_scale(x), area.top, x_scale(x), bottom) for x in x_scale.tick_values()]
+
+    # bars with their values
     legend = []
     for index, bars in enumerate(series):
         color = "reference" if bars.is_reference else f"series-{index % NUM_COLORS}"
@@ -229,6 +236,7 @@ def bar_chart(
     for group, category in enumerate(categories):
         parts.append(_text_svg(area.left - 6, area.top + (group + 0.5) * group_height + 4, category, "end"))
     parts += [_line_svg("baseline", start, area.top, start, bottom), _x_ticks_svg(area, x_scale)]
+
     svg = _svg(area, f"{title}: {description}", "".join(parts))
     return _figure("bars", title, description, legend, svg)
 

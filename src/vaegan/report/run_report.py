@@ -43,8 +43,8 @@ def write_run_report(run: Path | str, out_path: Path | str | None = None, *, dev
     """Write the full report of a run and return its path.
 
     Args:
-        run: Run directory.
-        out_path: File to write; report.html in the run by default.
+        run: run directory.
+        out_path: file to write; report.html in the run by default.
 
     Raises:
         VaeganError: if `run` is not a run, is damaged, or has no weights yet.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import WeightsInfo, read_weights_info, parse_step
+from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.options import build_settings, changed_locked_options, option_fields, require_at_most_one
 from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings

@@ -19,8 +19,8 @@ from vaegan.demo.faces import draw_face, random_face
 
 
 @pytest.fixture
-def work():
-    """work(path, **options) -> the result for one file."""
+def process_file():
+    """process_file(path, **options) -> the result for one file."""
 
     def run(path: Path, location: FileLocation | None = None, **options):
         settings = PreprocessSettings(**{"size": 32, **options})
@@ -30,11 +30,11 @@ def work():
 
 
 @pytest.fixture
-def squared(work):
-    """squared(path, **options) -> the prepared image; fails if the file is skipped."""
+def prepare_image(process_file):
+    """prepare_image(path, **options) -> the prepared image; fails if the file is skipped."""
 
     def run(path: Path, **options) -> Image.Image:
-        result = work(path, **options)
+        result = process_file(path, **options)
         assert result.reason == "", (result.reason, result.detail)
         channels = 1 if options.get("grayscale") else 3
         return from_chw_bytes(result.images[0].pixels, channels, options.get("size", 32))

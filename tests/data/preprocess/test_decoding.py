@@ -29,12 +29,12 @@ def center_pixel(image):
 
 @pytest.mark.parametrize("format_name", RGB_FORMATS)
 @pytest.mark.parametrize("name", ["plain", "misleading.txt"])
-def test_every_format_is_recognized_by_its_content(tmp_path, squared, format_name, name):
+def test_every_format_is_recognized_by_its_content(tmp_path, prepare_image, format_name, name):
     Image.init()
     if format_name not in Image.SAVE:
         pytest.skip(f"this Pillow writes no {format_name}")
     Image.new("RGB", (64, 48), COLOR).save(tmp_path / name, format_name)
-    assert is_close(center_pixel(squared(tmp_path / name)), COLOR)
+    assert is_close(center_pixel(prepare_image(tmp_path / name)), COLOR)
 
 
 def rgba():
@@ -63,9 +63,9 @@ def gray_with_alpha():
     ids=["RGBA", "P", "LA"],
 )
 @pytest.mark.parametrize(("background", "background_rgb"), [("white", (255, 255, 255)), ("#102030", (16, 32, 48))])
-def test_transparent_pixels_show_the_background(tmp_path, squared, image, opaque, background, background_rgb):
+def test_transparent_pixels_show_the_background(tmp_path, prepare_image, image, opaque, background, background_rgb):
     image.save(tmp_path / "a.png")
-    prepared = squared(tmp_path / "a.png", background=background)
+    prepared = prepare_image(tmp_path / "a.png", background=background)
     assert is_close(prepared.getpixel((16, 4)), background_rgb, 1) and is_close(prepared.getpixel((16, 28)), opaque, 1)
 
 
@@ -82,10 +82,10 @@ def test_transparent_pixels_show_the_background(tmp_path, squared, image, opaque
         ("F", 99.0, 99, "TIFF"),
     ],
 )
-def test_grayscale_of_any_bit_depth(tmp_path, squared, mode, value, expected, format_name):
+def test_grayscale_of_any_bit_depth(tmp_path, prepare_image, mode, value, expected, format_name):
     Image.new(mode, (40, 40), value).save(tmp_path / "a", format_name)
-    assert abs(center_pixel(squared(tmp_path / "a"))[0] - expected) <= 1
-    assert abs(center_pixel(squared(tmp_path / "a", grayscale=True)) - expected) <= 1
+    assert abs(center_pixel(prepare_image(tmp_path / "a"))[0] - expected) <= 1
+    assert abs(center_pixel(prepare_image(tmp_path / "a", grayscale=True)) - expected) <= 1
 
 
 def test_values_outside_the_usual_range_are_scaled_by_their_extremes():
@@ -99,9 +99,9 @@ def test_values_outside_the_usual_range_are_scaled_by_their_extremes():
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "TIFF"])
-def test_cmyk(tmp_path, squared, format_name):
+def test_cmyk(tmp_path, prepare_image, format_name):
     Image.new("RGB", (64, 64), COLOR).convert("CMYK").save(tmp_path / "a", format_name)
-    assert is_close(center_pixel(squared(tmp_path / "a")), COLOR)
+    assert is_close(center_pixel(prepare_image(tmp_path / "a")), COLOR)
 
 
 def swapped_profile():
@@ -119,20 +119,20 @@ def swapped_profile():
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_icc_profiles_are_converted_to_srgb(tmp_path, squared, format_name):
+def test_icc_profiles_are_converted_to_srgb(tmp_path, prepare_image, format_name):
     image = Image.new("RGB", (64, 64), COLOR)
     image.save(tmp_path / "swapped", format_name, icc_profile=swapped_profile())
-    assert is_close(center_pixel(squared(tmp_path / "swapped")), (80, 200, 40), 8)
+    assert is_close(center_pixel(prepare_image(tmp_path / "swapped")), (80, 200, 40), 8)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.save(tmp_path / "plain", format_name, icc_profile=srgb)
-    assert is_close(center_pixel(squared(tmp_path / "plain")), COLOR)
+    assert is_close(center_pixel(prepare_image(tmp_path / "plain")), COLOR)
     image.save(tmp_path / "nonsense", format_name, icc_profile=b"no profile at all")
-    assert is_close(center_pixel(squared(tmp_path / "nonsense")), COLOR)
+    assert is_close(center_pixel(prepare_image(tmp_path / "nonsense")), COLOR)
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_becomes_upright(tmp_path, work, squared, format_name, orientation):
+def test_every_exif_orientation_becomes_upright(tmp_path, process_file, prepare_image, format_name, orientation):
     upright = Image.new("RGB", (600, 400), "black")
     upright.paste("red", (0, 0, 300, 200))  # red top left, blue bottom left
     upright.paste("blue", (0, 200, 300, 400))
@@ -141,10 +141,10 @@ def test_every_exif_orientation_becomes_upright(tmp_path, work, squared, format_
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "a", format_name, exif=exif)
-    result = work(tmp_path / "a")
+    result = process_file(tmp_path / "a")
     assert result.images[0].original_size == (600, 400)
     assert result.images[0].box == (100, 0, 500, 400)
-    prepared = squared(tmp_path / "a")
+    prepared = prepare_image(tmp_path / "a")
     assert is_close(prepared.getpixel((4, 4)), (255, 0, 0), 12)
     assert is_close(prepared.getpixel((4, 28)), (0, 0, 255), 12)
 
@@ -155,19 +155,19 @@ def animation(path, format_name, count=5, **more):
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_frames(tmp_path, work, format_name):
+def test_frames(tmp_path, process_file, format_name):
     animation(tmp_path / "a", format_name)
-    assert [prepared.frame for prepared in work(tmp_path / "a").images] == [0]
-    every = work(tmp_path / "a", frames="all").images
+    assert [prepared.frame for prepared in process_file(tmp_path / "a").images] == [0]
+    every = process_file(tmp_path / "a", frames="all").images
     assert [prepared.frame for prepared in every] == [0, 1, 2, 3, 4]
     reds = [prepared.pixels[500] for prepared in every]
     assert reds == sorted(reds) and reds[-1] > 150
 
 
-def test_a_long_animation_takes_several_tasks(tmp_path, work, monkeypatch):
+def test_a_long_animation_takes_several_tasks(tmp_path, process_file, monkeypatch):
     animation(tmp_path / "a", "GIF")
     monkeypatch.setattr("vaegan.data.preprocess.tasks.MAX_RESULT_BYTES", 2 * 32 * 32 * 3)
-    result = work(tmp_path / "a", frames="all")
+    result = process_file(tmp_path / "a", frames="all")
     assert ([prepared.frame for prepared in result.images], result.next_frame) == ([0, 1], 2)
 
 
@@ -203,27 +203,27 @@ def saved(format_name, size=(64, 64), **more):
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_damaged_files_have_a_reason(tmp_path, work, content, reason):
+def test_damaged_files_have_a_reason(tmp_path, process_file, content, reason):
     (tmp_path / "a.png").write_bytes(content)
-    assert work(tmp_path / "a.png").reason in (reason if isinstance(reason, tuple) else (reason,))
+    assert process_file(tmp_path / "a.png").reason in (reason if isinstance(reason, tuple) else (reason,))
 
 
-def test_limits(tmp_path, work):
+def test_limits(tmp_path, process_file):
     Image.new("RGB", (100, 40)).save(tmp_path / "a.png")
-    assert work(tmp_path / "a.png", max_pixels=3999).reason == "too large"
-    assert work(tmp_path / "a.png", min_side=41).reason == "too small"
-    assert work(tmp_path / "a.png", max_aspect=2.4).reason == "aspect ratio too large"
-    assert work(tmp_path / "a.png", max_pixels=4000, min_side=40, max_aspect=2.5).reason == ""
+    assert process_file(tmp_path / "a.png", max_pixels=3999).reason == "too large"
+    assert process_file(tmp_path / "a.png", min_side=41).reason == "too small"
+    assert process_file(tmp_path / "a.png", max_aspect=2.4).reason == "aspect ratio too large"
+    assert process_file(tmp_path / "a.png", max_pixels=4000, min_side=40, max_aspect=2.5).reason == ""
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]), st.data())
-def test_random_damage_never_raises(tmp_path, work, format_name, data):
+def test_random_damage_never_raises(tmp_path, process_file, format_name, data):
     content = bytearray(saved(format_name, (24, 20)))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
-    result = work(tmp_path / "a", max_pixels=1_000_000)
+    result = process_file(tmp_path / "a", max_pixels=1_000_000)
     assert bool(result.reason) != bool(result.images)
 
 
@@ -236,9 +236,9 @@ def test_random_damage_never_raises(tmp_path, work, format_name, data):
     st.sampled_from(["edge", "color", "blur"]),
     st.booleans(),
 )
-def test_any_size_mode_and_fit_gives_a_prepared_image(tmp_path, work, width, height, mode, fit, pad, grayscale):
+def test_any_size_mode_and_fit_gives_a_prepared_image(tmp_path, process_file, width, height, mode, fit, pad, grayscale):
     Image.new(mode, (width, height)).save(tmp_path / "a", "PNG" if mode not in ("CMYK", "F") else "TIFF")
-    result = work(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
+    result = process_file(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
     (prepared,) = result.images
     assert len(prepared.pixels) == 32 * 32 * (1 if grayscale else 3)
     assert prepared.original_size == (width, height)
@@ -247,9 +247,9 @@ def test_any_size_mode_and_fit_gives_a_prepared_image(tmp_path, work, width, hei
     assert fit in ("stretch", "pad") or right - left == bottom - top == min(width, height)
 
 
-def test_scaled_decoding_is_close_to_full_decoding(tmp_path, squared, monkeypatch):
+def test_scaled_decoding_is_close_to_full_decoding(tmp_path, prepare_image, monkeypatch):
     image = Image.radial_gradient("L").resize((1000, 800)).convert("RGB")
     image.save(tmp_path / "a.jpg", quality=92)
-    fast = squared(tmp_path / "a.jpg").tobytes()
+    fast = prepare_image(tmp_path / "a.jpg").tobytes()
     monkeypatch.setattr(decoding, "DRAFT_SCALE", 10**6)
-    assert max(abs(a - b) for a, b in zip(fast, squared(tmp_path / "a.jpg").tobytes(), strict=True)) <= 3
+    assert max(abs(a - b) for a, b in zip(fast, prepare_image(tmp_path / "a.jpg").tobytes(), strict=True)) <= 3

@@ -52,7 +52,7 @@ MEMBERS = {"a.png": png(0), "deep/b.png": png(1), "empty.png": b"", "新.png": p
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 @pytest.mark.parametrize("before", [b"", b"#!/bin/sh\nexit\n" * 9])
-def test_zip_members_are_read_from_their_offsets(tmp_path, work, method, before):
+def test_zip_members_are_read_from_their_offsets(tmp_path, process_file, method, before):
     path = tmp_path / "faces.zip"
     path.write_bytes(before)
     with zipfile.ZipFile(path, "a", method) as archive:
@@ -63,11 +63,11 @@ def test_zip_members_are_read_from_their_offsets(tmp_path, work, method, before)
     assert sorted(files) == sorted(MEMBERS)
     for name, file in files.items():
         assert file.reason == ""
-        result = work(Path(name), file.location)
+        result = process_file(Path(name), file.location)
         assert result.reason == ("empty file" if name == "empty.png" else ""), result.detail
 
 
-def test_zip64(tmp_path, work, monkeypatch):
+def test_zip64(tmp_path, process_file, monkeypatch):
     path = tmp_path / "large.zip"
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
@@ -76,11 +76,11 @@ def test_zip64(tmp_path, work, monkeypatch):
     assert b"PK\x06\x06" in path.read_bytes()
     files = find_by_name(path)
     assert sorted(files) == sorted(MEMBERS)
-    assert work(Path("a.png"), files["deep/b.png"].location).reason == ""
+    assert process_file(Path("a.png"), files["deep/b.png"].location).reason == ""
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst"])
-def test_tars_with_every_compression(tmp_path, work, suffix):
+def test_tars_with_every_compression(tmp_path, process_file, suffix):
     path = tmp_path / f"faces.{suffix}"
     if suffix.endswith("zst"):
         zstandard = pytest.importorskip("zstandard")
@@ -91,11 +91,11 @@ def test_tars_with_every_compression(tmp_path, work, suffix):
     assert path.name.endswith(ARCHIVE_SUFFIXES)
     files = find_by_name(path, spool=tmp_path / "spool")
     assert sorted(files) == sorted(MEMBERS)
-    assert work(Path("b.png"), files["deep/b.png"].location).images[0].original_size == (40, 50)
-    assert work(Path("e.png"), files["empty.png"].location).reason == "empty file"
-    result = work(Path("a.png"), files["a.png"].location)
+    assert process_file(Path("b.png"), files["deep/b.png"].location).images[0].original_size == (40, 50)
+    assert process_file(Path("e.png"), files["empty.png"].location).reason == "empty file"
+    result = process_file(Path("a.png"), files["a.png"].location)
     (tmp_path / "a.png").write_bytes(MEMBERS["a.png"])
-    assert result.sha256 == work(tmp_path / "a.png").sha256
+    assert result.sha256 == process_file(tmp_path / "a.png").sha256
 
 
 def test_an_archive_given_as_a_source_is_recognized_by_its_content(tmp_path):
@@ -103,7 +103,7 @@ def test_an_archive_given_as_a_source_is_recognized_by_its_content(tmp_path):
     assert sorted(find_by_name(tmp_path / "download")) == ["a.png"]
 
 
-def test_hostile_archives(tmp_path, work):
+def test_hostile_archives(tmp_path, process_file):
     names = {"../up.png": "unsafe name", "/etc/abs.png": "unsafe name", "C:\\x.png": "unsafe name"}
     names |= {"a/../../b.png": "unsafe name", "..\\c.png": "unsafe name", "fine..png": ""}
     write_zip(tmp_path / "a.zip", dict.fromkeys(names, MEMBERS["a.png"]))
@@ -129,7 +129,7 @@ def test_hostile_archives(tmp_path, work):
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "a.tar.gz", tmp_path / "spool"])
 
 
-def test_damaged_archives_have_a_reason(tmp_path, work):
+def test_damaged_archives_have_a_reason(tmp_path, process_file):
     write_zip(tmp_path / "whole.zip", MEMBERS, zipfile.ZIP_DEFLATED)
     content = (tmp_path / "whole.zip").read_bytes()
     folder = tmp_path / "in"
@@ -147,22 +147,22 @@ def test_damaged_archives_have_a_reason(tmp_path, work):
     damaged[60:80] = bytes(20)
     (tmp_path / "damaged.zip").write_bytes(damaged)
     file = find_by_name(tmp_path / "damaged.zip")["a.png"]
-    assert work(Path("a.png"), file.location).reason == "broken archive"
+    assert process_file(Path("a.png"), file.location).reason == "broken archive"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_a_lying_zip_inflates_no_further_than_it_says(tmp_path, work, method):
+def test_a_lying_zip_inflates_no_further_than_it_says(tmp_path, process_file, method):
     write_zip(tmp_path / "a.zip", {"a.png": bytes(50_000_000)}, method)
     location = find_by_name(tmp_path / "a.zip")["a.png"].location
     tracemalloc.start()
-    result = work(Path("a.png"), replace(location, uncompressed_size=1000))
+    result = process_file(Path("a.png"), replace(location, uncompressed_size=1000))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
     assert (result.reason, result.detail) == ("broken archive", "a member that does not match its checksum")
-    assert work(Path("a.png"), replace(location, uncompressed_size=2**40)).reason == "too large"
+    assert process_file(Path("a.png"), replace(location, uncompressed_size=2**40)).reason == "too large"
 
 
-def test_zip_members_that_cannot_be_read_have_a_reason(tmp_path, work):
+def test_zip_members_that_cannot_be_read_have_a_reason(tmp_path, process_file):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("encrypted.png", "method.png", "link.png", "fine.png"):
@@ -177,34 +177,34 @@ def test_zip_members_that_cannot_be_read_have_a_reason(tmp_path, work):
         "link.png": ("cannot be read", "not a regular file"),
         "fine.png": ("", ""),
     }
-    assert work(Path("fine.png"), files["fine.png"].location).reason == ""
+    assert process_file(Path("fine.png"), files["fine.png"].location).reason == ""
 
 
-def test_zip_members_that_overlap_are_read_one_by_one(tmp_path, work):
+def test_zip_members_that_overlap_are_read_one_by_one(tmp_path, process_file):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("a.png", "b.png"):
             archive.writestr(name, MEMBERS["a.png"])
         archive.getinfo("b.png").header_offset = 0
-    results = [work(Path(name), file.location) for name, file in find_by_name(path).items()]
+    results = [process_file(Path(name), file.location) for name, file in find_by_name(path).items()]
     assert [result.reason for result in results] == ["", ""] and results[0].sha256 == results[1].sha256
 
 
-def test_a_zip_member_at_an_impossible_offset_has_a_reason(tmp_path, work):
+def test_a_zip_member_at_an_impossible_offset_has_a_reason(tmp_path, process_file):
     write_zip(tmp_path / "a.zip", {"a.png": MEMBERS["a.png"]})
     location = find_by_name(tmp_path / "a.zip")["a.png"].location
     for offset in (10**6, 2**64 - 1):
-        assert work(Path("a.png"), replace(location, offset=offset)).reason == "broken archive"
+        assert process_file(Path("a.png"), replace(location, offset=offset)).reason == "broken archive"
 
 
-def test_names_in_zips_need_not_be_unicode(tmp_path, work):
+def test_names_in_zips_need_not_be_unicode(tmp_path, process_file):
     path = tmp_path / "a.zip"
     write_zip(path, {"XXXX.png": MEMBERS["a.png"], "YYY.png": MEMBERS["a.png"], "ZZ.png": MEMBERS["a.png"]})
     content = path.read_bytes().replace(b"XXXX", "顔".encode("shift_jis") * 2).replace(b"YYY", "顔".encode())
     path.write_bytes(content)
     files = find_by_name(path)
     assert sorted(files) == sorted(["ZZ.png", "顔.png", ("顔".encode("shift_jis") * 2).decode("cp437") + ".png"])
-    assert all(work(Path("a.png"), file.location).reason == "" for file in files.values())
+    assert all(process_file(Path("a.png"), file.location).reason == "" for file in files.values())
     write_zip(path, {"é.png": MEMBERS["a.png"]})  # marked as UTF-8, and then is not
     path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
     (file,) = find_by_name(path).values()
@@ -255,26 +255,26 @@ def test_several_sources_have_different_prefixes(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX pipes and links")
-def test_files_that_cannot_be_read(tmp_path, work, monkeypatch):
+def test_files_that_cannot_be_read(tmp_path, process_file, monkeypatch):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_by_name(tmp_path)["dangling.png"].reason == "cannot be read"
     for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "not a regular file")):
-        result = work(tmp_path / name)
+        result = process_file(tmp_path / name)
         assert (result.reason, result.detail) == ("cannot be read", detail)
-    assert work(tmp_path / "gone.png").detail == "No such file or directory"
+    assert process_file(tmp_path / "gone.png").detail == "No such file or directory"
     (tmp_path / "locked.png").write_bytes(MEMBERS["a.png"])
 
     def refuse(*arguments, **more):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    result = work(tmp_path / "locked.png")
+    result = process_file(tmp_path / "locked.png")
     assert (result.reason, result.detail) == ("cannot be read", "Permission denied")
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_a_file_that_changes_while_being_read(tmp_path, work, monkeypatch, large):
+def test_a_file_that_changes_while_being_read(tmp_path, process_file, monkeypatch, large):
     from vaegan.data.preprocess import file_reader
 
     path = tmp_path / "a.png"
@@ -291,10 +291,10 @@ def test_a_file_that_changes_while_being_read(tmp_path, work, monkeypatch, large
         return status
 
     monkeypatch.setattr(file_reader.os, "fstat", append_a_byte)
-    assert work(path).reason == "changed while being read"
+    assert process_file(path).reason == "changed while being read"
     monkeypatch.setattr(file_reader.os, "fstat", lambda fd: append_a_byte(fd) if len(calls) < 2 else fstat(fd))
     calls.clear()
-    result = work(path)
+    result = process_file(path)
     assert large or (result.reason == "" and result.stamp == file_reader.size_and_mtime(path.stat()))
 
 

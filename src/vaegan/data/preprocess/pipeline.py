@@ -252,14 +252,15 @@ class PreprocessPipeline:
             dataset = open_dataset(request.out)
         except VaeganError:
             return None
-        is_same = (
-            dataset.info.get("sources") == [str(source) for source in self.sources]
-            and dataset.info.get("sources_fingerprint") == self.db.sources_fingerprint()
-        )
+        if (
+            dataset.info.get("sources") != [str(source) for source in self.sources]
+            or dataset.info.get("sources_fingerprint") != self.db.sources_fingerprint()
+        ):
+            return None
         # a file that a worker could not read may be readable now, with the same size and modification time
         search_skips, all_skips = self.db.skip_counts(), dataset.info["skip_reasons"]
         is_final = all(search_skips[reason] == all_skips.get(reason, 0) for reason in RETRYABLE_REASONS)
-        return dataset if is_same and is_final and dataset.is_intact() else None
+        return dataset if is_final and dataset.is_intact() else None
 
     def _make_pool(self) -> WorkerPool:
         settings = self.settings

@@ -28,26 +28,10 @@ from vaegan.training.train import _load_vae
 GOLDEN = Path(__file__).parent / "golden" / "format-2"
 CHECKPOINT = "checkpoints/step-0000002"
 MEGABYTE = 2**20
-NASTY = [
-    *(None, True, False, -1, 0, 1, 3, 4097, 10**6, 10**12, 10**30, -(10**18), 2.5, 1e308, float("nan"), float("inf")),
-    *(
-        "",
-        "x",
-        "7",
-        "vae",
-        "/etc/passwd",
-        "../../..",
-        "a\nb",
-        "\x1b[31m",
-        "\ud800",
-        "y" * 100_000,
-        [],
-        [[]],
-        [1, 2],
-        {},
-    ),
-    *({"a": {"b": []}}, [0] * 5000),
-]
+NASTY_NUMBERS = [-1, 0, 1, 3, 4097, 10**6, 10**12, 10**30, -(10**18), 2.5, 1e308, float("nan"), float("inf")]
+NASTY_STRINGS = ["", "x", "7", "vae", "/etc/passwd", "../../..", "a\nb", "\x1b[31m", "\ud800", "y" * 100_000]
+NASTY_CONTAINERS = [[], [[]], [1, 2], {}, {"a": {"b": []}}, [0] * 5000]
+NASTY = [None, True, False, *NASTY_NUMBERS, *NASTY_STRINGS, *NASTY_CONTAINERS]
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_evenly_spaced_indices():
 def test_damaged_previews_are_left_out_with_a_warning(capsys, here, run_dir):
     previews = list(run_dir.previews())
     previews[3].write_bytes(previews[3].read_bytes()[:60])
-    previews[4].write_bytes(b"no picture")
+    previews[4].write_bytes(b"not an image")
     save_png(torch.zeros(3, 8, 8, dtype=torch.uint8), previews[5])
     (previews[0].parent / "step-x.png").write_bytes(b"not of this run")
     status, out, err = run(capsys, "timelapse", run_dir.path, "--json")

@@ -49,14 +49,14 @@ def test_a_disk_that_is_full_while_saving(crashed):
     found = crashed["full"]
     assert found["status"] == 1 and found["left"] == ["step-0000002"] and found["same"]
     assert found["line"].startswith("error: cannot save checkpoint") and "too large" in found["line"]
-    assert "step-0000002 is whole: free some room or make it writable, and run the same command" in found["line"]
+    assert "step-0000002 is intact: free disk space or make it writable, then run the same command" in found["line"]
 
 
 def test_a_directory_made_read_only_while_it_trains(crashed):
     found = crashed["readonly"]
     assert found["status"] == 3 and found["left"] == ["step-0000001", "step-0000002"]
     assert found["line"].startswith("cannot save checkpoint") and "step-0000003: Permission denied" in found["line"]
-    assert "step-0000002 is whole: free some room or make it writable" in found["line"]
+    assert "step-0000002 is intact: free disk space or make it writable" in found["line"]
 
 
 @pytest.mark.slow

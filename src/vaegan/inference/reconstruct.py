@@ -43,7 +43,7 @@ class Reconstructions:
     def to_records(self) -> list[dict[str, str | float]]:
         """Return the name and the errors of each image, ready for JSON."""
         rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
-        return [{"image": name, "psnr": round(psnr, 3), "ssim": round(ssim, 4)} for name, psnr, ssim in rows]
+        return [{"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows]
 
     def table_rows(self) -> list[tuple[str, str, str]]:
         """Return the name and the errors of each image as the cells of a table."""

@@ -2,7 +2,7 @@
 
 - `AlarmTracker` applies `ALARM_RULES` during the training of a GAN.
 - `vae_warnings` looks at the validation metrics of a VAE.
-- `past_best_warning` and `run_warnings` look at the metrics of a whole run.
+- `past_best_warning` and `run_warnings` look at the metrics of a run.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ def _check_vae_overfitting(metrics: MetricMapping) -> str:
     )
 
 
-# --- a whole run
+# --- a run
 
 MIN_KID_RATIO = 1.25
 """The newest KIDs must be this many times the best one before a warning."""

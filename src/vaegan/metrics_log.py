@@ -30,16 +30,18 @@ def truncate_log(run_path: Path, step: int, num_rollbacks: int) -> None:
     path = run_path / METRICS_FILE
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
-            lines = [line for line in file if line.endswith("\n") and not _is_after(line, step, num_rollbacks)]
+            lines = [line for line in file if _is_before(line, step, num_rollbacks)]
         write_bytes(path, "".join(lines).encode())
 
 
-def _is_after(line: str, step: int, num_rollbacks: int) -> bool:
+def _is_before(line: str, step: int, num_rollbacks: int) -> bool:
+    """Return whether a line is complete and not later than the checkpoint; False for damaged lines."""
     try:
         record = json.loads(line)
-        return int(record["step"]) > step or int(record.get(ROLLBACKS_KEY, 0)) > num_rollbacks
+        is_before = int(record["step"]) <= step and int(record.get(ROLLBACKS_KEY, 0)) <= num_rollbacks
+        return is_before and line.endswith("\n")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return True
+        return False
 
 
 def round_metric(value: float) -> float:

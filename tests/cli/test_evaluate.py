@@ -79,12 +79,12 @@ def test_other_files_in_the_output_directory_stay(vae_run, here, capsys):
 
 def test_runs_and_datasets_are_never_replaced(vae_run, prepared, copy, here, capsys):
     other = copy(vae_run).rename(here / "other")
-    for place, what in ((copy(vae_run), "run"), (copy(prepared), "prepared dataset")):
-        before = sorted(path.name for path in place.rglob("*"))
+    for out_dir, kind in ((copy(vae_run), "run"), (copy(prepared), "prepared dataset")):
+        before = sorted(path.name for path in out_dir.rglob("*"))
         for command in (("evaluate", vae_run), ("compare", vae_run, other)):
-            status, _, err = run(capsys, *command, "-n", 24, "--out", place, "--force")
-            assert status == 1 and f"is a {what}: name another directory" in err
-        assert sorted(path.name for path in place.rglob("*")) == before
+            status, _, err = run(capsys, *command, "-n", 24, "--out", out_dir, "--force")
+            assert status == 1 and f"is a {kind}: name another directory" in err
+        assert sorted(path.name for path in out_dir.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,9 @@ def test_an_mp4(capsys, here, gan_run):
         assert (stream.width, stream.height, stream.average_rate) == (64, 64, 60)
     assert run(capsys, "interpolate", gan_run, "--frames", "3", "-o", "samples/gan-interpolation-0-1.mp4", "-q")[0] == 0
     Path("samples/gan-interpolation-0-1.mp4").write_bytes(b"another's")
-    assert "was not made by vaegan" in failing(capsys, "interpolate", gan_run, "-o", "samples/gan-interpolation-0-1.mp4")
+    assert "was not made by vaegan" in failing(
+        capsys, "interpolate", gan_run, "-o", "samples/gan-interpolation-0-1.mp4"
+    )
 
 
 def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):

@@ -48,8 +48,8 @@ def make(out_dir: Path) -> None:
     make_paths_relative(Path("set/set.json"))
     make_paths_relative(Path("vae/config.json"), "data")
     make_paths_relative(Path("gan/config.json"), "data", "from_vae")
-    for preview in Path().glob("*/previews/*.png"):
-        preview.unlink()
+    for regenerated in [*Path().glob("*/previews/*.png"), *Path().glob("*/report.html")]:
+        regenerated.unlink()
     Path("set/preview.png").unlink()
 
 

@@ -51,8 +51,8 @@ class ModelConfig:
         is_mixture = self.prior == "mixture"
         if is_mixture != (self.num_components > 1) or (self.local_dim and not is_mixture):
             raise VaeganError(
-                f"a {self.prior} prior with {self.num_components} components and local dimension {self.local_dim} cannot be"
-                " built: a mixture has at least 2 components, other priors have 1 component and local dimension 0"
+                f"a {self.prior} prior with {self.num_components} components and {self.local_dim} local dimensions"
+                " cannot be built: only a mixture has several components or local dimensions"
             )
 
     def with_normal_prior(self) -> ModelConfig:

@@ -130,7 +130,7 @@ def write_evaluation_files(
         for name in EVALUATION_FILES - {image_name}:
             (out_dir / name).unlink(missing_ok=True)
         write(out_dir)
-    else:  # nothing else is in it: replace the whole directory at once
+    else:  # it holds nothing else: replace the directory atomically
         with atomic_directory(out_dir) as directory:
             write(directory)
     emit(FileWritten("evaluation", out_dir / EVALUATION_PAGE))

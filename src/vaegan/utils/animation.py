@@ -113,13 +113,7 @@ def _save_gif(frames: Frames, path: Path, fps: float, comment: str) -> None:
     milliseconds = max(20, round(100 / fps) * 10)  # the format counts in hundredths of a second
     buffer = io.BytesIO()
     next(images).save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=images,
-        loop=0,
-        duration=milliseconds,
-        comment=comment.encode(),
+        buffer, "GIF", save_all=True, append_images=images, loop=0, duration=milliseconds, comment=comment.encode()
     )
     write_bytes(path, buffer.getvalue())
 
@@ -131,15 +125,7 @@ def _save_webp(frames: Frames, path: Path, fps: float, comment: str) -> None:
     # Whole milliseconds whose sum does not drift from the true duration.
     start_times = [round(1000 * index / fps) for index in range(len(frames) + 1)]
     durations = [end - start for start, end in pairwise(start_times)]
+    options = {"duration": durations, "quality": WEBP_QUALITY, "exif": exif.tobytes()}
     buffer = io.BytesIO()
-    next(images).save(
-        buffer,
-        "WEBP",
-        save_all=True,
-        append_images=images,
-        loop=0,
-        duration=durations,
-        quality=WEBP_QUALITY,
-        exif=exif.tobytes(),
-    )
+    next(images).save(buffer, "WEBP", save_all=True, append_images=images, loop=0, **options)
     write_bytes(path, buffer.getvalue())

@@ -31,7 +31,7 @@ Backward = Callable[[B, float], Mapping[str, Tensor]]
 
 
 class GradientAccumulator:
-    """Computes the gradients of a global batch in micro-batches and on several ranks, and takes optimizer steps.
+    """Takes optimizer steps on a global batch, which is split over ranks and micro-batches.
 
     Every loss is a mean over images. So the losses of the micro-batches, each weighted by its fraction of the global
     batch, add up to the loss of the global batch. Random numbers are drawn for the global batch and then split, so a
@@ -99,7 +99,7 @@ class GradientAccumulator:
         return sums
 
     def global_mean(self, batch: B, compute_values: Callable[[B], Tensor]) -> Tensor:
-        """Return the mean over the global batch of values float [rows, ...] of each micro-batch, without gradients."""
+        """Return the mean over the global batch of values, float [rows, ...], without gradients."""
         with torch.no_grad():
             mean = self._accumulate(batch, lambda rows, weight: {"mean": compute_values(rows).mean(0)})["mean"]
         self.dist_ctx.all_reduce_sum_([mean])
@@ -176,7 +176,7 @@ def split_rows(num_rows: int, num_micro_batches: int, group_size: int = 1) -> li
 
 
 def evenly_spaced_mask(fraction: float, count: int) -> Tensor:
-    """Return bool [count], on the CPU: `fraction` of the values are True, also within every micro-batch and rank."""
+    """Return bool [count], on the CPU, with `fraction` of True, also within every micro-batch and rank."""
     counts_before = (torch.arange(count + 1) * fraction + 1e-9).floor()
     return counts_before[1:] > counts_before[:-1]
 

@@ -1,4 +1,4 @@
-"""Augmentations: of the training images, of what the discriminator sees, and how often it sees them (ADA)."""
+"""Augmentations of training images and of the discriminator's inputs, and their probability (ADA)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def random_affine_and_color(images: Tensor, rand: Tensor, strength: float) -> Te
     Args:
         images: float [B, C, S, S] in [-1, 1].
         rand: uniform random numbers in [0, 1), float [B, 4 + 2 C].
-        strength: largest shift as a fraction of the side, largest relative zoom and channel gain; the aspect ratio and
-            the channel offsets change by up to half of it, relative to the value range.
+        strength: largest shift as a fraction of the side, and largest relative change of the zoom and of each channel's
+            gain. Width and height are stretched by up to half of it, and channels are offset by up to half of it, as a
+            fraction of the range of values.
 
     Returns:
         float [B, C, S, S] in [-1, 1], with linear interpolation and reflected edges.

@@ -78,7 +78,7 @@ class GANBatch(Batch):
 
 
 class GANTrainer:
-    """Trains a generator against a discriminator (Goodfellow et al. 2014, arXiv 1406.2661).
+    """Trains a generator against a discriminator (Goodfellow et al. 2014, arXiv 1406.2661); see `Trainer`.
 
     Args:
         model_config: architecture of the generator and the discriminator.
@@ -144,7 +144,7 @@ class GANTrainer:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
-        """Take one step of both networks on uint8 [B, C, S, S]; return scalar metrics, or None if it was skipped."""
+        """Take one step of both networks on uint8 [B, C, S, S]; return metrics, or None if it was skipped."""
         settings = self.settings
         batch = self._make_batch(images, step)
         batch_size = self.accumulator.global_batch_size(len(images))
@@ -259,9 +259,9 @@ class GANTrainer:
     def _discriminator_loss(
         self, real_aug: Tensor, fake_aug: Tensor, gamma: float, val_real_aug: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2) (no penalties if gamma is 0), and metrics.
+        """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
 
-        If there are rows in `val_real_aug`, the metrics hold the mean logits that ADA needs.
+        If gamma is 0, no penalties are computed. If `val_real_aug` has rows, the metrics hold the logits for ADA.
         """
         batch_size, has_penalty = len(real_aug), gamma > 0
         images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
@@ -331,14 +331,12 @@ class GANTrainer:
         return make_grid(to_uint8(self.ema.model(latents)).cpu(), columns=8)
 
     def drift_grid(self) -> Tensor | None:
-        """Return a grid of the VAE decoder's and the EMA generator's images, uint8 [C, H, W]; None from scratch."""
         if self.drift_reference is None:
             return None
         return self.drift_reference.preview_grid(self.ema.model, self.preview_val_images)
 
     @torch.no_grad()
     def generate_samples(self, count: int) -> Tensor:
-        """Generate images uint8 [count, C, S, S] from the latents with seeds 0 to count - 1, with the EMA generator."""
         latents = self.prior.sample_seeds(range(count)).to(self.device_ctx.device)
         return torch.cat([to_uint8(self.ema.model(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
 
@@ -359,7 +357,6 @@ class GANTrainer:
         )
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Restore what `state_dict` returned. Raises VaeganError, naming `path`, if a tensor does not fit."""
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
         load_strict(self.discriminator, strip_prefix(tensors, "discriminator"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
@@ -377,6 +374,5 @@ class GANTrainer:
         load_optimizer_state_dict(self.optimizer_d, self.discriminator, strip_prefix(tensors, "optimizer_d"))
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
-        """Write the weights of `inference_model` to `path`, with their KID."""
         images_seen = step * self.settings.batch_size
         save_model(path, self.inference_model(), self.kind, self.model_config, step, images_seen, kid)

@@ -29,9 +29,9 @@ def linear_warmup(images_seen: int, warmup_images: int) -> float:
 
 
 def inverse_sqrt_decay(images_seen: int, decay_start_images: int) -> float:
-    """Return the factor of the learning rate: 1, then sqrt(decay_start_images / images_seen); 0 images: always 1.
+    """Return a factor of the learning rate: 1, then sqrt(decay_start_images / images_seen).
 
-    Karras et al. 2024 (arXiv 2312.02696, eq. 67).
+    If decay_start_images is 0, it is always 1. Karras et al. 2024 (arXiv 2312.02696, eq. 67).
     """
     if not decay_start_images or images_seen <= decay_start_images:
         return 1.0
@@ -39,7 +39,7 @@ def inverse_sqrt_decay(images_seen: int, decay_start_images: int) -> float:
 
 
 def cosine_anneal(images_seen: int, anneal_images: int, initial: float, final: float) -> float:
-    """Go from `initial` to `final` by half a cosine over `anneal_images`, as R3GAN's burn-in (arXiv 2501.05441)."""
+    """Go from `initial` to `final` by half a cosine over `anneal_images` (R3GAN, arXiv 2501.05441)."""
     return final + (initial - final) * (1 + math.cos(math.pi * linear_warmup(images_seen, anneal_images))) / 2
 
 
@@ -116,9 +116,9 @@ class ClippedAdam(torch.optim.Adam):
             group["lr"] = lr
 
     def next_update_rms(self) -> float:
-        """Return the root mean square of the next update without clipping and momentum, in units of the learning rate.
+        """Return the RMS of the next update without clipping and momentum, in units of the learning rate.
 
-        That is the RMS of g / sqrt(v), with v the bias-corrected average of squared gradients, g^2 included.
+        It is that of g / sqrt(v), where v is the bias-corrected average of squared gradients, which includes g^2.
         """
         (group,) = self.param_groups
         beta2, epsilon = group["betas"][1], group["eps"]
@@ -164,7 +164,7 @@ def newton_schulz_orthogonalize(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024): momentum with orthogonalized updates for matrices, Adam for all other parameters.
+    """Muon (Jordan et al. 2024): orthogonalized momentum for matrices, Adam for all other parameters.
 
     A gradient is large in few directions of a matrix and tiny in the others; an orthogonal update moves all of them
     alike. It is scaled to the size of Adam's updates, so that Adam's learning rates apply (Liu et al. 2025, arXiv
@@ -215,7 +215,7 @@ def state_names(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[st
 
 
 def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Return an optimizer's state as {"exp_avg.<parameter name>": tensor, ...}; empty before the first step."""
+    """Return an optimizer's state as {"exp_avg.<parameter>": tensor, ...}; empty before the first step."""
     return {
         f"{state_name}.{name}": optimizer.state[parameter][state_name]
         for name, parameter in model.named_parameters()
@@ -227,7 +227,7 @@ def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
 def load_optimizer_state_dict(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Restore what `optimizer_state_dict` returned. Raises VaeganError if a tensor is missing or does not fit."""
+    """Restore what `optimizer_state_dict` returned. Raises VaeganError if a tensor does not fit."""
     optimizer.state.clear()
     if not tensors:
         return

@@ -27,7 +27,7 @@ class DeviceContext:
     precision: str
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which convolutions and matrix products run in bfloat16; for fp32 it does nothing."""
+        """Return a context in which convolutions and matrix products run in bfloat16; empty for fp32."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
@@ -39,7 +39,7 @@ class DeviceContext:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device has bfloat16 instructions (a CPU with AVX512-BF16 or AMX, a GPU since Ampere)."""
+    """Return whether a device has bfloat16 instructions (CPUs with AVX512-BF16 or AMX, GPUs since Ampere)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if device.type != "cpu":
@@ -49,10 +49,10 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def is_bf16_faster() -> bool:
-    """Return whether bfloat16 is faster on this CPU, from forward and backward passes of a convolutional network.
+    """Return whether a convolutional network trains faster in bfloat16 on this CPU, by timing it.
 
-    Not every CPU with bfloat16 instructions is. Both precisions are timed in turn, so that other programs slow down
-    both, and the best times are compared. A single small layer would not do: it stays in the CPU's caches.
+    That does not follow from its bfloat16 instructions. Both precisions are timed in turn, so that other programs slow
+    down both, and the best times are compared. A single small layer would stay in the CPU's caches, and mislead.
     """
     trunk = ConvTrunk(3, 64, 32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(16, 3, 64, 64).contiguous(memory_format=torch.channels_last)
@@ -71,7 +71,7 @@ def _time_forward_backward(layer: nn.Module, images: torch.Tensor, precision: st
 
 
 def choose_device_context(device_name: str, precision: str) -> DeviceContext:
-    """Resolve --device and --precision; "auto" is bfloat16 if the device has it and, for a CPU, if it is faster."""
+    """Resolve --device and --precision; "auto" is bf16 where that is supported and faster."""
     device = choose_device(device_name)
     if precision == "auto":
         precision = "bf16" if has_bf16(device) and (device.type != "cpu" or is_bf16_faster()) else "fp32"
@@ -81,7 +81,7 @@ def choose_device_context(device_name: str, precision: str) -> DeviceContext:
 
 
 def configure_cuda(precision: str) -> None:
-    """Let cuDNN benchmark its algorithms, since every step has the same shapes; with bf16, allow TF32 elsewhere."""
+    """Let cuDNN benchmark its algorithms, as shapes do not change; with bf16, allow TF32 elsewhere."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
 

@@ -1,4 +1,4 @@
-"""Random numbers derived from (seed, step, purpose) instead of a stored state, so that a resumed run is the same."""
+"""Random numbers derived from (seed, step, purpose): a resumed run needs no stored state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def derive_seed(seed: int, *purpose: object) -> int:
 
 @contextmanager
 def fork_rng_with_seed(seed: int, purpose: str) -> Iterator[None]:
-    """Seed torch's global CPU generator within the context, to initialize models, and restore it afterwards."""
+    """Seed torch's CPU generator within the context, to initialize models; restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, purpose))
         yield

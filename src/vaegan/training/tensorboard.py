@@ -28,9 +28,9 @@ TENSORBOARD_INSTALL_HINT = "pip install 'vaegan[tensorboard]'"
 
 @contextlib.contextmanager
 def tensorboard_logger(on_event: EventHandler, run_dir: RunDir, is_enabled: bool) -> Iterator[EventHandler]:
-    """Yield a handler that also writes events to RUN/tensorboard, or `on_event` itself if that is not enabled.
+    """Yield a handler that also writes events to RUN/tensorboard.
 
-    With several processes, only the main process receives events.
+    If it is not enabled, that is `on_event` itself. With several processes, only the main process receives events.
 
     Raises:
         VaeganError: the extra is not installed. Nothing is written then.

@@ -44,10 +44,10 @@ class Trainer(Protocol):
         """Return a grid of images, uint8 [C, H, W]."""
 
     def drift_grid(self) -> Tensor | None:
-        """Return a grid of the VAE decoder's and the generator's images, uint8 [C, H, W]; None if only one exists."""
+        """Return a grid of the VAE decoder's and the generator's images, uint8 [C, H, W], if both exist."""
 
     def generate_samples(self, count: int) -> Tensor:
-        """Generate images uint8 [count, C, S, S] with the EMA weights, of the latents with seeds 0 to count - 1."""
+        """Generate images uint8 [count, C, S, S] of the latents with seeds 0 to count - 1, with EMA weights."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return all tensors that a checkpoint needs."""

@@ -1,4 +1,4 @@
-"""Initialization of a GAN's generator from a VAE's decoder, and how far the generator has drifted from it."""
+"""Initialization of a GAN's generator from a VAE's decoder, and its drift from there."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def init_generator_from_decoder(vae: VAE, generator: Generator) -> DecoderTransf
 
 @dataclass(frozen=True)
 class DecoderDrift:
-    """Fixed latents and the decoder's images of them, to measure how far a generator has moved from the decoder.
+    """Fixed latents and the decoder's images of them, to measure how far a generator has drifted.
 
     Attributes:
         latents: float [N, d]: samples of the prior with seeds 0 to 15, then the encodings of 8 validation images, if

@@ -57,7 +57,9 @@ class VAEBatch(Batch):
 
 
 class VAETrainer:
-    """Trains a VAE by maximizing the evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3).
+    """Trains a VAE; see `Trainer`.
+
+    The loss is the negative evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114, eq. 3).
 
     Args:
         model_config: architecture of the VAE.
@@ -179,9 +181,9 @@ class VAETrainer:
         return kl_per_dim(posterior.mean, posterior.log_var)
 
     def _exceeds_free_bits(self, mean_kl_dims: Tensor) -> Tensor:
-        """Return which latent dimensions the KL term counts, bool [d] (Kingma et al. 2016, arXiv 1606.04934, eq. 15).
+        """Return which latent dimensions the KL term counts, bool [d].
 
-        Below the free bits, the term is constant and has no gradient.
+        Below the free bits, it is constant and has no gradient (Kingma et al. 2016, arXiv 1606.04934, eq. 15).
         """
         return mean_kl_dims > self.settings.free_bits * math.log(2)
 
@@ -239,13 +241,11 @@ class VAETrainer:
 
     @torch.no_grad()
     def generate_samples(self, count: int) -> Tensor:
-        """Decode the latents with seeds 0 to count - 1 to images, uint8 [count, C, S, S]."""
         model = self.inference_model()
         latents = model.prior.sample_seeds(range(count)).to(self.device_ctx.device)
         return torch.cat([to_uint8(model.decoder(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the weights, the EMA weights and the optimizer's state."""
         return flatten_tensors(
             {
                 "vae": self.vae.state_dict(),
@@ -255,13 +255,11 @@ class VAETrainer:
         )
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Restore what `state_dict` returned. Raises VaeganError, naming `path`, if a tensor does not fit."""
         load_strict(self.vae, strip_prefix(tensors, "vae"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         self._whitened_model = None
         load_optimizer_state_dict(self.optimizer, self.vae, strip_prefix(tensors, "optimizer"))
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
-        """Write the weights of `inference_model` to `path`, with their KID."""
         model = self.inference_model()
         save_model(path, model, self.kind, model.config, step, step * self.settings.batch_size, kid)

@@ -206,7 +206,9 @@ def validate_gan(
 
 
 def evaluation_interval(total_steps: int, batch_size: int, sample_every: int, needs_whitening: bool) -> int:
-    """Choose the steps between quick evaluations: at least 16,000 images each, and at most 50 evaluations.
+    """Choose the number of steps between quick evaluations.
+
+    There are at least 16,000 images between two, and at most about 50 evaluations.
 
     Args:
         total_steps: length of the training.
@@ -298,7 +300,7 @@ class QuickEvaluator:
 
 
 def _coverage_and_diversity(real: dict[str, Tensor], fake: dict[str, Tensor]) -> dict[str, float]:
-    """Compute the metrics of `QuickEvaluator.evaluate` that are no KID, from whitened features {level: [N, F]}."""
+    """Compute the metrics of `QuickEvaluator.evaluate` except KID, from features {level: float [N, F]}."""
     coarse = LEVELS[-1]
     # more samples than validation images would cover more of them, and have a higher rank
     count = min(len(real[coarse]), len(fake[coarse]))

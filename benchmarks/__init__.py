@@ -1,1 +1,1 @@
-"""What claims of speed and quality are measured with: python -m benchmarks.NAME."""
+"""Benchmarks of speed and quality: python -m benchmarks.NAME."""

@@ -1,8 +1,8 @@
-"""How fast vaegan is, beside what a user would write today: `python -m benchmarks`.
+"""Compare vaegan's speed with programs as a user would write them today: `python -m benchmarks`.
 
-Every row is measured in pairs, in turn (reference, ours, reference, ours, ...), each side in a process of its own;
-the median of the paired ratios counts, and is how many times better ours is. Training steps are also set against the
-roofline: operations a picture times pictures a second over the measured rate of a large matrix product.
+Reference and vaegan are measured in turn, each in its own process. The ratio is the median over the pairs; above 1
+vaegan is better. Training steps are also compared with the roofline: operations per image times images per second,
+divided by the measured rate of a large matrix product.
 """
 
 from __future__ import annotations
@@ -16,97 +16,103 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.machine import describe
-from benchmarks.speed.material import Material
-from benchmarks.speed.pairs import Bench, Effort, Found
+from benchmarks.speed.inputs import Inputs
+from benchmarks.speed.machine import describe_machine
+from benchmarks.speed.pairs import Bench, BenchOptions, PairedResult
 from benchmarks.speed.rows import ROWS, Row
 
-HEADS = ("row", "reference", "vaegan", "ratio (range)", "goal", "share of peak", "memory, MB", "notes")
+HEADER = ("row", "reference", "vaegan", "ratio (range)", "goal", "fraction of peak", "memory, MB", "notes")
 
 
-def cells(row: Row, found: Found) -> list[str]:
-    """A line of the table."""
+def format_row(row: Row, result: PairedResult) -> list[str]:
+    """Return the cells of a row of the table."""
 
-    def amount(side: list[float]) -> str:
-        return (
-            f"{statistics.median(side):,.{0 if statistics.median(side) >= 100 else 2}f} {found.unit}" if side else "-"
-        )
+    def format_median(values: list[float]) -> str:
+        if not values:
+            return "-"
+        median = statistics.median(values)
+        return f"{median:,.{0 if median >= 100 else 2}f} {result.unit}"
 
-    ratios, shares = found.ratios(), found.shares()
+    ratios, peak_fractions = result.ratios(), result.peak_fractions()
     ratio = f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
-    memory = [max((taken.memory for taken in side), default=0) for side in (found.reference, found.ours)]
+    memory = [max((timing.peak_memory for timing in side), default=0) for side in (result.reference, result.ours)]
     return [
         row.name,
-        amount(found.values(found.reference)),
-        amount(found.values(found.ours)),
+        format_median(result.values(result.reference)),
+        format_median(result.values(result.ours)),
         ratio,
         row.goal or "-",
-        f"{statistics.median(shares):.0%}" if shares else "-",
+        f"{statistics.median(peak_fractions):.0%}" if peak_fractions else "-",
         " / ".join(f"{peak / 1e6:,.0f}" if peak else "-" for peak in memory),
-        found.notes or row.about,
+        result.notes or row.description,
     ]
 
 
-def chosen(names: list[str] | None) -> list[Row]:
-    """Rows by name, or by the beginning of it. Ends the program for names that none has."""
-    if not names:
+def select_rows(prefixes: list[str] | None) -> list[Row]:
+    """Return the rows whose names start with one of the prefixes. Exits if a prefix matches no row."""
+    if not prefixes:
         return list(ROWS)
-    unknown = [name for name in names if not any(row.name.startswith(name) for row in ROWS)]
+    unknown = [prefix for prefix in prefixes if not any(row.name.startswith(prefix) for row in ROWS)]
     if unknown:
-        sys.exit(f"--rows {' '.join(unknown)}: there are {', '.join(row.name for row in ROWS)}")
-    return [row for row in ROWS if any(row.name.startswith(name) for name in names)]
+        sys.exit(f"--rows {' '.join(unknown)}: expected one of {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if row.name.startswith(tuple(prefixes))]
 
 
-def asked() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these, or those whose names begin so")
-    parser.add_argument("--quick", action="store_true", help="a short version of every row, one pair each")
-    parser.add_argument("--pairs", type=int, help="turns of each side (5; quick 1)")
-    parser.add_argument("--seconds", type=float, help="of a training step's or a feeder's turn (10; quick 0.5)")
-    parser.add_argument("--pictures", type=int, help="of the generated set of the row cache (200,000; quick 8,192)")
-    parser.add_argument("--minutes", type=float, help="that the row minutes asks for (2; quick 0.1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only the rows whose names start with NAME")
+    parser.add_argument("--quick", action="store_true", help="run a short version of every row, one pair each")
+    parser.add_argument("--pairs", type=int, help="measurements of each side (5; quick 1)")
+    parser.add_argument("--seconds", type=float, help="duration of one measurement of a workload (10; quick 0.5)")
+    parser.add_argument("--images", type=int, help="images in the dataset of the row cache (200,000; quick 8,192)")
+    parser.add_argument("--minutes", type=float, help="value of --minutes in the row minutes (2; quick 0.1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measurements to FILE")
     return parser.parse_args()
 
 
-def effort_of(said: argparse.Namespace) -> Effort:
-    usual = Effort(1, 0.5, True, 8192, 0.1) if said.quick else Effort(5, 10.0, False, 200_000, 2.0)
-    return Effort(
-        said.pairs or usual.pairs,
-        said.seconds or usual.seconds,
-        said.quick,
-        said.pictures or usual.pictures,
-        said.minutes or usual.minutes,
+def make_options(args: argparse.Namespace) -> BenchOptions:
+    defaults = BenchOptions(1, 0.5, True, 8192, 0.1) if args.quick else BenchOptions(5, 10.0, False, 200_000, 2.0)
+    return BenchOptions(
+        args.pairs or defaults.pairs,
+        args.seconds or defaults.seconds,
+        args.quick,
+        args.images or defaults.num_images,
+        args.minutes or defaults.minutes,
     )
 
 
 def main() -> None:
-    """Measure, print each row when it is there, and write the file."""
-    said = asked()
-    rows, effort, machine, began = chosen(said.rows), effort_of(said), describe(), time.perf_counter()
+    """Measure every row, print it, and write the JSON file."""
+    args = parse_args()
+    rows, options, machine, start_time = (
+        select_rows(args.rows),
+        make_options(args),
+        describe_machine(),
+        time.perf_counter(),
+    )
     print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
-    print(f"{effort.pairs} pairs in turn, medians; {'quick: ratios are rough' if effort.quick else 'full'}", flush=True)
-    print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
-    told: dict[str, Any] = {}
+    print(f"{options.pairs} pairs, medians; {'quick: ratios are rough' if options.quick else 'full'}", flush=True)
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}", flush=True)
+    results: dict[str, Any] = {}
     failed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="vaegan-benchmarks-") as place:
-        bench = Bench(effort, Material(Path(place)))
+    with tempfile.TemporaryDirectory(prefix="vaegan-benchmarks-") as temp_dir:
+        bench = Bench(options, Inputs(Path(temp_dir)))
         for row in rows:
             try:
-                found = row.measure(bench)
-            except Exception as error:  # the other rows are worth having
+                result = row.measure(bench)
+            except Exception as error:  # go on with the other rows
                 failed.append(row.name)
-                print(f"| {row.name} | could not be measured: {error} |", flush=True)
+                print(f"| {row.name} | failed: {error} |", flush=True)
                 continue
-            print(f"| {' | '.join(cells(row, found))} |", flush=True)
-            told[row.name] = {"about": row.about, "goal": row.goal, **found.as_json()}
-    print(f"{time.perf_counter() - began:.0f} s in all; GPU: unmeasured", flush=True)
-    if said.json is not None:
-        said.json.write_text(json.dumps({"machine": machine, "rows": told}, indent=2) + "\n")
+            print(f"| {' | '.join(format_row(row, result))} |", flush=True)
+            results[row.name] = {"description": row.description, "goal": row.goal, **result.as_json()}
+    print(f"{time.perf_counter() - start_time:.0f} s in total", flush=True)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"machine": machine, "rows": results}, indent=2) + "\n")
     if failed:
-        sys.exit(f"could not be measured: {', '.join(failed)}")
+        sys.exit(f"failed rows: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Runs of one VAE's or no start and one GAN each, in arms that share a length: what some of the benchmarks are made of.
+"""Arms of training experiments: each trains a VAE (or none) and a GAN, all for the same total time.
 
-With --speed the clock decides nothing: every run sees as many pictures as a machine that trains VAEs and GANs at those
-pictures a second sees in its minutes. So a GPU compares what a laptop's seconds are worth, many seeds and arms at once
-where it has room (--at-once; set OMP_NUM_THREADS=1 then).
+With --speed, lengths are in images instead of wall-clock time. Every run sees as many images as a machine with that
+training speed (images per second of VAE and GAN) sees in the given minutes. So a GPU can reproduce what a laptop
+reaches in these minutes, with several runs at the same time (--parallel; set OMP_NUM_THREADS=1 for it).
 """
 
 from __future__ import annotations
@@ -26,20 +26,32 @@ from vaegan.training.train import train_gan, train_vae
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to spend the minutes. `share`: of them, for the VAE; `vae` and `gan`: options of the two."""
+    """One configuration.
 
-    share: float = 0.25
+    Args:
+        vae_fraction: Fraction of the time for the VAE; 0 trains the GAN from scratch.
+        vae: Options of train_vae.
+        gan: Options of train_gan.
+        time_scale: Total time of this arm, relative to the experiment's --minutes.
+    """
+
+    vae_fraction: float = 0.25
     vae: dict[str, Any] = field(default_factory=dict)
     gan: dict[str, Any] = field(default_factory=dict)
-    minutes: float = 1.0
-    """Of what the others have."""
+    time_scale: float = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all runs share: the set, where they go, how long they are, and where they run.
+class Experiment:
+    """What all runs of an experiment have in common.
 
-    speed: pictures a second of VAE and GAN on the machine whose minutes are meant; None for this one's clock.
+    Args:
+        data: The dataset.
+        out: Folder of the runs.
+        minutes: Total training time of an arm.
+        preset: Preset of both networks.
+        device: Value of --device.
+        speed: Images per second of VAE and GAN that convert minutes to images; None for wall-clock time.
     """
 
     data: Path
@@ -49,102 +61,115 @@ class Plan:
     device: str = "auto"
     speed: tuple[float, float] | None = None
 
-    def length(self, minutes: float, kind: str) -> dict[str, Any]:
-        """The option of train-vae or train-gan that says so many minutes."""
+    def duration_option(self, minutes: float, kind: str) -> dict[str, Any]:
+        """Return the option of train_vae or train_gan (`kind` "vae" or "gan") for this many minutes."""
         if self.speed is None:
             return {"minutes": minutes}
         return {"images": round(60 * minutes * self.speed[kind == "gan"])}
 
-    def common(self, seed: int) -> dict[str, Any]:
-        """What every run is told."""
+    def common_options(self, seed: int) -> dict[str, Any]:
         return {"seed": seed, "preset": self.preset, "device": self.device}
 
 
-def vae_run(plan: Plan, arm: Arm, seed: int) -> Path | None:
-    """Where the VAE of an arm is or will be, if it has one: arms of the same options share it."""
-    if not arm.share:
+def vae_run_path(experiment: Experiment, arm: Arm, seed: int) -> Path | None:
+    """Return the run of an arm's VAE, or None if it has none. Arms with the same VAE options share the run."""
+    if not arm.vae_fraction:
         return None
-    words = "-".join(f"{key}-{value}" for key, value in sorted(arm.vae.items()))
-    return plan.out / f"vae-{arm.share * arm.minutes:g}-{words or 'default'}-{seed}"
+    options = "-".join(f"{key}-{value}" for key, value in sorted(arm.vae.items()))
+    return experiment.out / f"vae-{arm.vae_fraction * arm.time_scale:g}-{options or 'default'}-{seed}"
 
 
-def train_start(plan: Plan, arm: Arm, seed: int) -> Path | None:
-    """Train the VAE of an arm, where it has one, and say where it is."""
-    run = vae_run(plan, arm, seed)
+def train_arm_vae(experiment: Experiment, arm: Arm, seed: int) -> Path | None:
+    """Train the VAE of an arm, if it has one; return its run."""
+    run = vae_run_path(experiment, arm, seed)
     if run is not None:
-        length = plan.length(arm.share * arm.minutes * plan.minutes, "vae")
-        train_vae(plan.data, run, **length, **plan.common(seed), **arm.vae)
+        duration = experiment.duration_option(arm.vae_fraction * arm.time_scale * experiment.minutes, "vae")
+        train_vae(experiment.data, run, **duration, **experiment.common_options(seed), **arm.vae)
     return run
 
 
-def trained(plan: Plan, arm: Arm, name: str, seed: int) -> tuple[Path, Path | None, float]:
-    """The GAN of an arm, its VAE, and the seconds that both took."""
-    vae, gan = train_start(plan, arm, seed), plan.out / f"gan-{name}-{seed}"
-    length = plan.length((1 - arm.share) * arm.minutes * plan.minutes, "gan")
-    train_gan(plan.data, gan, from_vae=vae, **length, **plan.common(seed), **arm.gan)
-    return gan, vae, training_seconds(gan) + (training_seconds(vae) if vae is not None else 0.0)
+def train_arm(experiment: Experiment, arm: Arm, name: str, seed: int) -> tuple[Path, Path | None, float]:
+    """Train an arm; return the GAN's run, the VAE's run, and the training seconds of both."""
+    vae_run, gan_run = train_arm_vae(experiment, arm, seed), experiment.out / f"gan-{name}-{seed}"
+    duration = experiment.duration_option((1 - arm.vae_fraction) * arm.time_scale * experiment.minutes, "gan")
+    options = experiment.common_options(seed) | arm.gan
+    train_gan(experiment.data, gan_run, from_vae=vae_run, **duration, **options)
+    seconds = training_seconds(gan_run) + (training_seconds(vae_run) if vae_run is not None else 0.0)
+    return gan_run, vae_run, seconds
 
 
-Measure = Callable[[Plan, Arm, str, int, int], dict[str, Any]]
-"""Plan, arm, its name, seed and number of samples -> what was found, and the name as "arm"."""
+MeasureArm = Callable[[Experiment, Arm, str, int, int], dict[str, Any]]
+"""(experiment, arm, its name, seed, number of samples) -> a result with the key "arm", the name."""
 
 
-def work(
-    options: argparse.Namespace, data: Path, out: Path, arms: Mapping[str, Arm], measure: Measure
+def measure_arms(
+    args: argparse.Namespace, data: Path, out: Path, arms: Mapping[str, Arm], measure: MeasureArm
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure the arms asked for on a set with every seed: in turn, or so many at once, the VAEs first.
+    """Measure the requested arms with every seed, one after the other or in parallel, and print each result.
 
-    Prints each row when it is there; returns an arm's rows by its name, in the order of the seeds.
+    Returns:
+        The results of each arm by its name, in the order of the seeds.
     """
-    opened = open_dataset(data)
-    load_or_train_features(opened, opened.load()[0], ignore_event)  # kept in the set: learned once, not by every run
-    speed = (options.speed[0], options.speed[1]) if options.speed else None
-    plan = Plan(data, out, options.minutes, options.preset, options.device, speed)
-    turns = [(name, seed) for seed in options.seeds for name in options.arms]
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
-    for row in _rows(plan, options, arms, turns, measure):
-        print(json.dumps(row), flush=True)
-        found[row["arm"]].append(row)
-    return found
+    dataset = open_dataset(data)
+    # train the learned features once: they are saved in the dataset, and every run uses them
+    load_or_train_features(dataset, dataset.load()[0], ignore_event)
+    speed = (args.speed[0], args.speed[1]) if args.speed else None
+    experiment = Experiment(data, out, args.minutes, args.preset, args.device, speed)
+    jobs = [(name, seed) for seed in args.seeds for name in args.arms]
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.arms}
+    for result in _iter_results(experiment, args, arms, jobs, measure):
+        print(json.dumps(result), flush=True)
+        results[result["arm"]].append(result)
+    return results
 
 
-def _rows(
-    plan: Plan, options: argparse.Namespace, arms: Mapping[str, Arm], turns: list[tuple[str, int]], measure: Measure
+def _iter_results(
+    experiment: Experiment,
+    args: argparse.Namespace,
+    arms: Mapping[str, Arm],
+    jobs: list[tuple[str, int]],
+    measure: MeasureArm,
 ) -> Iterator[dict[str, Any]]:
-    if options.at_once == 1:
-        yield from (measure(plan, arms[name], name, seed, options.n) for name, seed in turns)
+    if args.parallel == 1:
+        yield from (measure(experiment, arms[name], name, seed, args.n) for name, seed in jobs)
         return
-    starts = {vae_run(plan, arms[name], seed): (arms[name], seed) for name, seed in turns if arms[name].share}
-    with ProcessPoolExecutor(options.at_once, multiprocessing.get_context("spawn")) as pool:
-        waited = [pool.submit(train_start, plan, arm, seed) for arm, seed in starts.values()]
-        for start in waited:
-            start.result()
-        for row in [pool.submit(measure, plan, arms[name], name, seed, options.n) for name, seed in turns]:
-            yield row.result()
+    # arms share VAE runs, so all VAEs are trained before the first GAN
+    vaes = {vae_run_path(experiment, arms[name], seed): (arms[name], seed) for name, seed in jobs}
+    vaes.pop(None, None)
+    with ProcessPoolExecutor(args.parallel, multiprocessing.get_context("spawn")) as pool:
+        vae_futures = [pool.submit(train_arm_vae, experiment, arm, seed) for arm, seed in vaes.values()]
+        for vae_future in vae_futures:
+            vae_future.result()
+        for future in [pool.submit(measure, experiment, arms[name], name, seed, args.n) for name, seed in jobs]:
+            yield future.result()
 
 
-def asking(about: str, minutes: float, arms: Mapping[str, Arm], usual: list[str]) -> argparse.ArgumentParser:
-    """The options that all such benchmarks have."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="SET")
-    parser.add_argument("--minutes", type=float, default=minutes)
+def make_parser(
+    description: str, minutes: float, arms: Mapping[str, Arm], default_arms: list[str]
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that all experiments have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA", help="prepared dataset")
+    parser.add_argument("--minutes", type=float, default=minutes, help="total training time of an arm")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=arms, default=usual)
+    parser.add_argument("--arms", nargs="+", choices=arms, default=default_arms)
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--out", type=Path, metavar="FOLDER")
-    parser.add_argument("-n", type=int, default=EvaluateSettings().n)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the runs in FOLDER")
+    parser.add_argument("-n", type=int, default=EvaluateSettings().n, help="number of samples to evaluate")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--speed", type=float, nargs=2, metavar=("VAE", "GAN"), help="pictures a second")
-    parser.add_argument("--at-once", type=int, default=1, help="runs at a time; more than 1 needs --speed")
+    parser.add_argument(
+        "--speed", type=float, nargs=2, metavar=("VAE", "GAN"), help="images per second that convert minutes to images"
+    )
+    parser.add_argument("--parallel", type=int, default=1, help="runs at the same time; more than 1 needs --speed")
     return parser
 
 
-def answered(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What was asked for, once it is known to make sense; says it."""
-    options = parser.parse_args()
-    if options.at_once > 1 and options.speed is None:
-        parser.error("runs beside each other take each other's time: --at-once needs --speed")
-    print(f"{options.data.name}, preset {options.preset}, {options.minutes:g} minutes in all")
-    if options.speed:
-        print(f"at {options.speed[0]:g} pictures a second (VAE) and {options.speed[1]:g} (GAN), not by this clock")
-    return options
+def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse and check the options, and print them."""
+    args = parser.parse_args()
+    if args.parallel > 1 and args.speed is None:
+        parser.error(f"--parallel {args.parallel} needs --speed: parallel runs slow each other down")
+    print(f"{args.data.name}, preset {args.preset}, {args.minutes:g} minutes in total")
+    if args.speed:
+        print(f"lengths in images, for {args.speed[0]:g} images/s (VAE) and {args.speed[1]:g} images/s (GAN)")
+    return args

@@ -1,4 +1,4 @@
-"""What a benchmark's numbers were measured on, in a line."""
+"""One line that describes the machine of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import platform
 import torch
 
 
-def machine(*more: str) -> str:
-    """Processor, cores, `more` and the version of torch."""
-    parts = (platform.processor() or platform.machine(), f"{os.cpu_count()} cores", *more, f"torch {torch.__version__}")
-    return ", ".join(parts)
-
-
-def threaded() -> str:
-    """The same with the threads that torch takes."""
-    return machine(f"{torch.get_num_threads()} threads")
+def describe_machine(with_threads: bool = False) -> str:
+    """Return the processor, the number of cores, torch's version, and optionally torch's number of threads."""
+    parts = [platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
+    if with_threads:
+        parts.append(f"{torch.get_num_threads()} threads")
+    return ", ".join([*parts, f"torch {torch.__version__}"])

@@ -1,4 +1,4 @@
-"""Parameters and training speed of every preset, VAE and GAN: the numbers in the README's table of sizes.
+"""Print parameters and training speed of every preset, VAE and GAN, as in the table of presets in the documentation.
 
 python -m benchmarks.presets [--size 64] [--seconds 20] [--presets tiny small ...]
 """
@@ -20,39 +20,38 @@ from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import choose_device_context
 from vaegan.training.vae_trainer import VAETrainer
 
-PICTURES = 4096
+NUM_IMAGES = 4096
 
 
-def millions(model: torch.nn.Module) -> str:
-    """Parameters of a network."""
+def count_parameters(model: torch.nn.Module) -> str:
     return f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f} M"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of timing, per network")
+    parser.add_argument("--size", type=int, default=64, help="image size in pixels")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
     parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS))
     parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    place = choose_device_context(options.device, "auto")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {place.device}, {place.precision}")
-    pictures = torch.randint(0, 256, (PICTURES, 3, options.size, options.size), dtype=torch.uint8)
-    print(f"{'':8s}{'VAE':>10s}{'pictures/s':>12s}{'G':>10s}{'D':>10s}{'pictures/s':>12s}")
-    for preset in options.presets:
-        row = PRESETS[preset]
-        config = ModelConfig(options.size, 3, row.latent_dim, row.base_channels)
-        vae = VAETrainer(config, VAESettings(), place, pictures, pictures[:8])
-        gan = GANTrainer(config, GANSettings(d_warmup_steps=0), place, None)
+    args = parser.parse_args()
+    device_ctx = choose_device_context(args.device, "auto")
+    processor = platform.processor() or platform.machine()
+    print(f"{processor}, {os.cpu_count()} cores, {device_ctx.device}, {device_ctx.precision}")
+    images = torch.randint(0, 256, (NUM_IMAGES, 3, args.size, args.size), dtype=torch.uint8)
+    print(f"{'':8s}{'VAE':>10s}{'images/s':>12s}{'G':>10s}{'D':>10s}{'images/s':>12s}")
+    for name in args.presets:
+        preset = PRESETS[name]
+        config = ModelConfig(args.size, 3, preset.latent_dim, preset.base_channels)
+        vae = VAETrainer(config, VAESettings(), device_ctx, images, images[:8])
+        gan = GANTrainer(config, GANSettings(d_warmup_steps=0), device_ctx, None)
         speeds = []
         for trainer in (vae, gan):
-            batch = trainer.settings.batch_size
-            batches = BatchSampler(pictures, batch, 0, place.device)
-            speeds.append(
-                f"{batch / measure_step_seconds(trainer, batches, options.seconds, DistributedContext()):.0f}"
-            )
-        networks = [millions(model) for model in (vae.vae, gan.generator, gan.discriminator)]
-        print(f"{preset:8s}{networks[0]:>10s}{speeds[0]:>12s}{networks[1]:>10s}{networks[2]:>10s}{speeds[1]:>12s}")
+            batch_size = trainer.settings.batch_size
+            sampler = BatchSampler(images, batch_size, 0, device_ctx.device)
+            step_seconds = measure_step_seconds(trainer, sampler, args.seconds, DistributedContext())
+            speeds.append(f"{batch_size / step_seconds:.0f}")
+        vae_size, g_size, d_size = (count_parameters(model) for model in (vae.vae, gan.generator, gan.discriminator))
+        print(f"{name:8s}{vae_size:>10s}{speeds[0]:>12s}{g_size:>10s}{d_size:>10s}{speeds[1]:>12s}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
-"""How much better our VAE reconstructs than a tutorial's in the same time, and how well its prior fits.
+"""Compare vaegan's VAE with a tutorial's VAE in the same training time, and measure how well its prior fits.
 
-python -m benchmarks.vae_quality SET --minutes 4 15 --seeds 0 1 2 [--ours likelihood=gaussian beta=1] [--json FILE]
+python -m benchmarks.vae_quality DATA --minutes 4 15 --seeds 0 1 2 [--options likelihood=gaussian beta=1] [--json FILE]
 
-For every seed our train_vae runs first; the tutorial's loop then has exactly as many seconds of the same machine. Both
-have the same networks, batch size and pictures. Our run of the first --minutes is made longer to the next, as a user
-would, so one run serves all. The tutorial is that of the PyTorch examples with a squared error: summed over pixels in
-[0, 1], beta 1, Adam 1e-3, fp32, no averaged weights, no schedule, no mirrored pictures. What is measured, by either:
+For every seed vaegan's train_vae runs first; the tutorial's loop then trains for the same number of seconds. Both use
+the same networks, batch size and images. For several lengths, vaegan's run is resumed. The tutorial is the VAE of
+PyTorch's examples with a squared error: summed over pixels in [0, 1], beta 1, Adam with learning rate 1e-3, float32,
+no EMA, no schedule, no flipped images. Measured for both:
 
-  PSNR    of held-out pictures decoded from their posteriors' means, dB, the mean over pictures
-  KL      nats a held-out picture, before folding
-  images  pictures seen
+  psnr         in dB, of validation images reconstructed from the posterior mean, mean over images
+  kl           in nats per validation image, before latent whitening
+  images_seen  number of training images seen
 
-and of ours also, per space of features: the Frechet distance of prior samples to the held-out pictures, divided by that
-of as many reconstructions of posterior samples of training pictures; and the largest change of a reconstruction by
-folding, in [-1, 1]. Measuring is not timed.
+Only for vaegan:
+
+  fd_ratio          for each feature space, the Frechet distance of prior samples to validation images, divided by that
+                    of reconstructions of training images from posterior samples
+  whitening_change  largest change of a reconstruction by latent whitening, in [-1, 1]
+
+Measuring is not part of the training time.
 """
 
 from __future__ import annotations
@@ -28,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmarks.machine import machine
+from benchmarks.machine import describe_machine
 from vaegan.checkpoint import TRAINING_STATE_FILE, load_strict, load_tensors, strip_prefix
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.settings import EvaluateSettings, VAESettings
@@ -47,166 +52,168 @@ from vaegan.run_dir import RunDir
 from vaegan.training.train import train_vae
 from vaegan.utils.images import to_float
 
-BATCH = 64
-RATE = 1e-3
-CHECK_EVERY = 8
+BATCH_SIZE = 64
+LEARNING_RATE = 1e-3
+STEPS_PER_TIME_CHECK = 8
 
-Numbers = dict[str, Any]
+Result = dict[str, Any]
 
 
 @torch.no_grad()
-def reconstructed(vae: VAE, pictures: torch.Tensor) -> Numbers:
-    """Mean PSNR in dB and KL in nats over uint8 [N, C, S, S]."""
-    ratios, nats = [], []
-    for part in torch.split(pictures, BATCH):
-        real = to_float(part)
+def measure_reconstruction(vae: VAE, images: Tensor) -> Result:
+    """Return the mean PSNR in dB and the mean KL in nats of uint8 images [N, C, S, S]."""
+    psnrs, kls = [], []
+    for batch in torch.split(images, BATCH_SIZE):
+        real = to_float(batch)
         posterior = vae.encoder(real)
-        ratios.append(psnr(real, vae.decoder(posterior.mean)))
-        nats.append(kl_per_dim(posterior.mean, posterior.log_var).sum(1))
-    return {"psnr": float(torch.cat(ratios).mean()), "kl": float(torch.cat(nats).mean())}
+        psnrs.append(psnr(real, vae.decoder(posterior.mean)))
+        kls.append(kl_per_dim(posterior.mean, posterior.log_var).sum(1))
+    return {"psnr": float(torch.cat(psnrs).mean()), "kl": float(torch.cat(kls).mean())}
 
 
-class Tutorial:
-    """A plain VAE's loop, which can be stopped and gone on with."""
+class TutorialTrainer:
+    """The training loop of a plain VAE; it can be continued."""
 
-    def __init__(self, config: ModelConfig, train: torch.Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, config: ModelConfig, train: Tensor, batch_size: int, seed: int) -> None:
         torch.manual_seed(seed)
         self.vae = VAE(config).train()
-        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=RATE)
-        self.batches = BatchSampler(train, batch_size, seed)
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=LEARNING_RATE)
+        self.sampler = BatchSampler(train, batch_size, seed)
         self.step, self.seconds = 0, 0.0
 
-    def go(self, until: float) -> None:
-        """Train until `until` seconds in all."""
-        began = time.perf_counter() - self.seconds
-        while time.perf_counter() - began < until:
-            for _ in range(CHECK_EVERY):
-                pictures = self.batches[self.step].float() / 255
-                posterior = self.vae.encoder(pictures * 2 - 1)
-                decoded = (self.vae.decoder(posterior.sample(torch.randn_like(posterior.mean))) + 1) / 2
-                loss = (decoded - pictures).square().sum() + kl_per_dim(posterior.mean, posterior.log_var).sum()
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                self.step += 1
-        self.seconds = time.perf_counter() - began
+    def train_until(self, total_seconds: float) -> None:
+        """Train until the training time is `total_seconds`."""
+        start_time = time.perf_counter() - self.seconds
+        while time.perf_counter() - start_time < total_seconds:
+            for _ in range(STEPS_PER_TIME_CHECK):
+                self._train_step()
+        self.seconds = time.perf_counter() - start_time
 
-    def measure(self, held_out: torch.Tensor) -> Numbers:
-        """What it has come to."""
-        found = reconstructed(self.vae.eval(), held_out)
+    def _train_step(self) -> None:
+        images = self.sampler[self.step].float() / 255
+        posterior = self.vae.encoder(images * 2 - 1)
+        recon = (self.vae.decoder(posterior.sample(torch.randn_like(posterior.mean))) + 1) / 2
+        loss = (recon - images).square().sum() + kl_per_dim(posterior.mean, posterior.log_var).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+
+    def measure(self, val: Tensor) -> Result:
+        """Measure the current weights on validation images."""
+        result = measure_reconstruction(self.vae.eval(), val)
         self.vae.train()
-        return {**found, "images": self.step * self.batches.batch_size, "seconds": round(self.seconds, 1)}
+        return {**result, "images_seen": self.step * self.sampler.batch_size, "seconds": round(self.seconds, 1)}
 
 
-def unfolded(run: RunDir, config: ModelConfig) -> VAE:
-    """The averaged weights of the newest checkpoint, before folding."""
+def load_unwhitened(run: RunDir, config: ModelConfig) -> VAE:
+    """Load the EMA weights of the newest checkpoint, before latent whitening."""
     path, vae = run.checkpoints()[-1] / TRAINING_STATE_FILE, VAE(config.with_normal_prior())
     load_strict(vae, strip_prefix(load_tensors(path), "ema"), path)
     return vae.eval()
 
 
-def ratios(judge: Evaluator, model: Model, seed: int) -> Numbers:
-    """FD(prior samples, held-out) / FD(reconstructions of posterior samples, held-out) by space, and both."""
-    reference = judge.reference
-    lots = (
-        reference.extract_features(model.sample(judge.num_images, seed)),
-        reference.extract_features(model.reconstruct(reference.real_baseline.images, seed)),
-    )
-    distances = [
-        {
-            space: frechet_distance(reference.val.features[space], lot.features[space])
+def compare_samples(evaluator: Evaluator, model: Model, seed: int) -> Result:
+    """Return the Frechet distances of prior samples and of reconstructions to validation images, and their ratios."""
+    reference = evaluator.reference
+
+    def distances(images: Tensor) -> dict[str, float]:
+        features = reference.extract_features(images).features
+        by_space = {
+            space: frechet_distance(reference.val.features[space], features[space])
             for space in reference.feature_spaces.names
         }
-        for lot in lots
-    ]
-    for one in distances:
-        one["together"] = sum(one[level] for level in LEVELS) / len(LEVELS)
-    found = {space: distances[0][space] / distances[1][space] for space in distances[0]}
-    return {"ratio": found, "samples": distances[0], "reconstructions": distances[1]}
+        return by_space | {"random_mean": sum(by_space[level] for level in LEVELS) / len(LEVELS)}
+
+    samples = distances(model.sample(evaluator.num_images, seed))
+    reconstructions = distances(model.reconstruct(reference.real_baseline.images, seed))
+    ratios = {space: samples[space] / reconstructions[space] for space in samples}
+    return {"fd_ratio": ratios, "fd_samples": samples, "fd_reconstructions": reconstructions}
 
 
-def measured(run: RunDir, held_out: torch.Tensor, judge: Evaluator, seed: int) -> Numbers:
-    """What a run of ours has come to: its published weights, and what folding changed."""
+def measure_run(run: RunDir, val: Tensor, evaluator: Evaluator, seed: int) -> Result:
+    """Measure the final weights of a vaegan run, and what latent whitening changed."""
     model = load(run.path, "cpu")
-    before = unfolded(run, model.info.config)
+    unwhitened = load_unwhitened(run, model.info.config)
     assert model.encoder is not None
-    change, ratio = 0.0, []
+    largest_change, psnrs = 0.0, []
     with torch.no_grad():
-        for part in torch.split(held_out, BATCH):
-            real = to_float(part)
-            after = model.decoder(model.encoder(real).mean)
-            change = max(change, float((before.reconstruct(real) - after).abs().max()))
-            ratio.append(psnr(real, after))
+        for batch in torch.split(val, BATCH_SIZE):
+            real = to_float(batch)
+            recon = model.decoder(model.encoder(real).mean)
+            largest_change = max(largest_change, float((unwhitened.reconstruct(real) - recon).abs().max()))
+            psnrs.append(psnr(real, recon))
     return {
-        **reconstructed(before, held_out),
-        "psnr": float(torch.cat(ratio).mean()),
-        "images": model.info.images_seen,
-        "folding": change,
-        **ratios(judge, model, seed),
+        **measure_reconstruction(unwhitened, val),
+        "psnr": float(torch.cat(psnrs).mean()),
+        "images_seen": model.info.images_seen,
+        "whitening_change": largest_change,
+        **compare_samples(evaluator, model, seed),
     }
 
 
-def one_seed(options: argparse.Namespace, seed: int, judge: Evaluator | None, place: Path) -> list[Numbers]:
-    """Both trainings of one seed, measured at every length."""
-    data, row, found = open_dataset(options.data), PRESETS[options.preset], []
-    train, held_out = data.load()
-    given = {"preset": options.preset, **dict(options.ours)}
-    config = ModelConfig(data.size, data.channels, int(given.get("latent_dim", row.latent_dim)), row.base_channels)
-    batch, spent, run = int(given.get("batch_size", VAESettings.batch_size)), 0.0, RunDir(place / f"seed-{seed}")
-    walls = {minutes: minutes * 60.0 for minutes in options.minutes}
-    if options.only != "tutorial":
-        assert judge is not None
-        for minutes in options.minutes:
-            began = time.perf_counter()
-            train_vae(options.data, run.path, seed=seed, minutes=minutes, device="cpu", **given)
-            spent += time.perf_counter() - began
-            walls[minutes] = spent
-            numbers = measured(run, held_out, judge, seed)
-            found.append({"who": "ours", "seed": seed, "minutes": minutes, "seconds": round(spent, 1), **numbers})
-            show(found[-1])
-    if options.only != "ours":
-        tutorial = Tutorial(config, train, batch, seed)
-        for minutes in options.minutes:
-            tutorial.go(walls[minutes])
-            found.append({"who": "tutorial", "seed": seed, "minutes": minutes, **tutorial.measure(held_out)})
-            show(found[-1])
-    return found
+def run_seed(args: argparse.Namespace, seed: int, evaluator: Evaluator | None, out: Path) -> list[Result]:
+    """Train vaegan and the tutorial with one seed; return the results at every length."""
+    dataset, preset, results = open_dataset(args.data), PRESETS[args.preset], []
+    train, val = dataset.load()
+    options = {"preset": args.preset, **dict(args.options)}
+    latent_dim = int(options.get("latent_dim", preset.latent_dim))
+    config = ModelConfig(dataset.size, dataset.channels, latent_dim, preset.base_channels)
+    batch_size = int(options.get("batch_size", VAESettings.batch_size))
+    seconds_at = {minutes: minutes * 60.0 for minutes in args.minutes}
+
+    def add_result(tool: str, minutes: float, result: Result) -> None:
+        results.append({"tool": tool, "seed": seed, "minutes": minutes, **result})
+        print_result(results[-1])
+
+    if evaluator is not None:
+        run, seconds = RunDir(out / f"seed-{seed}"), 0.0
+        for minutes in args.minutes:
+            start_time = time.perf_counter()
+            train_vae(args.data, run.path, seed=seed, minutes=minutes, device="cpu", **options)
+            seconds += time.perf_counter() - start_time
+            seconds_at[minutes] = seconds
+            add_result("vaegan", minutes, {"seconds": round(seconds, 1), **measure_run(run, val, evaluator, seed)})
+    if args.only != "vaegan":
+        trainer = TutorialTrainer(config, train, batch_size, seed)
+        for minutes in args.minutes:
+            trainer.train_until(seconds_at[minutes])
+            add_result("tutorial", minutes, trainer.measure(val))
+    return results
 
 
-def show(numbers: Numbers) -> None:
-    """One line of the table."""
-    cells = [f"{numbers['who']:9s} {numbers['minutes']:5g} min  seed {numbers['seed']}  {numbers['seconds']:6.0f} s"]
-    cells.append(f"{numbers['images']:8,} pictures  PSNR {numbers['psnr']:6.2f} dB  KL {numbers['kl']:6.1f} nats")
-    if "ratio" in numbers:
-        cells.append("  ".join(f"{space} {value:.2f}" for space, value in numbers["ratio"].items()))
-        cells.append(f"folding {numbers['folding']:.1e}")
+def print_result(result: Result) -> None:
+    """Print a result in one line."""
+    cells = [f"{result['tool']:9s} {result['minutes']:5g} min  seed {result['seed']}  {result['seconds']:6.0f} s"]
+    cells.append(f"{result['images_seen']:8,} images  PSNR {result['psnr']:6.2f} dB  KL {result['kl']:6.1f} nats")
+    if "fd_ratio" in result:
+        cells.extend(f"{space} {ratio:.2f}" for space, ratio in result["fd_ratio"].items())
+        cells.append(f"whitening {result['whitening_change']:.1e}")
     print("  ".join(cells), flush=True)
 
 
-def summary(rows: list[Numbers], minutes: list[float]) -> Numbers:
-    """Gains over the tutorial by seed, and medians of the ratios, per length."""
-    found: Numbers = {}
-    for length in minutes:
-        lots: dict[str, dict[int, Numbers]] = {"ours": {}, "tutorial": {}}
-        for row in rows:
-            if row["minutes"] == length:
-                lots[row["who"]][row["seed"]] = row
-        both = sorted(set(lots["ours"]) & set(lots["tutorial"]))
-        gains = [lots["ours"][seed]["psnr"] - lots["tutorial"][seed]["psnr"] for seed in both]
-        spaces = next(iter(lots["ours"].values()))["ratio"] if lots["ours"] else {}
-        found[f"{length:g} minutes"] = {
+def summarize(results: list[Result], lengths: list[float]) -> Result:
+    """Return, for each length, the gain over the tutorial for each seed, and medians of the ratios."""
+    summary: Result = {}
+    for minutes in lengths:
+        by_tool: dict[str, dict[int, Result]] = {"vaegan": {}, "tutorial": {}}
+        for result in results:
+            if result["minutes"] == minutes:
+                by_tool[result["tool"]][result["seed"]] = result
+        ours, tutorial = by_tool["vaegan"], by_tool["tutorial"]
+        gains = [ours[seed]["psnr"] - tutorial[seed]["psnr"] for seed in sorted(set(ours) & set(tutorial))]
+        spaces = next(iter(ours.values()))["fd_ratio"] if ours else {}
+        ratios = {space: statistics.median(result["fd_ratio"][space] for result in ours.values()) for space in spaces}
+        summary[f"{minutes:g} minutes"] = {
             "gain_db": [round(gain, 3) for gain in gains],
-            "ratio": {
-                space: round(statistics.median(row["ratio"][space] for row in lots["ours"].values()), 3)
-                for space in spaces
-            },
-            "folding": max((row["folding"] for row in lots["ours"].values()), default=None),
+            "fd_ratio": {space: round(ratio, 3) for space, ratio in ratios.items()},
+            "whitening_change": max((result["whitening_change"] for result in ours.values()), default=None),
         }
-    return found
+    return summary
 
 
-def pair(text: str) -> tuple[str, Any]:
-    """likelihood=gaussian or beta=0.5, as an option of train_vae."""
+def parse_option(text: str) -> tuple[str, Any]:
+    """Parse an option of train_vae such as likelihood=gaussian or beta=0.5."""
     name, _, value = text.partition("=")
     try:
         return name, json.loads(value)
@@ -216,33 +223,39 @@ def pair(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, metavar="SET")
-    parser.add_argument("--minutes", type=float, nargs="+", action="extend", default=None)
+    parser.add_argument("data", type=Path, metavar="DATA", help="prepared dataset")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[4.0, 15.0], help="training times to measure at")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--preset", default="small", choices=tuple(PRESETS))
-    parser.add_argument("--ours", type=pair, nargs="*", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--only", choices=("ours", "tutorial"))
-    parser.add_argument("-n", type=int, default=2000, help="pictures on either side of a Frechet distance")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps our runs; must hold none")
-    options = parser.parse_args()
-    options.minutes = sorted(options.minutes or [4.0, 15.0])
-    kept = [options.out / f"seed-{seed}" for seed in options.seeds] if options.out else []
-    if any(path.exists() for path in kept):
-        parser.error(f"--out {options.out} holds runs already: going on with one would not be timed; choose another")
-    print(f"{machine()}; {options.data.name}, {options.preset}, ours: {dict(options.ours) or 'defaults'}", flush=True)
-    judge = None
-    if options.only != "tutorial":
-        judge = Evaluator(
-            open_dataset(options.data), EvaluateSettings(n=options.n), torch.device("cpu"), None, ignore_event
-        )
-    with tempfile.TemporaryDirectory() as place:
-        out = options.out or Path(place)
-        rows = list(itertools.chain(*(one_seed(options, seed, judge, out) for seed in options.seeds)))
-    told = {"machine": machine(), "summary": summary(rows, options.minutes), "rows": rows}
-    print(json.dumps(told["summary"], indent=1))
-    if options.json is not None:
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    parser.add_argument(
+        "--options", type=parse_option, nargs="*", default=[], metavar="NAME=VALUE", help="options of train_vae"
+    )
+    parser.add_argument("--only", choices=("vaegan", "tutorial"))
+    parser.add_argument("-n", type=int, default=2000, help="number of images for a Frechet distance")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all results to FILE")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="keep vaegan's runs in FOLDER; it must hold none yet"
+    )
+    args = parser.parse_args()
+    args.minutes.sort()
+    if args.out and any((args.out / f"seed-{seed}").exists() for seed in args.seeds):
+        parser.error(f"--out {args.out} already holds runs, and the time of a resumed run is unknown: use a new folder")
+    print(
+        f"{describe_machine()}; {args.data.name}, {args.preset}, options: {dict(args.options) or 'defaults'}",
+        flush=True,
+    )
+    evaluator = None
+    if args.only != "tutorial":
+        settings = EvaluateSettings(n=args.n)
+        evaluator = Evaluator(open_dataset(args.data), settings, torch.device("cpu"), None, ignore_event)
+    with tempfile.TemporaryDirectory() as temp_dir:
+        out = args.out or Path(temp_dir)
+        results = list(itertools.chain(*(run_seed(args, seed, evaluator, out) for seed in args.seeds)))
+    summary = summarize(results, args.minutes)
+    print(json.dumps(summary, indent=1))
+    if args.json is not None:
+        text = json.dumps({"machine": describe_machine(), "summary": summary, "results": results}, indent=1)
+        args.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What `python -m benchmarks` measures, and what it measures against."""
+"""The rows of `python -m benchmarks` and the reference programs they compare with."""

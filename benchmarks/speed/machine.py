@@ -1,4 +1,4 @@
-"""What the numbers were measured on, told by a child process, so that this one needs no torch."""
+"""Description of the machine, collected by a child process so that this process does not import torch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.speed.sides import ROOT, environment
+from benchmarks.speed.processes import ROOT, child_environment
 
-QUESTION = """
+SCRIPT = """
 import json, torch
-from vaegan.training.precision import choose_place, machine_of
-place = choose_place("auto", "auto")
-told = {"precision": place.precision, "torch": torch.__version__, "threads": torch.get_num_threads()}
-print(json.dumps(machine_of(place) | told))
+from vaegan.training.precision import choose_device_context, describe_machine
+device_ctx = choose_device_context("auto", "auto")
+details = {"precision": device_ctx.precision, "torch": torch.__version__, "threads": torch.get_num_threads()}
+print(json.dumps(describe_machine(device_ctx) | details))
 """
 
 
-def describe() -> dict[str, Any]:
-    """Processor, cores, device, precision, versions, threads, and how busy the machine is."""
-    answer = subprocess.run(
-        [sys.executable, "-c", QUESTION], env=environment(), cwd=ROOT, check=True, capture_output=True, text=True
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, cores, device, precision, versions, threads and load average."""
+    child = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=child_environment(), cwd=ROOT, check=True, capture_output=True, text=True
     )
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return json.loads(answer.stdout) | {"load": None if load is None else round(load, 1)}
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    return json.loads(child.stdout) | {"load": load}

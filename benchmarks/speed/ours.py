@@ -1,4 +1,4 @@
-"""The same work as vaegan does it: the trainers, fed and counted as the loop feeds and counts them."""
+"""vaegan's workloads: its trainers and data loading, called as the training loop calls them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from vaegan.training.averager import MetricAverager
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
@@ -15,105 +14,108 @@ from vaegan.data.dataset import open_dataset
 from vaegan.data.memmap import ImageArray
 from vaegan.data.sampler import BatchSampler
 from vaegan.models.vae import VAE
+from vaegan.training.augment import random_hflip
 from vaegan.training.gan_trainer import GANTrainer
+from vaegan.training.monitor import MetricAverager
 from vaegan.training.precision import choose_device_context
 from vaegan.training.trainer import Trainer
-from vaegan.training.vae_trainer import VAETrainer, random_hflip
+from vaegan.training.vae_trainer import VAETrainer
 from vaegan.utils.images import to_float
 
 LOG_EVERY = 50
-CYCLE = 8
-STEADY = 2**20
-"""A step past every warm-up, and the first of a cycle of lazy penalties."""
+PENALTY_INTERVAL = 8
+START_STEP = 2**20
+"""A step after every warm-up, at the start of an interval of lazy gradient penalties."""
 
 
-def _unit(trainer: Trainer, batches: BatchSampler, steps: int) -> Callable[[], int]:
-    """`steps` steps as the loop takes them."""
-    tally, done = MetricAverager(), STEADY
+def _make_workload(trainer: Trainer, sampler: BatchSampler, num_steps: int) -> Callable[[], int]:
+    averager, step = MetricAverager(), START_STEP
 
-    def unit() -> int:
-        nonlocal done
-        for _ in range(steps):
-            tally.add(trainer.step(batches[done], done))
-            done += 1
-            if done % LOG_EVERY == 0:
-                tally.pop_means()
-        return steps * batches.batch_size
+    def run() -> int:
+        nonlocal step
+        for _ in range(num_steps):
+            averager.add(trainer.step(sampler[step], step) or {})  # None for a skipped step
+            step += 1
+            if step % LOG_EVERY == 0:
+                averager.pop_means()
+        return num_steps * sampler.batch_size
 
-    return unit
+    return run
 
 
-def train_vae(data: str, batch: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
-    place = choose_device_context("auto", "auto")
-    train, held_out = open_dataset(Path(data)).load()
+def train_vae(data: str, batch_size: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
+    device_ctx = choose_device_context("auto", "auto")
+    train, val = open_dataset(Path(data)).load()
     config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width)
-    trainer = VAETrainer(config, VAESettings(batch_size=batch), place, train, held_out)
-    return _unit(trainer, BatchSampler(train, batch, 0, place.device), 1)
+    trainer = VAETrainer(config, VAESettings(batch_size=batch_size), device_ctx, train, val)
+    return _make_workload(trainer, BatchSampler(train, batch_size, 0, device_ctx.device), 1)
 
 
 def train_gan(
-    data: str, batch: int, width: int, latent_dim: int, loss: str, gamma: float, from_vae: bool = False, **_: object
+    data: str,
+    batch_size: int,
+    width: int,
+    latent_dim: int,
+    loss: str,
+    gamma: float,
+    from_vae: bool = False,
+    **_: object,
 ) -> Callable[[], int]:
-    """gamma: weight of the lazy penalties; from_vae: with the anchor, as `--from-vae` has it, on untrained weights."""
-    place = choose_device_context("auto", "auto")
-    train, held_out = open_dataset(Path(data)).load()
+    """Return GAN steps. gamma: weight of the lazy gradient penalties; from_vae: start from an untrained VAE."""
+    device_ctx = choose_device_context("auto", "auto")
+    train, val = open_dataset(Path(data)).load()
     config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width)
-    settings = GANSettings(batch_size=batch, loss=loss, gamma=gamma)
+    settings = GANSettings(batch_size=batch_size, loss=loss, gamma=gamma)
     vae = VAE(config) if from_vae else None
-    trainer = GANTrainer(config, settings, place, vae, None, (train, held_out))
-    return _unit(trainer, BatchSampler(train, batch, 0, place.device), CYCLE if gamma else 1)
+    trainer = GANTrainer(config, settings, device_ctx, vae, None, (train, val))
+    sampler = BatchSampler(train, batch_size, 0, device_ctx.device)
+    return _make_workload(trainer, sampler, PENALTY_INTERVAL if gamma else 1)
 
 
-def train_from(data: str, batch: int, width: int, latent_dim: int, cache: str, **_: object) -> Callable[[], int]:
-    """The GAN's steps without penalties, its set in memory or on disk."""
-    prepared = open_dataset(Path(data))
-    train: ImageArray = prepared.open_memmap()[0] if cache == "mmap" else prepared.load()[0]
-    config = ModelConfig(prepared.size, prepared.channels, latent_dim, width)
-    place = choose_device_context("auto", "auto")
-    trainer = GANTrainer(config, GANSettings(batch_size=batch, loss="non-saturating", gamma=0), place, None)
-    return _unit(trainer, BatchSampler(train, batch, 0, place.device), 1)
+def train_gan_cached(data: str, batch_size: int, width: int, latent_dim: int, cache: str) -> Callable[[], int]:
+    """Return GAN steps without gradient penalties. cache: "memory" or "mmap"."""
+    dataset = open_dataset(Path(data))
+    train: ImageArray = dataset.open_memmap()[0] if cache == "mmap" else dataset.load()[0]
+    config = ModelConfig(dataset.size, dataset.channels, latent_dim, width)
+    device_ctx = choose_device_context("auto", "auto")
+    settings = GANSettings(batch_size=batch_size, loss="non-saturating", gamma=0)
+    trainer = GANTrainer(config, settings, device_ctx, None)
+    return _make_workload(trainer, BatchSampler(train, batch_size, 0, device_ctx.device), 1)
 
 
-def feed(data: str, batch: int, **_: object) -> Callable[[], int]:
-    """Pictures as the networks take them, without a network."""
-    train, _held_out = open_dataset(Path(data)).load()
-    batches, step = BatchSampler(train, batch, 0), 0
+def load_batches(data: str, batch_size: int, **_: object) -> Callable[[], int]:
+    """Return data loading alone: flipped float batches as the networks receive them."""
+    train, _val = open_dataset(Path(data)).load()
+    sampler, step = BatchSampler(train, batch_size, 0), 0
 
-    def unit() -> int:
+    def run() -> int:
         nonlocal step
-        pictures = random_hflip(to_float(batches[step]), torch.rand(batch))
+        images = random_hflip(to_float(sampler[step]), torch.rand(batch_size))
         step += 1
-        return len(pictures.to(memory_format=torch.channels_last))
+        return len(images.to(memory_format=torch.channels_last))
 
-    return unit
+    return run
 
 
 def peak() -> Callable[[], int]:
-    """Unit of the roofline: a large matrix product in the faster precision; its "pictures" are million operations."""
-    place = choose_device_context("auto", "auto").device
-    side = 8192 if place.type == "cuda" else 2048
+    """Return a large matrix product in the faster precision; one "image" is a million operations."""
+    device = choose_device_context("auto", "auto").device
+    size = 8192 if device.type == "cuda" else 2048
 
-    def product(kind: torch.dtype) -> Callable[[], None]:
-        a, b = (torch.randn(side, side).to(place, kind) for _ in range(2))
+    def make_product(dtype: torch.dtype) -> Callable[[], float]:
+        a, b = (torch.randn(size, size).to(device, dtype) for _ in range(2))
+        return lambda: (a @ b)[0, 0].item()
 
-        def run() -> None:
-            (a @ b)[0, 0].item()
+    def time_once(product: Callable[[], float]) -> float:
+        start_time = time.perf_counter()
+        product()
+        return time.perf_counter() - start_time
 
-        return run
+    products = [make_product(dtype) for dtype in (torch.float32, torch.bfloat16)]
+    fastest = min(products, key=lambda product: min(time_once(product) for _ in range(3)))
 
-    found = {}
-    for kind in (torch.float32, torch.bfloat16):
-        run = product(kind)
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - began)
-        found[min(times)] = run
-    fastest = found[min(found)]
-
-    def unit() -> int:
+    def run() -> int:
         fastest()
-        return 2 * side**3 // 10**6
+        return 2 * size**3 // 10**6
 
-    return unit
+    return run

@@ -1,8 +1,8 @@
-"""The training loops as a user would write them today, after PyTorch's DCGAN tutorial and VAE example.
+"""Plain PyTorch training loops, after PyTorch's DCGAN tutorial and VAE example.
 
-A DataLoader over an image folder, two workers, float32, the default memory format and allocator, Adam as it comes,
-real and fake pictures through the discriminator one after the other, numbers for the log fetched at every step. The
-networks have the layers, widths and slopes of vaegan's, written with torch.nn alone.
+They use a DataLoader over an image folder with two workers, float32, the default memory format and allocator, and
+Adam. Real and fake images pass through the discriminator one after the other, and losses are logged at every step. The
+networks have the same layers, widths and slopes as vaegan's, written with torch.nn alone.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ def widths(width: int, size: int) -> list[int]:
     return [min(width * 2**level, width * 8) for level in range(int(math.log2(size)) - 2)]
 
 
-def convolutions(width: int, size: int) -> nn.Sequential:
-    sides = itertools.pairwise([3, *widths(width, size)])
-    layers = [(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(SLOPE)) for a, b in sides]
+def conv_layers(width: int, size: int) -> nn.Sequential:
+    channels = itertools.pairwise([3, *widths(width, size)])
+    layers = [(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(SLOPE)) for a, b in channels]
     return nn.Sequential(*itertools.chain(*layers), nn.Flatten())
 
 
 class Generator(nn.Module):
     def __init__(self, width: int, size: int, latent_dim: int) -> None:
         super().__init__()
-        sides = [*reversed(widths(width, size))]
-        self.first = nn.Linear(latent_dim, sides[0] * 16)
-        finest = max(8, width // 2)
-        doublings = itertools.pairwise([*sides, finest])
-        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in doublings]
-        last = (nn.LeakyReLU(SLOPE), nn.Conv2d(finest, 3, 3, padding=1), nn.Tanh())
-        self.rest = nn.Sequential(nn.Unflatten(1, (sides[0], 4, 4)), *itertools.chain(*layers), *last)
+        channels = [*reversed(widths(width, size))]
+        self.first = nn.Linear(latent_dim, channels[0] * 16)
+        last_channels = max(8, width // 2)
+        channel_pairs = itertools.pairwise([*channels, last_channels])
+        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in channel_pairs]
+        last = (nn.LeakyReLU(SLOPE), nn.Conv2d(last_channels, 3, 3, padding=1), nn.Tanh())
+        self.main = nn.Sequential(nn.Unflatten(1, (channels[0], 4, 4)), *itertools.chain(*layers), *last)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.rest(self.first(z))
+        return self.main(self.first(z))
 
 
 class Discriminator(nn.Module):
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
-        self.main = nn.Sequential(convolutions(width, size), nn.Linear(widths(width, size)[-1] * 16, 1))
+        self.main = nn.Sequential(conv_layers(width, size), nn.Linear(widths(width, size)[-1] * 16, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.main(x).view(-1)
@@ -64,7 +64,7 @@ class VAE(nn.Module):
     def __init__(self, width: int, size: int, latent_dim: int) -> None:
         super().__init__()
         features = widths(width, size)[-1] * 16
-        self.encoder, self.decoder = convolutions(width, size), Generator(width, size, latent_dim)
+        self.encoder, self.decoder = conv_layers(width, size), Generator(width, size, latent_dim)
         self.mu, self.logvar = nn.Linear(features, latent_dim), nn.Linear(features, latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,35 +74,37 @@ class VAE(nn.Module):
         return self.decoder(z), mu, logvar
 
 
-def dataloader(folder: str, size: int, batch: int) -> Iterator[Tensor]:
-    steps = [
+def dataloader(folder: str, size: int, batch_size: int) -> Iterator[Tensor]:
+    transform = [
         transforms.Resize(size),
         transforms.CenterCrop(size),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ]
-    dataset = datasets.ImageFolder(folder, transform=transforms.Compose(steps))
-    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=WORKERS, drop_last=True)
+    dataset = datasets.ImageFolder(folder, transform=transforms.Compose(transform))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=batch_size, shuffle=True, num_workers=WORKERS, drop_last=True
+    )
     while True:
-        for pictures, _ in loader:
-            yield pictures
+        for images, _ in loader:
+            yield images
 
 
-def feed(folder: str, size: int, batch: int, **_: object) -> Callable[[], int]:
-    """Pictures as the networks take them, without a network."""
-    pictures = dataloader(folder, size, batch)
-    return lambda: len(next(pictures))
+def load_batches(folder: str, size: int, batch_size: int, **_: object) -> Callable[[], int]:
+    """Return data loading alone."""
+    batches = dataloader(folder, size, batch_size)
+    return lambda: len(next(batches))
 
 
-def train_vae(folder: str, size: int, batch: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
+def train_vae(folder: str, size: int, batch_size: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
     model = VAE(width, size, latent_dim)
     model.apply(weights_init)
     optimizer, losses = torch.optim.Adam(model.parameters(), lr=1e-3), []
-    pictures = dataloader(folder, size, batch)
+    batches = dataloader(folder, size, batch_size)
 
     def step() -> int:
-        data = next(pictures)
+        data = next(batches)
         optimizer.zero_grad()
         recon, mu, logvar = model(data)
         kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
@@ -115,8 +117,8 @@ def train_vae(folder: str, size: int, batch: int, width: int, latent_dim: int, *
     return step
 
 
-def squared_gradient(logits: Tensor, pictures: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.pow(2).flatten(1).sum(1).mean()
 
 
@@ -133,38 +135,39 @@ G_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def train_gan(
-    folder: str, size: int, batch: int, width: int, latent_dim: int, loss: str, gamma: float, **_: object
+    folder: str, size: int, batch_size: int, width: int, latent_dim: int, loss: str, gamma: float, **_: object
 ) -> Callable[[], int]:
-    """With gamma above 0, R1 on real and R2 on fake pictures at every step, as their papers have it."""
+    """Return GAN steps; with gamma above 0, R1 on real and R2 on fake images at every step."""
     net_g, net_d = Generator(width, size, latent_dim), Discriminator(width, size)
     net_g.apply(weights_init)
     net_d.apply(weights_init)
     optimizer_d = torch.optim.Adam(net_d.parameters(), lr=2e-4, betas=(0.5, 0.999))
     optimizer_g = torch.optim.Adam(net_g.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    pictures, log = dataloader(folder, size, batch), []
+    batches, log = dataloader(folder, size, batch_size), []
 
-    def penalised(of: Tensor) -> tuple[Tensor, Tensor | float]:
-        of = of.detach().requires_grad_(gamma > 0)
-        output = net_d(of)
-        return output, gamma / 2 * squared_gradient(output, of) if gamma else 0.0
+    def discriminate(images: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits and the gradient penalty."""
+        images = images.detach().requires_grad_(gamma > 0)
+        logits = net_d(images)
+        return logits, gamma / 2 * gradient_penalty(logits, images) if gamma else 0.0
 
     def step() -> int:
-        real = next(pictures)
+        real = next(batches)
         net_d.zero_grad()
         fake = net_g(torch.randn(len(real), latent_dim))
-        if loss == "relativistic":  # its loss needs both at once
-            (on_real, r1), (on_fake, r2) = penalised(real), penalised(fake)
-            err_d = F.softplus(on_fake - on_real).mean() + r1 + r2
+        if loss == "relativistic":  # needs the logits of real and fake images at once
+            (real_logits, r1), (fake_logits, r2) = discriminate(real), discriminate(fake)
+            err_d = F.softplus(fake_logits - real_logits).mean() + r1 + r2
             err_d.backward()
         else:
-            on_real, r1 = penalised(real)
-            err_real = D_LOSSES[loss][0](on_real) + r1
+            real_logits, r1 = discriminate(real)
+            err_real = D_LOSSES[loss][0](real_logits) + r1
             err_real.backward()
-            on_fake, r2 = penalised(fake)
-            err_fake = D_LOSSES[loss][1](on_fake) + r2
+            fake_logits, r2 = discriminate(fake)
+            err_fake = D_LOSSES[loss][1](fake_logits) + r2
             err_fake.backward()
             err_d = err_real + err_fake
-        d_x, d_g_z1 = on_real.mean().item(), on_fake.mean().item()
+        d_x, d_g_z1 = real_logits.mean().item(), fake_logits.mean().item()
         optimizer_d.step()
         net_g.zero_grad()
         output = net_d(fake)

@@ -1,4 +1,4 @@
-"""Whole programs as a user would write them today, for rows that time a command from its start to its end.
+"""Programs as a user would write them today, for rows that time a command from start to end.
 
 python -m benchmarks.speed.scripts NAME ARGUMENT...
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def help_of() -> None:
-    """A Typer app with two commands, asked for its help."""
+def show_help() -> None:
+    """Print the help of a Typer app with two commands."""
     import typer
 
     app = typer.Typer()
@@ -27,7 +31,7 @@ def help_of() -> None:
     app()
 
 
-def generator(weights: str, width: str, size: str, latent_dim: str):
+def load_generator(weights: str, width: str, size: str, latent_dim: str) -> nn.Module:
     from safetensors.torch import load_file
 
     from benchmarks.speed.plain import Generator
@@ -38,39 +42,39 @@ def generator(weights: str, width: str, size: str, latent_dim: str):
 
 
 def sample(weights: str, width: str, size: str, latent_dim: str, count: str, out: str) -> None:
-    """Save each picture with torchvision."""
+    """Save each image with torchvision."""
     import torch
     from torchvision.utils import save_image
 
-    net, done = generator(weights, width, size, latent_dim), 0
+    net, index = load_generator(weights, width, size, latent_dim), 0
     Path(out).mkdir(parents=True)
     torch.manual_seed(0)
     with torch.no_grad():
-        while done < int(count):
-            for picture in net(torch.randn(min(64, int(count) - done), int(latent_dim))):
-                save_image(picture, Path(out) / f"{done:06d}.png", normalize=True, value_range=(-1, 1))
-                done += 1
+        while index < int(count):
+            for image in net(torch.randn(min(64, int(count) - index), int(latent_dim))):
+                save_image(image, Path(out) / f"{index:06d}.png", normalize=True, value_range=(-1, 1))
+                index += 1
 
 
-def sheet(weights: str, width: str, size: str, latent_dim: str, count: str, out: str) -> None:
-    """Save one grid."""
+def save_grid(weights: str, width: str, size: str, latent_dim: str, count: str, out: str) -> None:
+    """Save all images in one grid."""
     import torch
     from torchvision.utils import save_image
 
-    net = generator(weights, width, size, latent_dim)
+    net = load_generator(weights, width, size, latent_dim)
     torch.manual_seed(0)
     with torch.no_grad():
-        pictures = net(torch.randn(int(count), int(latent_dim)))
-    save_image(pictures, out, nrow=8, normalize=True, value_range=(-1, 1))
+        images = net(torch.randn(int(count), int(latent_dim)))
+    save_image(images, out, nrow=8, normalize=True, value_range=(-1, 1))
 
 
 def interpolate(weights: str, width: str, size: str, latent_dim: str, frames: str, out: str) -> None:
-    """There and back between two latents, four times as large, as a GIF, and a strip of the way."""
+    """Save an interpolation between two latents as a strip, and as an enlarged GIF that plays forth and back."""
     import torch
     from torchvision.transforms.functional import to_pil_image
     from torchvision.utils import save_image
 
-    net = generator(weights, width, size, latent_dim)
+    net = load_generator(weights, width, size, latent_dim)
     torch.manual_seed(0)
     a, b = torch.randn(2, int(latent_dim))
     angle = torch.acos(torch.dot(a / a.norm(), b / b.norm()))
@@ -79,53 +83,53 @@ def interpolate(weights: str, width: str, size: str, latent_dim: str, frames: st
             (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
             for t in torch.linspace(0, 1, int(frames))
         ]
-        pictures = (net(torch.stack(path)) + 1) / 2
-    save_image(pictures, f"{out}.png", nrow=int(frames))
+        images = (net(torch.stack(path)) + 1) / 2
+    save_image(images, f"{out}.png", nrow=int(frames))
     side = 4 * int(size)
-    drawn = [to_pil_image(picture).resize((side, side), 0) for picture in pictures]
-    drawn += drawn[-2:0:-1]
-    drawn[0].save(f"{out}.gif", save_all=True, append_images=drawn[1:], duration=62, loop=0)
+    gif_frames = [to_pil_image(image).resize((side, side), 0) for image in images]
+    gif_frames += gif_frames[-2:0:-1]
+    gif_frames[0].save(f"{out}.gif", save_all=True, append_images=gif_frames[1:], duration=62, loop=0)
 
 
 def evaluate(folder: str, weights: str, width: str, size: str, latent_dim: str, count: str) -> None:
-    """The Frechet distance of Inception's features; its weights are left random, which costs the same."""
+    """Print the Frechet distance of Inception features; its weights stay random, which costs the same."""
     import torch
     from torchvision import datasets, transforms
     from torchvision.models import inception_v3
 
     net, inception = (
-        generator(weights, width, size, latent_dim),
+        load_generator(weights, width, size, latent_dim),
         inception_v3(init_weights=False, transform_input=False),
     )
     inception.fc = torch.nn.Identity()
     inception.eval()
-    steps = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
-    dataset = datasets.ImageFolder(folder, transform=transforms.Compose(steps))
-    real = torch.stack([dataset[number][0] for number in range(int(count))])
+    transform = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
+    dataset = datasets.ImageFolder(folder, transform=transforms.Compose(transform))
+    real = torch.stack([dataset[index][0] for index in range(int(count))])
     torch.manual_seed(0)
     moments = []
     with torch.no_grad():
         fake = net(torch.randn(int(count), int(latent_dim)))
-        for pictures in (real, fake):
-            parts = [torch.nn.functional.interpolate(part, 299, mode="bilinear") for part in pictures.split(16)]
+        for images in (real, fake):
+            parts = [torch.nn.functional.interpolate(part, 299, mode="bilinear") for part in images.split(16)]
             features = torch.cat([inception(part) for part in parts]).double()
             moments.append((features.mean(0), features.T.cov()))
-    (mean, cov), (other, others) = moments
-    roots = torch.linalg.eigvals(cov @ others).real.clamp_min(0).sqrt().sum()
-    print(float((mean - other).square().sum() + cov.trace() + others.trace() - 2 * roots))
+    (real_mean, real_cov), (fake_mean, fake_cov) = moments
+    roots = torch.linalg.eigvals(real_cov @ fake_cov).real.clamp_min(0).sqrt().sum()
+    print(float((real_mean - fake_mean).square().sum() + real_cov.trace() + fake_cov.trace() - 2 * roots))
 
 
 def preprocess(source: str, out: str, size: str) -> None:
-    """The loop of benchmarks.preprocess_speed."""
-    from benchmarks.preprocess_speed import loop
+    """Run the plain loop of benchmarks.preprocess_speed."""
+    from benchmarks.preprocess_speed import preprocess_plain
 
-    loop(Path(source), Path(out), int(size))
+    preprocess_plain(Path(source), Path(out), int(size))
 
 
 SCRIPTS = {
-    "help": help_of,
+    "help": show_help,
     "sample": sample,
-    "sheet": sheet,
+    "grid": save_grid,
     "interpolate": interpolate,
     "evaluate": evaluate,
     "preprocess": preprocess,

@@ -56,8 +56,8 @@ def test_it_rolls_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(p
         first, second = (event for event in events if isinstance(event, Rollback))
         assert (first.step, first.images_seen, first.num_rollbacks, second.num_rollbacks) == (2, 16, 1, 2)
         assert first.text == (
-            "mode collapse at step 6 (coverage_drop): rolls back to step 2 with half the learning rates and twice the gamma"
-            " (1 of 2 times); 4 steps are repeated"
+            "mode collapse at step 6 (coverage_drop): rolls back to step 2 with half the learning rates and twice the"
+            " gamma (1 of 2 times); 4 steps are repeated"
         )
         assert describe_event(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
         for stop in (1, 4, 7, 8):

@@ -56,10 +56,10 @@ def test_it_rolls_back_to_the_best_and_interrupted_anywhere_it_is_the_same_run(p
         first, second = (event for event in events if isinstance(event, Rollback))
         assert (first.step, first.images_seen, first.num_rollbacks, second.num_rollbacks) == (2, 16, 1, 2)
         assert first.text == (
-            "mode collapse at step 6 (coverage_drop): rolls back to step 2 with half the learning rates and twice the"
-            " gamma (1 of 2 times); 4 steps are repeated"
+            "mode collapse at step 6 (coverage_drop): training rolls back to step 2 with half the previous learning"
+            " rates and twice the gamma (rollback 1 of 2); 4 steps are repeated"
         )
-        assert describe_event(second) == f"warning: {second.text}" and "(2 of 2 times)" in second.text
+        assert describe_event(second) == f"warning: {second.text}" and "(rollback 2 of 2)" in second.text
         for stop in (1, 4, 7, 8):
             with interrupted_after(stop):
                 train(tmp_path / "parts", **PLAN)
@@ -138,7 +138,7 @@ def test_without_the_best_checkpoint_it_goes_on_with_gentler_settings(prepared, 
         (tmp_path / "run" / "checkpoints" / "step-0000002" / "training.safetensors").write_bytes(b"")
         train(tmp_path / "run", **PLAN, on_event=events.append)
     (event,) = (event for event in events if isinstance(event, Rollback))
-    assert event.step == 6 and "goes on from here" in event.text
+    assert event.step == 6 and "continues here" in event.text
 
 
 def test_an_alarm_already_active_at_the_best_causes_no_rollback(prepared, vae_run, tmp_path):

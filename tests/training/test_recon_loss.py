@@ -58,7 +58,7 @@ def test_latents_of_recon_rows_are_posterior_samples_of_the_real_images(vae, ima
     for row in range(7):
         torch.testing.assert_close(latents[row], samples[row] if row in (1, 5) else micro_batch.noise[row])
     # both images of a pair are augmented alike, so that their features can be compared
-    augmented = trainer._augment(micro_batch.real, micro_batch.augment_rand)
+    augmented = trainer._augment(micro_batch.real, micro_batch.rand_fake)
     is_same = [bool(torch.equal(augmented[row], micro_batch.real_aug[row])) for row in range(7)]
     assert is_same == [row in (1, 5) for row in range(7)]
 

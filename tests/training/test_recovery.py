@@ -81,8 +81,8 @@ def test_bad_steps_in_a_row_roll_back_with_half_the_rate_and_interrupted_it_is_t
     with spoiled(kind, bad):
         train(tmp_path / "whole", **PLAN, on_event=events.append)
         (before, again) = rollback_texts(events)
-        assert "rolls back to step 8 with half the learning rate (1 of 3 times)" in before
-        assert "(2 of 3 times)" in again
+        assert "rolls back to step 8 with half the previous learning rate (rollback 1 of 3)" in before
+        assert "(rollback 2 of 3)" in again
         for stop in (3, 11, 16):  # the second one amid the streak
             with interrupted_after(stop):
                 train(tmp_path / "parts", **PLAN)
@@ -120,7 +120,7 @@ def test_without_a_checkpoint_it_goes_on_with_half_the_rate(prepared, vae_run, t
         plan = PLAN | {"checkpoint_every": 20}
         trainer_of("vae", prepared, vae_run)(tmp_path / "run", **plan, on_event=events.append)
     (text,) = rollback_texts(events)
-    assert f"{MAX_CONSECUTIVE_SKIPS} steps in a row" in text and "goes on from here, as there is no checkpoint" in text
+    assert f"{MAX_CONSECUTIVE_SKIPS} steps in a row" in text and "continues here, as there is no checkpoint" in text
 
 
 @pytest.mark.parametrize(("kind", "flag"), [("vae", "--lr"), ("gan", "--lr-g, --lr-d")])

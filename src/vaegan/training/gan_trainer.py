@@ -56,7 +56,7 @@ class GANBatch(Batch):
         real: training images, float [B, C, S, S] in [-1, 1].
         real_aug: the same, augmented for the discriminator.
         noise: standard normal float [B, noise_dim], which the prior turns into latents.
-        augment_rand: uniform random numbers that augment the generated images.
+        rand_fake: uniform random numbers that augment the generated images.
         is_recon: bool [B], True for rows with a reconstruction loss, whose latents are encoded from `real`. It is on
             the CPU, because finding the rows of a mask on a GPU would wait for all its work.
         val_real_aug: augmented validation images in a step that updates ADA, otherwise no rows.
@@ -66,7 +66,7 @@ class GANBatch(Batch):
     real: Tensor
     real_aug: Tensor
     noise: Tensor
-    augment_rand: Tensor
+    rand_fake: Tensor
     is_recon: Tensor
     val_real_aug: Tensor
     fake_aug: Tensor | None = field(default=None, init=False)
@@ -198,8 +198,7 @@ class GANTrainer:
         num_randoms = RANDOMS_PER_IMAGE if self.adaptive_augment is not None else RANDOMS_PER_IMAGE - 1
         augment_rand = step_random.uniform("augment", 2 * batch_size, num_randoms * len(self.augmentations))
         rand_real, rand_fake = (local_rows(half) for half in augment_rand.chunk(2))
-        recon_fraction = max(settings.recon_fraction, 1 / batch_size) if self._uses_recon_loss else 0.0
-        is_recon = local_rows(evenly_spaced_mask(recon_fraction, batch_size))
+        is_recon = local_rows(evenly_spaced_mask(self._recon_fraction(batch_size), batch_size))
         rand_fake = rand_real.where(is_recon[:, None].to(rand_real.device), rand_fake)
 
         real_aug = self._augment(real, rand_real)
@@ -225,35 +224,41 @@ class GANTrainer:
     def _uses_recon_loss(self) -> bool:
         return self.encoder is not None and self.settings.recon_weight > 0 and self.settings.recon_fraction > 0
 
-    def _sample_latents(self, batch: GANBatch) -> Tensor:
+    def _recon_fraction(self, batch_size: int) -> float:
+        """Return the fraction of rows with a reconstruction loss: at least one row, if there are any."""
+        return max(self.settings.recon_fraction, 1 / batch_size) if self._uses_recon_loss else 0.0
+
+    def _sample_latents(self, micro_batch: GANBatch) -> Tensor:
         """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
-        latents: Tensor = self.prior(batch.noise)
-        rows = batch.recon_rows.to(latents.device)
+        latents: Tensor = self.prior(micro_batch.noise)
+        rows = micro_batch.recon_rows.to(latents.device)
         if self.encoder is None or not len(rows):
             return latents
         with torch.no_grad(), self.device_ctx.autocast():
-            posterior = self.encoder(batch.real[rows].contiguous(memory_format=torch.channels_last))
-        return latents.index_copy(0, rows, posterior.sample(batch.noise[rows, : latents.shape[1]]))
+            posterior = self.encoder(micro_batch.real[rows].contiguous(memory_format=torch.channels_last))
+        return latents.index_copy(0, rows, posterior.sample(micro_batch.noise[rows, : latents.shape[1]]))
 
-    def _generate_augmented(self, batch: GANBatch) -> Tensor:
-        latents = self._sample_latents(batch)
+    def _generate_augmented(self, micro_batch: GANBatch) -> Tensor:
+        latents = self._sample_latents(micro_batch)
         with self.device_ctx.autocast():
             fake = self.generator(latents).float()
-        return self._augment(fake, batch.augment_rand)
+        return self._augment(fake, micro_batch.rand_fake)
 
     def _discriminator_backward(
-        self, batch: GANBatch, weight: float, gamma: float, keep_fake: bool
+        self, micro_batch: GANBatch, weight: float, gamma: float, keep_fake: bool
     ) -> dict[str, Tensor]:
         """Accumulate the discriminator's gradients of weight * loss; return the micro-batch's metrics."""
         # The generator's step reuses the images of an unsplit batch. With several micro-batches it generates them
         # again, since the graphs of all micro-batches would not fit in memory at once.
         needs_graph = keep_fake and self.accumulator.num_micro_batches == 1
         with torch.set_grad_enabled(needs_graph):
-            fake_aug = self._generate_augmented(batch)
-        loss, metrics = self._discriminator_loss(batch.real_aug, fake_aug.detach(), gamma, batch.val_real_aug)
+            fake_aug = self._generate_augmented(micro_batch)
+        loss, metrics = self._discriminator_loss(
+            micro_batch.real_aug, fake_aug.detach(), gamma, micro_batch.val_real_aug
+        )
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if needs_graph:
-            batch.fake_aug = fake_aug
+            micro_batch.fake_aug = fake_aug
         return metrics
 
     def _discriminator_loss(
@@ -263,17 +268,17 @@ class GANTrainer:
 
         If gamma is 0, no penalties are computed. If `val_real_aug` has rows, the metrics hold the logits for ADA.
         """
-        batch_size, has_penalty = len(real_aug), gamma > 0
+        num_rows, has_penalty = len(real_aug), gamma > 0
         images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
         images.requires_grad_(has_penalty)
         with self.device_ctx.autocast():
             logits = self.discriminator(images, num_chunks=2)
-        real_logits, fake_logits = logits[:batch_size], logits[batch_size:]
+        real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
         loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
         metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
         if has_penalty:
             penalties = gradient_penalty(logits, images)
-            r1, r2 = penalties[:batch_size].mean(), penalties[batch_size:].mean()
+            r1, r2 = penalties[:num_rows].mean(), penalties[num_rows:].mean()
             loss = loss + self.settings.gp_interval * gamma / 2 * (r1 + r2)
             metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
         if len(val_real_aug):
@@ -282,25 +287,25 @@ class GANTrainer:
             metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
         return loss, metrics
 
-    def _generator_backward(self, batch: GANBatch, weight: float) -> dict[str, Tensor]:
+    def _generator_backward(self, micro_batch: GANBatch, weight: float) -> dict[str, Tensor]:
         """Accumulate the generator's gradients of weight * loss; return the micro-batch's metrics."""
-        fake_aug, batch.fake_aug = batch.fake_aug, None  # its graph can be used once
+        fake_aug, micro_batch.fake_aug = micro_batch.fake_aug, None  # its graph can be used once
         if fake_aug is None:
-            fake_aug = self._generate_augmented(batch)
+            fake_aug = self._generate_augmented(micro_batch)
         with self.device_ctx.autocast():
             fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug)
             real_logits, real_features = fake_logits, fake_features  # for losses that need no real images
             if self.adversarial_loss.needs_real_logits or self._uses_recon_loss:
                 with torch.no_grad():
-                    real_logits, real_features = self.discriminator.forward_with_features(batch.real_aug)
+                    real_logits, real_features = self.discriminator.forward_with_features(micro_batch.real_aug)
         loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
         metrics = {"loss_g": loss.detach()}
         if self._uses_recon_loss:
-            rows = batch.recon_rows.to(fake_aug.device)
+            rows = micro_batch.recon_rows.to(fake_aug.device)
             fake_rows, real_rows = ([level[rows] for level in levels] for levels in (fake_features, real_features))
             recon_loss = feature_distance(fake_rows, real_rows).sum() / len(fake_aug)
             loss = loss + self.settings.recon_weight * recon_loss
-            metrics["recon_feature_loss"] = recon_loss.detach() / self.settings.recon_fraction
+            metrics["recon_feature_loss"] = recon_loss.detach() / self._recon_fraction(self.settings.batch_size)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return metrics
 

@@ -22,7 +22,7 @@ from vaegan.training.validation import QuickEvaluator
 
 
 class RolledBack(Exception):
-    """The state of an earlier checkpoint has been restored, so what the current step still had to do is void."""
+    """Raised after an earlier checkpoint has been restored; ends the rest of the current step."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ class TrainLoop:
             try:
                 self._take_step()
                 self._report_progress(throughput)
-                self._preview_and_evaluate()
+                has_paused = self._preview_and_evaluate()
             except RolledBack:
                 throughput.reset(self.steps_done)
                 continue
             has_saved = self._save_if_due(stop)
-            if has_saved or self.steps_done % self.schedule.sample_every == 0:
+            if has_paused or has_saved:
                 throughput.reset(self.steps_done)
         self.dist_ctx.run_on_main(lambda: self.monitor.emit_final_messages(self.images_seen))
         seconds = time.perf_counter() - start_time
@@ -118,9 +118,10 @@ class TrainLoop:
         step = self.steps_done
         metrics = self.trainer.step(self.sampler[step], step)
         self.steps_done += 1
-        self.averager.add(metrics or {})
-        must_roll_back = self.recovery.record_step(not metrics)
-        if not metrics:
+        must_roll_back = self.recovery.record_step(metrics is None)
+        if metrics is not None:
+            self.averager.add(metrics)
+        else:
             self.emit(SkippedStep(self.steps_done, self.recovery.skipped_steps))
         if must_roll_back:
             self._recover_from_nan()
@@ -140,26 +141,27 @@ class TrainLoop:
         if self.dist_ctx.is_main_process:  # no collective here: `is_due` may have been true on one rank alone
             self.monitor.check_alarms(self.steps_done, metrics)
 
-    def _preview_and_evaluate(self) -> None:
-        """Write the preview and evaluate samples where due. Raises RolledBack for mode collapse."""
-        is_last = self.steps_done == self.schedule.total_steps
-        if self.steps_done % self.schedule.sample_every == 0 or is_last:
+    def _preview_and_evaluate(self) -> bool:
+        """Write the preview and evaluate samples where due; return whether either was. Raises RolledBack."""
+        is_last, evaluate_every = self.steps_done == self.schedule.total_steps, self.schedule.evaluate_every
+        needs_preview = self.steps_done % self.schedule.sample_every == 0 or is_last
+        needs_evaluation = evaluate_every > 0 and (self.steps_done % evaluate_every == 0 or is_last)
+        if needs_preview:
             self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
-        evaluate_every = self.schedule.evaluate_every
-        if evaluate_every and (self.steps_done % evaluate_every == 0 or is_last):
+        if needs_evaluation:
             self._evaluate()
+        return needs_preview or needs_evaluation
 
     def _evaluate(self) -> None:
         """Evaluate samples; on mode collapse do as --on-collapse says."""
         if not (self.evaluator.is_enabled and self.schedule.evaluate_every):
             return
 
-        def evaluate() -> tuple[list[str], str, int]:  # a KID of infinity is no JSON number: as text
+        def evaluate() -> tuple[list[str], float, int]:
             collapse_alarms = self.monitor.evaluate(self.steps_done)
-            return collapse_alarms, str(self.evaluator.best_kid), self.evaluator.best_step
+            return collapse_alarms, self.evaluator.best_kid, self.evaluator.best_step
 
-        collapse_alarms, best_kid, self.evaluator.best_step = self.dist_ctx.run_on_main(evaluate)
-        self.evaluator.best_kid = float(best_kid)
+        collapse_alarms, self.evaluator.best_kid, self.evaluator.best_step = self.dist_ctx.run_on_main(evaluate)
         if collapse_alarms and self.steps_done and self.schedule.on_collapse != "ignore":
             self._recover_from_collapse(collapse_alarms)
 
@@ -211,7 +213,7 @@ class TrainLoop:
         self._roll_back(
             lambda: self.run_dir.latest_checkpoint(self.emit, scheduled_only=True),
             f"{MAX_CONSECUTIVE_SKIPS} steps in a row had gradients that are not finite",
-            f"half the learning rate ({self.recovery.nan_rollbacks} of {MAX_NAN_ROLLBACKS} times)",
+            f"half the previous learning rate (rollback {self.recovery.nan_rollbacks} of {MAX_NAN_ROLLBACKS})",
         )
 
     def _recover_from_collapse(self, alarms: list[str]) -> None:
@@ -219,6 +221,7 @@ class TrainLoop:
         description = f"mode collapse at step {self.steps_done} ({', '.join(alarms)})"
         if self.schedule.on_collapse == "stop":
             self._save_checkpoint(self._is_checkpoint_due())
+            # Raised inside run_on_main, so that all ranks stop and rank 0 alone reports it.
             self.dist_ctx.run_on_main(partial(_raise_collapse_stop, description))
         if self.recovery.collapse_rollbacks_exhausted:
             text = (
@@ -232,8 +235,8 @@ class TrainLoop:
         self._roll_back(
             lambda: self.run_dir.valid_checkpoint(self.evaluator.best_step),
             description,
-            f"half the learning rates and twice the gamma"
-            f" ({self.recovery.collapse_rollbacks} of {MAX_COLLAPSE_ROLLBACKS} times)",
+            "half the previous learning rates and twice the gamma"
+            f" (rollback {self.recovery.collapse_rollbacks} of {MAX_COLLAPSE_ROLLBACKS})",
         )
 
     def _roll_back(self, find_checkpoint: Callable[[], Path | None], cause: str, remedy: str) -> None:
@@ -243,20 +246,21 @@ class TrainLoop:
         """
         step, recovery = self.steps_done, replace(self.recovery)
         best_kid, best_step = self.evaluator.best_kid, self.evaluator.best_step
-        path = self.dist_ctx.run_on_main(lambda: _path_text(find_checkpoint()))
+        path = self.dist_ctx.run_on_main(lambda: _to_text(find_checkpoint()))
         if path:
             self.dist_ctx.run_on_all_ranks(lambda: self.load_checkpoint(Path(path)))
         self.recovery, self.evaluator.best_kid, self.evaluator.best_step = recovery, best_kid, best_step
         self._apply_recovery_scales()
 
-        outcome = f"rolls back to step {self.steps_done}" if path else "goes on from here, as there is no checkpoint,"
+        where = f"rolls back to step {self.steps_done}" if path else "continues here, as there is no checkpoint,"
         repeated = f"; {step - self.steps_done} steps are repeated" if path else ""
-        text = f"{cause}: {outcome} with {remedy}{repeated}"
+        text = f"{cause}: training {where} with {remedy}{repeated}"
         self.emit(Rollback(self.steps_done, self.images_seen, recovery.num_rollbacks, text))
         if not path:
             return
         # The checkpoint is written again with the new counts before later files are deleted. A kill before that write
-        # repeats the rollback, whose lines `truncate_metrics` drops; a kill after it only leaves files that go next.
+        # repeats the rollback, whose lines `truncate_metrics` drops; a kill after it leaves stale files,
+        # which the resumed run deletes.
         self._save_checkpoint(self.run_dir.is_scheduled(Path(path)))
         self.dist_ctx.run_on_main(lambda: self.run_dir.rollback_to(self.steps_done, recovery.num_rollbacks))
         self.replay_metrics_log()
@@ -266,8 +270,8 @@ class TrainLoop:
         self.trainer.lr_scale, self.trainer.penalty_scale = self.recovery.lr_scale, self.recovery.penalty_scale
 
 
-def _path_text(path: Path | None) -> str:
-    return "" if path is None else str(path)
+def _to_text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _raise_collapse_stop(description: str) -> None:

@@ -60,7 +60,7 @@ class MetricAverager:
 
 
 class ThroughputMonitor:
-    """Images per second over the last seconds, not counting previews, evaluations and checkpoints."""
+    """Images per second over the last seconds, without previews, evaluations and checkpoints."""
 
     def __init__(self, steps_done: int, batch_size: int) -> None:
         self.batch_size, self.last_rate, self.last_report_time = batch_size, 0.0, 0.0

@@ -232,7 +232,7 @@ def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weig
     if requested_prior == "mixture":
         if vae_weights is None:
             raise UsageError("--prior mixture: it is fitted to a VAE's latents: add --from-vae")
-        raise UsageError(f"--prior mixture: {vae_weights.path} has a normal prior, which fits as well: leave it out")
+        raise UsageError(f"--prior mixture: {vae_weights.path} has no fitted mixture: leave it out")
     return replace(model_config.with_normal_prior(), prior=requested_prior)
 
 
@@ -358,8 +358,8 @@ def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> N
         )
 
 
-def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str:
-    """Repair the run to resume after a kill, and return the path of its newest valid checkpoint, or "".
+def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None:
+    """Repair the run to resume after a kill, and return the path of its newest valid checkpoint, if any.
 
     Raises:
         VaeganError: if all checkpoints are damaged, or the newest is of another model.
@@ -368,9 +368,11 @@ def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str:
     run_dir.remove_partial_files()
     checkpoint = run_dir.latest_checkpoint(emit)
     if checkpoint is None:
-        return ""
+        return None
     if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
-        raise VaeganError(f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: add --force")
+        raise VaeganError(
+            f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: start over with --force"
+        )
     run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
     return str(checkpoint)
 
@@ -389,7 +391,7 @@ def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
         weights = _read_vae_weights(path)
     except VaeganError as error:
         raise VaeganError(
-            f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): add --force"
+            f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
         ) from error
     if source.get("sha256") != file_sha256(weights.path):
         raise VaeganError(

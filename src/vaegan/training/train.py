@@ -230,8 +230,8 @@ def _load_vae(weights: WeightsInfo) -> VAE:
 
 def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> None:
     """Write config.json, drop the lines of metrics.jsonl that come again, and draw the chart of latent sizes."""
-    first_step_kept = loop.steps_done if setup.checkpoint is not None else -1
-    setup.run_dir.truncate_metrics(first_step_kept, loop.recovery.num_rollbacks)
+    last_step_kept = loop.steps_done if setup.checkpoint is not None else -1
+    setup.run_dir.truncate_metrics(last_step_kept, loop.recovery.num_rollbacks)
     setup.run_dir.write_config(_run_config(setup, loop, images_per_second))
     if setup.latent_dim_trials:
         write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, setup.run_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaegan.checkpoint import WeightsInfo
 from vaegan.config.model_config import ModelConfig
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.data.image_files import derive_preprocess_settings
 from vaegan.data.memmap import ImageArray

@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 
 MAX_RUNS_IN_NAME = 4
 

@@ -11,7 +11,7 @@ from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import DecodeSettings
+from vaegan.config.tool_settings import DecodeSettings
 
 DECODE_BATCH_SIZE = 64
 

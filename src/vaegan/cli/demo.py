@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import DemoSettings
+from vaegan.config.tool_settings import DemoSettings
 from vaegan.errors import UsageError
 
 

@@ -20,7 +20,7 @@ from vaegan.cli.params import (
     with_settings,
 )
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.events import WarningMessage
 
 

@@ -8,7 +8,7 @@ from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import ExploreSettings
+from vaegan.config.tool_settings import ExploreSettings
 from vaegan.events import Note
 
 

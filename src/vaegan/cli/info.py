@@ -11,7 +11,7 @@ from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import ReconstructSettings
+from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import ForcePreprocess, JsonFlag, Quiet, with_settings
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 
 
 @with_settings(PreprocessSettings)

@@ -9,7 +9,7 @@ from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import ReconstructSettings
+from vaegan.config.tool_settings import ReconstructSettings
 
 
 @with_settings(ReconstructSettings)

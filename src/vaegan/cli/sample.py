@@ -11,7 +11,7 @@ from vaegan.cli.checkpoint_args import parse_seeds, resolve_checkpoint, seeds_sl
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
 from vaegan.config.options import build_settings, require_at_most_one
-from vaegan.config.settings import SampleSettings
+from vaegan.config.tool_settings import SampleSettings
 
 
 @with_settings(SampleSettings)

@@ -9,7 +9,7 @@ from vaegan.cli.checkpoint_args import resolve_checkpoint
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Force, JsonFlag, OptionalRunArg, Out, Quiet, with_settings
 from vaegan.config.options import build_settings
-from vaegan.config.settings import TimelapseSettings
+from vaegan.config.tool_settings import TimelapseSettings
 
 
 @with_settings(TimelapseSettings)

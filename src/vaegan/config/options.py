@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
 from vaegan.errors import UsageError, printable
 
 SettingsT = TypeVar("SettingsT")
+MAX_SEED = 2**31 - 1
 MAX_COUNT = 10**18
 """Largest count that is accepted: converting text such as 1e999999999 to an int would exhaust the memory."""
 
@@ -69,6 +71,10 @@ class Option:
 def option(default: Any, help: str, **attributes: Any) -> Any:
     """Declare a dataclass field as an option: its default, its help text and the other attributes of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, **attributes)})
+
+
+runtime_option = partial(option, resume_locked=False)
+"""Declare an option that does not define the run or the dataset, so that it may change on resume."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vaegan.config.settings import DemoSettings, InterpolateSettings, SampleSettings
+from vaegan.config.tool_settings import DemoSettings, InterpolateSettings, SampleSettings
 from vaegan.data.dataset import is_dataset
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluator

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaegan.checkpoint import read_weights_info
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
 from vaegan.evaluation.feature_spaces import (

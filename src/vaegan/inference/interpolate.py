@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.config.settings import InterpolateSettings
+from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, ignore_event

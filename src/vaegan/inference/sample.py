@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.config.settings import SampleSettings
+from vaegan.config.tool_settings import SampleSettings
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress
 from vaegan.inference.model import Model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from vaegan.config.settings import TimelapseSettings
+from vaegan.config.tool_settings import TimelapseSettings
 from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.run_dir import RunDir

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet
 
@@ -26,11 +26,9 @@ def encode(
 ) -> None:
     """Encode images into latents: a .safetensors file with one row per image."""
     with event_reporter(quiet) as emit:
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.inference.model import load
+        model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import check_latents_path, encode_files
 
-        model = load(path, device)
         out_path = out or Path("latents") / f"{weights_slug(model.info.path)}.safetensors"
         check_latents_path(out_path, force)
         num_images = encode_files(model, images, out_path, emit)

@@ -26,6 +26,7 @@ from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import check_dataset_fits, dataset_for
+from vaegan.utils.device import choose_device
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
 SAMPLES_PER_ROW = 12
@@ -43,13 +44,9 @@ class KIDCurve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of `compare`.
+    """Result of `compare`: metrics by name for each run and for "real", and the curves of runs that logged their KID.
 
-    Attributes:
-        metrics: metrics by name for each run and for "real".
-        facts: what was compared.
-        sample_images: uint8 [R * P, C, S, S], P samples per run with the same seeds, then P validation images.
-        kid_curves: of the runs that logged their KID.
+    `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images.
     """
 
     metrics: dict[str, MetricDict]
@@ -123,38 +120,34 @@ def compare(
         runs: at least two runs, checkpoints or weights files.
         data: prepared dataset; by default the one that all were trained on.
         options: fields of EvaluateSettings.
-
-    Raises:
-        UsageError: for fewer than two runs.
-        VaeganError: if the runs do not fit one dataset.
     """
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
         raise UsageError("expected two runs or more, such as: vaegan compare runs/a runs/b")
     paths = [Path(path) for path in runs]
-    names, weights = _unique_names(paths), [read_weights_info(path) for path in paths]
-    dataset = _common_dataset(weights, None if data is None else Path(data), on_event)
-    evaluator = Evaluator(dataset, settings, load(weights[0].path, device).device, None, on_event)
+    weights = dict(zip(_unique_names(paths), map(read_weights_info, paths), strict=True))
+    dataset = _common_dataset(list(weights.values()), None if data is None else Path(data), on_event)
+    evaluator = Evaluator(dataset, settings, choose_device(device), None, on_event)
 
     metrics: dict[str, MetricDict] = {}
     image_rows = []
-    for index, (name, info) in enumerate(zip(names, weights, strict=True)):
+    for index, (name, info) in enumerate(weights.items()):
         samples = evaluator.generate_samples(load(info.path, device))
         image_rows.append(samples.images[:SAMPLES_PER_ROW])
         metrics[name] = evaluator.compute_metrics(samples)
-        on_event(TaskProgress("Computing metrics", index + 1, len(names) + 1, "columns"))
+        on_event(TaskProgress("Computing metrics", index + 1, len(weights) + 1, "columns"))
     image_rows.append(evaluator.reference.val.images[:SAMPLES_PER_ROW])
     metrics[REAL_COLUMN] = evaluator.real_metrics()
-    on_event(TaskProgress("Computing metrics", len(names) + 1, len(names) + 1, "columns"))
+    on_event(TaskProgress("Computing metrics", len(weights) + 1, len(weights) + 1, "columns"))
 
-    curves = [_read_kid_curve(name, info) for name, info in zip(names, weights, strict=True)]
+    curves = [_read_kid_curve(name, info) for name, info in weights.items()]
     if None in curves:
         on_event(
             Note("No KID chart for runs without periodic evaluations (--evaluate-every 0) and single weights files")
         )
     facts = {
-        "runs": {name: str(info.path) for name, info in zip(names, weights, strict=True)},
-        "steps": {name: info.step for name, info in zip(names, weights, strict=True)},
+        "runs": {name: str(info.path) for name, info in weights.items()},
+        "steps": {name: info.step for name, info in weights.items()},
         "dataset": str(dataset.path),
         "num_images": evaluator.num_images,
         "num_val_images": len(evaluator.reference.val.images),
@@ -166,7 +159,7 @@ def compare(
 
 
 def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) -> None:
-    """Write metrics, samples and charts into a directory."""
+    """Write metrics, samples and charts into a directory; see `write_evaluation_files`."""
     names = [name for name in comparison.metrics if name != REAL_COLUMN]
     text = f"Samples, the same seeds in each row: {', '.join(names)}; the last row are validation images"
     num_columns = len(comparison.sample_images) // len(comparison.metrics)

@@ -46,8 +46,6 @@ class Evaluation:
 
     Attributes:
         metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
-        facts: what was compared, and how long it took.
-        warnings: what looks wrong, with what to change.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
     """
 
@@ -58,13 +56,9 @@ class Evaluation:
 
 
 class Evaluator:
-    """Metrics of any number of models against the real images of one dataset.
+    """Metrics of any number of models against the real images of one dataset, which must have enough of them.
 
-    Args:
-        vae_path: weights with an encoder that is used as an additional feature space.
-
-    Raises:
-        VaeganError: if the dataset has too few images.
+    The encoder in the weights at `vae_path` is used as an additional feature space.
     """
 
     def __init__(
@@ -90,9 +84,13 @@ class Evaluator:
         if self.num_images < settings.n:
             text = f"Comparing {self.num_images} images instead of {settings.n}"
             emit(Note(f"{text}: {dataset.path} has only {len(train)} training images"))
-        extractors = {LEARNED_SPACE: make_network_extractor(load_or_train_features(dataset, train, emit), device)}
+        extractors: dict[str, FeatureExtractor] = {
+            LEARNED_SPACE: make_network_extractor(load_or_train_features(dataset, train, emit), device)
+        }
         if vae_path is not None:
-            extractors["vae"] = _make_encoder_extractor(load(vae_path, str(device)))
+            encoder = load(vae_path, str(device)).encoder
+            assert encoder is not None
+            extractors["vae"] = lambda images: encoder(images).mean
         self.reference = Reference(FeatureSpaces(extractors, device), train, val, self.num_images, settings.seed)
 
     def generate_samples(self, model: Model) -> FeatureSet:
@@ -112,12 +110,6 @@ class Evaluator:
         return self.compute_metrics(self.reference.real_baseline)
 
 
-def _make_encoder_extractor(model: Model) -> FeatureExtractor:
-    encoder = model.encoder
-    assert encoder is not None
-    return lambda images: encoder(images).mean
-
-
 def evaluate(
     ckpt: Path | str,
     data: Path | str | None = None,
@@ -134,9 +126,6 @@ def evaluate(
         data: prepared dataset; by default the one that the checkpoint was trained on.
         vae_encoder: also compare in the feature space of the encoder saved with the generator.
         options: fields of EvaluateSettings.
-
-    Raises:
-        VaeganError: if the checkpoint or the dataset cannot be used.
     """
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)

@@ -57,7 +57,7 @@ class _PosteriorOutputs(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode images, float [B, C, S, S], to mean [B, d], log variance [B, d] and covariance factor [d, d]."""
+        """Encode images to mean [B, d], log variance [B, d] and covariance factor [d, d]."""
         posterior = self.encoder(images)
         return posterior.mean, posterior.log_var, self.encoder.cov_factor
 
@@ -75,8 +75,7 @@ class _ExportPart:
 def check_export(base: Path, force: bool) -> dict[str, Path]:
     """Return the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
 
-    Raises:
-        VaeganError: if one of them may not be written, or the packages for the export are not installed.
+    Raises VaeganError if one of them may not be written, or the packages for the export are not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -112,12 +111,7 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> lis
     """Write a model's decoder and, where it has them, its encoder and its mixture prior as ONNX files.
 
     Before anything is written, onnxruntime and PyTorch compute all parts for random latents, and for the images that
-    these decode to, at several batch sizes.
-
-    Args:
-        model: on the CPU.
-        paths: from `check_export`.
-        emit: receives notes and the files written.
+    these decode to, at several batch sizes. The model must be on the CPU; `paths` are those of `check_export`.
 
     Raises:
         VaeganError: if an output differs by more than MAX_ONNX_DIFF, or a file cannot be written.
@@ -137,12 +131,10 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> lis
 
     # Write the files.
     for result in exported:
-        content = contents[result.name]
-        write_bytes(result.path, content)
+        write_bytes(result.path, contents[result.name])
         emit(FileWritten("onnx", result.path))
-        size = f"{len(content) / 2**20:.1f} MiB"
-        difference = f"largest difference from PyTorch {result.max_abs_diff:.2g}"
-        emit(Note(f"{result.name}: opset {OPSET}, {size}, {difference}"))
+        size, difference = len(contents[result.name]) / 2**20, result.max_abs_diff
+        emit(Note(f"{result.name}: opset {OPSET}, {size:.1f} MiB, largest difference from PyTorch {difference:.2g}"))
 
     # Remove parts of an older export, which belong to another model.
     for name, path in paths.items():

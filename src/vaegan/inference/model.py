@@ -24,12 +24,8 @@ class Model:
 
     Images are uint8 [N, C, S, S], latents float32 [N, d]. Both are on the CPU, whatever the model's device.
 
-    Attributes:
-        info: description of the weights file.
-        decoder: on `device`.
-        encoder: on `device`, or None for a GAN that was trained from scratch.
-        prior: on the CPU, so that a seed gives the same latent on every machine.
-        device: where the networks compute.
+    The networks are on `device`. The prior is on the CPU, so that a seed gives the same latent on every machine. The
+    encoder is None for a GAN that was trained from scratch.
     """
 
     def __init__(
@@ -39,7 +35,6 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
-        """Length d of a latent vector."""
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
@@ -69,11 +64,7 @@ class Model:
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Encode images to the means of their posteriors, float32 [N, d].
-
-        Raises:
-            VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
-        """
+        """Encode images to the means of their posteriors, float32 [N, d]; raise VaeganError without an encoder."""
         encoder = self._require_encoder()
         self._check_images(images)
         if not len(images):
@@ -83,15 +74,7 @@ class Model:
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode and decode images.
-
-        Args:
-            images: uint8 [N, C, S, S].
-            seed: decode a sample from each posterior instead of its mean.
-
-        Raises:
-            VaeganError: as `encode` does.
-        """
+        """Encode and decode images. With a seed, decode a sample from each posterior instead of its mean."""
         if seed is None:
             return self.decode(self.encode(images))
         encoder = self._require_encoder()
@@ -142,7 +125,7 @@ class Model:
             frames: images from one seed to the next, both included.
             method: "slerp" or "lerp"; None chooses what suits the prior.
             truncation: see `latents_from_seeds`.
-            easing: "linear" or "smooth"; see `vaegan.models.interpolation.interpolate_path`.
+            easing: "linear" or "smooth".
             loop: go on from the last seed to the first.
         """
         method = method or default_method(self.info.config.prior)
@@ -152,9 +135,7 @@ class Model:
 def load(path: Path | str, device: str = "auto") -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
-    Args:
-        path: see `vaegan.checkpoint.find_weights`.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    The device is "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
         VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.

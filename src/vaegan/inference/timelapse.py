@@ -106,13 +106,9 @@ def _usable_previews(run_dir: RunDir, emit: EventHandler) -> tuple[list[Path], t
 def write_timelapse(
     run_dir: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
 ) -> tuple[Path, int]:
-    """Write the previews of a run as an animation.
+    """Write the previews of a run as an animation; return its path and the number of previews in it.
 
-    Returns:
-        The path of the animation, and the number of previews in it.
-
-    Raises:
-        VaeganError: if there are fewer than two previews, or the animation may not be written to `out`.
+    Raises VaeganError if there are fewer than two previews, or the animation may not be written to `out`.
     """
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")

@@ -57,11 +57,7 @@ def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
 
 
 def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int, int]:
-    """Compare the proportions of each bin by a z-test with pooled variance (1805.12462, section 3, eq. 2).
-
-    Args:
-        real_counts: Real images per bin, long [num_bins].
-        fake_counts: Fake images per bin, long [num_bins].
+    """Compare counts of images per bin, [num_bins], by a z-test with pooled variance (1805.12462, section 3, eq. 2).
 
     Returns:
         Number of bins that differ at the 5 % level, and how many of them have no fake image.
@@ -83,7 +79,6 @@ def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
         train: Features [T, d] that define the bins.
         real: Features [M, d] of other real images. Those in `train` lie closer to the bin centers than any others.
         fake: Features [N, d].
-        seed: Seed of the clustering.
     """
     num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
     centers = kmeans(train, num_bins, seed)

@@ -37,19 +37,11 @@ def kth_neighbor_distances(features: Tensor, k: int = DEFAULT_K) -> Tensor:
 
 
 def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
-    """Compare two sets of features by balls around each point that reach to its k-th neighbor.
+    """Compare features [M, d] and [N, d] by balls around each point that reach to its k-th neighbor.
 
     Precision and recall are those of Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage those of Naeem
     et al. 2020, 2002.09797, eq. 3 and 4, with k = 5. For equal distributions and M = N, density is 1 and coverage
-    about 1 - 2^-k = 0.97.
-
-    Args:
-        real: Features [M, d].
-        fake: Features [N, d].
-        k: Number of the neighbor.
-
-    Raises:
-        ValueError: For fewer than k + 1 rows.
+    about 1 - 2^-k = 0.97. Both sets need more than k rows.
     """
     real_radii, fake_radii = kth_neighbor_distances(real, k), kth_neighbor_distances(fake, k)
     num_real_balls = torch.zeros(len(fake), dtype=torch.long)  # that each fake point lies in
@@ -71,12 +63,8 @@ def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
 def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """Find the fake images that are closer to a training image than its own nearest neighbor is.
 
-    New real images are closer at some rate, too. Compare the result with that of validation images.
-
-    Args:
-        fake: Features [N, d].
-        train: Features [M, d].
-        train_mirrored: Features [M, d] of the mirrored training images, in the same order.
+    New real images are closer at some rate, too. Compare the result with that of validation images. Features are [N, d]
+    of fake, [M, d] of training images, and [M, d] of the mirrored training images in the same order.
 
     Returns:
         Whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror image.

@@ -39,9 +39,10 @@ def sliced_wasserstein_distance(a: Tensor, b: Tensor, num_projections: int = NUM
         raise ValueError(f"points of shape {list(a.shape)} and {list(b.shape)}: expected [P, d] twice")
     directions = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(seed)).to(a)
     directions /= directions.norm(dim=0)
-    distances = []
-    for chunk in torch.split(directions, 64, 1):
-        distances.append(((a @ chunk).T.sort(1).values - (b @ chunk).T.sort(1).values).abs().mean(1))
+    distances = [
+        ((a @ chunk).T.sort(1).values - (b @ chunk).T.sort(1).values).abs().mean(1)
+        for chunk in torch.split(directions, 64, 1)
+    ]
     return float(torch.cat(distances).mean())
 
 
@@ -80,8 +81,6 @@ def swd_per_level(
         real: [M, C, S, S] in [-1, 1].
         fake: [N, C, S, S] in [-1, 1].
         num_patches: Patches of 7x7 pixels from each set and level.
-        num_projections: Random directions of the sliced distance.
-        seed: Seed of patches and directions.
 
     Returns:
         One result per level, finest first.

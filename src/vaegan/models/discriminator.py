@@ -28,7 +28,6 @@ class Discriminator(nn.Module):
         init_he(self.head, num_features)
 
     def forward(self, images: Tensor, num_chunks: int = 1) -> Tensor:
-        """Return the logits, float32 [B]; see `forward_with_features`."""
         return self.forward_with_features(images, num_chunks)[0]
 
     def forward_with_features(self, images: Tensor, num_chunks: int = 1) -> tuple[Tensor, list[Tensor]]:

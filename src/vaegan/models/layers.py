@@ -129,7 +129,6 @@ class FilteredUpsampleConv(nn.Module):
         return self.taps == BILINEAR_FILTER
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upsample [B, in, S, S] to [B, out, 2 S, 2 S]."""
         return upsample_2x(x, *self.effective_kernel_and_bias(), self.is_subpixel)
 
     def filtered_kernel(self) -> Tensor:
@@ -157,7 +156,6 @@ class FrozenUpsampleConv(nn.Module):
         self.is_subpixel = is_subpixel
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upsample [B, in, S, S] to [B, out, 2 S, 2 S]."""
         return upsample_2x(x, self.kernel, self.bias, self.is_subpixel)
 
 
@@ -171,7 +169,6 @@ class ConvTrunk(nn.Module):
         self.num_features = widths[-1] * 16
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features of the last layer, [B, F, 4, 4]."""
         return self.multiscale_features(images)[-1]
 
     def multiscale_features(self, images: Tensor) -> list[Tensor]:

@@ -140,11 +140,7 @@ def _downscaled_pixels(images: Tensor) -> Tensor:
 def nearest_training_images(
     queries: Tensor, train_images: Tensor, count: int = NEIGHBORS_PER_SAMPLE
 ) -> tuple[Tensor, Tensor]:
-    """Find the training images nearest to each query; a training image may be mirrored but is found only once.
-
-    Args:
-        queries: uint8 [Q, C, S, S].
-        train_images: uint8 [N, C, S, S].
+    """Find the images of [N, C, S, S] nearest to each query of [Q, C, S, S], all uint8; an image may be mirrored.
 
     Returns:
         Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at

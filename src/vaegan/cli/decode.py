@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
-from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import DecodeSettings
 
 DECODE_BATCH_SIZE = 64
@@ -28,10 +27,9 @@ def decode(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: DecodeSettings,
 ) -> None:
     """Decode latents into an image grid, or into one file per image."""
-    settings = build_settings(DecodeSettings, options)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import read_latents

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
-from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import DemoSettings
 from vaegan.errors import UsageError
 
@@ -30,10 +29,9 @@ def demo(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: DemoSettings,
 ) -> None:
     """Draw comic faces and run the whole pipeline on them."""
-    settings = build_settings(DemoSettings, options)
     if out is not None and not faces_only:
         raise UsageError(f"--out {out} goes with --faces-only; to run the whole demo there: vaegan demo {out}")
     demo_dir = directory or Path("vaegan-demo")

@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
-from vaegan.config.options import build_settings, require_at_most_one
+from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.errors import UsageError
 
@@ -48,10 +48,10 @@ def interpolate(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
+    settings: InterpolateSettings,
     options: dict[str, Any],
 ) -> None:
     """Interpolate between faces given as seeds, latents or images: a strip and an animation."""
-    settings = build_settings(InterpolateSettings, options)
     images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
     row_list = None if rows is None else parse_seeds(rows, "--rows")
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.config.options import OptionField, option_fields
+from vaegan.config.options import OptionField, build_settings, option_fields
 
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
@@ -30,8 +30,7 @@ EvaluationDir = Annotated[
 ]
 Separate = Annotated[bool, typer.Option("--separate", help="Write one file per image into a folder.")]
 Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="config.json of another run, to take options from; flags override it."),
+    Path | None, typer.Option("--config", help="config.json of another run, to take options from; flags override it.")
 ]
 OptionalCheckpointArg = Annotated[
     Path | None,
@@ -80,33 +79,32 @@ def _make_parameter(field: OptionField) -> inspect.Parameter:
         _flag_names(field), help=field.option.help, show_default=_default_text(field), metavar=_metavar(field)
     )
     return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[parameter_type | None, flag],
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[parameter_type | None, flag]
     )
 
 
 def with_settings(settings_class: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command one flag per option of `settings_class`.
 
-    The command receives the options that were given as a dict, in its parameter `options`. An option that was not
-    given is absent, so that a resumed run keeps its own value.
+    The command receives the settings in its parameter `settings`, or the options that were given as a dict in its
+    parameter `options`, or both. An option that was not given is absent, so that a resumed run keeps its own value.
     """
     fields = option_fields(settings_class)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own_parameters = [
-            parameter
-            for parameter in inspect.signature(command, eval_str=True).parameters.values()
-            if parameter.name != "options"
-        ]
-        parameters = [*own_parameters, *(_make_parameter(field) for field in fields.values())]
+        own_parameters = dict(inspect.signature(command, eval_str=True).parameters)
+        needs_options = own_parameters.pop("options", None) is not None
+        needs_settings = own_parameters.pop("settings", None) is not None
+        parameters = [*own_parameters.values(), *(_make_parameter(field) for field in fields.values())]
 
         @functools.wraps(command)
         def run_command(**arguments: Any) -> None:
-            options = {name: arguments.pop(name) for name in fields}
-            command(**arguments, options={name: value for name, value in options.items() if value is not None})
+            options = {name: value for name in fields if (value := arguments.pop(name)) is not None}
+            if needs_options:
+                arguments["options"] = options
+            if needs_settings:
+                arguments["settings"] = build_settings(settings_class, options)
+            command(**arguments)
 
         # typer reads the parameters from the signature
         run_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -19,8 +19,7 @@ def preprocess(
         typer.Argument(metavar="SRC...", help="Folders (searched recursively), images, .zip and .tar archives."),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Directory of the dataset.", show_default="data/<name>-<size>"),
+        Path | None, typer.Option("--out", "-o", help="Directory of the dataset.", show_default="data/<name>-<size>")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the images that would be kept and skipped; write nothing.")

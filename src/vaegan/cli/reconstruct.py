@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
-from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import ReconstructSettings
 
 
@@ -23,10 +21,9 @@ def reconstruct(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: ReconstructSettings,
 ) -> None:
     """Show images beside their reconstructions, with PSNR and SSIM of each."""
-    settings = build_settings(ReconstructSettings, options)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions

@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
-from vaegan.config.options import build_settings, require_at_most_one
+from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import SampleSettings
 
 
@@ -28,12 +28,12 @@ def sample(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
+    settings: SampleSettings,
     options: dict[str, Any],
 ) -> None:
     """Sample new faces into an image grid, or into one file per image."""
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "n"))
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "seed"))
-    settings = build_settings(SampleSettings, options)
     seed_list = parse_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)

@@ -267,18 +267,17 @@ _SAFETENSORS_DTYPES = {
 
 def _check_compatible(expected: Mapping[str, str], actual: Mapping[str, str], path: Path) -> None:
     """Compare types and shapes by tensor name, e.g. {"conv.bias": "float32 [64]"}."""
-    missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
-    different = [name for name in expected if name in actual and actual[name] != expected[name]]
-    if missing:
-        problem = f"{missing[0]} is missing"
-    elif extra:
-        problem = f"{printable(extra[0])} is unexpected"
-    elif different:
-        name = different[0]
-        problem = f"{name} is {actual[name]}, expected {expected[name]}"
-    else:
-        return
-    raise VaeganError(f"{path} does not match its model configuration: tensor {problem}")
+    problems = [
+        *(f"{name} is missing" for name in sorted(expected.keys() - actual.keys())),
+        *(f"{printable(name)} is unexpected" for name in sorted(actual.keys() - expected.keys())),
+        *(
+            f"{name} is {actual[name]}, expected {expected[name]}"
+            for name in expected
+            if name in actual and actual[name] != expected[name]
+        ),
+    ]
+    if problems:
+        raise VaeganError(f"{path} does not match its model configuration: tensor {problems[0]}")
 
 
 def _describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:

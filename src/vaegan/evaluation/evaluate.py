@@ -27,6 +27,7 @@ from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
 from vaegan.inference.model import Model, load
+from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
 
@@ -170,11 +171,9 @@ def evaluate(
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:
     """Return the samples nearest to a training image or its mirror image, each followed by that image."""
     distances, rows = reference.find_nearest_train(samples)
-    num_train, images = len(reference.train_images), []
+    images = []
     for index in distances.argsort()[:NUM_NEIGHBOR_PAIRS].tolist():
-        row = int(rows[index])
-        neighbor = reference.train_images[row % num_train]
-        images += [samples.images[index], neighbor.flip(-1) if row >= num_train else neighbor]
+        images += [samples.images[index], image_or_mirror(reference.train_images, int(rows[index]))]
     return torch.stack(images)
 
 

@@ -30,7 +30,6 @@ class AdversarialLoss:
     discriminator_loss: LogitLoss
     generator_loss: LogitLoss
     needs_real_logits: bool
-    description: str
 
 
 def _classic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -38,29 +37,17 @@ def _classic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 LOSSES = {
+    # Compares each fake with a real image (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441).
     "relativistic": AdversarialLoss(
-        lambda real, fake: _softplus(fake - real).mean(),
-        lambda real, fake: _softplus(real - fake).mean(),
-        True,
-        "compares each fake with a real image (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
+        lambda real, fake: _softplus(fake - real).mean(), lambda real, fake: _softplus(real - fake).mean(), True
     ),
-    "non-saturating": AdversarialLoss(
-        _classic_discriminator_loss,
-        lambda real, fake: _softplus(-fake).mean(),
-        False,
-        "-ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3)",
-    ),
-    "minimax": AdversarialLoss(
-        _classic_discriminator_loss,
-        lambda real, fake: -_softplus(fake).mean(),
-        False,
-        "ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1)",
-    ),
+    # -ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3).
+    "non-saturating": AdversarialLoss(_classic_discriminator_loss, lambda real, fake: _softplus(-fake).mean(), False),
+    # ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1).
+    "minimax": AdversarialLoss(_classic_discriminator_loss, lambda real, fake: -_softplus(fake).mean(), False),
+    # Margins instead of logarithms (Lim & Ye 2017, 1705.02894).
     "hinge": AdversarialLoss(
-        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(),
-        lambda real, fake: -fake.mean(),
-        False,
-        "margins instead of logarithms (Lim & Ye 2017, 1705.02894)",
+        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(), lambda real, fake: -fake.mean(), False
     ),
 }
 

@@ -32,10 +32,10 @@ class NDBResult:
         return self.num_different / self.num_bins
 
 
-def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
+def kmeans(points: Tensor, num_bins: int) -> Tensor:
     """Return cluster centers [num_bins, d] of points [N, d] by k-means++ (Arthur & Vassilvitskii 2007)."""
     # Initialization: draw each next center with probability proportional to its squared distance to the others
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     squared_distances = (points - points[chosen[0]]).square().sum(1)
     while len(chosen) < num_bins:
@@ -70,7 +70,7 @@ def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int,
     return int(is_different.sum()), int((is_different & (fake_counts == 0)).sum())
 
 
-def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
+def ndb(train: Tensor, real: Tensor, fake: Tensor) -> NDBResult:
     """Cluster training features into bins, then compare how real and fake images fill them.
 
     There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average.
@@ -81,6 +81,6 @@ def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
         fake: Features [N, d].
     """
     num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
-    centers = kmeans(train, num_bins, seed)
+    centers = kmeans(train, num_bins)
     counts = [torch.bincount(find_nearest(part, centers)[1], minlength=num_bins) for part in (real, fake)]
     return NDBResult(num_bins, *count_different_bins(*counts))

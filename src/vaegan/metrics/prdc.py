@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,13 +28,16 @@ def kth_neighbor_distances(features: Tensor, k: int = DEFAULT_K) -> Tensor:
     """Return each row's distance to its k-th nearest other row: features [N, d], N > k -> float [N]."""
     if len(features) <= k:
         raise ValueError(f"{len(features)} rows: expected more than k = {k}")
-    distances = []
+    return torch.cat([distances.kthvalue(k, 1).values for distances in _distances_to_other_rows(features)])
+
+
+def _distances_to_other_rows(features: Tensor) -> Iterator[Tensor]:
+    """Yield the distances [M, N] between some rows at a time and all rows of [N, d]; infinite from a row to itself."""
     for start in range(0, len(features), ROWS_PER_CHUNK):
-        pairwise = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
-        rows = torch.arange(len(pairwise))
-        pairwise[rows, rows + start] = torch.inf  # a row is not its own neighbor
-        distances.append(pairwise.kthvalue(k, 1).values)
-    return torch.cat(distances)
+        distances = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
+        rows = torch.arange(len(distances))
+        distances[rows, rows + start] = torch.inf
+        yield distances
 
 
 def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
@@ -75,13 +79,7 @@ def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple
 
 def count_duplicate_pairs(features: Tensor, radius: float) -> int:
     """Count the pairs of rows of [N, d] that are closer than `radius`."""
-    num_ordered_pairs = 0
-    for start in range(0, len(features), ROWS_PER_CHUNK):
-        is_near = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features) < radius
-        rows = torch.arange(len(is_near))
-        is_near[rows, rows + start] = False
-        num_ordered_pairs += int(is_near.sum())
-    return num_ordered_pairs // 2
+    return sum(int((distances < radius).sum()) for distances in _distances_to_other_rows(features)) // 2
 
 
 def has_near_duplicate(features: Tensor, radius: float) -> Tensor:

@@ -33,26 +33,17 @@ SAMPLES_PER_ROW = 12
 
 
 @dataclass(frozen=True)
-class KIDCurve:
-    """KID during the training of one run; `minutes` include the training of its VAE."""
-
-    name: str
-    images_seen: list[float]
-    minutes: list[float]
-    kid: list[float]
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Result of `compare`: metrics by name for each run and for "real", and the curves of runs that logged their KID.
 
-    `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images.
+    `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images. A curve
+    is the KID over images seen, and over minutes, which include the training of the VAE.
     """
 
     metrics: dict[str, MetricDict]
     facts: dict[str, Any]
     sample_images: Tensor
-    kid_curves: list[KIDCurve]
+    kid_curves: list[tuple[Series, Series]]
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
@@ -84,8 +75,8 @@ def _common_dataset(weights: Sequence[WeightsInfo], data: Path | None, emit: Eve
     return dataset
 
 
-def _read_kid_curve(name: str, weights: WeightsInfo) -> KIDCurve | None:
-    """Return the KID that a run logged during training; None if it did not, or the weights are in no run."""
+def _read_kid_curve(name: str, weights: WeightsInfo) -> tuple[Series, Series] | None:
+    """Return the KID over images and over minutes; None if the run did not log it, or the weights are in no run."""
     run_dir = find_run(weights.path)
     if run_dir is None:
         return None
@@ -98,12 +89,9 @@ def _read_kid_curve(name: str, weights: WeightsInfo) -> KIDCurve | None:
     if not lines:
         return None
     vae_seconds = float((run_dir.read_config().get("from_vae") or {}).get("train_seconds", 0.0))
-    return KIDCurve(
-        name,
-        [line["images_seen"] for line in lines],
-        [(vae_seconds + line["train_seconds"]) / 60 for line in lines],
-        [line["kid"] for line in lines],
-    )
+    kid = [line["kid"] for line in lines]
+    minutes = [(vae_seconds + line["train_seconds"]) / 60 for line in lines]
+    return Series(name, [line["images_seen"] for line in lines], kid), Series(name, minutes, kid)
 
 
 def compare(
@@ -176,11 +164,10 @@ def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) 
     )
 
 
-def _kid_charts(curves: Sequence[KIDCurve]) -> list[str]:
+def _kid_charts(curves: Sequence[tuple[Series, Series]]) -> list[str]:
     if not curves:
         return []
-    over_images = [Series(curve.name, curve.images_seen, curve.kid) for curve in curves]
-    over_time = [Series(curve.name, curve.minutes, curve.kid) for curve in curves]
+    over_images, over_time = zip(*curves, strict=True)
     return [
         line_chart("KID during training", "over images seen, lower is better", over_images),
         line_chart("KID over training time", "including the VAE, lower is better", over_time, x_unit="minutes"),

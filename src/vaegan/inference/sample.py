@@ -72,12 +72,7 @@ def save_images(
 ) -> None:
     """Write images as a PNG grid, or if `separate` each to NAME.png in the folder `path`, with its name in its note.
 
-    Args:
-        batches: images, uint8 [N, C, S, S] each; they are decoded only after `path` was checked.
-        names: as many as there are images.
-
-    Raises:
-        VaeganError: if `path` may not be written.
+    Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name.
     """
     if separate:
         _check_image_folder(path, force)

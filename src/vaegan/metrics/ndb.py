@@ -73,12 +73,8 @@ def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int,
 def ndb(train: Tensor, real: Tensor, fake: Tensor) -> NDBResult:
     """Cluster training features into bins, then compare how real and fake images fill them.
 
-    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average.
-
-    Args:
-        train: Features [T, d] that define the bins.
-        real: Features [M, d] of other real images. Those in `train` lie closer to the bin centers than any others.
-        fake: Features [N, d].
+    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average. Each set of features is
+    [N, d]. `real` holds other images: those in `train` lie closer to the bin centers than any others.
     """
     num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
     centers = kmeans(train, num_bins)

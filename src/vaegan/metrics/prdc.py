@@ -69,9 +69,8 @@ def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple
 
     New real images are closer at some rate, too. Compare the result with that of validation images. Features are [N, d]
     of fake, [M, d] of training images, and [M, d] of the mirrored training images in the same order.
-
-    Returns:
-        Whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror image.
+    The result is whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror
+    image.
     """
     image_ids = torch.arange(len(train), device=train.device).repeat(2)  # a mirror image is not a neighbor
     return is_closer_than_neighbors(fake, torch.cat([train, train_mirrored]), image_ids, reference_rows=image_ids)

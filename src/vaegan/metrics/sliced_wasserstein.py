@@ -75,15 +75,8 @@ def swd_per_level(
 ) -> list[SWDLevel]:
     """Compare real and fake images at each level of a Laplacian pyramid.
 
-    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set.
-
-    Args:
-        real: [M, C, S, S] in [-1, 1].
-        fake: [N, C, S, S] in [-1, 1].
-        num_patches: Patches of 7x7 pixels from each set and level.
-
-    Returns:
-        One result per level, finest first.
+    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set and level. Images are
+    [M, C, S, S] and [N, C, S, S] in [-1, 1]; the finest level comes first.
     """
     results = []
     for a, b in zip(laplacian_pyramid(real, NUM_LEVELS), laplacian_pyramid(fake, NUM_LEVELS), strict=True):

@@ -54,12 +54,8 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 def upsample_conv_kernel(weight: Tensor, taps: Sequence[float]) -> Tensor:
     """Merge upsampling by 2 and the convolution that follows it into one transposed convolution's kernel.
 
-    Args:
-        weight: Kernel of the convolution, [in, out, k, k].
-        taps: One-dimensional upsampling filter, applied to rows and columns.
-
-    Returns:
-        `weight` convolved with the filter, [in, out, k + len(taps) - 1, k + len(taps) - 1].
+    It is the kernel `weight`, [in, out, k, k], convolved with the filter `taps` over rows and columns. Its shape is
+    [in, out, k + len(taps) - 1, k + len(taps) - 1].
     """
     # The convolution is a sum of shifted copies. conv2d would change the kernel's memory layout, which makes the
     # layer slower.
@@ -83,13 +79,8 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
         output[2 j + 1] = K5 x[j - 1] + K3 x[j] + K1 x[j + 1]    (odd phase)
 
     Each phase is a convolution of the input. In two dimensions there are four, in the order that `pixel_shuffle`
-    expects: (even row, even column), (even, odd), (odd, even), (odd, odd).
-
-    Args:
-        kernel: [in, out, 2 k, 2 k].
-
-    Returns:
-        Kernel of the convolution, [4 out, in, k, k].
+    expects: (even row, even column), (even, odd), (odd, even), (odd, odd). The shape changes from [in, out, 2 k, 2 k]
+    to [4 out, in, k, k].
     """
     in_channels, out_channels, size, _ = kernel.shape
     phases = kernel.view(in_channels, out_channels, size // 2, 2, size // 2, 2).flip(2, 4)

@@ -72,19 +72,8 @@ class RunDir:
     """The directory of a run, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def config_path(self) -> Path:
-        return self.path / CONFIG_FILE
-
-    @property
-    def weights_path(self) -> Path:
-        return self.path / WEIGHTS_FILE
-
-    @property
-    def best_weights_path(self) -> Path:
-        return self.path / BEST_WEIGHTS_FILE
+        self.path, self.config_path = path, path / CONFIG_FILE
+        self.weights_path, self.best_weights_path = path / WEIGHTS_FILE, path / BEST_WEIGHTS_FILE
 
     def exists(self) -> bool:
         return self.config_path.is_file()

@@ -12,8 +12,6 @@ from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
 from vaegan.config.tool_settings import DecodeSettings
 
-DECODE_BATCH_SIZE = 64
-
 
 @with_settings(DecodeSettings)
 def decode(
@@ -32,11 +30,12 @@ def decode(
     """Decode latents into an image grid, or into one file per image."""
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
+        from vaegan.inference.model import INFERENCE_BATCH_SIZE
         from vaegan.inference.reconstruct import read_latents
         from vaegan.inference.sample import provenance_note, save_images
 
         z = read_latents(latents, model, emit)
-        batches = (model.decode(z[start : start + DECODE_BATCH_SIZE]) for start in range(0, len(z), DECODE_BATCH_SIZE))
+        batches = map(model.decode, z.split(INFERENCE_BATCH_SIZE))
         names = [f"latent-{row:07d}" for row in range(len(z))]
         name, note = f"{weights_slug(model.info.path)}-{latents.stem}", provenance_note(model, f"latents of {latents}")
         out_path = out or Path("samples") / (name if separate else f"{name}.png")

@@ -40,6 +40,5 @@ def export(
         from vaegan.inference.model import load
 
         paths = check_export(out or Path("exports") / weights_slug(read_weights_info(path).path), force)
-        parts = export_onnx(load(path, "cpu"), paths, emit)
-    max_abs_diff = {part.name: part.max_abs_diff for part in parts}
-    print_results({part.name: part.path for part in parts}, as_json, opset=OPSET, max_abs_diff=max_abs_diff)
+        max_abs_diff = export_onnx(load(path, "cpu"), paths, emit)
+    print_results({name: paths[name] for name in max_abs_diff}, as_json, opset=OPSET, max_abs_diff=max_abs_diff)

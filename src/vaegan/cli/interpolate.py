@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointA
 from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.errors import UsageError
-
-if TYPE_CHECKING:
-    from vaegan.inference.interpolate import InterpolationPaths
 
 MAX_NAME_LENGTH = 80
 DEFAULT_SEEDS = "0,1"
@@ -68,7 +65,7 @@ def interpolate(
             save_interpolation,
         )
 
-        def check_out(name: str, num_keyframes: int) -> InterpolationPaths:
+        def check_out(name: str, num_keyframes: int) -> dict[str, Path]:
             default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
 
@@ -86,7 +83,7 @@ def interpolate(
             keyframes = keyframes_from_seeds(model, seed_list, settings.truncation)
         save_interpolation(model, keyframes, settings, paths, emit)
     extra = {"images": keyframes.reconstruction_errors} if images else {}
-    print_results({"strip": paths.strip, "animation": paths.animation}, as_json, **extra)
+    print_results(paths, as_json, **extra)
 
 
 def _check_keyframe_source(

@@ -143,4 +143,4 @@ def _sample_and_interpolate(
     settings, keyframes = InterpolateSettings(), keyframes_from_seeds(gan, range(4), 1.0)
     files = check_interpolation(gan, len(keyframes.latents), settings, directory / "interpolation", force)
     save_interpolation(gan, keyframes, settings, files, emit)
-    return {"samples": samples, "vae_samples": vae_samples, "strip": files.strip, "animation": files.animation}
+    return {"samples": samples, "vae_samples": vae_samples, **files}

@@ -16,12 +16,7 @@ from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
-from vaegan.evaluation.feature_spaces import (
-    FeatureExtractor,
-    FeatureSpaces,
-    load_or_train_features,
-    make_network_extractor,
-)
+from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, load_or_train_features
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
@@ -85,8 +80,9 @@ class Evaluator:
         if self.num_images < settings.n:
             text = f"Comparing {self.num_images} images instead of {settings.n}"
             emit(Note(f"{text}: {dataset.path} has only {len(train)} training images"))
+        network = load_or_train_features(dataset, train, emit).to(device)
         extractors: dict[str, FeatureExtractor] = {
-            LEARNED_SPACE: make_network_extractor(load_or_train_features(dataset, train, emit), device)
+            LEARNED_SPACE: lambda images: network(images.contiguous(memory_format=torch.channels_last))
         }
         if vae_path is not None:
             encoder = load(vae_path, str(device)).encoder

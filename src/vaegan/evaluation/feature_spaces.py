@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.checkpoint import METADATA_KEY, load_strict, load_tensors, open_safetensors, save_tensors
 from vaegan.data.dataset import FEATURES_FILE, PreparedDataset
@@ -100,9 +100,3 @@ class FeatureSpaces:
     def __call__(self, images: Tensor, extra_space: str | None = None) -> dict[str, Tensor]:
         """Return whitened features of uint8 [N, C, S, S], float32 [N, d] by space; only of `extra_space` if given."""
         return self._whiten(self._extract(images, extra_space))
-
-
-def make_network_extractor(network: nn.Module, device: torch.device) -> FeatureExtractor:
-    """Return a network as a feature extractor on `device`."""
-    network = network.to(device)
-    return lambda images: network(images.contiguous(memory_format=torch.channels_last))

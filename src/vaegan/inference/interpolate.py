@@ -44,14 +44,6 @@ class Keyframes:
     reconstruction_errors: list[dict[str, str | float]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class InterpolationPaths:
-    """The files of an interpolation: a PNG strip and an animation."""
-
-    strip: Path
-    animation: Path
-
-
 class _PlaybackFrames:
     """Frames, uint8 [N, C, S, S], in the order of the animation; each is enlarged when it is needed."""
 
@@ -130,8 +122,8 @@ def _join(values: Sequence[object]) -> str:
 
 def check_interpolation(
     model: Model, num_keyframes: int, settings: InterpolateSettings, out: Path, force: bool
-) -> InterpolationPaths:
-    """Return the files of an interpolation; raise VaeganError if they may not be written or have too many frames."""
+) -> dict[str, Path]:
+    """Return the paths of the "strip" and the "animation"; raise VaeganError unless they can be written."""
     base, suffix = split_animation_path(out, settings.format)
     strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + suffix)
     num_segments = num_keyframes if settings.loop else num_keyframes - 1
@@ -147,11 +139,11 @@ def check_interpolation(
     num_played = 2 * num_frames if settings.ping_pong and not settings.loop else num_frames
     check_animation(animation, num_played, side, side, settings.fps)
     check_overwrite([strip, animation], force)
-    return InterpolationPaths(strip, animation)
+    return {"strip": strip, "animation": animation}
 
 
 def save_interpolation(
-    model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: InterpolationPaths, emit: EventHandler
+    model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: dict[str, Path], emit: EventHandler
 ) -> None:
     """Decode the path through the keyframes, and write a strip with one row per segment, and an animation.
 
@@ -162,10 +154,10 @@ def save_interpolation(
     batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))
     frames = concat_batches(batches, len(latents), emit)
     note = provenance_note(model, f"interpolation between {keyframes.description}")
-    save_png(_make_strip(frames, settings.frames), paths.strip, note)
-    emit(FileWritten("strip", paths.strip))
-    save_animation(_PlaybackFrames(frames, settings), paths.animation, settings.fps, note)
-    emit(FileWritten("animation", paths.animation))
+    save_png(_make_strip(frames, settings.frames), paths["strip"], note)
+    save_animation(_PlaybackFrames(frames, settings), paths["animation"], settings.fps, note)
+    for kind, path in paths.items():
+        emit(FileWritten(kind, path))
 
 
 def _make_strip(frames: Tensor, frames_per_segment: int) -> Tensor:

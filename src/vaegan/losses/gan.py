@@ -30,6 +30,7 @@ class AdversarialLoss:
     discriminator_loss: LogitLoss
     generator_loss: LogitLoss
     needs_real_logits: bool
+    description: str
 
 
 def _classic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -37,17 +38,29 @@ def _classic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 LOSSES = {
-    # Compares each fake with a real image (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441).
     "relativistic": AdversarialLoss(
-        lambda real, fake: _softplus(fake - real).mean(), lambda real, fake: _softplus(real - fake).mean(), True
+        lambda real, fake: _softplus(fake - real).mean(),
+        lambda real, fake: _softplus(real - fake).mean(),
+        True,
+        "compares each fake with a real image (Jolicoeur-Martineau 2018, 1807.00734; R3GAN, 2501.05441)",
     ),
-    # -ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3).
-    "non-saturating": AdversarialLoss(_classic_discriminator_loss, lambda real, fake: _softplus(-fake).mean(), False),
-    # ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1).
-    "minimax": AdversarialLoss(_classic_discriminator_loss, lambda real, fake: -_softplus(fake).mean(), False),
-    # Margins instead of logarithms (Lim & Ye 2017, 1705.02894).
+    "non-saturating": AdversarialLoss(
+        _classic_discriminator_loss,
+        lambda real, fake: _softplus(-fake).mean(),
+        False,
+        "-ln D(G(z)) for the generator (Goodfellow et al. 2014, 1406.2661, section 3)",
+    ),
+    "minimax": AdversarialLoss(
+        _classic_discriminator_loss,
+        lambda real, fake: -_softplus(fake).mean(),
+        False,
+        "ln(1 - D(G(z))) for the generator: the original game (1406.2661, eq. 1)",
+    ),
     "hinge": AdversarialLoss(
-        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(), lambda real, fake: -fake.mean(), False
+        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(),
+        lambda real, fake: -fake.mean(),
+        False,
+        "margins instead of logarithms (Lim & Ye 2017, 1705.02894)",
     ),
 }
 

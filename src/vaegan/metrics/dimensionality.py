@@ -8,12 +8,12 @@ from torch import Tensor
 ACTIVE_UNIT_THRESHOLD = 0.01
 
 
-def active_units(means: Tensor) -> int:
-    """Count the latent axes whose posterior mean, float [N, d], has a variance above 0.01 over the images.
+def active_units(means: Tensor, threshold: float = ACTIVE_UNIT_THRESHOLD) -> int:
+    """Count the latent axes whose posterior mean, float [N, d], has a variance above `threshold` over the images.
 
     Definition and threshold are those of Burda et al. 2016, arXiv 1509.00519, section 5.2.
     """
-    return int((means.double().var(0, correction=0) > ACTIVE_UNIT_THRESHOLD).sum())
+    return int((means.double().var(0, correction=0) > threshold).sum())
 
 
 def effective_rank(features: Tensor) -> float:

@@ -30,12 +30,14 @@ def decode(
     """Decode latents into an image grid, or into one file per image."""
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
+        import torch
+
         from vaegan.inference.model import INFERENCE_BATCH_SIZE
         from vaegan.inference.reconstruct import read_latents
         from vaegan.inference.sample import provenance_note, save_images
 
         z = read_latents(latents, model, emit)
-        batches = map(model.decode, z.split(INFERENCE_BATCH_SIZE))
+        batches = map(model.decode, torch.split(z, INFERENCE_BATCH_SIZE))
         names = [f"latent-{row:07d}" for row in range(len(z))]
         name, note = f"{weights_slug(model.info.path)}-{latents.stem}", provenance_note(model, f"latents of {latents}")
         out_path = out or Path("samples") / (name if separate else f"{name}.png")

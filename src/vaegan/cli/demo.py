@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
 from vaegan.config.tool_settings import DemoSettings
 from vaegan.errors import UsageError
 
@@ -19,10 +19,7 @@ def demo(
         Path | None,
         typer.Argument(metavar="[DIR]", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="With --faces-only: folder of the faces.", show_default="DIR/faces"),
-    ] = None,
+    out: Annotated[Path | None, out_option("With --faces-only: folder of the faces.", "DIR/faces")] = None,
     faces_only: Annotated[bool, typer.Option("--faces-only", help="Only draw the faces.")] = False,
     device: Device = "auto",
     force: Force = False,

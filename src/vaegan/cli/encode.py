@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet, out_option
 
 
 def encode(
     ckpt: CheckpointArg,
     images: ImagesArg,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default="latents/...")
-    ] = None,
+    out: Annotated[Path | None, out_option("The .safetensors file to write.", "latents/...")] = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,

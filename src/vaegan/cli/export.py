@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet
+from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet, out_option
 from vaegan.errors import UsageError
 
 
@@ -17,13 +17,7 @@ def export(
     ckpt: CheckpointArg,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files; needs vaegan[export].")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.",
-            show_default="exports/...",
-        ),
+        Path | None, out_option("Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.", "exports/...")
     ] = None,
     best: Best = False,
     force: Force = False,

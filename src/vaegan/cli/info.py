@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
 from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
 
@@ -28,10 +28,7 @@ def info(
             "--data", help="With --outliers: a prepared dataset.", show_default="the dataset that it was trained on"
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="With --outliers: the image grid to write.", show_default="samples/..."),
-    ] = None,
+    out: Annotated[Path | None, out_option("With --outliers: the image grid to write.", "samples/...")] = None,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,

@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, out_option, with_settings
 from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.errors import UsageError
@@ -25,8 +25,9 @@ Rows = Annotated[
     str | None, typer.Option("--rows", help="With --latents: rows of the file, from 0.", show_default="all")
 ]
 ViaImages = Annotated[list[Path] | None, typer.Option("--via", help="Image between --from and --to; may be repeated.")]
-OUT_HELP = "Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4."
-OutName = Annotated[Path | None, typer.Option("--out", "-o", help=OUT_HELP, show_default="samples/...")]
+OutName = Annotated[
+    Path | None, out_option("Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.", "samples/...")
+]
 
 
 @with_settings(InterpolateSettings)

@@ -14,6 +14,12 @@ from vaegan.config.options import OptionField, build_settings, option_fields
 
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
+
+def out_option(help: str, default: str) -> Any:
+    """Return the option --out; help shows `default`, which the command fills in."""
+    return typer.Option("--out", "-o", help=help, show_default=default)
+
+
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files, even those not made by vaegan.")]
 ForcePreprocess = Annotated[bool, typer.Option("--force", help="Start over: replace the existing dataset.")]
 ForceRestart = Annotated[bool, typer.Option("--force", help="Start over: replace the existing run.")]
@@ -23,11 +29,8 @@ Device = Annotated[str, typer.Option("--device", help="Device to compute on: aut
 Best = Annotated[
     bool, typer.Option("--best", help="Use the weights with the lowest KID during training instead of the last.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Path of the output.", show_default="samples/...")]
-EvaluationDir = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder of the metrics, charts and report.", show_default="evaluations/..."),
-]
+Out = Annotated[Path | None, out_option("Path of the output.", "samples/...")]
+EvaluationDir = Annotated[Path | None, out_option("Folder of the metrics, charts and report.", "evaluations/...")]
 Separate = Annotated[bool, typer.Option("--separate", help="Write one file per image into a folder.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="config.json of another run, to take options from; flags override it.")

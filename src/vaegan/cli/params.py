@@ -15,9 +15,9 @@ from vaegan.config.options import OptionField, build_settings, option_fields
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
 
-def out_option(help: str, default: str) -> Any:
+def out_option(help_text: str, default: str) -> Any:
     """Return the option --out; help shows `default`, which the command fills in."""
-    return typer.Option("--out", "-o", help=help, show_default=default)
+    return typer.Option("--out", "-o", help=help_text, show_default=default)
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files, even those not made by vaegan.")]

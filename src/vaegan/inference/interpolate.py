@@ -155,9 +155,9 @@ def save_interpolation(
     frames = concat_batches(batches, len(latents), emit)
     note = provenance_note(model, f"interpolation between {keyframes.description}")
     save_png(_make_strip(frames, settings.frames), paths["strip"], note)
+    emit(FileWritten("strip", paths["strip"]))
     save_animation(_PlaybackFrames(frames, settings), paths["animation"], settings.fps, note)
-    for kind, path in paths.items():
-        emit(FileWritten(kind, path))
+    emit(FileWritten("animation", paths["animation"]))
 
 
 def _make_strip(frames: Tensor, frames_per_segment: int) -> Tensor:

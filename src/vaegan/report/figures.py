@@ -140,7 +140,7 @@ def _downscaled_pixels(images: Tensor) -> Tensor:
 def nearest_training_images(
     queries: Tensor, train_images: Tensor, count: int = NEIGHBORS_PER_SAMPLE
 ) -> tuple[Tensor, Tensor]:
-    """Find the images of [N, C, S, S] nearest to each query of [Q, C, S, S], all uint8; an image may be mirrored.
+    """Find the images [N, C, S, S] nearest to each query [Q, C, S, S], all uint8; each once, as it is or mirrored.
 
     Returns:
         Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import open_dataset
 from vaegan.evaluation.feature_spaces import load_or_train_features
 from vaegan.events import ignore_event

@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks import degradations
 from benchmarks.machine import describe_machine
 from vaegan.config.options import parse_count
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import FEATURES_FILE, open_dataset
 from vaegan.evaluation.evaluate import Evaluator, evaluate
 from vaegan.events import ignore_event

@@ -36,7 +36,7 @@ from benchmarks.arms import Experiment, train_arm
 from benchmarks.machine import describe_machine
 from benchmarks.pretraining import ARMS, SHOWN_METRICS
 from benchmarks.speed.plain import dataloader
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import open_dataset
 from vaegan.evaluation.evaluate import Evaluator
 from vaegan.events import ignore_event

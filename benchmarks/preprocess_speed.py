@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from PIL import Image
 from torchvision import transforms
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess import decoding
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.data.preprocess.records import FileLocation, Task

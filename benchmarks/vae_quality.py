@@ -37,7 +37,8 @@ from torch import Tensor
 from benchmarks.machine import describe_machine
 from vaegan.checkpoint import TRAINING_STATE_FILE, load_strict, load_tensors, strip_prefix
 from vaegan.config.model_config import PRESETS, ModelConfig
-from vaegan.config.settings import EvaluateSettings, VAESettings
+from vaegan.config.settings import VAESettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import open_dataset
 from vaegan.data.sampler import BatchSampler
 from vaegan.evaluation.evaluate import Evaluator

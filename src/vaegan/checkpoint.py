@@ -109,16 +109,9 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 def save_model(
     path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
 ) -> None:
-    """Write a model's weights, with all that is needed to use them in the metadata.
+    """Write a model's state_dict as a .safetensors file, with all that is needed to use it in the metadata.
 
-    Args:
-        path: the .safetensors file.
-        model: its state_dict is written.
-        kind: "vae" or "gan".
-        config: the model's configuration.
-        step: optimizer steps so far.
-        images_seen: training images seen so far.
-        kid: kernel inception distance of the weights, if it was measured.
+    `kind` is "vae" or "gan", `kid` the kernel inception distance of the weights if it was measured.
     """
     metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,
@@ -135,11 +128,7 @@ def save_model(
 
 
 def find_weights(path: Path) -> Path:
-    """Return the weights file of a run directory, a checkpoint directory, or `path` itself if it is a file.
-
-    Raises:
-        VaeganError: if there is none.
-    """
+    """Return the weights file of a run directory, a checkpoint directory, or `path` itself if it is a file."""
     if path.is_dir():
         if (path / "set.json").is_file():
             raise VaeganError(f"{path} is a dataset, not a checkpoint; train on it with: vaegan train-vae {path}")
@@ -207,10 +196,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def verify_checksums(path: Path) -> int:
-    """Check the files of the checkpoint directory `path` against the checksums in state.json; return its step.
+    """Check the files of a checkpoint directory against the checksums in state.json; return its step.
 
-    Raises:
-        VaeganError: if a file is missing or has another checksum.
+    Raises VaeganError if a file is missing or has another checksum.
     """
     try:
         state = read_json(ensure_within(path / CHECKPOINT_STATE_FILE, path))
@@ -279,18 +267,17 @@ _SAFETENSORS_DTYPES = {
 
 def _check_compatible(expected: Mapping[str, str], actual: Mapping[str, str], path: Path) -> None:
     """Compare types and shapes by tensor name, e.g. {"conv.bias": "float32 [64]"}."""
-    missing, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
-    different = [name for name in expected if name in actual and actual[name] != expected[name]]
-    if missing:
-        problem = f"{missing[0]} is missing"
-    elif extra:
-        problem = f"{printable(extra[0])} is unexpected"
-    elif different:
-        name = different[0]
-        problem = f"{name} is {actual[name]}, expected {expected[name]}"
-    else:
-        return
-    raise VaeganError(f"{path} does not match its model configuration: tensor {problem}")
+    problems = [
+        *(f"{name} is missing" for name in sorted(expected.keys() - actual.keys())),
+        *(f"{printable(name)} is unexpected" for name in sorted(actual.keys() - expected.keys())),
+        *(
+            f"{name} is {actual[name]}, expected {expected[name]}"
+            for name in expected
+            if name in actual and actual[name] != expected[name]
+        ),
+    ]
+    if problems:
+        raise VaeganError(f"{path} does not match its model configuration: tensor {problems[0]}")
 
 
 def _describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:

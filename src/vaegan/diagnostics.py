@@ -268,13 +268,7 @@ NUM_RECENT_EVALUATIONS = 2
 
 
 def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping], has_best_weights: bool) -> list[str]:
-    """Return warnings for a run.
-
-    Args:
-        config: the run's config.json.
-        metrics_log: the lines of its metrics.jsonl.
-        has_best_weights: whether it has best.safetensors, which --best uses.
-    """
+    """Return warnings for a run, given its config.json, the lines of its metrics.jsonl, and whether --best works."""
     metrics_log = list(metrics_log)
     newest = {name: value for metrics in metrics_log for name, value in metrics.items()}
     skipped, rollbacks = newest.get("skipped_steps", 0.0), newest.get("rollbacks", 0.0)

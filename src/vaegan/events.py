@@ -23,16 +23,7 @@ class WarningMessage:
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """Progress of work that is counted in items.
-
-    Attributes:
-        label: Name of the task.
-        done: Number of finished items.
-        total: Number of all items.
-        unit: Plural name of the items.
-        rate: Items per second, or 0 when it was not measured.
-        detail: Additional text, e.g. how many images were kept.
-    """
+    """Progress of a task: `done` of `total` items. `rate` is in items per second, 0 when it was not measured."""
 
     label: str
     done: int
@@ -77,7 +68,6 @@ class TrainingProgress:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds that the remaining steps take at the current rate."""
         return (self.total - self.step) * self.images_seen / max(self.step, 1) / max(self.images_per_second, 1e-9)
 
 

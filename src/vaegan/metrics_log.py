@@ -22,10 +22,8 @@ ROLLED_BACK = "rolled_back"
 def truncate_log(run_path: Path, step: int, num_rollbacks: int) -> None:
     """Delete the lines of metrics.jsonl that a resumed run will write again, and damaged lines.
 
-    Args:
-        run_path: the run's directory.
-        step: step of the checkpoint to resume from; later lines are deleted.
-        num_rollbacks: rollbacks that the checkpoint knows of; lines of later rollbacks are deleted.
+    Those are the lines after `step`, the step of the checkpoint to resume from, and lines of later rollbacks than the
+    `num_rollbacks` that the checkpoint knows of.
     """
     path = run_path / METRICS_FILE
     if path.exists():
@@ -92,7 +90,6 @@ class MetricsWriter:
         self.previous_seconds, self.start_time = 0.0, time.perf_counter()
 
     def __call__(self, event: Event) -> None:
-        """Write a line if the event belongs into the log; raise VaeganError if that fails."""
         if isinstance(event, TrainingStarted):  # seconds count on from those before the resume
             self.previous_seconds, self.start_time = training_seconds(self.run_path), time.perf_counter()
             return

@@ -52,11 +52,6 @@ MANAGED_FILES = (
 """All that a training writes into its directory; --force deletes these and nothing else."""
 
 
-def step_name(step: int) -> str:
-    """Return the name of a step's checkpoint directory, such as "step-0001000"."""
-    return f"step-{step:07d}"
-
-
 def _check_config_values(config: Mapping[str, Any]) -> None:
     """Raise ValueError if a value of config.json has the wrong type or range."""
     for name in ("total_steps", "checkpoint_every", "sample_every"):
@@ -77,25 +72,10 @@ class RunDir:
     """The directory of a run, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def config_path(self) -> Path:
-        """Path of config.json."""
-        return self.path / CONFIG_FILE
-
-    @property
-    def weights_path(self) -> Path:
-        """Path of the newest weights for use."""
-        return self.path / WEIGHTS_FILE
-
-    @property
-    def best_weights_path(self) -> Path:
-        """Path of the weights with the best KID during training."""
-        return self.path / BEST_WEIGHTS_FILE
+        self.path, self.config_path = path, path / CONFIG_FILE
+        self.weights_path, self.best_weights_path = path / WEIGHTS_FILE, path / BEST_WEIGHTS_FILE
 
     def exists(self) -> bool:
-        """Return whether the directory holds a run."""
         return self.config_path.is_file()
 
     def read_config(self) -> dict[str, Any]:
@@ -126,7 +106,6 @@ class RunDir:
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.json, the format version first."""
         write_json(self.config_path, {"format_version": RUN_FORMAT_VERSION, **config})
 
     def check_is_run_or_empty(self, force: bool) -> None:
@@ -140,10 +119,7 @@ class RunDir:
             raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
 
     def prepare_new(self, force: bool) -> None:
-        """Create the directory for a new run, or empty it.
-
-        Args:
-            force: delete the files of an older run (only MANAGED_FILES).
+        """Create the directory for a new run; `force` deletes the files of an older run (only MANAGED_FILES).
 
         Raises:
             VaeganError: if the directory holds other files and `force` is not given, or cannot be created.
@@ -163,11 +139,7 @@ class RunDir:
             raise VaeganError(f"cannot create {self.path}: {error_text(error)}") from error
 
     def remove_partial_files(self) -> None:
-        """Delete what a killed process left half-written.
-
-        Raises:
-            VaeganError: if a symbolic link leads out of the run.
-        """
+        """Delete what a killed process left half-written; raise VaeganError if a link leads out of the run."""
         for name in MANAGED_FILES:
             ensure_within(self.path / name, self.path)
         for directory in (self.path, self.path / "checkpoints", self.path / "previews"):
@@ -189,8 +161,8 @@ class RunDir:
         return sorted((path for path in paths if path.is_dir() and parse_step(path) >= 0), key=parse_step)
 
     def checkpoint_path(self, step: int) -> Path:
-        """Return the path of a step's checkpoint directory."""
-        return self.path / "checkpoints" / step_name(step)
+        """Return the path of a step's checkpoint directory, such as RUN/checkpoints/step-0001000."""
+        return self.path / "checkpoints" / f"step-{step:07d}"
 
     def save_checkpoint(
         self,
@@ -204,22 +176,24 @@ class RunDir:
         """Write and verify a checkpoint, copy its weights to the run, then delete older checkpoints.
 
         Args:
-            step: optimizer steps so far.
             tensors: the training state.
-            write_weights: writes the weights for use to the path that it is given.
             num_to_keep: number of most recent scheduled checkpoints to keep.
             is_scheduled: False if only an interruption or a good score asks for it; the next save deletes it then.
             best_step: step of the checkpoint with the best KID (this or an older one), which is kept as well.
-
-        Returns:
-            The checkpoint directory.
 
         Raises:
             VaeganError: if it cannot be written, or reads back differently; all older checkpoints are kept then.
         """
         path = self.checkpoint_path(step)
         try:
-            self._write_checkpoint(path, step, tensors, write_weights, is_scheduled, step == best_step)
+            with atomic_directory(path) as partial:
+                save_tensors(partial / TRAINING_STATE_FILE, tensors, {"format": "vaegan-training"})
+                verify_tensors(partial / TRAINING_STATE_FILE, tensors)
+                write_weights(partial / WEIGHTS_FILE)
+                checksums = {name: file_sha256(partial / name) for name in (TRAINING_STATE_FILE, WEIGHTS_FILE)}
+                state = {"step": step, "scheduled": is_scheduled, "is_best": step == best_step, "sha256": checksums}
+                write_json(partial / CHECKPOINT_STATE_FILE, state)
+            verify_checksums(path)
             self.copy_weights_from(path)
         except VaeganError as error:
             older = [checkpoint for checkpoint in self.checkpoints() if checkpoint != path]
@@ -231,24 +205,6 @@ class RunDir:
             ) from error
         self._prune_checkpoints(path, num_to_keep, best_step)
         return path
-
-    def _write_checkpoint(
-        self,
-        path: Path,
-        step: int,
-        tensors: Mapping[str, Tensor],
-        write_weights: Callable[[Path], None],
-        is_scheduled: bool,
-        is_best: bool,
-    ) -> None:
-        with atomic_directory(path) as partial:
-            save_tensors(partial / TRAINING_STATE_FILE, tensors, {"format": "vaegan-training"})
-            verify_tensors(partial / TRAINING_STATE_FILE, tensors)
-            write_weights(partial / WEIGHTS_FILE)
-            checksums = {name: file_sha256(partial / name) for name in (TRAINING_STATE_FILE, WEIGHTS_FILE)}
-            state = {"step": step, "scheduled": is_scheduled, "is_best": is_best, "sha256": checksums}
-            write_json(partial / CHECKPOINT_STATE_FILE, state)
-        verify_checksums(path)
 
     def copy_weights_from(self, checkpoint: Path) -> None:
         """Copy a checkpoint's weights to the run's, unless they are equal; raise VaeganError if that fails."""
@@ -280,9 +236,7 @@ class RunDir:
     def latest_checkpoint(self, on_event: EventHandler, scheduled_only: bool = False) -> Path | None:
         """Return the newest intact checkpoint, or None if the run has no checkpoints; warn about damaged ones.
 
-        Args:
-            on_event: receives the warning.
-            scheduled_only: pass over checkpoints that were saved only because of an interruption.
+        `scheduled_only` passes over checkpoints that were saved only because of an interruption.
 
         Raises:
             VaeganError: if there are checkpoints and all are damaged.
@@ -306,12 +260,7 @@ class RunDir:
         return None
 
     def rollback_to(self, step: int, num_rollbacks: int) -> None:
-        """Delete the checkpoints, previews and metrics after `step`.
-
-        Args:
-            step: step of the checkpoint that the run rolled back to.
-            num_rollbacks: rollbacks of the run so far, this one included.
-        """
+        """Delete the checkpoints, previews and metrics after `step`; `num_rollbacks` includes this one."""
         for path in reversed(self.checkpoints()):  # newest first, so that a kill leaves no gap
             if parse_step(path) > step:
                 shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaegan.checkpoint import WeightsInfo
 from vaegan.config.model_config import ModelConfig
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.data.image_files import derive_preprocess_settings
 from vaegan.data.memmap import ImageArray
@@ -25,8 +25,7 @@ def recorded_dataset_path(weights: WeightsInfo) -> Path | None:
 def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> PreparedDataset:
     """Open `data`, else the dataset that `weights` were trained on, else the newest dataset under data/.
 
-    Raises:
-        VaeganError: if there is none, or its images have another shape than the model's.
+    Raises VaeganError if there is none, or its images have another shape than the model's.
     """
     path = data or recorded_dataset_path(weights)
     if data is None and path is not None and not path.is_dir():
@@ -54,8 +53,7 @@ def check_dataset_fits(dataset: PreparedDataset, config: ModelConfig, weights_pa
 def train_val_images_for(weights: WeightsInfo) -> tuple[ImageArray, ImageArray]:
     """Return the train and val images, uint8 [N, C, S, S], of the dataset that a model was trained on, memory-mapped.
 
-    Raises:
-        VaeganError: if the dataset is unknown, missing, damaged, empty or of another image shape.
+    Raises VaeganError if the dataset is unknown, missing, damaged, empty or of another image shape.
     """
     path = recorded_dataset_path(weights)
     if path is None:

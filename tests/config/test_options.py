@@ -13,7 +13,8 @@ from vaegan.config.options import (
     parse_count,
     require_at_most_one,
 )
-from vaegan.config.settings import GANSettings, PreprocessSettings, SampleSettings, VAESettings
+from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.config.tool_settings import PreprocessSettings, SampleSettings
 from vaegan.errors import UsageError
 
 

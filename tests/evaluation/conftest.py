@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vaegan.cli import main
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import open_dataset
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, write_faces
 from vaegan.evaluation.evaluate import Evaluator

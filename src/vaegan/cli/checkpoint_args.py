@@ -5,37 +5,42 @@ from __future__ import annotations
 import time
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaegan.cli.console import format_duration
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
+
+if TYPE_CHECKING:
+    from vaegan.inference.model import Model
 
 MAX_SEEDS = 1_000_000
 MAX_SEEDS_IN_NAME = 6
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
-    """Return the checkpoint that the user means.
+    """Return the checkpoint that the user means, or the best weights of that run.
 
-    Args:
-        path: Given checkpoint. None stands for the newest GAN run under runs/, or the newest VAE run without one.
-        emit: Receives a note on the run that was chosen.
-        best: Return the best weights of the run.
-
-    Raises:
-        VaeganError: There is no run, or it has no best weights.
+    Without a path it is the newest GAN run under runs/, or the newest VAE run; a note names it.
     """
+    from vaegan.run_dir import BEST_WEIGHTS_FILE
+
     checkpoint = path or _latest_run(emit)
     if not best:
         return checkpoint
-    from vaegan.run_dir import BEST_WEIGHTS_FILE
-
     best_weights = checkpoint / BEST_WEIGHTS_FILE
     if not best_weights.is_file():
         raise VaeganError(
             f"--best: {checkpoint} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation images"
         )
     return best_weights
+
+
+def load_model(path: Path | None, device: str, emit: EventHandler, best: bool) -> Model:
+    """Load the model that the user means; see `resolve_checkpoint`."""
+    from vaegan.inference.model import load
+
+    return load(resolve_checkpoint(path, emit, best), device)
 
 
 def _latest_run(emit: EventHandler) -> Path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 
 MAX_RUNS_IN_NAME = 4
 
@@ -30,10 +29,9 @@ def compare(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: EvaluateSettings,
 ) -> None:
     """Compare runs: metrics, samples of the same seeds, and curves over images and time."""
-    build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
         from vaegan.evaluation.compare import compare as compare_runs
         from vaegan.evaluation.compare import write_comparison
@@ -42,7 +40,7 @@ def compare(
         run_names = [run.resolve().name for run in runs[:MAX_RUNS_IN_NAME]]
         out_dir = out or Path("evaluations") / "-".join(["compare", *run_names])
         check_evaluation_dir(out_dir, force)
-        result = compare_runs(runs, data, device=device, on_event=emit, **options)
+        result = compare_runs(runs, data, device=device, on_event=emit, **vars(settings))
         write_comparison(result, out_dir, emit)
     if as_json:
         print_json({**result.facts, "columns": to_json(result.metrics)})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import DemoSettings
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
+from vaegan.config.tool_settings import DemoSettings
 from vaegan.errors import UsageError
 
 
@@ -20,20 +19,16 @@ def demo(
         Path | None,
         typer.Argument(metavar="[DIR]", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="With --faces-only: folder of the faces.", show_default="DIR/faces"),
-    ] = None,
+    out: Annotated[Path | None, out_option("With --faces-only: folder of the faces.", "DIR/faces")] = None,
     faces_only: Annotated[bool, typer.Option("--faces-only", help="Only draw the faces.")] = False,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: DemoSettings,
 ) -> None:
     """Draw comic faces and run the whole pipeline on them."""
-    settings = build_settings(DemoSettings, options)
     if out is not None and not faces_only:
         raise UsageError(f"--out {out} goes with --faces-only; to run the whole demo there: vaegan demo {out}")
     demo_dir = directory or Path("vaegan-demo")

@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet, out_option
 
 
 def encode(
     ckpt: CheckpointArg,
     images: ImagesArg,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default="latents/...")
-    ] = None,
+    out: Annotated[Path | None, out_option("The .safetensors file to write.", "latents/...")] = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
@@ -26,11 +22,9 @@ def encode(
 ) -> None:
     """Encode images into latents: a .safetensors file with one row per image."""
     with event_reporter(quiet) as emit:
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.inference.model import load
+        model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import check_latents_path, encode_files
 
-        model = load(path, device)
         out_path = out or Path("latents") / f"{weights_slug(model.info.path)}.safetensors"
         check_latents_path(out_path, force)
         num_images = encode_files(model, images, out_path, emit)

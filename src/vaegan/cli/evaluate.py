@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
-from vaegan.cli.params import (
-    Best,
-    Device,
-    EvaluationDir,
-    Force,
-    JsonFlag,
-    OptionalCheckpointArg,
-    Quiet,
-    with_settings,
-)
-from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.cli.params import Best, Device, EvaluationDir, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.events import WarningMessage
 
 
@@ -45,10 +35,9 @@ def evaluate(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: EvaluateSettings,
 ) -> None:
     """Compare samples with validation images: distances, coverage and memorization."""
-    build_settings(EvaluateSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
@@ -57,7 +46,7 @@ def evaluate(
 
         out_dir = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
         check_evaluation_dir(out_dir, force)
-        result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **options)
+        result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **vars(settings))
         write_evaluation(result, out_dir, emit)
         if as_json:
             print_json({**result.facts, "warnings": result.warnings, "columns": to_json(result.metrics)})

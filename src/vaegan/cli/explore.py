@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import ExploreSettings
+from vaegan.config.tool_settings import ExploreSettings
 from vaegan.events import Note
 
 
@@ -20,10 +17,9 @@ def explore(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: ExploreSettings,
 ) -> None:
     """Explore the latent space in a browser: a map of faces, sliders, and your own images."""
-    settings = build_settings(ExploreSettings, options)
     with event_reporter(quiet) as emit:
         from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
 

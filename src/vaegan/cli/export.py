@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet
+from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet, out_option
 from vaegan.errors import UsageError
 
 
@@ -17,13 +17,7 @@ def export(
     ckpt: CheckpointArg,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files; needs vaegan[export].")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.",
-            show_default="exports/...",
-        ),
+        Path | None, out_option("Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.", "exports/...")
     ] = None,
     best: Best = False,
     force: Force = False,
@@ -40,6 +34,5 @@ def export(
         from vaegan.inference.model import load
 
         paths = check_export(out or Path("exports") / weights_slug(read_weights_info(path).path), force)
-        parts = export_onnx(load(path, "cpu"), paths, emit)
-    max_abs_diff = {part.name: part.max_abs_diff for part in parts}
-    print_results({part.name: part.path for part in parts}, as_json, opset=OPSET, max_abs_diff=max_abs_diff)
+        max_abs_diff = export_onnx(load(path, "cpu"), paths, emit)
+    print_results({name: paths[name] for name in max_abs_diff}, as_json, opset=OPSET, max_abs_diff=max_abs_diff)

@@ -9,9 +9,8 @@ import typer
 
 from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import ReconstructSettings
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
+from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
 
 
@@ -29,51 +28,23 @@ def info(
             "--data", help="With --outliers: a prepared dataset.", show_default="the dataset that it was trained on"
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="With --outliers: the image grid to write.", show_default="samples/..."),
-    ] = None,
+    out: Annotated[Path | None, out_option("With --outliers: the image grid to write.", "samples/...")] = None,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
+    settings: ReconstructSettings,
     options: dict[str, Any],
 ) -> None:
     """Describe a dataset, run or checkpoint, or show the outliers of a dataset."""
-    settings = build_settings(ReconstructSettings, options)
-    if outliers:
-        _show_outliers(path, data, out, device, force, as_json, quiet, settings)
-    else:
+    if not outliers:
         outlier_options = {"--data": data, "--out": out, "-n": options.get("n"), "--scale": options.get("scale")}
         for flag, value in outlier_options.items():
             if value is not None:
                 raise UsageError(f"{flag} {value} goes with --outliers: add it")
         _show_facts(path, as_json)
-
-
-def _show_facts(path: Path, as_json: bool) -> None:
-    from vaegan.inference.info import describe_path
-
-    facts = describe_path(path)
-    if as_json:
-        print_json(facts)
-    else:
-        width = max(map(len, facts))
-        for name, value in facts.items():
-            print(f"{name.replace('_', ' '):<{width}}  {value}")
-
-
-def _show_outliers(
-    path: Path,
-    data: Path | None,
-    out: Path | None,
-    device: str,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
-    settings: ReconstructSettings,
-) -> None:
+        return
     with event_reporter(quiet) as emit:
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import find_outliers, save_reconstructions
@@ -89,3 +60,15 @@ def _show_outliers(
     else:
         print(out_path)
         print_table(("worst first", "PSNR, dB", "SSIM"), reconstructions.table_rows())
+
+
+def _show_facts(path: Path, as_json: bool) -> None:
+    from vaegan.inference.info import describe_path
+
+    facts = describe_path(path)
+    if as_json:
+        print_json(facts)
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):<{width}}  {value}")

@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import parse_seeds, resolve_checkpoint, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
-from vaegan.config.options import build_settings, require_at_most_one
-from vaegan.config.settings import InterpolateSettings
+from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, out_option, with_settings
+from vaegan.config.options import require_at_most_one
+from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.errors import UsageError
-
-if TYPE_CHECKING:
-    from vaegan.inference.interpolate import InterpolationPaths
 
 MAX_NAME_LENGTH = 80
 DEFAULT_SEEDS = "0,1"
+
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the faces, in order.", show_default=DEFAULT_SEEDS)]
+LatentsFile = Annotated[
+    Path | None, typer.Option("--latents", help="A .safetensors file of latents written by vaegan encode.")
+]
+Rows = Annotated[
+    str | None, typer.Option("--rows", help="With --latents: rows of the file, from 0.", show_default="all")
+]
+ViaImages = Annotated[list[Path] | None, typer.Option("--via", help="Image between --from and --to; may be repeated.")]
+OutName = Annotated[
+    Path | None, out_option("Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.", "samples/...")
+]
 
 
 @with_settings(InterpolateSettings)
 def interpolate(
     ckpt: OptionalCheckpointArg = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Seeds of the faces, in order.", show_default=DEFAULT_SEEDS)
-    ] = None,
-    latents: Annotated[
-        Path | None, typer.Option("--latents", help="A .safetensors file of latents written by vaegan encode.")
-    ] = None,
-    rows: Annotated[
-        str | None, typer.Option("--rows", help="With --latents: rows of the file, from 0.", show_default="all")
-    ] = None,
+    seeds: Seeds = None,
+    latents: LatentsFile = None,
+    rows: Rows = None,
     first_image: Annotated[Path | None, typer.Option("--from", help="First image.")] = None,
-    via: Annotated[
-        list[Path] | None, typer.Option("--via", help="Image between --from and --to; may be repeated.")
-    ] = None,
+    via: ViaImages = None,
     last_image: Annotated[Path | None, typer.Option("--to", help="Last image.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.",
-            show_default="samples/...",
-        ),
-    ] = None,
+    out: OutName = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
+    settings: InterpolateSettings,
     options: dict[str, Any],
 ) -> None:
     """Interpolate between faces given as seeds, latents or images: a strip and an animation."""
-    settings = build_settings(InterpolateSettings, options)
     images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
     row_list = None if rows is None else parse_seeds(rows, "--rows")
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)
@@ -64,7 +57,7 @@ def interpolate(
     if not (latents or images) and len(seed_list) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
-        path = resolve_checkpoint(ckpt, emit, best)
+        model = load_model(ckpt, device, emit, best)
         from vaegan.inference.interpolate import (
             check_interpolation,
             keyframes_from_images,
@@ -72,11 +65,8 @@ def interpolate(
             keyframes_from_seeds,
             save_interpolation,
         )
-        from vaegan.inference.model import load
 
-        model = load(path, device)
-
-        def check_out(name: str, num_keyframes: int) -> InterpolationPaths:
+        def check_out(name: str, num_keyframes: int) -> dict[str, Path]:
             default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
 
@@ -94,7 +84,7 @@ def interpolate(
             keyframes = keyframes_from_seeds(model, seed_list, settings.truncation)
         save_interpolation(model, keyframes, settings, paths, emit)
     extra = {"images": keyframes.reconstruction_errors} if images else {}
-    print_results({"strip": paths.strip, "animation": paths.animation}, as_json, **extra)
+    print_results(paths, as_json, **extra)
 
 
 def _check_keyframe_source(

@@ -10,9 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.config.options import OptionField, option_fields
+from vaegan.config.options import OptionField, build_settings, option_fields
 
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
+
+
+def out_option(help_text: str, default: str) -> Any:
+    """Return the option --out; help shows `default`, which the command fills in."""
+    return typer.Option("--out", "-o", help=help_text, show_default=default)
+
 
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files, even those not made by vaegan.")]
 ForcePreprocess = Annotated[bool, typer.Option("--force", help="Start over: replace the existing dataset.")]
@@ -23,15 +29,11 @@ Device = Annotated[str, typer.Option("--device", help="Device to compute on: aut
 Best = Annotated[
     bool, typer.Option("--best", help="Use the weights with the lowest KID during training instead of the last.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Path of the output.", show_default="samples/...")]
-EvaluationDir = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder of the metrics, charts and report.", show_default="evaluations/..."),
-]
+Out = Annotated[Path | None, out_option("Path of the output.", "samples/...")]
+EvaluationDir = Annotated[Path | None, out_option("Folder of the metrics, charts and report.", "evaluations/...")]
 Separate = Annotated[bool, typer.Option("--separate", help="Write one file per image into a folder.")]
 Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="config.json of another run, to take options from; flags override it."),
+    Path | None, typer.Option("--config", help="config.json of another run, to take options from; flags override it.")
 ]
 OptionalCheckpointArg = Annotated[
     Path | None,
@@ -80,33 +82,32 @@ def _make_parameter(field: OptionField) -> inspect.Parameter:
         _flag_names(field), help=field.option.help, show_default=_default_text(field), metavar=_metavar(field)
     )
     return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[parameter_type | None, flag],
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[parameter_type | None, flag]
     )
 
 
 def with_settings(settings_class: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command one flag per option of `settings_class`.
 
-    The command receives the options that were given as a dict, in its parameter `options`. An option that was not
-    given is absent, so that a resumed run keeps its own value.
+    The command receives the settings in its parameter `settings`, or the options that were given as a dict in its
+    parameter `options`, or both. An option that was not given is absent, so that a resumed run keeps its own value.
     """
     fields = option_fields(settings_class)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own_parameters = [
-            parameter
-            for parameter in inspect.signature(command, eval_str=True).parameters.values()
-            if parameter.name != "options"
-        ]
-        parameters = [*own_parameters, *(_make_parameter(field) for field in fields.values())]
+        own_parameters = dict(inspect.signature(command, eval_str=True).parameters)
+        needs_options = own_parameters.pop("options", None) is not None
+        needs_settings = own_parameters.pop("settings", None) is not None
+        parameters = [*own_parameters.values(), *(_make_parameter(field) for field in fields.values())]
 
         @functools.wraps(command)
         def run_command(**arguments: Any) -> None:
-            options = {name: arguments.pop(name) for name in fields}
-            command(**arguments, options={name: value for name, value in options.items() if value is not None})
+            options = {name: value for name in fields if (value := arguments.pop(name)) is not None}
+            if needs_options:
+                arguments["options"] = options
+            if needs_settings:
+                arguments["settings"] = build_settings(settings_class, options)
+            command(**arguments)
 
         # typer reads the parameters from the signature
         run_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

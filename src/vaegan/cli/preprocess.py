@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import ForcePreprocess, JsonFlag, Quiet, with_settings
-from vaegan.config.settings import PreprocessSettings
+from vaegan.cli.params import ForcePreprocess, JsonFlag, Quiet, out_option, with_settings
+from vaegan.config.tool_settings import PreprocessSettings
 
 
 @with_settings(PreprocessSettings)
@@ -18,10 +18,7 @@ def preprocess(
         list[Path],
         typer.Argument(metavar="SRC...", help="Folders (searched recursively), images, .zip and .tar archives."),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Directory of the dataset.", show_default="data/<name>-<size>"),
-    ] = None,
+    out: Annotated[Path | None, out_option("Directory of the dataset.", "data/<name>-<size>")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the images that would be kept and skipped; write nothing.")
     ] = False,

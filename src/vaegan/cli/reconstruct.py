@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import ReconstructSettings
+from vaegan.config.tool_settings import ReconstructSettings
 
 
 @with_settings(ReconstructSettings)
@@ -23,17 +21,14 @@ def reconstruct(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: ReconstructSettings,
 ) -> None:
     """Show images beside their reconstructions, with PSNR and SSIM of each."""
-    settings = build_settings(ReconstructSettings, options)
     with event_reporter(quiet) as emit:
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.inference.model import load
+        model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions
         from vaegan.inference.sample import check_grid_path
 
-        model = load(path, device)
         out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-reconstructions.png"
         check_grid_path(out_path, 2 * settings.n, force)
         reconstructions = reconstruct_files(model, images, settings.n, emit)

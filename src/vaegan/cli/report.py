@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vaegan.cli.checkpoint_args import resolve_checkpoint
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Device, Force, JsonFlag, OptionalRunArg, Quiet
+from vaegan.cli.params import Device, Force, JsonFlag, OptionalRunArg, Quiet, out_option
 
 
 def report(
     run: OptionalRunArg = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The HTML file to write.", show_default="RUN/report.html")
-    ] = None,
+    out: Annotated[Path | None, out_option("The HTML file to write.", "RUN/report.html")] = None,
     device: Device = "auto",
     force: Force = False,
     as_json: JsonFlag = False,

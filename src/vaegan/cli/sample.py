@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import parse_seeds, resolve_checkpoint, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
-from vaegan.config.options import build_settings, require_at_most_one
-from vaegan.config.settings import SampleSettings
+from vaegan.config.options import require_at_most_one
+from vaegan.config.tool_settings import SampleSettings
 
 
 @with_settings(SampleSettings)
@@ -28,24 +28,18 @@ def sample(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
+    settings: SampleSettings,
     options: dict[str, Any],
 ) -> None:
     """Sample new faces into an image grid, or into one file per image."""
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "n"))
     require_at_most_one({"seeds": seeds, **options}, ("seeds", "seed"))
-    settings = build_settings(SampleSettings, options)
     seed_list = parse_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
     with event_reporter(quiet) as emit:
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.inference.model import load
-        from vaegan.inference.sample import save_sample_grid, save_samples_separately
+        model = load_model(ckpt, device, emit, best)
+        from vaegan.inference.sample import save_samples
 
-        model = load(path, device)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
-        if separate:
-            out_path = out or Path("samples") / name
-            save_samples_separately(model, seed_list, settings, out_path, force, emit)
-        else:
-            out_path = out or Path("samples") / f"{name}.png"
-            save_sample_grid(model, seed_list, settings, out_path, force, emit)
+        out_path = out or Path("samples") / (name if separate else f"{name}.png")
+        save_samples(model, seed_list, settings, out_path, emit, separate, force)
     print_results({"samples": out_path}, as_json, num_images=len(seed_list))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Force, JsonFlag, OptionalRunArg, Out, Quiet, with_settings
-from vaegan.config.options import build_settings
-from vaegan.config.settings import TimelapseSettings
+from vaegan.config.tool_settings import TimelapseSettings
 
 
 @with_settings(TimelapseSettings)
@@ -20,10 +18,9 @@ def timelapse(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     *,
-    options: dict[str, Any],
+    settings: TimelapseSettings,
 ) -> None:
     """Animate the previews of a training: GIF, WebP or MP4."""
-    settings = build_settings(TimelapseSettings, options)
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(run, emit)
         from vaegan.inference.timelapse import write_timelapse

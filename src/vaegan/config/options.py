@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
 from vaegan.errors import UsageError, printable
 
 SettingsT = TypeVar("SettingsT")
+MAX_SEED = 2**31 - 1
 MAX_COUNT = 10**18
 """Largest count that is accepted: converting text such as 1e999999999 to an int would exhaust the memory."""
 
@@ -28,9 +30,6 @@ class Option:
     """Describe one option. Its name, type and default are those of its dataclass field.
 
     Attributes:
-        help: One sentence for --help.
-        min: Smallest allowed value.
-        max: Largest allowed value.
         exclusive_min: Bound that the value must exceed.
         choices: Allowed values, or "module:NAME" for a registry that is imported on first use.
         resume_locked: Whether the option defines the run, so that resuming with another value is refused.
@@ -51,14 +50,12 @@ class Option:
     auto_value: str | None = None
 
     def allowed_values(self) -> tuple[str, ...] | None:
-        """Return the allowed values, or None when there is no fixed list."""
         if isinstance(self.choices, str):
             module, _, name = self.choices.partition(":")
             return tuple(getattr(import_module(module), name))
         return self.choices
 
     def is_in_range(self, value: float) -> bool:
-        """Tell whether a number is within the limits."""
         return (
             (self.min is None or value >= self.min)
             and (self.exclusive_min is None or value > self.exclusive_min)
@@ -69,6 +66,10 @@ class Option:
 def option(default: Any, help: str, **attributes: Any) -> Any:
     """Declare a dataclass field as an option: its default, its help text and the other attributes of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, **attributes)})
+
+
+runtime_option = partial(option, resume_locked=False)
+"""Declare an option that does not define the run or the dataset, so that it may change on resume."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ class OptionField:
 
     @property
     def flag(self) -> str:
-        """The option on the command line, e.g. --batch-size."""
         return flag_name(self.name)
 
 
@@ -148,12 +148,7 @@ def _suggestion(name: object, known: Iterable[str]) -> str:
 
 
 def check_option(field: OptionField, value: Any) -> Any:
-    """Return `value` as the option's type.
-
-    Raises:
-        UsageError: The value has another type or is not allowed. The message names the flag, the value and what is
-            expected.
-    """
+    """Return `value` as the option's type. Raises UsageError that names the flag, the value and what is expected."""
     if value is None and field.is_optional:
         return None
     try:
@@ -172,8 +167,7 @@ def check_option(field: OptionField, value: Any) -> Any:
 def build_settings(settings_class: type[SettingsT], *layers: Mapping[str, Any]) -> SettingsT:
     """Build settings from layers of option values, where a later layer overrides an earlier one.
 
-    Raises:
-        UsageError: An option is unknown, or its value is not allowed.
+    Raises UsageError for an unknown option or a value that is not allowed.
     """
     fields = option_fields(settings_class)
     values: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaegan.config.options import build_settings
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vaegan.config.settings import DemoSettings, InterpolateSettings, SampleSettings
+from vaegan.config.tool_settings import DemoSettings, InterpolateSettings, SampleSettings
 from vaegan.data.dataset import is_dataset
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
@@ -17,7 +17,7 @@ from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
 from vaegan.inference.model import load
-from vaegan.inference.sample import save_sample_grid
+from vaegan.inference.sample import save_samples
 from vaegan.run_dir import RunDir
 from vaegan.training.train import train_gan, train_vae
 
@@ -138,9 +138,9 @@ def _sample_and_interpolate(
     """Sample the VAE and the GAN with the same seeds, and interpolate between latents of the GAN."""
     gan, vae = load(gan_run, device), load(vae_run, device)
     samples, vae_samples = directory / "samples.png", directory / "vae-samples.png"
-    save_sample_grid(gan, range(64), SampleSettings(), samples, force, emit)
-    save_sample_grid(vae, range(64), SampleSettings(), vae_samples, force, emit)
+    save_samples(gan, range(64), SampleSettings(), samples, emit, force=force)
+    save_samples(vae, range(64), SampleSettings(), vae_samples, emit, force=force)
     settings, keyframes = InterpolateSettings(), keyframes_from_seeds(gan, range(4), 1.0)
     files = check_interpolation(gan, len(keyframes.latents), settings, directory / "interpolation", force)
     save_interpolation(gan, keyframes, settings, files, emit)
-    return {"samples": samples, "vae_samples": vae_samples, "strip": files.strip, "animation": files.animation}
+    return {"samples": samples, "vae_samples": vae_samples, **files}

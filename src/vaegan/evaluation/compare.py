@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluator
@@ -26,36 +26,24 @@ from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import check_dataset_fits, dataset_for
+from vaegan.utils.device import choose_device
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
 SAMPLES_PER_ROW = 12
 
 
 @dataclass(frozen=True)
-class KIDCurve:
-    """KID during the training of one run; `minutes` include the training of its VAE."""
-
-    name: str
-    images_seen: list[float]
-    minutes: list[float]
-    kid: list[float]
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """Result of `compare`.
+    """Result of `compare`: metrics by name for each run and for "real", and the curves of runs that logged their KID.
 
-    Attributes:
-        metrics: metrics by name for each run and for "real".
-        facts: what was compared.
-        sample_images: uint8 [R * P, C, S, S], P samples per run with the same seeds, then P validation images.
-        kid_curves: of the runs that logged their KID.
+    `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images. A curve
+    is the KID over images seen, and over minutes, which include the training of the VAE.
     """
 
     metrics: dict[str, MetricDict]
     facts: dict[str, Any]
     sample_images: Tensor
-    kid_curves: list[KIDCurve]
+    kid_curves: list[tuple[Series, Series]]
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
@@ -87,8 +75,8 @@ def _common_dataset(weights: Sequence[WeightsInfo], data: Path | None, emit: Eve
     return dataset
 
 
-def _read_kid_curve(name: str, weights: WeightsInfo) -> KIDCurve | None:
-    """Return the KID that a run logged during training; None if it did not, or the weights are in no run."""
+def _read_kid_curve(name: str, weights: WeightsInfo) -> tuple[Series, Series] | None:
+    """Return the KID over images and over minutes; None if the run did not log it, or the weights are in no run."""
     run_dir = find_run(weights.path)
     if run_dir is None:
         return None
@@ -101,12 +89,9 @@ def _read_kid_curve(name: str, weights: WeightsInfo) -> KIDCurve | None:
     if not lines:
         return None
     vae_seconds = float((run_dir.read_config().get("from_vae") or {}).get("train_seconds", 0.0))
-    return KIDCurve(
-        name,
-        [line["images_seen"] for line in lines],
-        [(vae_seconds + line["train_seconds"]) / 60 for line in lines],
-        [line["kid"] for line in lines],
-    )
+    kid = [line["kid"] for line in lines]
+    minutes = [(vae_seconds + line["train_seconds"]) / 60 for line in lines]
+    return Series(name, [line["images_seen"] for line in lines], kid), Series(name, minutes, kid)
 
 
 def compare(
@@ -123,38 +108,34 @@ def compare(
         runs: at least two runs, checkpoints or weights files.
         data: prepared dataset; by default the one that all were trained on.
         options: fields of EvaluateSettings.
-
-    Raises:
-        UsageError: for fewer than two runs.
-        VaeganError: if the runs do not fit one dataset.
     """
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
         raise UsageError("expected two runs or more, such as: vaegan compare runs/a runs/b")
     paths = [Path(path) for path in runs]
-    names, weights = _unique_names(paths), [read_weights_info(path) for path in paths]
-    dataset = _common_dataset(weights, None if data is None else Path(data), on_event)
-    evaluator = Evaluator(dataset, settings, load(weights[0].path, device).device, None, on_event)
+    weights = dict(zip(_unique_names(paths), map(read_weights_info, paths), strict=True))
+    dataset = _common_dataset(list(weights.values()), None if data is None else Path(data), on_event)
+    evaluator = Evaluator(dataset, settings, choose_device(device), None, on_event)
 
     metrics: dict[str, MetricDict] = {}
     image_rows = []
-    for index, (name, info) in enumerate(zip(names, weights, strict=True)):
+    for index, (name, info) in enumerate(weights.items()):
         samples = evaluator.generate_samples(load(info.path, device))
         image_rows.append(samples.images[:SAMPLES_PER_ROW])
         metrics[name] = evaluator.compute_metrics(samples)
-        on_event(TaskProgress("Computing metrics", index + 1, len(names) + 1, "columns"))
+        on_event(TaskProgress("Computing metrics", index + 1, len(weights) + 1, "columns"))
     image_rows.append(evaluator.reference.val.images[:SAMPLES_PER_ROW])
     metrics[REAL_COLUMN] = evaluator.real_metrics()
-    on_event(TaskProgress("Computing metrics", len(names) + 1, len(names) + 1, "columns"))
+    on_event(TaskProgress("Computing metrics", len(weights) + 1, len(weights) + 1, "columns"))
 
-    curves = [_read_kid_curve(name, info) for name, info in zip(names, weights, strict=True)]
+    curves = [_read_kid_curve(name, info) for name, info in weights.items()]
     if None in curves:
         on_event(
             Note("No KID chart for runs without periodic evaluations (--evaluate-every 0) and single weights files")
         )
     facts = {
-        "runs": {name: str(info.path) for name, info in zip(names, weights, strict=True)},
-        "steps": {name: info.step for name, info in zip(names, weights, strict=True)},
+        "runs": {name: str(info.path) for name, info in weights.items()},
+        "steps": {name: info.step for name, info in weights.items()},
         "dataset": str(dataset.path),
         "num_images": evaluator.num_images,
         "num_val_images": len(evaluator.reference.val.images),
@@ -166,7 +147,7 @@ def compare(
 
 
 def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) -> None:
-    """Write metrics, samples and charts into a directory."""
+    """Write metrics, samples and charts into a directory; see `write_evaluation_files`."""
     names = [name for name in comparison.metrics if name != REAL_COLUMN]
     text = f"Samples, the same seeds in each row: {', '.join(names)}; the last row are validation images"
     num_columns = len(comparison.sample_images) // len(comparison.metrics)
@@ -183,11 +164,10 @@ def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) 
     )
 
 
-def _kid_charts(curves: Sequence[KIDCurve]) -> list[str]:
+def _kid_charts(curves: Sequence[tuple[Series, Series]]) -> list[str]:
     if not curves:
         return []
-    over_images = [Series(curve.name, curve.images_seen, curve.kid) for curve in curves]
-    over_time = [Series(curve.name, curve.minutes, curve.kid) for curve in curves]
+    over_images, over_time = zip(*curves, strict=True)
     return [
         line_chart("KID during training", "over images seen, lower is better", over_images),
         line_chart("KID over training time", "including the VAE, lower is better", over_time, x_unit="minutes"),

@@ -13,20 +13,16 @@ from torch import Tensor
 
 from vaegan.checkpoint import read_weights_info
 from vaegan.config.options import build_settings
-from vaegan.config.settings import EvaluateSettings
+from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
-from vaegan.evaluation.feature_spaces import (
-    FeatureExtractor,
-    FeatureSpaces,
-    load_or_train_features,
-    make_network_extractor,
-)
+from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, load_or_train_features
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
 from vaegan.inference.model import Model, load
+from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
 
@@ -46,8 +42,6 @@ class Evaluation:
 
     Attributes:
         metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
-        facts: what was compared, and how long it took.
-        warnings: what looks wrong, with what to change.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
     """
 
@@ -58,13 +52,9 @@ class Evaluation:
 
 
 class Evaluator:
-    """Metrics of any number of models against the real images of one dataset.
+    """Metrics of any number of models against the real images of one dataset, which must have enough of them.
 
-    Args:
-        vae_path: weights with an encoder that is used as an additional feature space.
-
-    Raises:
-        VaeganError: if the dataset has too few images.
+    The encoder in the weights at `vae_path` is used as an additional feature space.
     """
 
     def __init__(
@@ -90,9 +80,14 @@ class Evaluator:
         if self.num_images < settings.n:
             text = f"Comparing {self.num_images} images instead of {settings.n}"
             emit(Note(f"{text}: {dataset.path} has only {len(train)} training images"))
-        extractors = {LEARNED_SPACE: make_network_extractor(load_or_train_features(dataset, train, emit), device)}
+        network = load_or_train_features(dataset, train, emit).to(device)
+        extractors: dict[str, FeatureExtractor] = {
+            LEARNED_SPACE: lambda images: network(images.contiguous(memory_format=torch.channels_last))
+        }
         if vae_path is not None:
-            extractors["vae"] = _make_encoder_extractor(load(vae_path, str(device)))
+            encoder = load(vae_path, str(device)).encoder
+            assert encoder is not None
+            extractors["vae"] = lambda images: encoder(images).mean
         self.reference = Reference(FeatureSpaces(extractors, device), train, val, self.num_images, settings.seed)
 
     def generate_samples(self, model: Model) -> FeatureSet:
@@ -112,12 +107,6 @@ class Evaluator:
         return self.compute_metrics(self.reference.real_baseline)
 
 
-def _make_encoder_extractor(model: Model) -> FeatureExtractor:
-    encoder = model.encoder
-    assert encoder is not None
-    return lambda images: encoder(images).mean
-
-
 def evaluate(
     ckpt: Path | str,
     data: Path | str | None = None,
@@ -134,9 +123,6 @@ def evaluate(
         data: prepared dataset; by default the one that the checkpoint was trained on.
         vae_encoder: also compare in the feature space of the encoder saved with the generator.
         options: fields of EvaluateSettings.
-
-    Raises:
-        VaeganError: if the checkpoint or the dataset cannot be used.
     """
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
@@ -181,11 +167,9 @@ def evaluate(
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:
     """Return the samples nearest to a training image or its mirror image, each followed by that image."""
     distances, rows = reference.find_nearest_train(samples)
-    num_train, images = len(reference.train_images), []
+    images = []
     for index in distances.argsort()[:NUM_NEIGHBOR_PAIRS].tolist():
-        row = int(rows[index])
-        neighbor = reference.train_images[row % num_train]
-        images += [samples.images[index], neighbor.flip(-1) if row >= num_train else neighbor]
+        images += [samples.images[index], image_or_mirror(reference.train_images, int(rows[index]))]
     return torch.stack(images)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.checkpoint import METADATA_KEY, load_strict, load_tensors, open_safetensors, save_tensors
 from vaegan.data.dataset import FEATURES_FILE, PreparedDataset
@@ -23,13 +23,8 @@ FeatureExtractor = Callable[[Tensor], Tensor]
 """From float [B, C, S, S] in [-1, 1] to features [B, d]."""
 
 
-def _expected_tag(dataset: PreparedDataset) -> str:
-    """Return the tag of a saved network: its version, and the dataset it was trained on."""
-    return f"features {FEATURES_VERSION} of {dataset.fingerprint}"
-
-
 def _saved_tag(path: Path) -> str:
-    """Return the tag in a file; empty if there is none."""
+    """Return the tag in the file of a feature network; empty if there is none."""
     try:
         with open_safetensors(path) as file:
             return str((file.metadata() or {}).get(METADATA_KEY, ""))
@@ -38,16 +33,13 @@ def _saved_tag(path: Path) -> str:
 
 
 def load_or_train_features(dataset: PreparedDataset, train_images: Tensor, emit: EventHandler) -> ContrastiveFeatures:
-    """Load the feature network from the dataset's directory, or train it and save it there.
+    """Load the feature network from the dataset's directory, or train it on uint8 [N, C, S, S] and save it there.
 
     If it cannot be saved, a warning is emitted.
-
-    Args:
-        train_images: uint8 [N, C, S, S].
     """
-    path = dataset.path / FEATURES_FILE
+    path, tag = dataset.path / FEATURES_FILE, f"features {FEATURES_VERSION} of {dataset.fingerprint}"
     network = ContrastiveFeatures(dataset.channels)
-    if _saved_tag(path) == _expected_tag(dataset):
+    if _saved_tag(path) == tag:
         try:
             load_strict(network, load_tensors(path), path)
             return network.eval().requires_grad_(False)
@@ -62,7 +54,7 @@ def load_or_train_features(dataset: PreparedDataset, train_images: Tensor, emit:
     )
     try:
         # one metadata entry: safetensors writes several in no fixed order
-        save_tensors(path, network.state_dict(), {METADATA_KEY: _expected_tag(dataset)})
+        save_tensors(path, network.state_dict(), {METADATA_KEY: tag})
     except VaeganError as error:
         emit(WarningMessage(f"{error}; the trained features are not saved"))
     return network
@@ -82,7 +74,6 @@ class FeatureSpaces:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all spaces: fine, middle, coarse, and the extra ones."""
         return (*LEVELS, *self.extra_extractors)
 
     @torch.no_grad()
@@ -107,15 +98,5 @@ class FeatureSpaces:
         return {name: self.whitening[name](values) for name, values in features.items()}
 
     def __call__(self, images: Tensor, extra_space: str | None = None) -> dict[str, Tensor]:
-        """Return whitened features of uint8 [N, C, S, S] by space, float32 [N, d] on the CPU.
-
-        Args:
-            extra_space: compute only this one of the extra spaces.
-        """
+        """Return whitened features of uint8 [N, C, S, S], float32 [N, d] by space; only of `extra_space` if given."""
         return self._whiten(self._extract(images, extra_space))
-
-
-def make_network_extractor(network: nn.Module, device: torch.device) -> FeatureExtractor:
-    """Return a network as a feature extractor on `device`."""
-    network = network.to(device)
-    return lambda images: network(images.contiguous(memory_format=torch.channels_last))

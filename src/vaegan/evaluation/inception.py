@@ -64,15 +64,9 @@ def _safe_weight_loading() -> Iterator[None]:
 
 
 def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -> dict[str, float | None]:
-    """Compute FID, KID with its standard deviation, precision and recall.
+    """Compute FID, KID with its standard deviation, precision and recall of uint8 [M, C, S, S] and [N, C, S, S].
 
-    Args:
-        real: uint8 [M, C, S, S].
-        fake: uint8 [N, C, S, S].
-        weights: path of torch-fidelity's Inception weights, or "download".
-
-    Raises:
-        VaeganError: if the weights cannot be downloaded or used.
+    `weights` is the path of torch-fidelity's Inception weights, or "download". Raises VaeganError if they are unusable.
     """
     from torch_fidelity import calculate_metrics
 

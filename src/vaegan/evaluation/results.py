@@ -86,9 +86,9 @@ def check_evaluation_dir(out_dir: Path, force: bool) -> None:
     """Raise VaeganError if a directory holds anything but an evaluation; `force` allows all but runs and datasets."""
     if out_dir.exists() and not out_dir.is_dir():
         raise VaeganError(f"--out {out_dir} is a file: name a directory")
-    for kind, is_kind in (("run", RunDir(out_dir).exists()), ("prepared dataset", is_dataset(out_dir))):
-        if is_kind:
-            raise VaeganError(f"--out {out_dir} is a {kind}: name another directory")
+    if RunDir(out_dir).exists() or is_dataset(out_dir):
+        kind = "run" if RunDir(out_dir).exists() else "prepared dataset"
+        raise VaeganError(f"--out {out_dir} is a {kind}: name another directory")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVALUATION_JSON).is_file() and not force:
         raise VaeganError(f"{out_dir} exists and holds no evaluation: choose another --out, or add --force")
 
@@ -105,9 +105,7 @@ def write_evaluation_files(
 ) -> None:
     """Write metrics, image and page into a directory. Files of an older evaluation are replaced, all others stay.
 
-    Args:
-        charts: HTML figures of `vaegan.report.charts`.
-        image: file name, PNG, and what it shows.
+    `charts` are HTML figures of `vaegan.report.charts`; `image` is a file name, a PNG, and what it shows.
     """
     image_name, png, image_text = image
     sections = [

@@ -40,15 +40,6 @@ PART_DESCRIPTIONS = {
 """Written into the files as their documentation."""
 
 
-@dataclass(frozen=True)
-class ExportedPart:
-    """An ONNX file: "decoder", "encoder" or "prior", its path, and its largest absolute difference from PyTorch."""
-
-    name: str
-    path: Path
-    max_abs_diff: float
-
-
 class _PosteriorOutputs(nn.Module):
     """An encoder that returns tensors instead of a distribution object, which ONNX cannot represent."""
 
@@ -57,7 +48,7 @@ class _PosteriorOutputs(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode images, float [B, C, S, S], to mean [B, d], log variance [B, d] and covariance factor [d, d]."""
+        """Encode images to mean [B, d], log variance [B, d] and covariance factor [d, d]."""
         posterior = self.encoder(images)
         return posterior.mean, posterior.log_var, self.encoder.cov_factor
 
@@ -75,8 +66,7 @@ class _ExportPart:
 def check_export(base: Path, force: bool) -> dict[str, Path]:
     """Return the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
 
-    Raises:
-        VaeganError: if one of them may not be written, or the packages for the export are not installed.
+    Raises VaeganError if one of them may not be written, or the packages for the export are not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -108,41 +98,37 @@ def _is_made_by_vaegan(path: Path) -> bool:
     return any(entry.key == METADATA_KEY for entry in model.metadata_props)
 
 
-def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> list[ExportedPart]:
+def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> dict[str, float]:
     """Write a model's decoder and, where it has them, its encoder and its mixture prior as ONNX files.
 
     Before anything is written, onnxruntime and PyTorch compute all parts for random latents, and for the images that
-    these decode to, at several batch sizes.
+    these decode to, at several batch sizes. The model must be on the CPU; `paths` are those of `check_export`.
 
-    Args:
-        model: on the CPU.
-        paths: from `check_export`.
-        emit: receives notes and the files written.
+    Returns:
+        The largest absolute difference from PyTorch by name of the part.
 
     Raises:
         VaeganError: if an output differs by more than MAX_ONNX_DIFF, or a file cannot be written.
     """
     # Convert all parts and compare them with PyTorch.
     contents: dict[str, bytes] = {}
-    exported = []
+    differences: dict[str, float] = {}
     for name, part in _make_parts(model).items():
         contents[name] = _to_onnx_bytes(name, part, model)
-        exported.append(ExportedPart(name, paths[name], _max_abs_diff(contents[name], part)))
-    for result in exported:
-        if result.max_abs_diff > MAX_ONNX_DIFF:
+        differences[name] = _max_abs_diff(contents[name], part)
+    for name, difference in differences.items():
+        if difference > MAX_ONNX_DIFF:
             raise VaeganError(
-                f"the exported {result.name} differs from PyTorch by {result.max_abs_diff:.2g}, more than"
-                f" {MAX_ONNX_DIFF:g}: nothing was written; try other versions of onnxruntime and torch"
+                f"the exported {name} differs from PyTorch by {difference:.2g}, more than {MAX_ONNX_DIFF:g}: nothing"
+                " was written; try other versions of onnxruntime and torch"
             )
 
     # Write the files.
-    for result in exported:
-        content = contents[result.name]
-        write_bytes(result.path, content)
-        emit(FileWritten("onnx", result.path))
+    for name, content in contents.items():
+        write_bytes(paths[name], content)
+        emit(FileWritten("onnx", paths[name]))
         size = f"{len(content) / 2**20:.1f} MiB"
-        difference = f"largest difference from PyTorch {result.max_abs_diff:.2g}"
-        emit(Note(f"{result.name}: opset {OPSET}, {size}, {difference}"))
+        emit(Note(f"{name}: opset {OPSET}, {size}, largest difference from PyTorch {differences[name]:.2g}"))
 
     # Remove parts of an older export, which belong to another model.
     for name, path in paths.items():
@@ -151,7 +137,7 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> lis
             emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:
         emit(Note(f"{model.info.path} holds no encoder, as a GAN from scratch: only the decoder was exported"))
-    return exported
+    return differences
 
 
 @torch.no_grad()

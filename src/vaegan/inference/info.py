@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,19 @@ def _describe_dataset(path: Path) -> dict[str, Any]:
 
 
 def _describe_weights(info: WeightsInfo) -> dict[str, Any]:
-    config = info.config
     return {
         "kind": f"{info.kind.upper()} weights",
         "path": str(info.path),
-        "model": _describe_model(config.size, config.channels, config.latent_dim, config.base_channels, config.prior),
+        "model": _describe_model(asdict(info.config)),
         "step": info.step,
         "images_seen": info.images_seen,
         "vaegan_version": info.vaegan_version,
     }
 
 
-def _describe_model(size: object, channels: object, latent_dim: object, base_channels: object, prior: object) -> str:
+def _describe_model(config: dict[str, Any]) -> str:
+    keys = ("size", "channels", "latent_dim", "base_channels", "prior")
+    size, channels, latent_dim, base_channels, prior = (printable(config.get(key)) for key in keys)
     return (
         f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior),"
         f" {base_channels} base channels"
@@ -75,12 +77,11 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     step, total_steps = parse_step(checkpoints[-1]) if checkpoints else 0, int(schedule["total_steps"])
     images_seen = step * int(options.get("batch_size", 0))
     state = "finished" if step >= total_steps else "unfinished"
-    model_keys = ("size", "channels", "latent_dim", "base_channels", "prior")
     facts: dict[str, Any] = {
         "kind": f"{config['kind'].upper()} run",
         "path": str(run_dir.path),
         "state": f"{state}: step {step} of {total_steps}, {images_seen:,} images seen",
-        "model": _describe_model(*(printable(model.get(key)) for key in model_keys)),
+        "model": _describe_model(model),
         "dataset": printable(config["data"].get("path"), 300),
     }
     if config["kind"] == "gan":
@@ -90,7 +91,7 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     trials = config.get("latent_dim_trials")
     if isinstance(trials, dict):
         facts["latent_dim_choice"] = printable(trials.get("reason"), 300)
-    metrics = _latest_metrics(run_dir)
+    metrics = {name: value for line in read_metrics(run_dir.path) for name, value in line.items()}  # the newest values
     if config["kind"] == "vae":
         facts |= _diagnose_vae(metrics, options, model, images_seen)
     if alarms := read_alarms(run_dir.path):
@@ -100,14 +101,6 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
         facts["last_metrics"] = _metrics_line(metrics)
     facts["vaegan_version"] = printable(config.get("vaegan_version"))
     return facts
-
-
-def _latest_metrics(run_dir: RunDir) -> dict[str, float]:
-    """Return the newest value of each metric."""
-    metrics: dict[str, float] = {}
-    for line in read_metrics(run_dir.path):
-        metrics |= line
-    return metrics
 
 
 def _metrics_line(metrics: dict[str, float]) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.config.settings import InterpolateSettings
+from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
-from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, ignore_event
+from vaegan.events import EventHandler, FileWritten, Note, ignore_event
 from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
 from vaegan.inference.reconstruct import read_latents
-from vaegan.inference.sample import check_not_directory, provenance_note
+from vaegan.inference.sample import check_not_directory, concat_batches, provenance_note
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.animation import MAX_ANIMATION_BYTES, check_animation, save_animation, split_animation_path
@@ -44,14 +44,6 @@ class Keyframes:
     reconstruction_errors: list[dict[str, str | float]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class InterpolationPaths:
-    """The files of an interpolation: a PNG strip and an animation."""
-
-    strip: Path
-    animation: Path
-
-
 class _PlaybackFrames:
     """Frames, uint8 [N, C, S, S], in the order of the animation; each is enlarged when it is needed."""
 
@@ -71,16 +63,12 @@ class _PlaybackFrames:
 
 
 def keyframes_from_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keyframes:
-    """Return the faces of seeds as keyframes."""
+    """Return the latents of seeds as keyframes."""
     return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {_join(seeds)}")
 
 
 def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler) -> Keyframes:
-    """Return rows of a file of latents as keyframes; None means all rows.
-
-    Raises:
-        VaeganError: if there is no such row, or the model cannot decode the latents; see `read_latents`.
-    """
+    """Return rows of a file of latents as keyframes; None means all rows. See `read_latents`."""
     latents = read_latents(path, model, emit)
     if rows is None:
         return Keyframes(latents, f"latents of {path}")
@@ -94,9 +82,6 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
 
     Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0. A
     note gives the PSNR of each image.
-
-    Raises:
-        VaeganError: if a path is no image, or there is neither an encoder nor an inversion.
     """
     images = _read_single_images(model, paths)
     if model.encoder is None and invert_steps:
@@ -137,12 +122,8 @@ def _join(values: Sequence[object]) -> str:
 
 def check_interpolation(
     model: Model, num_keyframes: int, settings: InterpolateSettings, out: Path, force: bool
-) -> InterpolationPaths:
-    """Return the files of an interpolation between `num_keyframes` faces.
-
-    Raises:
-        VaeganError: if they may not be written, or there are too many frames.
-    """
+) -> dict[str, Path]:
+    """Return the paths of the "strip" and the "animation"; raise VaeganError unless they can be written."""
     base, suffix = split_animation_path(out, settings.format)
     strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + suffix)
     num_segments = num_keyframes if settings.loop else num_keyframes - 1
@@ -158,11 +139,11 @@ def check_interpolation(
     num_played = 2 * num_frames if settings.ping_pong and not settings.loop else num_frames
     check_animation(animation, num_played, side, side, settings.fps)
     check_overwrite([strip, animation], force)
-    return InterpolationPaths(strip, animation)
+    return {"strip": strip, "animation": animation}
 
 
 def save_interpolation(
-    model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: InterpolationPaths, emit: EventHandler
+    model: Model, keyframes: Keyframes, settings: InterpolateSettings, paths: dict[str, Path], emit: EventHandler
 ) -> None:
     """Decode the path through the keyframes, and write a strip with one row per segment, and an animation.
 
@@ -170,16 +151,13 @@ def save_interpolation(
     """
     method = settings.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
-    batches = []
-    for batch in torch.split(latents, INFERENCE_BATCH_SIZE):
-        batches.append(model.decode(batch))
-        emit(TaskProgress("Decoding", sum(map(len, batches)), len(latents)))
-    frames = torch.cat(batches)
+    batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))
+    frames = concat_batches(batches, len(latents), emit)
     note = provenance_note(model, f"interpolation between {keyframes.description}")
-    save_png(_make_strip(frames, settings.frames), paths.strip, note)
-    emit(FileWritten("strip", paths.strip))
-    save_animation(_PlaybackFrames(frames, settings), paths.animation, settings.fps, note)
-    emit(FileWritten("animation", paths.animation))
+    save_png(_make_strip(frames, settings.frames), paths["strip"], note)
+    emit(FileWritten("strip", paths["strip"]))
+    save_animation(_PlaybackFrames(frames, settings), paths["animation"], settings.fps, note)
+    emit(FileWritten("animation", paths["animation"]))
 
 
 def _make_strip(frames: Tensor, frames_per_segment: int) -> Tensor:

@@ -30,14 +30,9 @@ def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, em
     unchanged.
 
     Args:
-        model: a VAE or GAN; only the decoder is used.
         images: uint8 [N, C, S, S].
-        initial_latents: where to start, float [N, d].
+        initial_latents: where to start, float [N, d], the shape of the result.
         steps: number of Adam steps.
-        emit: receives the progress.
-
-    Returns:
-        Latents, float [N, d].
     """
     image_batches = torch.split(images, INFERENCE_BATCH_SIZE)
     latent_batches = torch.split(initial_latents, INFERENCE_BATCH_SIZE)

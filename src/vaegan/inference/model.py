@@ -24,12 +24,8 @@ class Model:
 
     Images are uint8 [N, C, S, S], latents float32 [N, d]. Both are on the CPU, whatever the model's device.
 
-    Attributes:
-        info: description of the weights file.
-        decoder: on `device`.
-        encoder: on `device`, or None for a GAN that was trained from scratch.
-        prior: on the CPU, so that a seed gives the same latent on every machine.
-        device: where the networks compute.
+    The networks are on `device`. The prior is on the CPU, so that a seed gives the same latent on every machine. The
+    encoder is None for a GAN that was trained from scratch.
     """
 
     def __init__(
@@ -39,7 +35,6 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
-        """Length d of a latent vector."""
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
@@ -68,54 +63,34 @@ class Model:
         return to_uint8(images).cpu().contiguous()
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """Encode images to the means of their posteriors, float32 [N, d].
+    def encode(self, images: Tensor, seed: int | None = None) -> Tensor:
+        """Encode images to the means of their posteriors, float32 [N, d], or with a seed to a sample of each.
 
         Raises:
             VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
         """
-        encoder = self._require_encoder()
-        self._check_images(images)
-        if not len(images):
-            return torch.empty(0, self.latent_dim)
-        batches = torch.split(images, INFERENCE_BATCH_SIZE)
-        return torch.cat([encoder(to_float(batch).to(self.device)).mean.cpu() for batch in batches])
-
-    @torch.no_grad()
-    def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode and decode images.
-
-        Args:
-            images: uint8 [N, C, S, S].
-            seed: decode a sample from each posterior instead of its mean.
-
-        Raises:
-            VaeganError: as `encode` does.
-        """
-        if seed is None:
-            return self.decode(self.encode(images))
-        encoder = self._require_encoder()
-        self._check_images(images)
-        generator = torch.Generator().manual_seed(seed)
-        latents = [torch.empty(0, self.latent_dim)]
-        for batch in torch.split(images, INFERENCE_BATCH_SIZE):
-            noise = torch.randn(len(batch), self.latent_dim, generator=generator)
-            posterior = encoder(to_float(batch).to(self.device))
-            latents.append(posterior.sample(noise.to(self.device)).cpu())
-        return self.decode(torch.cat(latents))
-
-    def _require_encoder(self) -> Encoder:
+        config = self.info.config
         if self.encoder is None:
             raise VaeganError(f"{self.info.path} holds no encoder: it is a GAN that was trained from scratch")
-        return self.encoder
-
-    def _check_images(self, images: Tensor) -> None:
-        config = self.info.config
         if images.dtype != torch.uint8 or images.shape[1:] != (config.channels, config.size, config.size):
             raise VaeganError(
                 f"images of shape {list(images.shape)} and type {images.dtype}: expected uint8"
                 f" [N, {config.channels}, {config.size}, {config.size}]"
             )
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        latents = [torch.empty(0, self.latent_dim)]
+        for batch in torch.split(images, INFERENCE_BATCH_SIZE) if len(images) else ():
+            posterior = self.encoder(to_float(batch).to(self.device))
+            if generator is None:
+                latents.append(posterior.mean.cpu())
+            else:
+                noise = torch.randn(len(batch), self.latent_dim, generator=generator)
+                latents.append(posterior.sample(noise.to(self.device)).cpu())
+        return torch.cat(latents)
+
+    def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
+        """Encode and decode images; see `encode`."""
+        return self.decode(self.encode(images, seed))
 
     def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
         """Yield the images of seeds in batches, so that memory does not grow with their number."""
@@ -135,15 +110,9 @@ class Model:
         easing: str = "linear",
         loop: bool = False,
     ) -> Tensor:
-        """Decode a path through the latents of seeds.
+        """Decode a path through the latents of two seeds or more, with `frames` images from each to the next.
 
-        Args:
-            seeds: at least two.
-            frames: images from one seed to the next, both included.
-            method: "slerp" or "lerp"; None chooses what suits the prior.
-            truncation: see `latents_from_seeds`.
-            easing: "linear" or "smooth"; see `vaegan.models.interpolation.interpolate_path`.
-            loop: go on from the last seed to the first.
+        See `vaegan.models.interpolation.interpolate_path`; without a method, the one that suits the prior is used.
         """
         method = method or default_method(self.info.config.prior)
         return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
@@ -152,9 +121,7 @@ class Model:
 def load(path: Path | str, device: str = "auto") -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
-    Args:
-        path: see `vaegan.checkpoint.find_weights`.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    The device is "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
         VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.

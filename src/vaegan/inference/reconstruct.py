@@ -41,12 +41,10 @@ class Reconstructions:
     ssim: Tensor
 
     def to_records(self) -> list[dict[str, str | float]]:
-        """Return the name and the errors of each image, ready for JSON."""
         rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
         return [{"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows]
 
     def table_rows(self) -> list[tuple[str, str, str]]:
-        """Return the name and the errors of each image as the cells of a table."""
         return [(str(row["image"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
 
 
@@ -61,11 +59,7 @@ def _reconstruct(model: Model, names: list[str], images: Tensor) -> Reconstructi
 
 
 def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler) -> Reconstructions:
-    """Reconstruct the first `max_images` images of files, folders or datasets.
-
-    Raises:
-        VaeganError: if the model has no encoder, or a source holds no image.
-    """
+    """Reconstruct the first `max_images` images of files, folders or datasets."""
     names: list[str] = []
     batches: list[Tensor] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
@@ -79,19 +73,13 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
 def find_outliers(
     model: Model, data: Path | None, num_images: int, emit: EventHandler
 ) -> tuple[PreparedDataset, Reconstructions]:
-    """Find the images of a dataset, training and validation images, that a model reconstructs worst.
+    """Find the training and validation images that a model reconstructs worst.
 
     Args:
-        model: a model with an encoder.
         data: the dataset; None for the one that the model was trained on.
-        num_images: how many to return.
-        emit: receives the progress.
 
     Returns:
         The dataset, and the images with the lowest PSNR, the worst first.
-
-    Raises:
-        VaeganError: if the model has no encoder, or the dataset is missing, empty or of another image shape.
     """
     dataset = dataset_for(model.info, data, emit)
     images = [image for split_images in dataset.load() for image in split_images]
@@ -168,14 +156,7 @@ def _encoder_sha256(encoder: nn.Module) -> str:
 
 
 def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
-    """Encode the images of files, folders or datasets to posterior means, and write them with their names to `path`.
-
-    Returns:
-        The number of images.
-
-    Raises:
-        VaeganError: if the model has no encoder, a source holds no image, or the file cannot be written.
-    """
+    """Write the posterior means and names of the images of files, folders or datasets; return the number of images."""
     names: list[str] = []
     latents: list[Tensor] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
@@ -187,12 +168,9 @@ def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventH
 
 
 def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
-    """Read latents for `model` from the tensor "latents" of a safetensors file, of vaegan or another program.
+    """Read latents for `model`, float32 [N, d], from the tensor "latents" of any program's safetensors file.
 
     A warning is emitted for latents that another model encoded.
-
-    Returns:
-        Latents, float32 [N, d].
 
     Raises:
         VaeganError: if the file is missing or damaged, or the model cannot decode its latents.

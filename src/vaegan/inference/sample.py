@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaegan.config.settings import SampleSettings
+from vaegan.config.tool_settings import SampleSettings
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress
 from vaegan.inference.model import Model
@@ -41,17 +41,7 @@ def check_grid_path(path: Path, count: int, force: bool) -> None:
     check_overwrite([path], force)
 
 
-def save_grid(batches: Iterable[Tensor], count: int, scale: int, path: Path, note: str, emit: EventHandler) -> None:
-    """Write a PNG grid of `count` images that come in batches, uint8 [N, C, S, S]; call `check_grid_path` first."""
-    images: list[Tensor] = []
-    for batch in batches:
-        images.append(batch)
-        emit(TaskProgress("Decoding", sum(map(len, images)), count))
-    save_png(enlarge(make_grid(torch.cat(images)), scale), path, note)
-    emit(FileWritten("samples", path))
-
-
-def check_image_folder(folder: Path, force: bool) -> None:
+def _check_image_folder(folder: Path, force: bool) -> None:
     """Raise VaeganError unless `folder` is new, empty, or holds only images that vaegan made."""
     if folder.exists() and not folder.is_dir():
         raise VaeganError(f"--out {folder} is a file: with --separate name a folder")
@@ -61,20 +51,41 @@ def check_image_folder(folder: Path, force: bool) -> None:
             raise VaeganError(f"{foreign} was not made by vaegan: choose another --out, or add --force")
 
 
-def save_separately(
+def concat_batches(batches: Iterable[Tensor], count: int, emit: EventHandler) -> Tensor:
+    """Concatenate `count` images that are decoded batch by batch, and report the progress."""
+    images: list[Tensor] = []
+    for batch in batches:
+        images.append(batch)
+        emit(TaskProgress("Decoding", sum(map(len, images)), count))
+    return torch.cat(images)
+
+
+def save_images(
+    batches: Iterable[Tensor],
+    names: Sequence[str],
+    scale: int,
+    path: Path,
+    note: str,
+    emit: EventHandler,
+    separate: bool,
+    force: bool,
+) -> None:
+    """Write images as a PNG grid, or if `separate` each to NAME.png in the folder `path`, with its name in its note.
+
+    Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name.
+    """
+    if separate:
+        _check_image_folder(path, force)
+        _save_separately(batches, names, scale, path, note, emit)
+    else:
+        check_grid_path(path, len(names), force)
+        save_png(enlarge(make_grid(concat_batches(batches, len(names), emit)), scale), path, note)
+    emit(FileWritten("samples", path))
+
+
+def _save_separately(
     batches: Iterable[Tensor], names: Sequence[str], scale: int, folder: Path, note: str, emit: EventHandler
 ) -> None:
-    """Write each image to NAME.png in `folder`; call `check_image_folder` first.
-
-    Args:
-        batches: images, uint8 [N, C, S, S] each.
-        names: as many as there are images.
-        scale: factor by which images are enlarged.
-        folder: created if needed.
-        note: stored in each file, followed by its name.
-        emit: receives the progress.
-    """
-
     def write(image: Tensor, name: str) -> None:
         save_png(enlarge(image, scale), folder / f"{name}.png", f"{note}, {name}", durable=False)
 
@@ -90,7 +101,6 @@ def save_separately(
             num_submitted += len(batch)
         _wait_for(pending)
     emit(TaskProgress("Decoding", num_submitted, len(names)))
-    emit(FileWritten("samples", folder))
 
 
 def _wait_for(futures: Iterable[Future[None]]) -> None:
@@ -98,20 +108,17 @@ def _wait_for(futures: Iterable[Future[None]]) -> None:
         future.result()
 
 
-def save_sample_grid(
-    model: Model, seeds: Sequence[int], settings: SampleSettings, path: Path, force: bool, emit: EventHandler
+def save_samples(
+    model: Model,
+    seeds: Sequence[int],
+    settings: SampleSettings,
+    path: Path,
+    emit: EventHandler,
+    separate: bool = False,
+    force: bool = False,
 ) -> None:
-    """Write the images of `seeds` as a PNG grid; raise VaeganError if `path` may not be written."""
-    check_grid_path(path, len(seeds), force)
-    note = provenance_note(model, f"seeds {seeds[0]} to {seeds[-1]}")
-    save_grid(model.sample_batches(seeds, settings.truncation), len(seeds), settings.scale, path, note, emit)
-
-
-def save_samples_separately(
-    model: Model, seeds: Sequence[int], settings: SampleSettings, folder: Path, force: bool, emit: EventHandler
-) -> None:
-    """Write the images of `seeds` to seed-0000007.png etc.; raise VaeganError if `folder` holds other files."""
-    check_image_folder(folder, force)
+    """Write the images of `seeds` as a PNG grid, or if `separate` to seed-0000007.png etc. in the folder `path`."""
+    note = provenance_note(model, "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}")
     names = [f"seed-{seed:07d}" for seed in seeds]
     batches = model.sample_batches(seeds, settings.truncation)
-    save_separately(batches, names, settings.scale, folder, provenance_note(model, "a sample"), emit)
+    save_images(batches, names, settings.scale, path, note, emit, separate, force)

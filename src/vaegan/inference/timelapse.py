@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from vaegan.config.settings import TimelapseSettings
+from vaegan.config.tool_settings import TimelapseSettings
 from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.run_dir import RunDir
@@ -106,13 +106,9 @@ def _usable_previews(run_dir: RunDir, emit: EventHandler) -> tuple[list[Path], t
 def write_timelapse(
     run_dir: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
 ) -> tuple[Path, int]:
-    """Write the previews of a run as an animation.
+    """Write the previews of a run as an animation; return its path and the number of previews in it.
 
-    Returns:
-        The path of the animation, and the number of previews in it.
-
-    Raises:
-        VaeganError: if there are fewer than two previews, or the animation may not be written to `out`.
+    Raises VaeganError if there are fewer than two previews, or the animation may not be written to `out`.
     """
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")

@@ -41,7 +41,6 @@ class ContrastiveFeatures(nn.Module):
         self.head = nn.Linear(4 * channels, CONTRASTIVE_DIM)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [N, 128] of images [N, C, S, S]."""
         images = _shrink_to_input_size(images)
         return self.head(F.adaptive_avg_pool2d(self.body(images), 2).flatten(1))  # type: ignore[no-any-return]
 
@@ -114,15 +113,10 @@ def train_contrastive_features(
 
     Args:
         load_images: Maps rows, long [B], to training images, float [B, C, S, S] in [-1, 1].
-        num_images: Number of training images.
-        channels: Channels of the images, 1 or 3.
         on_step: Called with (steps done, total steps).
 
     Returns:
         The network, in evaluation mode and without gradients.
-
-    Raises:
-        ValueError: For fewer than 2 images.
     """
     if num_images < 2:
         raise ValueError(f"{num_images} images: expected at least 2")

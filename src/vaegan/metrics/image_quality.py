@@ -20,10 +20,7 @@ def ssim(images: Tensor, decoded: Tensor) -> Tensor:
     """Return the structural similarity (Wang et al. 2004, "Image quality assessment", eq. 13).
 
     As in the paper, statistics are of 11x11 windows inside the image, weighted by a Gaussian of standard deviation 1.5.
-
-    Args:
-        images: [B, C, S, S] in [-1, 1], S at least 11.
-        decoded: Images of the same shape.
+    Images are [B, C, S, S] in [-1, 1], S at least 11.
 
     Returns:
         Float [B], at most 1: the mean over windows and channels. Only equal images have 1.

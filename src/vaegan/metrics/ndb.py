@@ -32,10 +32,10 @@ class NDBResult:
         return self.num_different / self.num_bins
 
 
-def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
+def kmeans(points: Tensor, num_bins: int) -> Tensor:
     """Return cluster centers [num_bins, d] of points [N, d] by k-means++ (Arthur & Vassilvitskii 2007)."""
     # Initialization: draw each next center with probability proportional to its squared distance to the others
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     squared_distances = (points - points[chosen[0]]).square().sum(1)
     while len(chosen) < num_bins:
@@ -57,11 +57,7 @@ def kmeans(points: Tensor, num_bins: int, seed: int = 0) -> Tensor:
 
 
 def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int, int]:
-    """Compare the proportions of each bin by a z-test with pooled variance (1805.12462, section 3, eq. 2).
-
-    Args:
-        real_counts: Real images per bin, long [num_bins].
-        fake_counts: Fake images per bin, long [num_bins].
+    """Compare counts of images per bin, [num_bins], by a z-test with pooled variance (1805.12462, section 3, eq. 2).
 
     Returns:
         Number of bins that differ at the 5 % level, and how many of them have no fake image.
@@ -74,18 +70,13 @@ def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int,
     return int(is_different.sum()), int((is_different & (fake_counts == 0)).sum())
 
 
-def ndb(train: Tensor, real: Tensor, fake: Tensor, seed: int = 0) -> NDBResult:
+def ndb(train: Tensor, real: Tensor, fake: Tensor) -> NDBResult:
     """Cluster training features into bins, then compare how real and fake images fill them.
 
-    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average.
-
-    Args:
-        train: Features [T, d] that define the bins.
-        real: Features [M, d] of other real images. Those in `train` lie closer to the bin centers than any others.
-        fake: Features [N, d].
-        seed: Seed of the clustering.
+    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average. Each set of features is
+    [N, d]. `real` holds other images: those in `train` lie closer to the bin centers than any others.
     """
     num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
-    centers = kmeans(train, num_bins, seed)
+    centers = kmeans(train, num_bins)
     counts = [torch.bincount(find_nearest(part, centers)[1], minlength=num_bins) for part in (real, fake)]
     return NDBResult(num_bins, *count_different_bins(*counts))

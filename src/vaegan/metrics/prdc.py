@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,29 +28,24 @@ def kth_neighbor_distances(features: Tensor, k: int = DEFAULT_K) -> Tensor:
     """Return each row's distance to its k-th nearest other row: features [N, d], N > k -> float [N]."""
     if len(features) <= k:
         raise ValueError(f"{len(features)} rows: expected more than k = {k}")
-    distances = []
+    return torch.cat([distances.kthvalue(k, 1).values for distances in _distances_to_other_rows(features)])
+
+
+def _distances_to_other_rows(features: Tensor) -> Iterator[Tensor]:
+    """Yield the distances [M, N] between some rows at a time and all rows of [N, d]; infinite from a row to itself."""
     for start in range(0, len(features), ROWS_PER_CHUNK):
-        pairwise = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
-        rows = torch.arange(len(pairwise))
-        pairwise[rows, rows + start] = torch.inf  # a row is not its own neighbor
-        distances.append(pairwise.kthvalue(k, 1).values)
-    return torch.cat(distances)
+        distances = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features)
+        rows = torch.arange(len(distances))
+        distances[rows, rows + start] = torch.inf
+        yield distances
 
 
 def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
-    """Compare two sets of features by balls around each point that reach to its k-th neighbor.
+    """Compare features [M, d] and [N, d] by balls around each point that reach to its k-th neighbor.
 
     Precision and recall are those of Kynkaanniemi et al. 2019, 1904.06991, eq. 2; density and coverage those of Naeem
     et al. 2020, 2002.09797, eq. 3 and 4, with k = 5. For equal distributions and M = N, density is 1 and coverage
-    about 1 - 2^-k = 0.97.
-
-    Args:
-        real: Features [M, d].
-        fake: Features [N, d].
-        k: Number of the neighbor.
-
-    Raises:
-        ValueError: For fewer than k + 1 rows.
+    about 1 - 2^-k = 0.97. Both sets need more than k rows.
     """
     real_radii, fake_radii = kth_neighbor_distances(real, k), kth_neighbor_distances(fake, k)
     num_real_balls = torch.zeros(len(fake), dtype=torch.long)  # that each fake point lies in
@@ -71,15 +67,10 @@ def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
 def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """Find the fake images that are closer to a training image than its own nearest neighbor is.
 
-    New real images are closer at some rate, too. Compare the result with that of validation images.
-
-    Args:
-        fake: Features [N, d].
-        train: Features [M, d].
-        train_mirrored: Features [M, d] of the mirrored training images, in the same order.
-
-    Returns:
-        Whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror image.
+    New real images are closer at some rate, too. Compare the result with that of validation images. Features are [N, d]
+    of fake, [M, d] of training images, and [M, d] of the mirrored training images in the same order.
+    The result is whether each is closer, bool [N], and the row [N] of its nearest training image, plus M for a mirror
+    image.
     """
     image_ids = torch.arange(len(train), device=train.device).repeat(2)  # a mirror image is not a neighbor
     return is_closer_than_neighbors(fake, torch.cat([train, train_mirrored]), image_ids, reference_rows=image_ids)
@@ -87,13 +78,7 @@ def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple
 
 def count_duplicate_pairs(features: Tensor, radius: float) -> int:
     """Count the pairs of rows of [N, d] that are closer than `radius`."""
-    num_ordered_pairs = 0
-    for start in range(0, len(features), ROWS_PER_CHUNK):
-        is_near = pairwise_distances(features[start : start + ROWS_PER_CHUNK], features) < radius
-        rows = torch.arange(len(is_near))
-        is_near[rows, rows + start] = False
-        num_ordered_pairs += int(is_near.sum())
-    return num_ordered_pairs // 2
+    return sum(int((distances < radius).sum()) for distances in _distances_to_other_rows(features)) // 2
 
 
 def has_near_duplicate(features: Tensor, radius: float) -> Tensor:

@@ -37,10 +37,7 @@ def hash_to_uniform(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def pool_factors(size: int) -> dict[str, int]:
-    """Return the factor by which each level reduces an image of `size`.
-
-    The coarse level sees 16x16 pixels, or 8x8 of a 32x32 image.
-    """
+    """Return the factor by which each level reduces an image: the coarse one sees 16x16 pixels, or 8x8 of 32x32."""
     coarse = max(4, size // 16)
     return {"fine": 1, "middle": 2 if coarse < 8 else 4, "coarse": coarse}
 
@@ -72,10 +69,10 @@ class RandomFeatures(nn.Module):
         images = images.float().contiguous(memory_format=torch.channels_last)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        features = {}
-        for level, factor in pool_factors(images.shape[-1]).items():
-            features[level] = self._level_features(level, F.avg_pool2d(images, factor) if factor > 1 else images)
-        return features
+        return {
+            level: self._level_features(level, F.avg_pool2d(images, factor) if factor > 1 else images)
+            for level, factor in pool_factors(images.shape[-1]).items()
+        }
 
     def _level_features(self, level: str, x: Tensor) -> Tensor:
         features = []
@@ -98,7 +95,6 @@ class Whitening:
     """
 
     def __init__(self, reference: Tensor) -> None:
-        """Compute the moments of float [N, d], N at least 2."""
         reference = reference.double()
         mean, std = reference.mean(0), reference.std(0).clamp_min(1e-6)
         values, vectors = torch.linalg.eigh(torch.cov(((reference - mean) / std).T).view(len(mean), -1))
@@ -106,7 +102,6 @@ class Whitening:
         self.mean, self.matrix = mean.float(), (sqrt_inverse / std[:, None]).float()
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Whiten float [N, d]."""
         whitened: Tensor = (features - self.mean) @ self.matrix
         return whitened
 

@@ -33,15 +33,16 @@ class SWDLevel:
     std_shift: float
 
 
-def sliced_wasserstein_distance(a: Tensor, b: Tensor, num_projections: int = NUM_PROJECTIONS, seed: int = 0) -> float:
+def sliced_wasserstein_distance(a: Tensor, b: Tensor, num_projections: int = NUM_PROJECTIONS) -> float:
     """Return the mean 1-D Wasserstein distance of points [P, d] and [P, d] over random directions."""
     if a.shape != b.shape or a.dim() != 2:
         raise ValueError(f"points of shape {list(a.shape)} and {list(b.shape)}: expected [P, d] twice")
-    directions = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(seed)).to(a)
+    directions = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(0)).to(a)
     directions /= directions.norm(dim=0)
-    distances = []
-    for chunk in torch.split(directions, 64, 1):
-        distances.append(((a @ chunk).T.sort(1).values - (b @ chunk).T.sort(1).values).abs().mean(1))
+    distances = [
+        ((a @ chunk).T.sort(1).values - (b @ chunk).T.sort(1).values).abs().mean(1)
+        for chunk in torch.split(directions, 64, 1)
+    ]
     return float(torch.cat(distances).mean())
 
 
@@ -70,28 +71,19 @@ def _channel_std(images: Tensor) -> Tensor:
 
 
 def swd_per_level(
-    real: Tensor, fake: Tensor, num_patches: int = NUM_PATCHES, num_projections: int = NUM_PROJECTIONS, seed: int = 0
+    real: Tensor, fake: Tensor, num_patches: int = NUM_PATCHES, num_projections: int = NUM_PROJECTIONS
 ) -> list[SWDLevel]:
     """Compare real and fake images at each level of a Laplacian pyramid.
 
-    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set.
-
-    Args:
-        real: [M, C, S, S] in [-1, 1].
-        fake: [N, C, S, S] in [-1, 1].
-        num_patches: Patches of 7x7 pixels from each set and level.
-        num_projections: Random directions of the sliced distance.
-        seed: Seed of patches and directions.
-
-    Returns:
-        One result per level, finest first.
+    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set and level. Images are
+    [M, C, S, S] and [N, C, S, S] in [-1, 1]; the finest level comes first.
     """
     results = []
     for a, b in zip(laplacian_pyramid(real, NUM_LEVELS), laplacian_pyramid(fake, NUM_LEVELS), strict=True):
         channels, size = a.shape[1], a.shape[-1]
-        patches_a = _normalize_channels(_sample_patches(a, seed, num_patches), channels)
-        patches_b = _normalize_channels(_sample_patches(b, seed + 1, num_patches), channels)
-        swd = sliced_wasserstein_distance(patches_a, patches_b, num_projections, seed)
+        patches_a = _normalize_channels(_sample_patches(a, 0, num_patches), channels)
+        patches_b = _normalize_channels(_sample_patches(b, 1, num_patches), channels)
+        swd = sliced_wasserstein_distance(patches_a, patches_b, num_projections)
         mean_shift = float((a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().max())
         std_shift = float((_channel_std(a) - _channel_std(b)).abs().max())
         results.append(SWDLevel(size, swd * SWD_SCALE, mean_shift * SWD_SCALE, std_shift * SWD_SCALE))

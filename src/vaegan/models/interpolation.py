@@ -23,13 +23,7 @@ def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     high-dimensional normal lie near a sphere. The middle of a straight line between two of them is shorter than any
     latent that the decoder was trained on.
 
-    Args:
-        start: Latent [d].
-        end: Latent [d].
-        weights: [n] in 0..1.
-
-    Returns:
-        Latents [n, d]; those of `lerp` where start and end are parallel or one is 0.
+    Shapes are those of `lerp`, and so is the result where start and end are parallel or one is 0.
     """
     lengths = start.norm(), end.norm()
     if min(lengths) < 1e-6:
@@ -59,10 +53,9 @@ EASINGS = {"linear": lambda weights: weights, "smooth": smoothstep}
 def interpolate_path(
     keyframes: Tensor, frames_per_segment: int, method: str = "slerp", easing: str = "linear", loop: bool = False
 ) -> Tensor:
-    """Interpolate through keyframes, each of which is on the path bit for bit.
+    """Interpolate through latents [k, d], each of which is on the path bit for bit.
 
     Args:
-        keyframes: Latents [k, d].
         frames_per_segment: Latents from one keyframe to the next, both included.
         method: One of INTERPOLATION_METHODS.
         easing: One of EASINGS.
@@ -70,9 +63,6 @@ def interpolate_path(
 
     Returns:
         Latents [segments * (frames_per_segment - 1) + 1, d].
-
-    Raises:
-        UsageError: For an unknown method or easing.
     """
     if method not in INTERPOLATION_METHODS:
         raise UsageError(f"--method {method}: expected one of {', '.join(INTERPOLATION_METHODS)}")

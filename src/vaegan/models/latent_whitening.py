@@ -39,12 +39,7 @@ class Moments:
 
 
 def aggregated_moments(means: Tensor, log_vars: Tensor) -> Moments:
-    """Return the moments of q(z): the mean of the means, and Cov(means) + E[diag(sigma^2)].
-
-    Args:
-        means: Posterior mean of every image, float [N, d].
-        log_vars: Posterior log-variance of every image, float [N, d].
-    """
+    """Return the moments of q(z), the mean of the means and Cov(means) + E[diag(sigma^2)], of posteriors [N, d]."""
     means, variances = means.double(), log_vars.double().exp()
     mean = means.mean(0)
     covariance_of_means = (means - mean).T @ (means - mean) / len(means)
@@ -57,9 +52,7 @@ def whiten_latents(
     """Return a copy of `vae` whose aggregated posterior has mean 0 and covariance I.
 
     Args:
-        vae: A trained VAE.
         images: Batches uint8 [B, C, S, S], some thousands of training images in all.
-        seed: Seed of all randomness.
         mirror: Whether the VAE was trained on mirror images as well.
         autocast: Returns the context in which images are encoded; the one that the VAE was trained in.
 

@@ -54,12 +54,8 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 def upsample_conv_kernel(weight: Tensor, taps: Sequence[float]) -> Tensor:
     """Merge upsampling by 2 and the convolution that follows it into one transposed convolution's kernel.
 
-    Args:
-        weight: Kernel of the convolution, [in, out, k, k].
-        taps: One-dimensional upsampling filter, applied to rows and columns.
-
-    Returns:
-        `weight` convolved with the filter, [in, out, k + len(taps) - 1, k + len(taps) - 1].
+    It is the kernel `weight`, [in, out, k, k], convolved with the filter `taps` over rows and columns. Its shape is
+    [in, out, k + len(taps) - 1, k + len(taps) - 1].
     """
     # The convolution is a sum of shifted copies. conv2d would change the kernel's memory layout, which makes the
     # layer slower.
@@ -83,13 +79,8 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
         output[2 j + 1] = K5 x[j - 1] + K3 x[j] + K1 x[j + 1]    (odd phase)
 
     Each phase is a convolution of the input. In two dimensions there are four, in the order that `pixel_shuffle`
-    expects: (even row, even column), (even, odd), (odd, even), (odd, odd).
-
-    Args:
-        kernel: [in, out, 2 k, 2 k].
-
-    Returns:
-        Kernel of the convolution, [4 out, in, k, k].
+    expects: (even row, even column), (even, odd), (odd, even), (odd, odd). The shape changes from [in, out, 2 k, 2 k]
+    to [4 out, in, k, k].
     """
     in_channels, out_channels, size, _ = kernel.shape
     phases = kernel.view(in_channels, out_channels, size // 2, 2, size // 2, 2).flip(2, 4)
@@ -129,7 +120,6 @@ class FilteredUpsampleConv(nn.Module):
         return self.taps == BILINEAR_FILTER
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upsample [B, in, S, S] to [B, out, 2 S, 2 S]."""
         return upsample_2x(x, *self.effective_kernel_and_bias(), self.is_subpixel)
 
     def filtered_kernel(self) -> Tensor:
@@ -157,7 +147,6 @@ class FrozenUpsampleConv(nn.Module):
         self.is_subpixel = is_subpixel
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upsample [B, in, S, S] to [B, out, 2 S, 2 S]."""
         return upsample_2x(x, self.kernel, self.bias, self.is_subpixel)
 
 
@@ -171,7 +160,6 @@ class ConvTrunk(nn.Module):
         self.num_features = widths[-1] * 16
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features of the last layer, [B, F, 4, 4]."""
         return self.multiscale_features(images)[-1]
 
     def multiscale_features(self, images: Tensor) -> list[Tensor]:

@@ -83,15 +83,9 @@ class GaussianMixture:
 
 
 def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> GaussianMixture:
-    """Fit a mixture whose components share one covariance, by EM (Dempster et al. 1977).
+    """Fit a mixture without local factors to latents [N, d], N > d, by EM (Dempster et al. 1977).
 
-    Args:
-        latents: Float [N, d], N > d. The means start at random rows.
-        num_components: Number of components.
-        generator: Source of randomness.
-
-    Returns:
-        A mixture without local factors.
+    Its components share one covariance. The means start at random rows.
     """
     num_latents, d = latents.shape
     weights = torch.full((num_components,), 1 / num_components).to(latents)
@@ -121,11 +115,8 @@ def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> Gaussian
     """Give each component a covariance of its own along the directions in which its latents vary most.
 
     Few latents belong to a component, so its own covariance is shrunk towards the shared one (Friedman 1989,
-    "Regularized discriminant analysis", eq. 16). The covariance of the whole mixture does not change.
-
-    Args:
-        mixture: A mixture without local factors.
-        latents: Float [N, d] that it was fitted to.
+    "Regularized discriminant analysis", eq. 16). The covariance of the whole mixture does not change. `latents` are
+    those that the mixture was fitted to, float [N, d].
     """
     d = latents.shape[1]
     local_dim = min(MAX_LOCAL_DIM, *latents.shape)
@@ -162,13 +153,10 @@ def _large_responsibilities(mixture: GaussianMixture, latents: Tensor) -> tuple[
 
 
 def nn_memorization_rate(queries: Tensor, references: Tensor) -> float:
-    """Return the fraction of queries closer to a reference latent than any other image's reference is.
+    """Return the fraction of queries [N, d] closer to a reference latent than any other image's reference is.
 
-    New latents of the same distribution have some rate below 1. Copies of the references have rate 1.
-
-    Args:
-        queries: Latents [N, d].
-        references: Latents [M, draws, d], several of each image.
+    References are [M, draws, d], several of each image. New latents of the same distribution have some rate below 1.
+    Copies of the references have rate 1.
     """
     num_images, draws, _ = references.shape
     rows = torch.arange(num_images * draws, device=references.device)
@@ -186,7 +174,6 @@ def fit_mixture(latents: Tensor, seed: int = 0) -> GaussianMixture | None:
 
     Args:
         latents: Float32 [N, draws, d], several of each image; the images in random order.
-        seed: Seed of all randomness.
 
     Returns:
         The mixture, fitted to all latents. None if one normal is enough, if no mixture is acceptable, or if there are
@@ -236,7 +223,6 @@ class Prior(nn.Module):
     local_factors: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the prior of `config`; the buffers of a mixture are still to be loaded."""
         super().__init__()
         self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
         self.noise_dim = self.latent_dim
@@ -257,7 +243,6 @@ class Prior(nn.Module):
         return prior
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Map N(0, I) noise [N, noise_dim] to latents [N, d]."""
         if self.kind == "normal":
             return noise
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1

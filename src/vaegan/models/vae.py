@@ -81,7 +81,6 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decode latents [B, d] to images [B, C, S, S] in [-1, 1]."""
         x = self.proj_in(latents).unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
@@ -104,6 +103,5 @@ class VAE(nn.Module):
         return self.decoder(posterior.sample(noise)), posterior
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Return the decoded images of the posterior mean, [B, C, S, S]."""
         decoded: Tensor = self.decoder(self.encoder(images).mean)
         return decoded

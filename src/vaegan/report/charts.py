@@ -165,9 +165,7 @@ def _legend_entry(css_class: str, label: str, value: str = "") -> str:
 def line_chart(title: str, description: str, series: Sequence[Series], x_unit: str = "images") -> str:
     """Draw a line chart as an HTML figure; page.js shows the values under the pointer or the arrow keys.
 
-    Args:
-        series: at least one, each of at least one point.
-        x_unit: unit of the x axis.
+    There must be at least one series, each of at least one point.
     """
     # axes
     area, series = LINE_CHART_AREA, [downsample_series(line) for line in series]
@@ -206,12 +204,9 @@ def bar_chart(
     baseline: float = 0.0,
     is_log: bool = False,
 ) -> str:
-    """Draw horizontal bars, grouped by category, as an HTML figure.
+    """Draw horizontal bars from `baseline`, grouped by category, as an HTML figure.
 
-    Args:
-        categories: one label per group of bars, at least one.
-        series: at least one, each with a value per category; positive if `is_log`.
-        baseline: the value at which bars start.
+    Each series has a value per category, positive if `is_log`.
     """
     # axes
     group_height = len(series) * BAR_HEIGHT + BAR_GROUP_GAP

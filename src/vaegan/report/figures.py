@@ -140,11 +140,7 @@ def _downscaled_pixels(images: Tensor) -> Tensor:
 def nearest_training_images(
     queries: Tensor, train_images: Tensor, count: int = NEIGHBORS_PER_SAMPLE
 ) -> tuple[Tensor, Tensor]:
-    """Find the training images nearest to each query; a training image may be mirrored but is found only once.
-
-    Args:
-        queries: uint8 [Q, C, S, S].
-        train_images: uint8 [N, C, S, S].
+    """Find the images [N, C, S, S] nearest to each query [Q, C, S, S], all uint8; each once, as it is or mirrored.
 
     Returns:
         Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at
@@ -161,12 +157,12 @@ def nearest_training_images(
         for row in query_distances.argsort()[: 2 * count].tolist():
             rows_by_image.setdefault(row % num_train, row)
         rows = list(rows_by_image.values())[:count]
-        images.append(torch.stack([_possibly_mirrored(train_images, row) for row in rows]))
+        images.append(torch.stack([image_or_mirror(train_images, row) for row in rows]))
         nearest_distances.append(query_distances[rows])
     return torch.stack(images), torch.stack(nearest_distances)
 
 
-def _possibly_mirrored(images: Tensor, row: int) -> Tensor:
+def image_or_mirror(images: Tensor, row: int) -> Tensor:
     """Return image `row`, or the mirrored image `row` - N for rows from N on."""
     return images[row] if row < len(images) else images[row - len(images)].flip(-1)
 

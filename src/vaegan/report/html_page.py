@@ -107,11 +107,7 @@ def details(summary: str, content: str) -> str:
 
 
 def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") -> None:
-    """Write a page atomically; `head` is additional HTML for its head.
-
-    Raises:
-        VaeganError: if the file cannot be written.
-    """
+    """Write a page atomically; `head` is additional HTML for its head."""
     name = html.escape(title)
     script = (ASSETS_DIR / "page.js").read_text(encoding="utf-8")
     page = (

@@ -40,15 +40,7 @@ DRIFT_NOTE = (
 
 
 def write_run_report(run: Path | str, out_path: Path | str | None = None, *, device: str = "auto") -> Path:
-    """Write the full report of a run and return its path.
-
-    Args:
-        run: run directory.
-        out_path: file to write; report.html in the run by default.
-
-    Raises:
-        VaeganError: if `run` is not a run, is damaged, or has no weights yet.
-    """
+    """Write the full report of a run, to report.html in its directory by default, and return its path."""
     run_dir = RunDir(Path(run))
     if not run_dir.exists():
         raise VaeganError(f"{run} is not a run: name one that vaegan train-vae or train-gan made, such as runs/gan")
@@ -76,7 +68,6 @@ class ReportWriter:
         self.preview_cache, self.has_warned = figures.PreviewCache(run_dir), False
 
     def __call__(self, event: Event) -> None:
-        """Write a report if the event is a checkpoint or the end of the training."""
         # a finished run that is started again emits TrainingFinished with 0 seconds
         is_end = isinstance(event, TrainingFinished) and (event.seconds > 0 or self._needs_full_report())
         if not is_end and not (isinstance(event, FileWritten) and event.kind == "checkpoint"):
@@ -101,11 +92,7 @@ class ReportWriter:
 def write_report_html(
     run_dir: RunDir, path: Path, model: Model | None, preview_cache: figures.PreviewCache | None = None
 ) -> None:
-    """Write the report of a run to `path`; without a model an interim one, which is cheap.
-
-    Raises:
-        VaeganError: if the run is damaged or the file cannot be written.
-    """
+    """Write the report of a run to `path`; without a model an interim one, which is cheap."""
     config, metrics_log = run_dir.read_config(), list(read_metrics(run_dir.path))
     preview_cache, batch_size = preview_cache or figures.PreviewCache(run_dir), config["options"].get("batch_size") or 0
     alarms = [f"After {images_seen:,} images: {text}." for images_seen, text in read_alarms(run_dir.path)[-MAX_ALARMS:]]
@@ -121,7 +108,9 @@ def write_report_html(
     if model is None:
         sections.append(html_page.paragraph(INTERIM_NOTE, is_muted=True))
     else:
-        sections += [_traversal_section(model), *_dataset_sections(model)]
+        note = html_page.paragraph(TRAVERSAL_NOTE, is_muted=True)
+        sections += [html_page.heading("Latent traversals"), note, figures.latent_traversals(model)]
+        sections += _dataset_sections(model)
     sections.append(_settings_section(config))
 
     title = f"{'VAE' if config['kind'] == 'vae' else 'GAN'} {run_dir.path.resolve().name}"
@@ -187,11 +176,6 @@ def _drift_section(preview_cache: figures.PreviewCache, batch_size: int) -> list
         html_page.paragraph(DRIFT_NOTE, is_muted=True),
         html_page.side_by_side([html_page.frame_player(frames)]),
     ]
-
-
-def _traversal_section(model: Model) -> str:
-    note = html_page.paragraph(TRAVERSAL_NOTE, is_muted=True)
-    return html_page.heading("Latent traversals") + note + figures.latent_traversals(model)
 
 
 def _dataset_sections(model: Model) -> Iterator[str]:

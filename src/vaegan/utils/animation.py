@@ -30,22 +30,15 @@ EXIF_DESCRIPTION = 0x010E
 class Frames(Protocol):
     """Frames of one shape, uint8 [C, H, W] each, that can be iterated more than once."""
 
-    def __len__(self) -> int:
-        """Return the number of frames."""
+    def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield the frames in order."""
+    def __iter__(self) -> Iterator[Tensor]: ...
 
 
 def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]:
-    """Split the value of --out into a path without suffix and the suffix of the animation, such as ".gif".
+    """Split --out into a path without suffix and the suffix of the animation, such as ".gif"; check it with --format.
 
-    Args:
-        out: with the suffix of an animation, with .png (the strip beside it), or without a suffix.
-        format_name: value of --format, if given: "gif", "webp" or "mp4".
-
-    Raises:
-        UsageError: if both contradict each other, or the suffix is not supported.
+    `out` has the suffix of an animation, .png (the strip beside it), or none.
     """
     check_has_file_name(out)
     suffix = out.suffix.lower()
@@ -77,16 +70,8 @@ def check_animation(path: Path, num_frames: int, width: int, height: int, fps: f
 def save_animation(frames: Frames, path: Path, fps: float, note: str = "") -> None:
     """Write frames to a .gif, .webp (both loop endlessly) or .mp4 file, atomically.
 
-    WebP and MP4 compress with a small loss; GIF keeps 256 colors per frame. Call `check_animation` first.
-
-    Args:
-        frames: at least one.
-        path: its suffix decides the format.
-        fps: frames per second.
-        note: what the animation shows; stored in the file.
-
-    Raises:
-        VaeganError: if the file cannot be written.
+    WebP and MP4 compress with a small loss; GIF keeps 256 colors per frame. `note` is stored in the file. Call
+    `check_animation` first.
     """
     suffix, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
     if suffix == ".mp4":

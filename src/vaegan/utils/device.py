@@ -26,11 +26,7 @@ def tune_malloc() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu", "cuda", "cuda:1" or "mps".
-
-    Raises:
-        UsageError: if there is no such device on this machine.
-    """
+    """Return the device for "auto", "cpu", "cuda", "cuda:1" or "mps"; raise UsageError if this machine has none."""
     device = _parse_device(name)
     if device.type == "cpu":
         tune_malloc()

@@ -51,10 +51,8 @@ def _write_error(path: Path, error: OSError) -> VaeganError:
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
     """Let `write` fill a temporary file, flush it, then rename it to `path`.
 
-    Args:
-        path: final place of the file; its directory is created if needed.
-        write: function that writes the file at the path that it is given.
-        durable: wait until the data is on disk. False is faster, and suits files that can be generated again.
+    The directory of `path` is created if needed. `durable` waits until the data is on disk. False is faster, and suits
+    files that can be generated again.
 
     Raises:
         VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
@@ -91,11 +89,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        VaeganError: if the file is missing, not valid JSON, no object, or longer than MAX_JSON_BYTES.
-    """
+    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
@@ -167,12 +161,9 @@ def clean_partial_files(directory: Path) -> None:
 
 
 def ensure_within(path: Path, root: Path) -> Path:
-    """Return `path`, a file found under `root`, unless a symbolic link leads out of `root`.
+    """Return `path`, a file found under `root`; raise VaeganError if a symbolic link leads out of `root` or in circles.
 
     A directory may come from a stranger, so links to other places are neither read nor written.
-
-    Raises:
-        VaeganError: if `path` leads out of `root`, or its links form a loop.
     """
     try:
         target = path.resolve()

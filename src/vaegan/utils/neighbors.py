@@ -20,15 +20,10 @@ def pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def find_nearest(queries: Tensor, keys: Tensor, groups: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Find the nearest key of every query.
+    """Return the distance [N] of every query [N, d] to its nearest key [M, d], and the row [N] of that key.
 
     Args:
-        queries: [N, d].
-        keys: [M, d].
         groups: Group of each query [N] and of each key [M]. Keys of a query's own group are ignored.
-
-    Returns:
-        Distance [N] to the nearest key, and its row [N] in `keys`.
     """
     distances, rows, start = [], [], 0
     for chunk in chunk_rows(queries, len(keys)):

@@ -49,14 +49,7 @@ def read_video_comment(path: Path) -> str:
 def write_mp4(frames: Iterable[Image.Image], path: Path, fps: float, comment: str) -> None:
     """Write an MP4 file, atomically, that browsers and phones play: H.264, 4:2:0, index at the start of the file.
 
-    Args:
-        frames: RGB, all of one size, width and height even. They are encoded one at a time.
-        path: the .mp4 file.
-        fps: frames per second.
-        comment: stored in the file's metadata.
-
-    Raises:
-        VaeganError: if the file cannot be written, or no MP4 encoder is available.
+    The frames are RGB, all of one size, width and height even. They are encoded one at a time.
     """
     import av
 

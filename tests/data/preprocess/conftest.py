@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from preprocess_helpers import OPTIONS, read_files, save_faces
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.data.preprocess.records import FileLocation, Task

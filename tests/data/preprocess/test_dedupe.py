@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import TRAIN, VAL
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.dedupe import ManifestBuilder, UnionFind

@@ -8,7 +8,7 @@ import time
 import pytest
 from PIL import Image
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess import workers
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.data.preprocess.records import FileLocation, PreparedImage, Task, TaskResult

@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import TRAIN
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.perceptual_hash import (

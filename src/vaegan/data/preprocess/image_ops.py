@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from PIL import Image, ImageChops, ImageFilter
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.records import Box
 
 DETAIL_MAP_SIZE = 96  # longer side of the reduced image on which --fit smart measures detail

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.config.options import flag_name
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
 from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
 from vaegan.data.preprocess.dedupe import ManifestBuilder

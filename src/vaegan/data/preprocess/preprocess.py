@@ -8,7 +8,7 @@ from typing import Any
 
 from vaegan.config.model_config import IMAGE_SIZES
 from vaegan.config.options import build_settings
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.decoding import parse_color
 from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.records import Task, TaskResult
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE
 from vaegan.data.preprocess.tasks import run_tasks

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.decoding import DecodedFrame, decode_frames, parse_color, to_srgb
 from vaegan.data.preprocess.file_reader import open_hashed
 from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes

@@ -13,7 +13,7 @@ import os
 import signal
 from typing import IO, Any
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.records import FileLocation, PreparedImage, Task, TaskResult
 
 _LENGTH_BYTES = 8

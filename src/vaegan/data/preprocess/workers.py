@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.records import Task, TaskResult
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, UNREADABLE
 from vaegan.data.preprocess.worker_process import receive_message, result_from_header, send_message

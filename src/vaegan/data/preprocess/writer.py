@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from vaegan.config.options import option_fields
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES, write_dataset, write_manifest
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.dedupe import ManifestBuilder, ManifestRow, StoredImage

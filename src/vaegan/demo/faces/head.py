@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 
 from vaegan.demo.faces.attributes import HAIR_COLORS, IRIS_COLORS, SKIN_TONES, Face
-from vaegan.demo.faces.canvas import WHITE, Canvas, Point, Points, blend, catmull_rom, ellipse_points, luma, reflect_x
+from vaegan.demo.faces.canvas import WHITE, Canvas, blend, luma
+from vaegan.demo.faces.shapes import Point, Points, catmull_rom, ellipse_points, place, reflect_x
 
 SKULL_CENTER_Y = -0.05
 """Above this height (units) the head is half an ellipse, below it are the jaw points."""
@@ -108,21 +109,11 @@ def draw_ears(drawing: FaceDrawing) -> None:
     canvas = drawing.canvas
     for side in (-1, 1):
         x = side * (drawing.half_width(0.15) + 0.06) - 0.07 * drawing.turn
-        ear = catmull_rom(
-            [
-                (x - side * 0.16, -0.06),
-                (x, -0.10),
-                (x + side * 0.11, 0.02),
-                (x + side * 0.06, 0.22),
-                (x - side * 0.04, 0.33),
-                (x - side * 0.16, 0.30),
-            ],
-            is_closed=True,
-        )
-        canvas.draw_shape(ear, drawing.skin_color, drawing.skin_shade, 0.06)
-        canvas.draw_line(
-            catmull_rom([(x - side * 0.02, 0.02), (x + side * 0.04, 0.07), (x, 0.17)]), drawing.skin_shade, 0.06
-        )
+        ear = [(-0.16, -0.06), (0, -0.10), (0.11, 0.02), (0.06, 0.22), (-0.04, 0.33), (-0.16, 0.30)]
+        inner_line = [(-0.02, 0.02), (0.04, 0.07), (0, 0.17)]
+        outline = catmull_rom(place(ear, x, 0, side), is_closed=True)
+        canvas.draw_shape(outline, drawing.skin_color, drawing.skin_shade, 0.06)
+        canvas.draw_line(catmull_rom(place(inner_line, x, 0, side)), drawing.skin_shade, 0.06)
 
 
 def draw_head(drawing: FaceDrawing) -> None:

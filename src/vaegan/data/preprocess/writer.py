@@ -6,9 +6,7 @@ import dataclasses
 import re
 import shutil
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from vaegan.data.preprocess.dedupe import ManifestBuilder, ManifestRow, StoredIm
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.preview import CROP_EXAMPLES, GRID_IMAGES, CropExample, EvenSample, draw_dataset_preview
 from vaegan.data.preprocess.records import FileLocation, Task
+from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
 from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, write_bytes
 from vaegan.utils.images import png_bytes
@@ -41,46 +40,10 @@ class CorruptImage(Exception):
         self.file_id = file_id
 
 
-@dataclass
-class PreprocessSummary:
-    """How many images a dataset holds, and how many files were skipped for which reason."""
-
-    split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
-    skip_counts: Counter[str] = field(default_factory=Counter)
-    num_upscaled: int = 0
-
-    @property
-    def num_images(self) -> int:
-        return sum(self.split_counts.values())
-
-    @classmethod
-    def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
-        """Return the summary of an existing dataset from its set.json."""
-        counts = info["counts"]
-        return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
-
-
 def content_options(settings: PreprocessSettings) -> dict[str, Any]:
     """Return the options that change the content of the dataset, not only how it is made."""
     fields = option_fields(PreprocessSettings)
     return {name: value for name, value in dataclasses.asdict(settings).items() if fields[name].option.resume_locked}
-
-
-def is_upscaled(original_size: tuple[int, int], settings: PreprocessSettings) -> bool:
-    """Return whether an image had to be enlarged to the dataset's size."""
-    return (max if settings.fit == "pad" else min)(original_size) < settings.size
-
-
-def summarize_manifest(manifest: ManifestBuilder, settings: PreprocessSettings) -> PreprocessSummary:
-    """Count the images of each split, the skipped files and the upscaled images."""
-    summary = PreprocessSummary()
-    for row in manifest:
-        if row.image is None:
-            summary.skip_counts[row.skip_reason] += 1
-        else:
-            summary.split_counts[SPLIT_NAMES[row.split]] += 1
-            summary.num_upscaled += is_upscaled(row.image.original_size, settings)
-    return summary
 
 
 class DatasetWriter:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from vaegan.demo.faces.canvas import blend
 from vaegan.demo.faces.facial_features import MOUTH_Y
 from vaegan.demo.faces.head import FaceDrawing, draw_nothing
-from vaegan.demo.faces.shapes import Points, catmull_rom, place, reflect_x
+from vaegan.demo.faces.shapes import Points, catmull_rom, place, reflect_x, symmetric_line
 
 
 def _beard_outline(drawing: FaceDrawing, pad: float) -> Points:
     """Return the outline of a full beard that reaches `pad` beyond the jaw."""
     turn, ear_x, cheek_x = 0.10 * drawing.turn, drawing.half_width(0.02), drawing.half_width(0.3)
     outer = [(ear_x + pad * 0.4, 0.0), *((x + pad, y + pad * 0.6) for x, y in drawing.jaw_points)]
-    jawline = catmull_rom([*outer, (0.0, 1.0 + pad * 1.6), *reflect_x(outer)])
+    jawline = catmull_rom(symmetric_line(*outer, (0.0, 1.0 + pad * 1.6)))
     inner = [(ear_x - 0.07, 0.0), (cheek_x - 0.11, 0.24), (cheek_x - 0.24, 0.44), (0.28, 0.49)]
     return [*jawline, *catmull_rom([*place(inner, turn, 0, -1), (turn, 0.46), *place(inner[::-1], turn, 0)])]
 

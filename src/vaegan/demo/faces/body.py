@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend, luma
 from vaegan.demo.faces.head import FaceDrawing
-from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, reflect_x
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, reflect_x, symmetric_line
 
 NECK_HALF_WIDTH = 0.30  # units
 
@@ -22,14 +22,14 @@ def _clothes_colors(drawing: FaceDrawing) -> tuple[Color, Color, Color]:
 def _torso_outline() -> Points:
     """Return the outline of shoulders and chest, from the right side of the neck opening to its left."""
     right = catmull_rom([(0.42, 1.20), (0.72, 1.27), (1.08, 1.42), (1.28, 1.76), (1.36, 2.6), (1.36, 4.2)])
-    return [*right, *reflect_x(right)]
+    return symmetric_line(*right)
 
 
 def draw_neck(drawing: FaceDrawing) -> None:
     """Draw the neck and the shadow of the chin on it."""
     canvas = drawing.canvas
     right = catmull_rom([(NECK_HALF_WIDTH, 0.5), (NECK_HALF_WIDTH - 0.02, 1.05), (NECK_HALF_WIDTH + 0.10, 1.36)])
-    neck = [*right, (0.0, 1.75), *reflect_x(right)]
+    neck = symmetric_line(*right, (0.0, 1.75))
     canvas.draw_shape(neck, drawing.skin_color, outline_color=None)
     shadow = ellipse_points(0.05 * drawing.turn - 0.10 * drawing.light_sign, 0.86, 0.62, 0.42)
     canvas.fill_clipped(neck, shadow, drawing.skin_shade)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from vaegan.demo.faces.hair_shapes import (
-    HairLength,
-    HairStyle,
-    draw_front_hair,
-    draw_strands,
-    hair_cap_outline,
-    symmetric_hairline,
-)
+from vaegan.demo.faces.hair_shapes import HairLength, HairStyle, draw_front_hair, draw_strands, hair_cap_outline
 from vaegan.demo.faces.head import FaceDrawing
-from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, reflect_x
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, reflect_x, symmetric_line
 
 HAIR_TIE_COLOR = (236, 84, 110)
 
@@ -23,7 +16,7 @@ def _draw_straight_hair_back(drawing: FaceDrawing, bottom: float, curl: float) -
     w = drawing.skull_half_width
     side = [(w + 0.15, -0.1), (w + 0.194, bottom * 0.45), (w + 0.14, bottom * 0.82), (w - curl, bottom)]
     right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -20), *side, (0.3, bottom + 0.06 - curl * 0.6)])
-    drawing.draw_hair([*right, *reflect_x(right)], 0.16)
+    drawing.draw_hair(symmetric_line(*right), 0.16)
 
 
 _draw_long_hair_back = partial(_draw_straight_hair_back, bottom=1.62, curl=0.0)
@@ -58,7 +51,7 @@ def _draw_long_hair(drawing: FaceDrawing) -> None:
 
 def _draw_long_fringe(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25))
+    hairline = symmetric_line((w * 0.86, -0.20), (0.46, -0.28), (0.0, -0.25))
     draw_front_hair(drawing, _side_hair_outline(drawing, hairline, *_straight_hair_edges(drawing)))
     draw_strands(drawing, [(0.20, -0.33), (0.18, -0.50)], [(-0.22, -0.33), (-0.20, -0.50)])
 
@@ -75,7 +68,7 @@ def _draw_wavy_hair_back(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
     side = [(0.14, -0.2), (0.28, 0.12), (0.16, 0.42), (0.34, 0.74), (0.20, 1.06), (0.30, 1.38), (-0.10, 1.56)]
     right = catmull_rom([*drawing.skull_arc(0.14, 0.16, -90, -26), *place(side, w, 0), (0.3, 1.5)])
-    drawing.draw_hair([*right, *reflect_x(right)], 0.16)
+    drawing.draw_hair(symmetric_line(*right), 0.16)
 
 
 def _draw_wavy_hair(drawing: FaceDrawing) -> None:
@@ -89,7 +82,7 @@ def _draw_wavy_hair(drawing: FaceDrawing) -> None:
 
 def _draw_slick_hair(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.92, -0.24), (w * 0.74, -0.50), (0.36, -0.68), (0.0, -0.72))
+    hairline = symmetric_line((w * 0.92, -0.24), (w * 0.74, -0.50), (0.36, -0.68), (0.0, -0.72))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.08, 0.06, hairline))
 
 
@@ -134,7 +127,7 @@ def _draw_pigtails_back(drawing: FaceDrawing) -> None:
 
 def _draw_pigtails(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.92, -0.1), (w * 0.84, -0.28), (0.36, -0.34), (0.0, -0.31))
+    hairline = symmetric_line((w * 0.92, -0.1), (w * 0.84, -0.28), (0.36, -0.34), (0.0, -0.31))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.08, 0.12, 0.06, hairline))
 
 

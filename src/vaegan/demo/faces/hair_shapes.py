@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, blend
 from vaegan.demo.faces.head import SKULL_CENTER_Y, FaceDrawing, draw_forehead_shadow
-from vaegan.demo.faces.shapes import Point, Points, catmull_rom, reflect_x
+from vaegan.demo.faces.shapes import Points, catmull_rom
 
 HairFunction = Callable[[FaceDrawing], None]
 
@@ -41,12 +41,6 @@ def hair_cap_outline(drawing: FaceDrawing, pad: float, lift: float, end_y: float
     outer = catmull_rom([(-edge, end_y), *drawing.skull_arc(pad, lift, -172, -8), (edge, end_y)])
     inner = [(edge - 0.13, end_y), *((x + turn, y) for x, y in hairline), (-edge + 0.13, end_y)]
     return [*outer, *catmull_rom(inner)]
-
-
-def symmetric_hairline(*right_half: Point) -> Points:
-    """Return a symmetric hairline; its right half is given from the temple to the middle."""
-    has_middle_point = right_half[-1][0] == 0
-    return [*right_half, *reflect_x(right_half[:-1] if has_middle_point else right_half)]
 
 
 def _crescent_outline(drawing: FaceDrawing, start: float, end: float, radius: float, width: float) -> Points:

@@ -5,16 +5,9 @@ from __future__ import annotations
 import math
 
 from vaegan.demo.faces.canvas import Disc, blend
-from vaegan.demo.faces.hair_shapes import (
-    HairLength,
-    HairStyle,
-    draw_front_hair,
-    draw_strands,
-    hair_cap_outline,
-    symmetric_hairline,
-)
+from vaegan.demo.faces.hair_shapes import HairLength, HairStyle, draw_front_hair, draw_strands, hair_cap_outline
 from vaegan.demo.faces.head import FaceDrawing, draw_skull_highlight
-from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, symmetric_line
 
 
 def _draw_bald_head(drawing: FaceDrawing) -> None:
@@ -29,13 +22,13 @@ def _draw_shaved_hair(drawing: FaceDrawing, points: Points, skin_amount: float, 
 
 def _draw_buzz_cut(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.82, -0.34), (w * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62))
+    hairline = symmetric_line((w * 0.82, -0.34), (w * 0.66, -0.52), (0.3, -0.62), (0.0, -0.62))
     _draw_shaved_hair(drawing, hair_cap_outline(drawing, 0.03, 0.03, -0.02, hairline), 0.22, 0.2)
 
 
 def _draw_receding_hair(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.90, -0.26), (w * 0.78, -0.50), (w * 0.52, -0.84), (0.22, -0.80), (0.0, -0.72))
+    hairline = symmetric_line((w * 0.90, -0.26), (w * 0.78, -0.50), (w * 0.52, -0.84), (0.22, -0.80), (0.0, -0.72))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.06, 0.05, 0.04, hairline), has_highlight=False)
 
 
@@ -58,7 +51,7 @@ def _draw_side_part(drawing: FaceDrawing) -> None:
 
 def _draw_quiff(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.88, -0.3), (w * 0.74, -0.55), (0.0, -0.66))
+    hairline = symmetric_line((w * 0.88, -0.3), (w * 0.74, -0.55), (0.0, -0.66))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.05, 0.05, 0.02, hairline), has_highlight=False)
     top = [
         (-0.62, -0.66), (-0.72, -0.98), (-0.46, -1.30), (0.02, -1.42), (0.50, -1.36),
@@ -94,7 +87,7 @@ def _draw_spiky_hair(drawing: FaceDrawing) -> None:
 
 def _draw_mohawk(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.84, -0.34), (w * 0.66, -0.52), (0.0, -0.62))
+    hairline = symmetric_line((w * 0.84, -0.34), (w * 0.66, -0.52), (0.0, -0.62))
     _draw_shaved_hair(drawing, hair_cap_outline(drawing, 0.02, 0.02, -0.05, hairline), 0.58, 0.55)
     crest = [
         (-0.26, -0.66), (-0.44, -1.16), (-0.24, -1.10), (-0.24, -1.46), (-0.04, -1.22), (0.06, -1.58), (0.17, -1.20),
@@ -155,7 +148,7 @@ def _draw_afro(drawing: FaceDrawing) -> None:
 
 def _draw_bowl_cut(drawing: FaceDrawing) -> None:
     w = drawing.skull_half_width
-    hairline = symmetric_hairline((w * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26))
+    hairline = symmetric_line((w * 0.86, -0.24), (0.4, -0.28), (0.0, -0.26))
     draw_front_hair(drawing, hair_cap_outline(drawing, 0.15, 0.20, 0.06, hairline))
     strands = [[(0.16, -0.34), (0.14, -0.50)], [(-0.26, -0.36), (-0.25, -0.50)], [(0.48, -0.36), (0.44, -0.52)]]
     draw_strands(drawing, *strands)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
 from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend, luma
 from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow, draw_nothing
-from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, reflect_x
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, symmetric_line
 
 HatFunction = Callable[[FaceDrawing, Color, Color, Color], None]
 """Draws a hat in a color, its shade, and an accent color."""
@@ -105,9 +105,8 @@ def _draw_bucket_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: C
         *catmull_rom([(w + 0.24, -0.30), (w * 0.6, -0.22), (0.0, -0.19), (-w * 0.6, -0.22), (-w - 0.24, -0.30)]),
     ]
     draw_forehead_shadow(drawing, brim)
-    left = [(-0.95, -0.55), (-0.84, -0.95), (-0.5, -1.16)]
-    crown = place([*left, (0, -1.20), *reflect_x(left)], 0, 0, w)
-    canvas.draw_shape(catmull_rom(crown), color, shade, 0.18)
+    crown = symmetric_line((-0.95, -0.55), (-0.84, -0.95), (-0.5, -1.16), (0, -1.20))
+    canvas.draw_shape(catmull_rom(place(crown, 0, 0, w)), color, shade, 0.18)
     canvas.draw_shape(brim, blend(color, WHITE, 0.12), shade, 0.14)
 
 

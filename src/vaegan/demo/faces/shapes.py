@@ -45,6 +45,12 @@ def reflect_x(points: Iterable[Point]) -> Points:
     return [(-x, y) for x, y in points][::-1]
 
 
+def symmetric_line(*right_half: Point) -> Points:
+    """Return a symmetric line, whose right half is given up to the middle or to a point beside it."""
+    has_middle_point = right_half[-1][0] == 0
+    return [*right_half, *reflect_x(right_half[:-1] if has_middle_point else right_half)]
+
+
 def place(points: Iterable[Point], x: float, y: float, width: float = 1.0) -> Points:
     """Scale the points by `width` to the sides (negative: mirror them), then move their origin to (x, y)."""
     return [(x + width * px, y + py) for px, py in points]

@@ -16,12 +16,13 @@ from vaegan.demo.faces.attributes import BACKGROUND_PALETTES, CLOTHING_COLORS, H
 from vaegan.demo.faces.background import BACKGROUND_PATTERNS
 from vaegan.demo.faces.beards import BEARD_STYLES
 from vaegan.demo.faces.body import CLOTHES_STYLES
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, Canvas, catmull_rom
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, Canvas
 from vaegan.demo.faces.eyes import EYE_STYLES, EYEBROW_STYLES
 from vaegan.demo.faces.facial_features import CHEEK_STYLES, MOUTH_STYLES, NOSE_STYLES
 from vaegan.demo.faces.hair import HAIR_STYLES
 from vaegan.demo.faces.hats import HAT_STYLES
 from vaegan.demo.faces.head import HEAD_SHAPES
+from vaegan.demo.faces.shapes import catmull_rom
 
 TABLES = {
     "head": HEAD_SHAPES,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaegan.data.shards import ImageShape, hash_shard, images_per_shard, shard_name, write_shard
+from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, printable
 from vaegan.utils.files import read_json, restore_replaced, write_json
 
@@ -32,12 +33,7 @@ DATASET_FILES = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """An open prepared dataset.
-
-    Attributes:
-        path: Its directory.
-        info: The content of set.json.
-    """
+    """An open prepared dataset: its directory, and the content of set.json."""
 
     path: Path
     info: dict[str, Any]
@@ -67,10 +63,7 @@ class PreparedDataset:
         from vaegan.data.memmap import MemmapImages, MemmapShard
 
         shape = (self.channels, self.size, self.size)
-        shards = [
-            MemmapShard(self.path / shard_name(index), shape, MAX_SHARD_IMAGES)
-            for index in range(int(self.info["shards"]))
-        ]
+        shards = [MemmapShard(path, shape, MAX_SHARD_IMAGES) for path in self._shard_paths()]
         train, val = (MemmapImages(shards, split) for split in (TRAIN, VAL))
         if (len(train), len(val)) != (self.counts["train"], self.counts["val"]):
             raise VaeganError(
@@ -78,6 +71,9 @@ class PreparedDataset:
                 f" {self.counts['train']} and {self.counts['val']}; prepare the dataset again"
             )
         return train, val
+
+    def _shard_paths(self) -> list[Path]:
+        return [self.path / shard_name(index) for index in range(int(self.info["shards"]))]
 
     def load(self) -> tuple[Tensor, Tensor]:
         """Read the train and the val images into memory, each uint8 [N, C, S, S]. Raises VaeganError on damage."""
@@ -90,19 +86,20 @@ class PreparedDataset:
         If the manifest does not list all images of a split, they are named by their position, such as "train 12".
         """
         entries = sorted(_read_manifest(self.path / "manifest.jsonl"))
-        names_by_split = []
-        for split in SPLIT_NAMES:
-            count = self.counts[split]
+
+        def split_names(split: str) -> list[str]:
             names = [name for _, name, entry_split in entries if entry_split == split]
-            names_by_split.append(names if len(names) == count else [f"{split} {index}" for index in range(count)])
-        return names_by_split[0], names_by_split[1]
+            count = self.counts[split]
+            return names if len(names) == count else [f"{split} {index}" for index in range(count)]
+
+        return split_names("train"), split_names("val")
 
     def is_intact(self) -> bool:
         """Return whether the bytes of all shards still match the fingerprint."""
         digest = hashlib.sha256()
         try:
-            for index in range(int(self.info["shards"])):
-                hash_shard(self.path / shard_name(index), digest)
+            for path in self._shard_paths():
+                hash_shard(path, digest)
         except OSError:
             return False
         return digest.hexdigest() == self.fingerprint
@@ -155,15 +152,12 @@ def open_dataset(path: Path) -> PreparedDataset:
     if version < DATASET_FORMAT_VERSION:
         raise VaeganError(f"{path} has format {version}, of vaegan 0.1: prepare it again with: vaegan preprocess")
     if version > DATASET_FORMAT_VERSION:
-        raise VaeganError(
-            f"{path} has format {version}, this vaegan reads up to {DATASET_FORMAT_VERSION}: upgrade vaegan"
-        )
+        raise VaeganError(f"{path} has format {version}, this vaegan reads {DATASET_FORMAT_VERSION}: upgrade vaegan")
     has_sizes = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
     counts = info.get("counts")
-    if not has_sizes or not isinstance(counts, dict) or not isinstance(info.get("fingerprint"), str):
+    has_counts = isinstance(counts, dict) and all(isinstance(counts.get(split), int) for split in SPLIT_NAMES)
+    if not (has_sizes and has_counts and isinstance(info.get("fingerprint"), str)):
         raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the dataset again")
-    if not all(isinstance(counts.get(split), int) for split in SPLIT_NAMES):
-        raise VaeganError(f"{path / 'set.json'} is damaged: counts are missing; prepare the dataset again")
     return PreparedDataset(path, info)
 
 
@@ -180,24 +174,15 @@ def write_dataset(
         info: Further entries of set.json. The split sizes are added to its `counts`.
     """
     digest = hashlib.sha256()
-    remaining, shard_size = iter(images), images_per_shard(shape, MAX_SHARD_IMAGES)
+    remaining, shard_size = iter(images), max(1, min(MAX_SHARD_IMAGES, MAX_SHARD_BYTES // math.prod(shape)))
     starts = range(0, max(1, len(splits)), shard_size)
     for index, start in enumerate(starts):
         shard_splits = splits[start : start + shard_size]
         write_shard(out_dir / shard_name(index), islice(remaining, len(shard_splits)), shard_splits, shape, digest)
     split_counts = {name: splits.count(split) for split, name in enumerate(SPLIT_NAMES)}
-    write_json(
-        out_dir / "set.json",
-        {
-            "format_version": DATASET_FORMAT_VERSION,
-            "size": shape[1],
-            "channels": shape[0],
-            **info,
-            "counts": split_counts | info.get("counts", {}),
-            "shards": len(starts),
-            "fingerprint": digest.hexdigest(),
-        },
-    )
+    info = {"format_version": DATASET_FORMAT_VERSION, "size": shape[1], "channels": shape[0], **info}
+    info |= {"counts": split_counts | info.get("counts", {}), "shards": len(starts), "fingerprint": digest.hexdigest()}
+    write_json(out_dir / "set.json", info)
 
 
 def write_manifest(out_dir: Path, entries: Iterable[dict[str, Any]]) -> None:

@@ -117,19 +117,17 @@ def _read_files(files: list[CandidateFile], settings: PreprocessSettings) -> Ite
     for start in range(0, len(files), IMAGES_PER_BATCH):
         names, images, skip_messages = [], [], []
         batch = files[start : start + IMAGES_PER_BATCH]
-        tasks = [
-            Task(index, file.source_file.location, Path(file.name).suffix.lower()) for index, file in enumerate(batch)
-        ]
+        tasks = [Task(0, file.source_file.location, Path(file.name).suffix.lower()) for file in batch]
         for file, result in zip(batch, run_tasks(tasks, settings), strict=True):
             reason = file.source_file.reason or result.reason
             detail = file.source_file.detail or result.detail
+            if reason == METADATA_FILE and file.is_explicit:
+                reason = NOT_AN_IMAGE
             if not reason:
                 names.append(file.name)
                 images.append(from_pil(from_chw_bytes(result.images[0].pixels, channels, settings.size)))
-            elif reason != METADATA_FILE or file.is_explicit:
-                reason = NOT_AN_IMAGE if reason == METADATA_FILE else reason
-                skip_messages.append(
-                    f"{printable(file.name, 300)}: {reason}" + (f" ({printable(detail, 120)})" if detail else "")
-                )
+            elif reason != METADATA_FILE:
+                suffix = f" ({printable(detail, 120)})" if detail else ""
+                skip_messages.append(f"{printable(file.name, 300)}: {reason}{suffix}")
         empty = torch.empty(0, channels, settings.size, settings.size, dtype=torch.uint8)
         yield names, torch.stack(images) if images else empty, skip_messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import warnings
 from pathlib import Path
@@ -11,21 +12,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vaegan.data.shards import ImageShape, locate_images
+from vaegan.data.shards import ImageShape, images_offset
 from vaegan.errors import VaeganError, error_text, printable
 
-MMAP_PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 SINGLE_THREAD_NUMEL = 2**14
 """Number of elements that torch copies in one thread. It uses several from about twice as many on."""
 
 
 class MemmapShard:
-    """One memory-mapped shard.
-
-    Attributes:
-        images: uint8 [N, C, S, S], read from disk when accessed.
-        split: uint8 [N], in memory.
-    """
+    """One memory-mapped shard: `images`, uint8 [N, C, S, S], stay on disk; `split` is uint8 [N]."""
 
     def __init__(self, path: Path, shape: ImageShape, max_images: int) -> None:
         """Map a shard of images of the given shape. Raises VaeganError if it is damaged or too large."""
@@ -39,27 +34,24 @@ class MemmapShard:
             if dtype != "U8" or split.dtype != torch.uint8 or split.shape != images_shape[:1]:
                 raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the dataset again")
             with path.open("rb") as opened:
-                self._data_offset, count = locate_images(opened, shape)
+                self._data_offset, count = images_offset(opened), images_shape[0]
                 self._mmap = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise VaeganError(
-                f"{path} is damaged ({printable(error_text(error), 200)}): prepare the dataset again"
-            ) from error
+            detail = printable(error_text(error), 200)
+            raise VaeganError(f"{path} is damaged ({detail}): prepare the dataset again") from error
         self.split, self.images = split, torch.empty(0, *shape, dtype=torch.uint8)
         if count:  # torch.frombuffer refuses an empty buffer
+            numel = count * math.prod(shape)
             with warnings.catch_warnings(action="ignore"):  # torch warns that the buffer is read-only
-                self.images = torch.frombuffer(
-                    self._mmap, dtype=torch.uint8, offset=self._data_offset, count=count * self.images.shape[1:].numel()
-                ).view(count, *shape)
+                flat = torch.frombuffer(self._mmap, dtype=torch.uint8, offset=self._data_offset, count=numel)
+            self.images = flat.view(count, *shape)
 
-    def prefetch(self, rows: list[int]) -> None:
-        """Advise the operating system to read these rows, so that it need not read their neighbors ahead."""
-        if not hasattr(mmap, "MADV_WILLNEED"):
-            return
+    def prefetch(self, row: int) -> None:
+        """Advise the operating system to read this row, so that it need not read its neighbors ahead."""
         image_bytes = self.images[0].numel()
-        for row in rows:
-            start = self._data_offset + row * image_bytes
-            page_start = start // MMAP_PAGE_BYTES * MMAP_PAGE_BYTES
+        start = self._data_offset + row * image_bytes
+        page_start = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        if hasattr(mmap, "MADV_WILLNEED"):
             with contextlib.suppress(OSError, ValueError):
                 self._mmap.madvise(mmap.MADV_WILLNEED, page_start, start + image_bytes - page_start)
 
@@ -78,23 +70,17 @@ class MemmapImages:
         self.shape = torch.Size([len(self._row_in_shard), *shards[0].images.shape[1:]])
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self._row_in_shard)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Return the images at `index`, int64 [B] or a slice: uint8 [B, C, S, S]."""
-        shard_indices, rows = self._shard_index[index], self._row_in_shard[index].long()
-        images = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
-        positions_by_shard = [
-            (self.shards[shard_index], (shard_indices == shard_index).nonzero().flatten())
-            for shard_index in sorted(set(shard_indices.tolist()))
-        ]
+        locations = list(zip(self._shard_index[index].tolist(), self._row_in_shard[index].tolist(), strict=True))
         if not isinstance(index, slice):  # the system reads ahead of a sequential access by itself
-            for shard, positions in positions_by_shard:
-                shard.prefetch(rows[positions].tolist())
-        for shard, positions in positions_by_shard:
-            for position, row in zip(positions.tolist(), rows[positions].tolist(), strict=True):
-                _copy_single_threaded(shard.images[row], images[position])
+            for shard_index, row in locations:
+                self.shards[shard_index].prefetch(row)
+        images = torch.empty(len(locations), *self.shape[1:], dtype=torch.uint8)
+        for position, (shard_index, row) in enumerate(locations):
+            _copy_single_threaded(self.shards[shard_index].images[row], images[position])
         return images
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,20 +23,10 @@ def shard_name(index: int) -> str:
     return f"images-{index:05d}.safetensors"
 
 
-def images_per_shard(shape: ImageShape, max_images: int) -> int:
-    """Return how many images of this shape a shard holds: at most `max_images` and at most 128 MiB."""
-    return max(1, min(max_images, MAX_SHARD_BYTES // math.prod(shape)))
-
-
 def write_shard(path: Path, images: Iterable[bytes], splits: bytes, shape: ImageShape, digest: Any) -> None:
     """Write one shard with the tensors "images", uint8 [N, C, S, S], and "split", uint8 [N].
 
-    Args:
-        path: The file to write.
-        images: The bytes of each image; as many images as `splits` has bytes.
-        splits: The split of each image.
-        shape: The shape of one image.
-        digest: A hashlib hash, updated with all that is written after the header.
+    `digest`, a hashlib hash, is updated with all that is written after the header.
     """
     count, num_image_bytes = len(splits), len(splits) * math.prod(shape)
     header = json.dumps(
@@ -64,12 +54,9 @@ def hash_shard(path: Path, digest: Any) -> None:
             digest.update(chunk)
 
 
-def locate_images(file: BinaryIO, shape: Sequence[int]) -> tuple[int, int]:
-    """Return the byte offset of an open shard's images, and their number. Raises ValueError or KeyError."""
+def images_offset(file: BinaryIO) -> int:
+    """Return the byte offset of an open shard's images. Raises ValueError or KeyError."""
     header_length = int.from_bytes(file.read(8), "little")
     if header_length > MAX_HEADER_BYTES:
         raise ValueError("the header is too long")
-    entry = json.loads(file.read(header_length))["images"]
-    if entry["dtype"] != "U8" or entry["shape"][1:] != list(shape):
-        raise ValueError("its images have another shape")
-    return 8 + header_length + int(entry["data_offsets"][0]), int(entry["shape"][0])
+    return 8 + header_length + int(json.loads(file.read(header_length))["images"]["data_offsets"][0])

@@ -26,15 +26,11 @@ TILES_PER_ROW = 40
 class LatentMap:
     """The images on the map: encoded training images, or samples if training images cannot be encoded."""
 
-    latents: Tensor
-    """float32 [N, d]."""
-    sprite_sheet: bytes
-    """One JPEG of all thumbnails in the order of the latents, `TILES_PER_ROW` per row."""
-    tile_size: int
-    """Side of a thumbnail in pixels."""
+    latents: Tensor  # float32 [N, d]
+    sprite_sheet: bytes  # one JPEG of all thumbnails in the order of the latents, TILES_PER_ROW per row
+    tile_size: int  # side of a thumbnail in pixels
     description: str
-    is_encoded: bool
-    """Whether the images are training images."""
+    is_encoded: bool  # whether the images are training images
 
 
 def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
@@ -46,11 +42,10 @@ def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
     except VaeganError as error:
         return _make_map_of_samples(model, str(error))
     images = strided_subset(train, MAX_ENCODED_IMAGES)
-    latents, num_encoded = [], 0
-    for batch in torch.split(images, INFERENCE_BATCH_SIZE):
-        latents.append(model.encode(batch))
-        num_encoded += len(batch)
-        emit(TaskProgress("Encoding images", num_encoded, len(images), "images"))
+    latents = []
+    for start in range(0, len(images), INFERENCE_BATCH_SIZE):
+        latents.append(model.encode(images[start : start + INFERENCE_BATCH_SIZE]))
+        emit(TaskProgress("Encoding images", start + len(latents[-1]), len(images), "images"))
     description = f"{len(images):,} of the {len(train):,} training images"
     return LatentMap(torch.cat(latents), *_make_sprite_sheet(images), description, is_encoded=True)
 

@@ -30,7 +30,6 @@ class OriginCheck:
     """ASGI middleware that answers 403 to requests with a foreign Host or Origin header."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        """Wrap `app`, which is served on `port`."""
         self.app = app
         ports = [f":{port}"] if port != 80 else [":80", ""]
         self.allowed_hosts = {hostname + suffix for hostname in LOCAL_HOSTNAMES for suffix in ports}

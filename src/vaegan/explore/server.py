@@ -36,17 +36,8 @@ from vaegan.explore.websocket import FaceSocket
 from vaegan.report.html_page import THEME_CSS
 
 PAGE_DIR = Path(__file__).parent / "page"
-PAGE_FILES = (
-    "explore.css",
-    "dom.js",
-    "explore.js",
-    "face_socket.js",
-    "keyframes.js",
-    "latent_map.js",
-    "latents.js",
-    "sliders.js",
-)
 CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript"}
+PAGE_FILES = sorted(path.name for path in PAGE_DIR.iterdir() if path.suffix in CONTENT_TYPES)
 ANIMATION_CONTENT_TYPES = {"gif": "image/gif", "mp4": "video/mp4"}
 OCTET_STREAM = "application/octet-stream"
 MAX_UPLOAD_BYTES = 32 * 2**20
@@ -109,14 +100,14 @@ def _with_json_errors(endpoint: Endpoint) -> Endpoint:
 
 
 class ExploreServer:
-    """The endpoints."""
+    """The endpoints. `make_app` gives each its path."""
 
     def __init__(self, session: ExploreSession) -> None:
         """Serve one session. Images are drawn on one separate thread, so that the server stays responsive."""
         self.session = session
         self.draw_executor = ThreadPoolExecutor(1, "vaegan-drawing")
-        files = {f"/{name}": (PAGE_DIR / name).read_bytes() for name in PAGE_FILES}
-        self.files = {"/": (PAGE_DIR / "index.html").read_bytes(), "/tokens.css": THEME_CSS.encode(), **files}
+        self.files = {"/": (PAGE_DIR / "index.html").read_bytes(), "/tokens.css": THEME_CSS.encode()}
+        self.files |= {f"/{name}": (PAGE_DIR / name).read_bytes() for name in PAGE_FILES}
 
     async def _run_on_draw_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.draw_executor, function, *args)
@@ -125,36 +116,29 @@ class ExploreServer:
         return min(max(int(_parse_number(value, 0)), 0), len(self.session.models) - 1)
 
     async def get_page_file(self, request: Request) -> Response:
-        """GET a file of the page."""
         content_type = CONTENT_TYPES.get(Path(request.url.path).suffix, "text/html")
         return Response(self.files[request.url.path], media_type=content_type)
 
     async def get_info(self, request: Request) -> Response:
-        """GET /api/about."""
         return JSONResponse(self.session.describe())
 
     async def get_map_latents(self, request: Request) -> Response:
-        """GET /api/map.latents."""
         return Response(bytes(self.session.latent_map.latents.contiguous().flatten().numpy()), media_type=OCTET_STREAM)
 
     async def get_map_sprite_sheet(self, request: Request) -> Response:
-        """GET /api/map.jpg."""
         return Response(self.session.latent_map.sprite_sheet, media_type="image/jpeg")
 
     async def get_seed_latent(self, request: Request) -> Response:
-        """GET /api/seed."""
         query = request.query_params
         seed, truncation = int(_parse_number(query.get("seed"), 0)), _parse_number(query.get("truncation"), 1)
         return JSONResponse({"latent": self.session.seed_latent(seed, min(max(truncation, 0.0), MAX_TRUNCATION))})
 
     async def encode_image(self, request: Request) -> Response:
-        """POST /api/encode."""
         steps = max(0, int(_parse_number(request.query_params.get("steps"), 0)))
         file_bytes = await _read_body(request, MAX_UPLOAD_BYTES)
         return JSONResponse(await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps))
 
     async def render_png(self, request: Request) -> Response:
-        """POST /api/png."""
         body = await _read_json(request)
         latent = self.session.parse_latents([body.get("latent")], 1)[0]
         decoder_index = self._parse_decoder_index(body.get("decoder"))
@@ -162,26 +146,22 @@ class ExploreServer:
         return Response(png, media_type="image/png")
 
     async def render_interpolation(self, request: Request) -> Response:
-        """POST /api/gif and /api/mp4."""
         body = await _read_json(request)
         keyframes = self.session.parse_latents(body.get("latents"))
         if len(keyframes) < 2:
             raise UsageError("an interpolation needs two or more keyframes")
         decoder_index, loop = self._parse_decoder_index(body.get("decoder")), body.get("loop") is True
         kind = Path(request.url.path).name
-        animation = await self._run_on_draw_thread(
-            self.session.render_interpolation, keyframes, decoder_index, loop, f".{kind}"
-        )
+        render = self.session.render_interpolation
+        animation = await self._run_on_draw_thread(render, keyframes, decoder_index, loop, f".{kind}")
         return Response(animation, media_type=ANIMATION_CONTENT_TYPES[kind])
 
     async def export_latents(self, request: Request) -> Response:
-        """POST /api/latents."""
         latents = self.session.parse_latents((await _read_json(request)).get("latents"))
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 
     async def accept_websocket(self, websocket: WebSocket) -> None:
-        """WebSocket /live."""
-        await FaceSocket(self.session, self.draw_executor, websocket).run()
+        await FaceSocket(self.session, self._run_on_draw_thread, websocket).run()
 
 
 def make_app(session: ExploreSession, port: int) -> Starlette:

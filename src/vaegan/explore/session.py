@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,13 @@ TARGET_WIDTH = 384
 class ExploreSession:
     """The explored model, the VAE that a GAN was initialized from if it is available, and the latent map."""
 
-    models: dict[str, Model]
-    """The explored model first; the keys "GAN" and "VAE" are shown on the page."""
+    models: dict[str, Model]  # the explored model first; the keys "GAN" and "VAE" are shown on the page
     latent_map: LatentMap
-    name: str
-    """Shown as the title of the page, and the beginning of the names of saved files."""
-    notes: list[str] = field(default_factory=list)
+    name: str  # the title of the page, and the beginning of the names of saved files
+    notes: list[str]
 
     @property
     def model(self) -> Model:
-        """The explored model."""
         return self.model_at(0)
 
     def model_at(self, decoder_index: int) -> Model:
@@ -67,7 +64,6 @@ class ExploreSession:
 
     @property
     def num_slider_dims(self) -> int:
-        """The number of leading latent dimensions that have a slider."""
         return min(MAX_SLIDER_DIMS, self.model.latent_dim)
 
     def describe(self) -> dict[str, Any]:
@@ -106,9 +102,10 @@ class ExploreSession:
         """Copies of the decoders with precomputed upsampling kernels."""
         decoders = [deepcopy(model.decoder) for model in self.models.values()]
         for decoder in decoders:
-            decoder.layers = nn.ModuleList(
+            frozen = (
                 layer.to_frozen() if isinstance(layer, FilteredUpsampleConv) else layer for layer in decoder.layers
             )
+            decoder.layers = nn.ModuleList(frozen)
         return decoders
 
     def render_strip(self, latent: Tensor, dim: int, decoder_index: int = 0) -> bytes:
@@ -120,16 +117,13 @@ class ExploreSession:
 
     def seed_latent(self, seed: int, truncation: float) -> list[float]:
         """Return the latent that `vaegan sample` uses for a seed."""
-        seed = min(max(seed, 0), MAX_SEED)
-        latent: list[float] = self.model.latents_from_seeds([seed], truncation)[0].tolist()
+        latent: list[float] = self.model.latents_from_seeds([min(max(seed, 0), MAX_SEED)], truncation)[0].tolist()
         return latent
 
     def encode_image_file(self, file_bytes: bytes, invert_steps: int) -> dict[str, Any]:
         """Return the latent of an image file, its reconstruction PSNR in dB, and the cropped image.
 
-        Args:
-            file_bytes: An image file of any supported format. It is cropped and resized like the training images.
-            invert_steps: Number of optimization steps after the encoder, or from z = 0 without an encoder.
+        The latent is optimized for `invert_steps` steps after the encoder, or from z = 0 without an encoder.
 
         Raises:
             VaeganError: The file is not an image, or there is no encoder and `invert_steps` is 0.
@@ -168,16 +162,9 @@ class ExploreSession:
         return png_bytes(to_pil(image), provenance_note(model, "an image from vaegan explore"))
 
     def render_interpolation(self, keyframes: Tensor, decoder_index: int, loop: bool, suffix: str) -> bytes:
-        """Render the interpolation between keyframes [k, d] as an enlarged animation.
+        """Render the interpolation between keyframes [k, d] as an enlarged animation, ".gif" or ".mp4".
 
-        Args:
-            keyframes: Latents.
-            decoder_index: The decoder to use.
-            loop: Whether to interpolate from the last keyframe back to the first.
-            suffix: ".gif" or ".mp4".
-
-        Raises:
-            VaeganError: MP4 without PyAV.
+        With `loop`, it ends with the way from the last keyframe back to the first.
         """
         if suffix == ".mp4" and not has_pyav():
             raise VaeganError(MP4_UNAVAILABLE)
@@ -227,11 +214,7 @@ def limit_torch_threads() -> None:
 
 
 def open_session(path: Path, name: str, device: str, emit: EventHandler) -> ExploreSession:
-    """Load a checkpoint and, for a GAN, the VAE that it was initialized from, and make the latent map.
-
-    Raises:
-        VaeganError: The checkpoint is missing or damaged.
-    """
+    """Load a checkpoint and, for a GAN, the VAE that it was initialized from, and make the latent map."""
     model = load(path, device)
     models, notes = {model.info.kind.upper(): model}, []
     if model.info.kind == "gan":

@@ -18,8 +18,7 @@ import json
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
 
 import torch
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -40,9 +39,10 @@ MAX_INVALID_MESSAGES = 20
 class FaceSocket:
     """The connection to one page."""
 
-    def __init__(self, session: ExploreSession, draw_executor: Executor, websocket: WebSocket) -> None:
-        """Draw with `session` on the single thread of `draw_executor`."""
-        self.session, self.draw_executor, self.websocket = session, draw_executor, websocket
+    def __init__(
+        self, session: ExploreSession, run_on_draw_thread: Callable[..., Awaitable[bytes]], websocket: WebSocket
+    ) -> None:
+        self.session, self.run_on_draw_thread, self.websocket = session, run_on_draw_thread, websocket
         self.pending_face: tuple[int, Tensor] | None = None  # request number, latent
         self.pending_strips: deque[tuple[int, int, int, Tensor]] = deque()  # request number, decoder, dim, latent
         self.has_pending = asyncio.Event()
@@ -106,13 +106,13 @@ class FaceSocket:
 
     async def _send_face(self, number: int, latent: Tensor) -> None:
         self.pending_face = None
-        pixels = await self._run_on_draw_thread(self._render_face, latent)
+        pixels = await self.run_on_draw_thread(self._render_face, latent)
         await self.websocket.send_bytes(MESSAGE_HEADER.pack(FACE_MESSAGE, 0, len(self.session.models), number) + pixels)
         self.last_face_time = time.monotonic()
 
     async def _send_strip(self, number: int, decoder_index: int, dim: int, latent: Tensor) -> None:
         start_time = time.monotonic()
-        pixels = await self._run_on_draw_thread(self.session.render_strip, latent, dim, decoder_index)
+        pixels = await self.run_on_draw_thread(self.session.render_strip, latent, dim, decoder_index)
         self.next_strip_time = start_time + STRIP_PAUSE_FACTOR * (time.monotonic() - start_time)
         await self.websocket.send_bytes(MESSAGE_HEADER.pack(STRIPS_MESSAGE, dim, STRIP_FRAMES, number) + pixels)
 
@@ -122,9 +122,6 @@ class FaceSocket:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.has_pending.wait(), seconds)
         self.has_pending.set()
-
-    async def _run_on_draw_thread(self, render: Callable[..., bytes], *args: Tensor | int) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self.draw_executor, render, *args)
 
     def _render_face(self, latent: Tensor) -> bytes:
         decoders = range(len(self.session.models))

@@ -85,9 +85,7 @@ def test_a_kill_while_saving_costs_one_file(mixed_sources, expected_files, tmp_p
     assert len(saved) <= 97 + 2  # one file is processed again, not all
 
 
-@pytest.mark.parametrize(
-    "function", ["write_dataset", "write_dataset_preview", "write_manifest", "draw_dataset_preview"]
-)
+@pytest.mark.parametrize("function", ["write_dataset", "write_bytes", "write_manifest", "draw_dataset_preview"])
 def test_a_kill_while_writing_the_dataset_resumes(mixed_sources, expected_files, tmp_path, monkeypatch, function):
     monkeypatch.setattr(writer, function, kill)
     with pytest.raises(Killed):

@@ -46,15 +46,14 @@ _ZIP_FLAG_UTF8 = 0x800
 _ZIP_FROM_UNIX = 3
 _SUPPORTED_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _COMPRESSION_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
+# Tar headers that describe the member after them.
 _TAR_METADATA_TYPES = (
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-)
-"""Types of tar headers that describe the member after them."""
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 _ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, NotImplementedError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
-    *(struct.error, ValueError, OverflowError),
-)
+    zipfile.BadZipFile, NotImplementedError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error,
+    ValueError, OverflowError,
+)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
@@ -73,11 +72,6 @@ def iter_members(path: Path, stamp: str, make_spool_path: SpoolPathFactory) -> I
     """Yield the members of an archive, without its folders and hidden files.
 
     A damaged archive yields the members before the damage, and then a SourceFile with the name "" and a reason.
-
-    Args:
-        path: The archive.
-        stamp: The archive's size and modification time.
-        make_spool_path: Called for a compressed tar; returns where its members may be copied to.
 
     Raises:
         VaeganError: The archive needs a package that is not installed.
@@ -137,10 +131,8 @@ def _iter_zip(file: BinaryIO, path: Path, stamp: str) -> Iterator[SourceFile]:
                 skip_reason = (UNREADABLE, "encrypted")
             elif info.compress_type not in _SUPPORTED_ZIP_METHODS:
                 skip_reason = (UNREADABLE, f"compression method {info.compress_type}")
-            location = FileLocation(
-                str(path), info.header_offset, info.compress_size, info.compress_type, info.file_size, info.CRC
-            )
-            yield _make_source_file(name, location, f"{stamp}:{info.CRC}", skip_reason)
+            member = (info.header_offset, info.compress_size, info.compress_type, info.file_size, info.CRC)
+            yield _make_source_file(name, FileLocation(str(path), *member), f"{stamp}:{info.CRC}", skip_reason)
 
 
 def _decode_zip_name(info: zipfile.ZipInfo) -> str:
@@ -157,7 +149,6 @@ class _BoundedTarInfo(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Parse a header. Raises tarfile.ReadError where its metadata is too large."""
         member = super().frombuf(buf, encoding, errors)
         if member.type in _TAR_METADATA_TYPES and member.size > MAX_TAR_METADATA_BYTES:
             raise tarfile.ReadError(f"{member.size:,} bytes about one member's name")

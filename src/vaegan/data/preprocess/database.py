@@ -36,6 +36,7 @@ LOCK_SECONDS = 0.5
 SQLITE_CACHE_KIB = 32_768
 COMMIT_SECONDS = 2.0
 TASKS_PER_QUERY = 256
+_PRAGMAS = "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 
@@ -70,12 +71,7 @@ def _busy_error(work_dir: Path) -> VaeganError:
 
 
 class PreprocessDB:
-    """The state of all source files. Only one process can open it at a time.
-
-    Args:
-        work_dir: Directory of the database and the pixel file.
-        bytes_per_image: Size of one prepared image.
-        store_images: Whether to write the pixel file; False for a dry run.
+    """The state of all source files. Only one process can open it at a time. A dry run does not store images.
 
     Raises:
         VaeganError: If another process has it open, it is damaged, or it cannot be written.
@@ -104,19 +100,13 @@ class PreprocessDB:
 
     def _configure(self) -> None:
         self.connection.row_factory = sqlite3.Row
-        for name, value in (
-            ("locking_mode", "EXCLUSIVE"),
-            ("journal_mode", "WAL"),
-            ("synchronous", "NORMAL"),
-            ("cache_size", -SQLITE_CACHE_KIB),
-            ("temp_store", "FILE"),
-        ):
-            self.connection.execute(f"PRAGMA {name} = {value}")
+        for pragma in (*_PRAGMAS, f"cache_size = -{SQLITE_CACHE_KIB}"):
+            self.connection.execute(f"PRAGMA {pragma}")
         self.connection.executescript(_SCHEMA)
         self.connection.execute("BEGIN IMMEDIATE")
 
     def execute(self, statement: str, **values: Any) -> sqlite3.Cursor:
-        """Execute a statement with named placeholders (:name)."""
+        """Execute a statement with named placeholders (:name). Values without a placeholder are ignored."""
         return self.connection.execute(statement, values)
 
     def fetch_one(self, statement: str, **values: Any) -> Any:
@@ -177,24 +167,17 @@ class PreprocessDB:
         if known is not None:
             is_unchanged = (known["location"], known["stamp"]) == (location, source_file.stamp)
             if is_unchanged and not source_file.reason:
-                self.execute(
-                    "UPDATE files SET search_number = :search_number WHERE file_id = :file_id",
-                    search_number=self.search_number,
-                    file_id=known["file_id"],
-                )
+                statement = "UPDATE files SET search_number = :search_number WHERE file_id = :file_id"
+                self.execute(statement, search_number=self.search_number, file_id=known["file_id"])
                 return
             self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=known["file_id"])
+        values = vars(source_file) | {"name": name, "location": location, "is_done": bool(source_file.reason)}
         self.execute(
             "INSERT OR REPLACE INTO files (file_id, name, location, stamp, search_number, is_done, reason, detail)"
             " VALUES (:file_id, :name, :location, :stamp, :search_number, :is_done, :reason, :detail)",
             file_id=None if known is None else known["file_id"],
-            name=name,
-            location=location,
-            stamp=source_file.stamp,
             search_number=self.search_number,
-            is_done=bool(source_file.reason),
-            reason=source_file.reason,
-            detail=source_file.detail,
+            **values,
         )
 
     def _find_by_name(self, name: bytes) -> Any:
@@ -231,19 +214,14 @@ class PreprocessDB:
 
     def pending_tasks(self) -> Iterator[Task]:
         """Yield a task for each file that is not done, by name. Results may be saved while iterating."""
+        query = (
+            "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name LIMIT 256"
+        )
         last_name = b""
-        while True:
-            rows = self.execute(
-                "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0"
-                " ORDER BY name LIMIT :limit",
-                last_name=last_name,
-                limit=TASKS_PER_QUERY,
-            ).fetchall()
+        while rows := self.execute(query, last_name=last_name).fetchall():
             for row in rows:
                 suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
                 yield Task(row["file_id"], FileLocation.from_json(row["location"]), suffix)
-            if len(rows) < TASKS_PER_QUERY:
-                return
             last_name = rows[-1]["name"]
 
     def file_location(self, file_id: int) -> FileLocation:
@@ -254,10 +232,8 @@ class PreprocessDB:
     def reset_file(self, file_id: int) -> None:
         """Discard the results of a file, so that it is prepared again."""
         self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=file_id)
-        self.execute(
-            "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id",
-            file_id=file_id,
-        )
+        statement = "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id"
+        self.execute(statement, file_id=file_id)
 
     # ---- Prepared images ----------------------------------------------------------------------------------------
 
@@ -269,38 +245,25 @@ class PreprocessDB:
         if result.reason or not result.images or result.images[0].frame == 0:
             self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=result.file_id)
         for image in result.images:
-            self._insert_image(result.file_id, image)
+            self._append_image(result.file_id, image)
         self.execute(
             "UPDATE files SET is_done = :is_done, sha256 = :sha256, reason = :reason, detail = :detail,"
             " stamp = coalesce(nullif(:stamp, ''), stamp) WHERE file_id = :file_id",
             is_done=not result.next_frame,
-            sha256=result.sha256,
-            reason=result.reason,
-            detail=result.detail,
-            stamp=result.stamp,
-            file_id=result.file_id,
+            **vars(result),
         )
 
-    def _insert_image(self, file_id: int, image: PreparedImage) -> None:
+    def _append_image(self, file_id: int, image: PreparedImage) -> None:
+        if self.store_images:
+            self.pixel_file.write(image.pixels)
         width, height = image.original_size
+        location = {"file_id": file_id, "slot": self.num_slots}
         self.execute(
             "INSERT OR REPLACE INTO images (file_id, frame, slot, width, height, crop_box, crc32, perceptual_hash)"
             " VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32, :perceptual_hash)",
-            file_id=file_id,
-            frame=image.frame,
-            slot=self._append_pixels(image.pixels),
-            width=width,
-            height=height,
-            crop_box=json.dumps(image.box),
-            crc32=image.crc32,
-            perceptual_hash=image.perceptual_hash,
+            **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
-
-    def _append_pixels(self, pixels: bytes) -> int:
-        if self.store_images:
-            self.pixel_file.write(pixels)
         self.num_slots += 1
-        return self.num_slots - 1
 
     def read_pixels(self, slot: int) -> bytes:
         """Return the pixels in a slot; fewer bytes if the file is cut short."""

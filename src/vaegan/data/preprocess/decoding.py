@@ -13,7 +13,9 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
+from vaegan.config.settings import PreprocessSettings
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
+from vaegan.errors import error_text
 
 REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB"})
 """Formats that Pillow only identifies, or hands to an external program: never opened."""
@@ -39,17 +41,12 @@ _AXIS_SWAPPING_TRANSPOSES = (_Transpose.TRANSPOSE, _Transpose.ROTATE_270, _Trans
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """One upright frame of an image file.
-
-    image: of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size.
-    original_size: width and height in pixels, upright and not reduced.
-    icc_profile: color profile, b"" for sRGB. It is applied after resizing, when there are far fewer pixels.
-    """
+    """One upright frame of an image file."""
 
     index: int
-    image: Image.Image
-    original_size: tuple[int, int]
-    icc_profile: bytes
+    image: Image.Image  # of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size
+    original_size: tuple[int, int]  # width and height in pixels, upright and not reduced
+    icc_profile: bytes  # b"" for sRGB; applied after resizing, when there are far fewer pixels
 
 
 @functools.cache
@@ -78,43 +75,28 @@ def open_image(file: BinaryIO) -> Image.Image:
     raise SkipFile(NOT_AN_IMAGE)
 
 
-def decode_frames(
-    file: BinaryIO,
-    target_size: int,
-    all_frames: bool,
-    first_frame: int,
-    background: tuple[int, int, int],
-    max_pixels: int,
-) -> Iterator[DecodedFrame]:
-    """Yield the first frame of an image, or all frames from `first_frame` on.
-
-    Args:
-        target_size: Side of the prepared image in pixels; JPEGs are decoded at a reduced size where that suffices.
-        background: RGB color behind transparent pixels.
-        max_pixels: Images with more pixels are skipped before they are decoded.
+def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int) -> Iterator[DecodedFrame]:
+    """Yield the frames of an image from `first_frame` on; only the first frame unless `settings` takes all.
 
     Raises:
         SkipFile: The file is not an image, is broken, or has too many pixels.
     """
+    background = parse_color(settings.background)
     try:
         with open_image(file) as image:
-            num_frames = getattr(image, "n_frames", 1) if all_frames else 1
+            num_frames = getattr(image, "n_frames", 1) if settings.frames == "all" else 1
             for index in range(first_frame, num_frames):
                 if index:
                     image.seek(index)
-                if image.width * image.height > max_pixels:
+                if image.width * image.height > settings.max_pixels:
                     raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
-                yield _decode_frame(image, index, target_size, background)
+                yield _decode_frame(image, index, settings.size, background)
     except DECODE_ERRORS as error:
-        raise SkipFile(BROKEN_IMAGE, _error_detail(error)) from error
+        raise SkipFile(BROKEN_IMAGE, error_text(error)[:200]) from error
     except Image.DecompressionBombError as error:
-        raise SkipFile(TOO_LARGE, _error_detail(error)) from error
+        raise SkipFile(TOO_LARGE, error_text(error)[:200]) from error
     except MemoryError as error:
         raise SkipFile(TOO_LARGE, "out of memory") from error
-
-
-def _error_detail(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:200]
 
 
 def _decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
@@ -132,7 +114,8 @@ def _decode_frame(image: Image.Image, index: int, target_size: int, background: 
     elif transpose in _AXIS_SWAPPING_TRANSPOSES:
         size = size[1], size[0]
     normalized = normalize_mode(upright, background)
-    return DecodedFrame(index, normalized, size, b"" if _is_srgb(icc_profile) else icc_profile)
+    is_srgb = not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
+    return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile)
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -173,16 +156,13 @@ def to_8bit_grayscale(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: An image of floats holds infinite values or NaN.
     """
-    if image.mode == "F":
-        low, high = _value_range(image)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("values that are not finite")
-        limits = [1.0, 255.0]
-    else:
+    limits = [1.0, 255.0] if image.mode == "F" else [65535.0]
+    if image.mode != "F":
         image = image.convert("I")
-        low, high = _value_range(image)
-        image = image.convert("F")
-        limits = [65535.0]
+    low, high = map(float, image.getextrema())  # type: ignore[arg-type]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("values that are not finite")
+    image = image.convert("F")
     for limit in limits:
         if low >= 0 and high <= limit:
             low, high = 0.0, limit
@@ -192,15 +172,6 @@ def to_8bit_grayscale(image: Image.Image) -> Image.Image:
     scaled = image.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
     scaled.info.pop("transparency", None)  # a transparent value of the original depth
     return scaled
-
-
-def _value_range(image: Image.Image) -> tuple[float, float]:
-    low, high = image.getextrema()
-    return float(low), float(high)  # type: ignore[arg-type]
-
-
-def _is_srgb(icc_profile: bytes) -> bool:
-    return not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
 
 
 @functools.lru_cache(maxsize=32)

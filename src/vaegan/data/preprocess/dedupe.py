@@ -97,23 +97,16 @@ class StoredImage:
 
 @dataclass(slots=True)
 class ManifestRow:
-    """One line of the manifest: an image of the dataset, or a file or frame that is skipped.
-
-    location_json: the file's `FileLocation`, parsed only when it is needed.
-    skip_reason, detail: empty for an image of the dataset.
-    frame: None for a skipped file.
-    image: None for whatever is skipped.
-    split: TRAIN or VAL, for an image of the dataset.
-    """
+    """One line of the manifest: an image of the dataset, or a file or frame that is skipped."""
 
     file_id: int
     name: str
-    location_json: str
+    location_json: str  # the file's `FileLocation`, parsed only when it is needed
     sha256: str
-    skip_reason: str = ""
-    detail: str = ""
-    frame: int | None = None
-    image: StoredImage | None = None
+    skip_reason: str  # empty for an image of the dataset
+    detail: str
+    frame: int | None = None  # None for a skipped file
+    image: StoredImage | None = None  # None for whatever is skipped
     split: int = TRAIN
 
 
@@ -164,7 +157,6 @@ class ManifestBuilder:
         self.db.commit()
 
     def __iter__(self) -> Iterator[ManifestRow]:
-        """Yield the rows of the manifest."""
         for row in self._select_rows():
             if row.image is not None:
                 row.split = self.split_of_key(self._group_key(row))
@@ -180,12 +172,8 @@ class ManifestBuilder:
         for image in self._hashed_images("images.width * images.height DESC, files.name, images.frame"):
             look_alikes = self._indexed_look_alikes(image)
             if look_alikes:
-                self.db.execute(
-                    "INSERT INTO near_duplicates VALUES (:file_id, :frame, :duplicate_of)",
-                    file_id=image["file_id"],
-                    frame=image["frame"],
-                    duplicate_of=look_alikes[0]["name"],
-                )
+                statement = "INSERT INTO near_duplicates VALUES (:file_id, :frame, :duplicate_of)"
+                self.db.execute(statement, **dict(image), duplicate_of=look_alikes[0]["name"])
             else:
                 self._add_to_index(image)
 
@@ -208,19 +196,12 @@ class ManifestBuilder:
                 yield image
 
     def _indexed_look_alikes(self, image: sqlite3.Row) -> list[sqlite3.Row]:
-        bands = list(lsh_bands(image["perceptual_hash"]))
-        return [
-            other
-            for other in self.db.connection.execute(_SELECT_BAND_MATCHES, bands)
-            if is_near_duplicate(image["perceptual_hash"], other["perceptual_hash"])
-        ]
+        matches = self.db.connection.execute(_SELECT_BAND_MATCHES, list(lsh_bands(image["perceptual_hash"])))
+        return [row for row in matches if is_near_duplicate(image["perceptual_hash"], row["perceptual_hash"])]
 
     def _add_to_index(self, image: sqlite3.Row) -> None:
-        bands = lsh_bands(image["perceptual_hash"])
-        self.db.connection.executemany(
-            "INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)",
-            ((band, image["file_id"], image["frame"]) for band in bands),
-        )
+        rows = ((band, image["file_id"], image["frame"]) for band in lsh_bands(image["perceptual_hash"]))
+        self.db.connection.executemany("INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)", rows)
 
     def _split_key(self, image: sqlite3.Row) -> str:
         return split_key(decode_name(image["name"]), image["sha256"], self.group_pattern)
@@ -229,21 +210,14 @@ class ManifestBuilder:
 
     def _select_rows(self) -> Iterator[ManifestRow]:
         for row in self.db.execute(_SELECT_MANIFEST):
-            manifest_row = ManifestRow(row["file_id"], decode_name(row["name"]), row["location"], row["sha256"])
+            reason, detail, frame, image = row["reason"], row["detail"], None, None
             if row["exact_duplicate_of"] is not None:
-                manifest_row.skip_reason = DUPLICATE
-                manifest_row.detail = decode_name(row["exact_duplicate_of"])
+                reason, detail = DUPLICATE, decode_name(row["exact_duplicate_of"])
             elif row["near_duplicate_of"] is not None:
-                manifest_row.skip_reason = NEAR_DUPLICATE
-                manifest_row.detail = decode_name(row["near_duplicate_of"])
-                manifest_row.frame = row["frame"]
-            elif row["reason"] or row["frame"] is None:
-                manifest_row.skip_reason = row["reason"]
-                manifest_row.detail = row["detail"]
-            else:
+                reason, detail, frame = NEAR_DUPLICATE, decode_name(row["near_duplicate_of"]), row["frame"]
+            elif not reason and row["frame"] is not None:
                 left, top, right, bottom = json.loads(row["crop_box"])
-                manifest_row.frame = row["frame"]
-                manifest_row.image = StoredImage(
-                    row["slot"], (row["width"], row["height"]), (left, top, right, bottom), row["crc32"]
-                )
-            yield manifest_row
+                original_size, frame = (row["width"], row["height"]), row["frame"]
+                image = StoredImage(row["slot"], original_size, (left, top, right, bottom), row["crc32"])
+            name = decode_name(row["name"])
+            yield ManifestRow(row["file_id"], name, row["location"], row["sha256"], reason, detail, frame, image)

@@ -13,16 +13,12 @@ DETAIL_MAP_SIZE = 96  # longer side of the reduced image on which --fit smart me
 BACKGROUND_DETAIL_MARGIN = 1.5  # gray levels by which a row of the head exceeds the row with the least detail
 HEADROOM_FRACTION = 0.06  # part of the crop's height that is kept above the head
 CENTER_BIAS = 0.25  # weight of the distance from the center
-_LANCZOS = Image.Resampling.LANCZOS
 
 
 def compute_crop_box(image: Image.Image, original_size: tuple[int, int], settings: PreprocessSettings) -> Box:
     """Return the part of an image to keep: left, top, right and bottom in pixels of the original.
 
-    Args:
-        image: The image, perhaps decoded at a reduced size. Only `--fit smart` looks at it.
-        original_size: Width and height in pixels, not reduced.
-        settings: Says how to crop.
+    The image may be decoded at a reduced size. Only `--fit smart` looks at it.
     """
     width, height = original_size
     if settings.fit in ("pad", "stretch") or width == height:
@@ -91,11 +87,7 @@ def crop_and_resize(
 ) -> Image.Image:
     """Crop an image to `box` and resize it to the target size; with `--fit pad`, only its longer side has that size.
 
-    Args:
-        image: An image of mode RGB, L or CMYK, perhaps decoded at a reduced size. The mode is kept.
-        original_size: Width and height in pixels, not reduced.
-        box: The part to keep, in pixels of the original.
-        settings: Says the target size and how to fit.
+    The box is in pixels of the original. The image, of mode RGB, L or CMYK, may be decoded at a reduced size.
     """
     scale_x, scale_y = image.width / original_size[0], image.height / original_size[1]
     decoded_box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
@@ -103,7 +95,7 @@ def crop_and_resize(
     if settings.fit == "pad":
         scale = settings.size / max(original_size)
         size = (max(1, round(original_size[0] * scale)), max(1, round(original_size[1] * scale)))
-    return image.resize(size, _LANCZOS, box=decoded_box, reducing_gap=3.0)
+    return image.resize(size, Image.Resampling.LANCZOS, box=decoded_box, reducing_gap=3.0)
 
 
 def pad_to_square(image: Image.Image, settings: PreprocessSettings, background: tuple[int, int, int]) -> Image.Image:
@@ -132,19 +124,15 @@ def _extend_edges(image: Image.Image, side: int, left: int, top: int) -> Image.I
     right, bottom = side - left - width, side - top - height
     canvas = Image.new(image.mode, (side, side))
     canvas.paste(image, (left, top))
-    nearest = Image.Resampling.NEAREST
-    if width < side:
-        edge = image.crop((0, 0, 1, height))
-        canvas.paste(edge.resize((max(1, left), height), nearest), (0, top))
-        if right:
-            edge = image.crop((width - 1, 0, width, height))
-            canvas.paste(edge.resize((right, height), nearest), (left + width, top))
-    if height < side:
-        edge = canvas.crop((0, top, side, top + 1))
-        canvas.paste(edge.resize((side, max(1, top)), nearest), (0, 0))
-        if bottom:
-            edge = canvas.crop((0, top + height - 1, side, top + height))
-            canvas.paste(edge.resize((side, bottom), nearest), (0, top + height))
+
+    def extend(edge_box: tuple[int, int, int, int], size: tuple[int, int], position: tuple[int, int]) -> None:
+        if min(size) > 0:
+            canvas.paste(canvas.crop(edge_box).resize(size, Image.Resampling.NEAREST), position)
+
+    extend((left, top, left + 1, top + height), (left, height), (0, top))
+    extend((left + width - 1, top, left + width, top + height), (right, height), (left + width, top))
+    extend((0, top, side, top + 1), (side, top), (0, 0))
+    extend((0, top + height - 1, side, top + height), (side, bottom), (0, top + height))
     return canvas.filter(ImageFilter.GaussianBlur(side / 32)) if max(left, top) > 1 else canvas
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,13 @@ from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset,
 from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.records import Task, encode_name
-from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS, SKIP_REASONS
+from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
 from vaegan.data.preprocess.sources import find_files, resolve_sources
+from vaegan.data.preprocess.summary import PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
-from vaegan.data.preprocess.writer import (
-    PIPELINE_VERSION,
-    CorruptImage,
-    DatasetWriter,
-    PreprocessSummary,
-    content_options,
-    summarize_manifest,
-)
+from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
 from vaegan.errors import Interrupted, VaeganError, error_text
-from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, WarningMessage
+from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.utils.files import read_json, restore_replaced
 
 WORK_DIR_PREFIX = ".preparing-"
@@ -252,10 +247,9 @@ class PreprocessPipeline:
             dataset = open_dataset(request.out)
         except VaeganError:
             return None
-        if (
-            dataset.info.get("sources") != [str(source) for source in self.sources]
-            or dataset.info.get("sources_fingerprint") != self.db.sources_fingerprint()
-        ):
+        if dataset.info.get("sources") != [str(source) for source in self.sources]:
+            return None
+        if dataset.info.get("sources_fingerprint") != self.db.sources_fingerprint():
             return None
         # a file that a worker could not read may be readable now, with the same size and modification time
         search_skips, all_skips = self.db.skip_counts(), dataset.info["skip_reasons"]
@@ -275,13 +269,8 @@ class PreprocessPipeline:
     def _task_batches(self) -> Iterator[list[Task]]:
         # the result for one animation may have 4 MiB
         batch_size = ANIMATIONS_PER_BATCH if self.settings.frames == "all" else FILES_PER_BATCH
-        batch: list[Task] = []
-        for task in self.db.pending_tasks():
-            batch.append(task)
-            if len(batch) == batch_size:
-                yield batch
-                batch = []
-        if batch:
+        tasks = self.db.pending_tasks()
+        while batch := list(islice(tasks, batch_size)):
             yield batch
 
     def _process_files(self, pool: WorkerPool) -> None:
@@ -330,23 +319,3 @@ class PreprocessPipeline:
             self.emit(Note("Dry run: nothing was written"))
         else:
             self.emit(FileWritten("dataset", request.out))
-
-
-def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emit: EventHandler, dry_run: bool) -> None:
-    """Report how many images the dataset holds, and which files were skipped or upscaled."""
-    num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
-    emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
-    skip_counts = Counter(summary.skip_counts)
-    if skip_counts.pop(METADATA_FILE, 0):
-        emit(Note("metadata files beside the images were ignored"))
-    if skip_counts:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skip_counts.items()))
-        hint = "" if dry_run else "; manifest.jsonl lists them"
-        emit(WarningMessage(f"{skip_counts.total()} files skipped ({counts}){hint}"))
-        width = max(map(len, skip_counts))
-        for reason, count in skip_counts.most_common():
-            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
-    if summary.num_upscaled:
-        emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
-    if not num_val and settings.val_fraction > 0:
-        emit(WarningMessage("there is only one image or group: no validation images, so nothing can be validated"))

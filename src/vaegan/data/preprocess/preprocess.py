@@ -12,7 +12,7 @@ from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.decoding import parse_color
 from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern
-from vaegan.data.preprocess.writer import PreprocessSummary
+from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
 from vaegan.utils.files import check_has_file_name
@@ -92,7 +92,6 @@ def prepare(
         VaeganError: If no image can be read, `out` holds something else, or it cannot be written.
     """
     source_list = [sources] if isinstance(sources, (str, Path)) else sources
-    source_paths = [Path(source) for source in source_list]
-    return preprocess_with_summary(source_paths, None if out is None else Path(out), force, dry_run, on_event, options)[
-        0
-    ]
+    source_paths, out_dir = [Path(source) for source in source_list], None if out is None else Path(out)
+    path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, on_event, options)
+    return path

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from PIL import Image, ImageDraw
 
 from vaegan.data.preprocess.records import Box
-from vaegan.utils.files import write_bytes
-from vaegan.utils.images import png_bytes
 
 GRID_GAP = 2
 GRID_IMAGES = 64
@@ -34,7 +31,6 @@ class EvenSample(Generic[T]):
         self.items: list[T] = []
 
     def add(self, item: T) -> None:
-        """Add the next item of the stream."""
         if self.num_seen % self.stride == 0:
             if len(self.items) == 2 * self.max_items:
                 self.items, self.stride = self.items[::2], self.stride * 2
@@ -79,8 +75,3 @@ def _draw_crop_example(preview: Image.Image, example: CropExample, left: int, to
     box_right, box_bottom = max(box_left, x + box[2] * scale_x - 1), max(box_top, y + box[3] * scale_y - 1)
     ImageDraw.Draw(preview).rectangle((box_left, box_top, box_right, box_bottom), outline=_BOX_COLOR)
     preview.paste(image, (left + 2 * size + GRID_GAP, top))
-
-
-def write_dataset_preview(preview: Image.Image, path: Path) -> None:
-    """Write the preview as PNG."""
-    write_bytes(path, png_bytes(preview))

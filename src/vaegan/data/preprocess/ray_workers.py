@@ -28,9 +28,8 @@ def _check_reachable(address: str | None) -> None:
         try:
             socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
         except (OSError, OverflowError) as error:
-            raise VaeganError(
-                f"nothing answers at --ray-address {address} ({error_text(error)}): is Ray running there?"
-            ) from error
+            reason = f"nothing answers at --ray-address {address} ({error_text(error)})"
+            raise VaeganError(f"{reason}: is Ray running there?") from error
 
 
 class RayWorkerPool:
@@ -41,12 +40,7 @@ class RayWorkerPool:
     """
 
     def __init__(self, settings: PreprocessSettings, num_workers: int | None, address: str | None) -> None:
-        """Join the cluster at `address`, or a running one.
-
-        Raises:
-            UsageError: Ray is not installed.
-            VaeganError: The cluster cannot be reached.
-        """
+        """Join the cluster at `address`, or a running one. Raises VaeganError if that is not possible."""
         try:
             import ray
             from ray.util.multiprocessing import Pool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels of the upright original."""
@@ -24,27 +24,18 @@ def decode_name(name: bytes) -> str:
 
 @dataclass(frozen=True)
 class FileLocation:
-    """Where the bytes of an image are: a whole file, a byte range of one, or a member of a zip.
+    """Where the bytes of an image are: a whole file, a byte range of one, or a member of a zip."""
 
-    path: absolute path of the file or archive.
-    offset: start of the byte range, or of the zip member's local header.
-    stored_length: number of bytes in the range; -1 for a whole file.
-    zip_method: compression method (0 stored, 8 deflate, 12 bzip2); -1 outside a zip.
-    uncompressed_size, crc32: of the zip member's decompressed bytes.
-    """
-
-    path: str
-    offset: int = 0
-    stored_length: int = -1
-    zip_method: int = -1
-    uncompressed_size: int = 0
-    crc32: int = 0
+    path: str  # absolute path of the file or archive
+    offset: int = 0  # start of the byte range, or of the zip member's local header
+    stored_length: int = -1  # number of bytes in the range; -1 for a whole file
+    zip_method: int = -1  # compression method (0 stored, 8 deflate, 12 bzip2); -1 outside a zip
+    uncompressed_size: int = 0  # of a zip member
+    crc32: int = 0  # of a zip member's decompressed bytes
 
     def to_json(self) -> str:
         """Return the fields as a JSON array, ASCII only."""
-        return json.dumps(
-            [self.path, self.offset, self.stored_length, self.zip_method, self.uncompressed_size, self.crc32]
-        )
+        return json.dumps(astuple(self))
 
     @classmethod
     def from_json(cls, text: str) -> FileLocation:
@@ -54,63 +45,46 @@ class FileLocation:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of the sources.
-
-    stamp: size and modification time, which differ when the bytes do.
-    reason: why the file is skipped without being read; empty otherwise.
-    """
+    """One file of the sources."""
 
     name: str
     location: FileLocation
-    stamp: str
-    reason: str = ""
+    stamp: str  # size and modification time, which differ when the bytes do
+    reason: str = ""  # why the file is skipped without being read; empty otherwise
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One file to prepare.
-
-    suffix: the file name's suffix in lower case.
-    first_frame: frame to start from, for an animation that takes more than one task.
-    thumbnail_height: if not 0, only make a thumbnail of this height, for the preview.
-    """
+    """One file to prepare."""
 
     file_id: int
     location: FileLocation
-    suffix: str = ""
-    first_frame: int = 0
-    thumbnail_height: int = 0
+    suffix: str = ""  # the file name's suffix in lower case
+    first_frame: int = 0  # frame to start from, for an animation that takes more than one task
+    thumbnail_height: int = 0  # if not 0, only make a thumbnail of this height, for the preview
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """One prepared image.
-
-    original_size: width and height in pixels of the upright original.
-    pixels: uint8 [C, S, S]; for a thumbnail, uint8 [H, W, 3] with `original_size` its own size.
-    crc32: of `pixels`.
-    """
+    """One prepared image."""
 
     frame: int
-    original_size: tuple[int, int]
+    original_size: tuple[int, int]  # width and height in pixels of the upright original
     box: Box
-    crc32: int
+    crc32: int  # of `pixels`
     perceptual_hash: bytes
-    pixels: bytes
+    pixels: bytes  # uint8 [C, S, S]; for a thumbnail, uint8 [H, W, 3] with `original_size` its own size
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """The result of one task: prepared images, or the reason why the file is skipped.
-
-    next_frame: frame to continue from when an animation has too many frames for one result, else 0.
-    """
+    """The result of one task: prepared images, or the reason why the file is skipped."""
 
     file_id: int
     sha256: str = ""
     stamp: str = ""
     reason: str = ""
     detail: str = ""
-    next_frame: int = 0
+    next_frame: int = 0  # frame to continue from when an animation has too many frames for one result, else 0
     images: list[PreparedImage] = field(default_factory=list)

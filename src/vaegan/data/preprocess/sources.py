@@ -48,11 +48,7 @@ def find_files(
 ) -> Iterator[SourceFile]:
     """Yield every file in the resolved `sources`, in any order: a folder of millions is not held in memory.
 
-    Args:
-        sources: Folders, images and archives, as `resolve_sources` returns them.
-        excluded_dir: A folder that is not searched: the output.
-        make_spool_path: Returns where the members of a compressed tar may be copied to.
-        on_ignored: Called with the kind of each entry that is ignored, such as HIDDEN_ENTRY.
+    `excluded_dir` (the output) is not searched. `on_ignored` is called with the kind of each entry that is ignored.
     """
     for source, prefix in name_prefixes(sources).items():
         if source.is_dir():

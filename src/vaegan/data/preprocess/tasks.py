@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image
 
 from vaegan.config.tool_settings import PreprocessSettings
-from vaegan.data.preprocess.decoding import DecodedFrame, decode_frames, parse_color, to_srgb
+from vaegan.data.preprocess import skip_reasons
+from vaegan.data.preprocess.decoding import decode_frames, parse_color, to_srgb
 from vaegan.data.preprocess.file_reader import open_hashed
 from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes
 from vaegan.data.preprocess.perceptual_hash import perceptual_hash
 from vaegan.data.preprocess.records import PreparedImage, Task, TaskResult
-from vaegan.data.preprocess.skip_reasons import (
-    ASPECT_TOO_LARGE,
-    BROKEN_IMAGE,
-    CHANGED_WHILE_READ,
-    EMPTY_FILE,
-    METADATA_FILE,
-    NOT_AN_IMAGE,
-    TOO_SMALL,
-    UNREADABLE,
-    SkipFile,
-)
+from vaegan.data.preprocess.skip_reasons import SkipFile
 from vaegan.errors import error_text
 
 MAX_RESULT_BYTES = 2**22
@@ -51,26 +41,20 @@ def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
             if task.thumbnail_height:
                 return _make_thumbnail(task, file, settings)
             if not file.read(1):
-                raise SkipFile(EMPTY_FILE)
+                raise SkipFile(skip_reasons.EMPTY_FILE)
             images, next_frame = _prepare_frames(task, file, settings)
             return TaskResult(task.file_id, sha256, stamp, next_frame=next_frame, images=images)
     except SkipFile as skip:
         reason = skip.reason
-        if reason == NOT_AN_IMAGE and task.suffix in METADATA_SUFFIXES:
-            reason = METADATA_FILE
-        if reason == CHANGED_WHILE_READ:
+        if reason == skip_reasons.NOT_AN_IMAGE and task.suffix in METADATA_SUFFIXES:
+            reason = skip_reasons.METADATA_FILE
+        if reason == skip_reasons.CHANGED_WHILE_READ:
             sha256 = ""
         return TaskResult(task.file_id, sha256, stamp, reason, skip.detail)
     except OSError as error:
-        return TaskResult(task.file_id, reason=UNREADABLE, detail=error_text(error))
+        return TaskResult(task.file_id, reason=skip_reasons.UNREADABLE, detail=error_text(error))
     except MemoryError:
-        return TaskResult(task.file_id, sha256, stamp, BROKEN_IMAGE, "out of memory")
-
-
-def _decode_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) -> Iterator[DecodedFrame]:
-    background = parse_color(settings.background)
-    all_frames = settings.frames == "all"
-    return decode_frames(file, settings.size, all_frames, task.first_frame, background, settings.max_pixels)
+        return TaskResult(task.file_id, sha256, stamp, skip_reasons.BROKEN_IMAGE, "out of memory")
 
 
 def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) -> tuple[list[PreparedImage], int]:
@@ -78,7 +62,7 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
     background = parse_color(settings.background)
     max_images = max(1, MAX_RESULT_BYTES // (settings.size**2 * 3))
     images: list[PreparedImage] = []
-    for frame in _decode_frames(task, file, settings):
+    for frame in decode_frames(file, settings, task.first_frame):
         if len(images) == max_images:
             return images, frame.index
         _check_shape(frame.original_size, settings)
@@ -86,9 +70,8 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
         resized = crop_and_resize(frame.image, frame.original_size, box, settings)
         image = pad_to_square(to_srgb(resized, frame.icc_profile, settings.grayscale), settings, background)
         pixels = to_chw_bytes(image)
-        images.append(
-            PreparedImage(frame.index, frame.original_size, box, zlib.crc32(pixels), perceptual_hash(image), pixels)
-        )
+        crc32, phash = zlib.crc32(pixels), perceptual_hash(image)
+        images.append(PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels))
     return images, 0
 
 
@@ -96,17 +79,17 @@ def _check_shape(size: tuple[int, int], settings: PreprocessSettings) -> None:
     """Raise SkipFile for an image that --min-side or --max-aspect excludes."""
     detail = f"{size[0]}x{size[1]} pixels"
     if min(size) < settings.min_side:
-        raise SkipFile(TOO_SMALL, detail)
+        raise SkipFile(skip_reasons.TOO_SMALL, detail)
     if settings.max_aspect is not None and max(size) > settings.max_aspect * min(size):
-        raise SkipFile(ASPECT_TOO_LARGE, detail)
+        raise SkipFile(skip_reasons.ASPECT_TOO_LARGE, detail)
 
 
 def _make_thumbnail(task: Task, file: BinaryIO, settings: PreprocessSettings) -> TaskResult:
     """Return the uncropped image in RGB, at most `task.thumbnail_height` pixels high and twice as wide."""
-    for frame in _decode_frames(task, file, settings):
+    for frame in decode_frames(file, settings, task.first_frame):
         image = frame.image.copy()
         image.thumbnail((task.thumbnail_height * 2, task.thumbnail_height), Image.Resampling.LANCZOS)
         image = to_srgb(image, frame.icc_profile, grayscale=False)
         thumbnail = PreparedImage(0, image.size, (0, 0, *frame.original_size), 0, b"", image.tobytes())
         return TaskResult(task.file_id, images=[thumbnail])
-    return TaskResult(task.file_id, reason=BROKEN_IMAGE)
+    return TaskResult(task.file_id, reason=skip_reasons.BROKEN_IMAGE)

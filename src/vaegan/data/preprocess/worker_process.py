@@ -20,11 +20,9 @@ _LENGTH_BYTES = 8
 
 
 def send_message(stream: IO[bytes], record: Any) -> None:
-    """Write a dataclass, or a list of them, as one message.
+    """Write a dataclass, or a list of them, as one message: the lengths of header and payload, then these two.
 
-    Args:
-        stream: Receives the length of the header, the length of the payload, the header and the payload.
-        record: Becomes the header, with a length in place of each bytes object; these make up the payload.
+    The header holds a length in place of each bytes object; these make up the payload.
     """
     payload: list[bytes] = []
 

@@ -1,10 +1,10 @@
 """A pool of worker processes on this machine.
 
 A decoder that crashes or hangs on a damaged file must cost that file only. The process pools of multiprocessing,
-concurrent.futures and pebble do not fit. Their workers import the main script again, so they
-fail in a script without a main guard. They look for modules in the current folder, where untrusted images may lie.
-What a worker returns is sent as a pickle. In concurrent.futures, one dead worker also breaks the whole pool. So each
-worker here is `python -P -m vaegan.data.preprocess.worker_process`, and a thread talks to it through pipes.
+concurrent.futures and pebble do not fit. Their workers import the main script again, so they fail in a script without
+a main guard. They look for modules in the current folder, where untrusted images may lie. What a worker returns is
+sent as a pickle. In concurrent.futures, one dead worker also breaks the whole pool. So each worker here is
+`python -P -m vaegan.data.preprocess.worker_process`, and a thread talks to it through pipes.
 """
 
 from __future__ import annotations
@@ -67,13 +67,9 @@ class WorkerProcess:
         python_path = os.pathsep.join(path for path in sys.path if path)
         # -P: import nothing from the current folder, where untrusted images may lie, with files named like modules
         command = [sys.executable, "-P", "-m", "vaegan.data.preprocess.worker_process"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"},
-        )
+        env = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a process that is lost already shows at its first task
             send_message(process.stdin, self.settings)
@@ -164,11 +160,7 @@ class LocalWorkerPool:
             self.idle_workers.put(worker)
 
     def run_batches(self, next_batch: NextBatch) -> Iterator[list[TaskResult]]:
-        """See WorkerPool.
-
-        Raises:
-            VaeganError: No worker process can be started.
-        """
+        """See WorkerPool. Raises VaeganError if no worker process can be started."""
         pending: set[Future[list[TaskResult]]] = set()
         while True:
             while len(pending) < BATCHES_PER_WORKER * len(self.workers) and (tasks := next_batch()) is not None:
@@ -186,7 +178,6 @@ class LocalWorkerPool:
             yield from batches
 
     def close(self) -> None:
-        """Stop the workers at once."""
         for worker in self.workers:
             worker.close()
         self.executor.shutdown(cancel_futures=True)

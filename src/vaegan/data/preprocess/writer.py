@@ -6,9 +6,7 @@ import dataclasses
 import re
 import shutil
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +18,18 @@ from vaegan.data.dataset import SPLIT_NAMES, write_dataset, write_manifest
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.dedupe import ManifestBuilder, ManifestRow, StoredImage
 from vaegan.data.preprocess.image_ops import from_chw_bytes
-from vaegan.data.preprocess.preview import (
-    CROP_EXAMPLES,
-    GRID_IMAGES,
-    CropExample,
-    EvenSample,
-    draw_dataset_preview,
-    write_dataset_preview,
-)
+from vaegan.data.preprocess.preview import CROP_EXAMPLES, GRID_IMAGES, CropExample, EvenSample, draw_dataset_preview
 from vaegan.data.preprocess.records import FileLocation, Task
+from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
-from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory
+from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, write_bytes
+from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
 
 PIPELINE_VERSION = 1
 """Increase this when the same image and options give other pixels. Images of two versions are never mixed."""
+
+IncludedImage = tuple[ManifestRow, StoredImage]
 
 
 class CorruptImage(Exception):
@@ -45,47 +40,10 @@ class CorruptImage(Exception):
         self.file_id = file_id
 
 
-@dataclass
-class PreprocessSummary:
-    """How many images a dataset holds, and how many files were skipped for which reason."""
-
-    split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
-    skip_counts: Counter[str] = field(default_factory=Counter)
-    num_upscaled: int = 0
-
-    @property
-    def num_images(self) -> int:
-        """Number of images in the dataset."""
-        return sum(self.split_counts.values())
-
-    @classmethod
-    def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
-        """Return the summary of an existing dataset from its set.json."""
-        counts = info["counts"]
-        return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
-
-
 def content_options(settings: PreprocessSettings) -> dict[str, Any]:
     """Return the options that change the content of the dataset, not only how it is made."""
     fields = option_fields(PreprocessSettings)
     return {name: value for name, value in dataclasses.asdict(settings).items() if fields[name].option.resume_locked}
-
-
-def is_upscaled(original_size: tuple[int, int], settings: PreprocessSettings) -> bool:
-    """Return whether an image had to be enlarged to the dataset's size."""
-    return (max if settings.fit == "pad" else min)(original_size) < settings.size
-
-
-def summarize_manifest(manifest: ManifestBuilder, settings: PreprocessSettings) -> PreprocessSummary:
-    """Count the images of each split, the skipped files and the upscaled images."""
-    summary = PreprocessSummary()
-    for row in manifest:
-        if row.image is None:
-            summary.skip_counts[row.skip_reason] += 1
-        else:
-            summary.split_counts[SPLIT_NAMES[row.split]] += 1
-            summary.num_upscaled += is_upscaled(row.image.original_size, settings)
-    return summary
 
 
 class DatasetWriter:
@@ -96,19 +54,13 @@ class DatasetWriter:
         self.channels = 1 if settings.grayscale else 3
 
     def write(self, out: Path, sources: list[Path], summary: PreprocessSummary, pool: WorkerPool) -> None:
-        """Write the dataset to `out`, replacing one that is there.
-
-        Args:
-            out: The dataset's directory.
-            sources: The resolved sources, for set.json.
-            summary: The summary of the manifest.
-            pool: Workers, which make the thumbnails of the preview.
+        """Write the dataset to `out`, replacing one that is there. `pool` makes the thumbnails of the preview.
 
         Raises:
             CorruptImage: If stored pixels are damaged. `out` is then as it was.
             VaeganError: If the dataset cannot be written.
         """
-        remove_partial_outputs(out)
+        _remove_partial_outputs(out)
         size = self.settings.size
         splits = bytes(row.split for row, _ in self._included())
         grid_images, example_images = self._choose_preview_images(summary.num_images)
@@ -119,9 +71,9 @@ class DatasetWriter:
             # the preview is drawn last, when the checksums of all pixels are known to be right
             grid = [self._read_image(image) for image in grid_images]
             examples = self._make_crop_examples(example_images, pool)
-            write_dataset_preview(draw_dataset_preview(grid, examples, size), partial_dir / "preview.png")
+            write_bytes(partial_dir / "preview.png", png_bytes(draw_dataset_preview(grid, examples, size)))
 
-    def _included(self) -> Iterator[tuple[ManifestRow, StoredImage]]:
+    def _included(self) -> Iterator[IncludedImage]:
         """Yield the manifest rows of the dataset's images with their images, in the dataset's order."""
         for row in self.manifest:
             if row.image is not None:
@@ -174,13 +126,10 @@ class DatasetWriter:
 
     # ---- Preview ------------------------------------------------------------------------------------------------
 
-    def _choose_preview_images(
-        self, num_images: int
-    ) -> tuple[list[StoredImage], list[tuple[ManifestRow, StoredImage]]]:
+    def _choose_preview_images(self, num_images: int) -> tuple[list[StoredImage], list[IncludedImage]]:
         """Choose images for the grid, and images that were not square as crop examples."""
         grid_indices = range(0, num_images, max(1, num_images // GRID_IMAGES))[:GRID_IMAGES]
-        grid_images = []
-        examples = EvenSample[tuple[ManifestRow, StoredImage]](CROP_EXAMPLES)
+        grid_images, examples = [], EvenSample[IncludedImage](CROP_EXAMPLES)
         for index, (row, image) in enumerate(self._included()):
             if index in grid_indices:
                 grid_images.append(image)
@@ -188,14 +137,11 @@ class DatasetWriter:
                 examples.add((row, image))
         return grid_images, examples.selected()
 
-    def _make_crop_examples(self, chosen: list[tuple[ManifestRow, StoredImage]], pool: WorkerPool) -> list[CropExample]:
+    def _make_crop_examples(self, chosen: list[IncludedImage], pool: WorkerPool) -> list[CropExample]:
         """Let the workers make thumbnails of the originals. An original that is gone by now is left out."""
+        locations = (FileLocation.from_json(row.location_json) for row, _ in chosen)
         size = self.settings.size
-        tasks = [
-            Task(index, FileLocation.from_json(row.location_json), thumbnail_height=size)
-            for index, (row, _) in enumerate(chosen)
-        ]
-        batches = iter([[task] for task in tasks])
+        batches = ([Task(index, location, thumbnail_height=size)] for index, location in enumerate(locations))
         thumbnails = {}
         for results in pool.run_batches(lambda: next(batches, None)):
             for result in results:
@@ -208,7 +154,7 @@ class DatasetWriter:
         ]
 
 
-def remove_partial_outputs(out: Path) -> None:
+def _remove_partial_outputs(out: Path) -> None:
     """Remove what a process that was killed while it wrote `out` has left beside it."""
     pattern = re.compile(re.escape(PARTIAL_PREFIX) + r"\d+-" + re.escape(out.name))
     for path in out.parent.iterdir():

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points, luma
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend, luma
 from vaegan.demo.faces.eyes import EYE_Y
 from vaegan.demo.faces.head import FaceDrawing, draw_nothing
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place
 
 GOLD_COLOR: Color = (250, 200, 70)
 SUNGLASSES_COLOR: Color = (52, 46, 74)
@@ -54,11 +55,8 @@ def draw_glasses_frame(drawing: FaceDrawing, glasses: GlassesStyle) -> None:
     for side, (x, y, _) in zip((-1, 1), lenses, strict=True):
         ear_x = side * (drawing.half_width(0.05) - 0.01)
         canvas.draw_line([(x + side * 0.26, y - 0.05), (ear_x, y - 0.07)], color, 0.07)
-    bridge = [
-        (lenses[0][0] + 0.22, EYE_Y),
-        (drawing.to_face_front(0, 0)[0], EYE_Y - 0.05),
-        (lenses[1][0] - 0.22, EYE_Y),
-    ]
+    middle_x, _ = drawing.to_face_front(0, 0)
+    bridge = [(lenses[0][0] + 0.22, EYE_Y), (middle_x, EYE_Y - 0.05), (lenses[1][0] - 0.22, EYE_Y)]
     canvas.draw_line(catmull_rom(bridge), color, 0.08)
     for x, y, outline in lenses:
         if glasses.has_dark_lenses:
@@ -73,35 +71,16 @@ def _round_lens_outline(x: float, y: float, width_scale: float) -> Points:
 
 
 def _square_lens_outline(x: float, y: float, width_scale: float) -> Points:
-    w = 0.285 * width_scale
-    return catmull_rom(
-        [
-            (x - w, y - 0.16),
-            (x - w * 0.8, y - 0.225),
-            (x + w * 0.8, y - 0.225),
-            (x + w, y - 0.16),
-            (x + w * 0.97, y + 0.14),
-            (x + w * 0.76, y + 0.215),
-            (x - w * 0.76, y + 0.215),
-            (x - w * 0.97, y + 0.14),
-        ],
-        is_closed=True,
-    )
+    points = [
+        (-1, -0.16), (-0.8, -0.225), (0.8, -0.225), (1, -0.16),
+        (0.97, 0.14), (0.76, 0.215), (-0.76, 0.215), (-0.97, 0.14),
+    ]  # fmt: skip
+    return catmull_rom(place(points, x, y, 0.285 * width_scale), is_closed=True)
 
 
 def _sunglasses_lens_outline(x: float, y: float, width_scale: float) -> Points:
-    w = 0.30 * width_scale
-    return catmull_rom(
-        [
-            (x - w, y - 0.19),
-            (x, y - 0.225),
-            (x + w, y - 0.19),
-            (x + w * 0.84, y + 0.14),
-            (x, y + 0.23),
-            (x - w * 0.84, y + 0.14),
-        ],
-        is_closed=True,
-    )
+    points = [(-1, -0.19), (0, -0.225), (1, -0.19), (0.84, 0.14), (0, 0.23), (-0.84, 0.14)]
+    return catmull_rom(place(points, x, y, 0.30 * width_scale), is_closed=True)
 
 
 GLASSES_STYLES: dict[str, GlassesStyle] = {

@@ -7,20 +7,17 @@ from collections.abc import Callable
 
 from vaegan.demo.faces.attributes import BACKGROUND_PALETTES
 from vaegan.demo.faces.canvas import Canvas, Color, blend
+from vaegan.demo.faces.head import draw_nothing
+from vaegan.demo.faces.shapes import Point
 
 BackgroundFunction = Callable[[Canvas, Color, Color], None]
 """Draws a pattern in the main and the second color of a palette."""
 
 
-def _draw_flat_background(canvas: Canvas, color: Color, second_color: Color) -> None:
-    pass  # the canvas is already filled with the main color
-
-
 def _draw_two_tone_background(canvas: Canvas, color: Color, second_color: Color) -> None:
     width, height = canvas.image.size
-    canvas.pillow_draw.polygon(
-        [(width * 0.72, 0), (width, 0), (width, height), (width * 0.28, height)], fill=second_color
-    )
+    corners = [(width * 0.72, 0), (width, 0), (width, height), (width * 0.28, height)]
+    canvas.pillow_draw.polygon(corners, fill=second_color)
 
 
 def _draw_gradient_background(canvas: Canvas, color: Color, second_color: Color) -> None:
@@ -35,10 +32,8 @@ def _draw_stripes_background(canvas: Canvas, color: Color, second_color: Color) 
     step = min(width, height) / 4
     for i in range(-8, 9):
         x = width / 2 + i * step - height / 4
-        canvas.pillow_draw.polygon(
-            [(x, height), (x + step / 2, height), (x + step / 2 + height / 2, 0), (x + height / 2, 0)],
-            fill=second_color,
-        )
+        stripe = [(x, height), (x + step / 2, height), (x + step / 2 + height / 2, 0), (x + height / 2, 0)]
+        canvas.pillow_draw.polygon(stripe, fill=second_color)
 
 
 def _draw_dots_background(canvas: Canvas, color: Color, second_color: Color) -> None:
@@ -54,28 +49,21 @@ def _draw_dots_background(canvas: Canvas, color: Color, second_color: Color) -> 
 def _draw_sunburst_background(canvas: Canvas, color: Color, second_color: Color) -> None:
     width, height = canvas.image.size
     x, y, ray_length = width / 2, height / 2, width + height
-    for i in range(12):
-        start, end = math.radians(30 * i + 5), math.radians(30 * i + 20)
-        canvas.pillow_draw.polygon(
-            [
-                (x, y),
-                (x + ray_length * math.cos(start), y + ray_length * math.sin(start)),
-                (x + ray_length * math.cos(end), y + ray_length * math.sin(end)),
-            ],
-            fill=second_color,
-        )
+    for degrees in range(0, 360, 30):
+        ray: list[Point] = [(x, y)]
+        for angle in (math.radians(degrees + 5), math.radians(degrees + 20)):
+            ray.append((x + ray_length * math.cos(angle), y + ray_length * math.sin(angle)))
+        canvas.pillow_draw.polygon(ray, fill=second_color)
 
 
 def _draw_circle_background(canvas: Canvas, color: Color, second_color: Color) -> None:
     width, height = canvas.image.size
-    radius = min(width, height) * 0.45
-    canvas.pillow_draw.ellipse(
-        (width / 2 - radius, height / 2 - radius, width / 2 + radius, height / 2 + radius), fill=second_color
-    )
+    x, y, radius = width / 2, height / 2, min(width, height) * 0.45
+    canvas.pillow_draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=second_color)
 
 
 BACKGROUND_PATTERNS: dict[str, BackgroundFunction] = {
-    "flat": _draw_flat_background,
+    "flat": draw_nothing,  # the canvas is already filled with the main color
     "two-tone": _draw_two_tone_background,
     "gradient": _draw_gradient_background,
     "stripes": _draw_stripes_background,

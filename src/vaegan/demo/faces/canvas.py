@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from vaegan.demo.faces.shapes import Point, Points
+
 Color = tuple[int, int, int]
-Point = tuple[float, float]
-Points = list[Point]
 Disc = tuple[float, float, float]
 """(x, y, radius)."""
 
 OUTLINE_COLOR: Color = (36, 24, 42)
 WHITE: Color = (255, 255, 255)
+OUTLINE_WIDTH = 0.075  # units
 SUPERSAMPLING = 3
 _CORNER_COSINE = math.cos(math.radians(30))
 """A line has a corner where it turns by more than 30 degrees."""
@@ -26,11 +27,8 @@ _CORNER_COSINE = math.cos(math.radians(30))
 
 def blend(a: Color, b: Color, amount: float) -> Color:
     """Return a mixture of two colors: `amount` 0 gives `a`, 1 gives `b`."""
-    return (
-        round(a[0] + (b[0] - a[0]) * amount),
-        round(a[1] + (b[1] - a[1]) * amount),
-        round(a[2] + (b[2] - a[2]) * amount),
-    )
+    red, green, blue = (round(x + (y - x) * amount) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def luma(color: Color) -> float:
@@ -38,52 +36,11 @@ def luma(color: Color) -> float:
     return (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
 
 
-_SPAN_WEIGHTS = [
-    ((-t + 2 * t**2 - t**3) / 2, (2 - 5 * t**2 + 3 * t**3) / 2, (t + 4 * t**2 - 3 * t**3) / 2, (t**3 - t**2) / 2)
-    for t in (0.0, 0.25, 0.5, 0.75)
-]
-"""Catmull-Rom weights of four neighboring points, for each step `t` from the second to the third."""
-
-
-def catmull_rom(points: Sequence[Point], is_closed: bool = False) -> Points:
-    """Return dense points of a Catmull-Rom spline; a closed one does not repeat its first point."""
-    if len(points) < 3:
-        return list(points)
-    before, after = (points[-1], [points[0], points[1]]) if is_closed else (points[0], [points[-1]])
-    padded = [before, *points, *after]
-    curve: Points = []
-    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        curve += [
-            (w0 * x0 + w1 * x1 + w2 * x2 + w3 * x3, w0 * y0 + w1 * y1 + w2 * y2 + w3 * y3)
-            for w0, w1, w2, w3 in _SPAN_WEIGHTS
-        ]
-    if not is_closed:
-        curve.append(points[-1])
-    return curve
-
-
-def ellipse_points(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360) -> Points:
-    """Return points of an ellipse, or of its arc from `start` to `end` degrees, clockwise from the right."""
-    count = max(6, round(abs(end - start) / 15))
-    is_closed = abs(end - start) >= 360
-    angles = [math.radians(start + (end - start) * i / count) for i in range(count if is_closed else count + 1)]
-    return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
-
-
-def reflect_x(points: Iterable[Point]) -> Points:
-    """Mirror the points left to right and reverse their order: the other half of a symmetric outline."""
-    return [(-x, y) for x, y in points][::-1]
-
-
 def _clipped_bounding_box(points: Points, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the pixel box (left, top, right, bottom) around `points`, clipped to an image of `size`."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    return (
-        max(0, int(min(xs) - margin)),
-        max(0, int(min(ys) - margin)),
-        min(size[0], int(max(xs) + margin) + 2),
-        min(size[1], int(max(ys) + margin) + 2),
-    )
+    left, top = max(0, int(min(xs) - margin)), max(0, int(min(ys) - margin))
+    return left, top, min(size[0], int(max(xs) + margin) + 2), min(size[1], int(max(ys) + margin) + 2)
 
 
 class Canvas:
@@ -103,7 +60,6 @@ class Canvas:
         self.unit_pixels = unit_pixels * SUPERSAMPLING
         self._cos, self._sin = math.cos(angle) * self.unit_pixels, math.sin(angle) * self.unit_pixels
         self._origin_x, self._origin_y = x * SUPERSAMPLING, y * SUPERSAMPLING
-        self.outline_width = 0.075
 
     def to_pixels(self, points: Iterable[Point]) -> Points:
         """Convert points from units to pixels of the supersampled image."""
@@ -126,13 +82,7 @@ class Canvas:
     ) -> None:
         """Fill a polygon, shade the side away from the light, and draw the outline.
 
-        Args:
-            points: The polygon.
-            color: Fill color.
-            shade_color: Color of the shaded side; None: no shade.
-            shade_width: Width of the shade, units.
-            blur_radius: Blur of the edge of the shade, units.
-            outline_color: Color of the outline; None: no outline.
+        The width of the shade and the blur of its edge are in units. A color of None leaves out that part.
         """
         polygon = self.to_pixels(points)
         self.pillow_draw.polygon(polygon, fill=color)
@@ -142,21 +92,19 @@ class Canvas:
             lit = [(x + dx, y + dy) for x, y in polygon]
             self._fill_masked(polygon, lit, shade_color, blur_radius, fill_outside=True)
         if outline_color is not None:
-            self._draw_pixel_line([*polygon, polygon[0]], outline_color, self.outline_width)
+            self._draw_pixel_line([*polygon, polygon[0]], outline_color, OUTLINE_WIDTH)
 
-    def draw_line(self, points: Points, color: Color = OUTLINE_COLOR, width: float | None = None) -> None:
+    def draw_line(self, points: Points, color: Color = OUTLINE_COLOR, width: float = OUTLINE_WIDTH) -> None:
         """Draw an open line with round ends and corners; `width` is in units."""
-        width = self.outline_width if width is None else width
         pixel_points = self.to_pixels(points)
         self._draw_pixel_line(pixel_points, color, width)
         for x, y in (pixel_points[0], pixel_points[-1]):
             self._fill_pixel_disc(x, y, width / 2 * self.unit_pixels, color)
 
-    def draw_outline(self, points: Points, color: Color = OUTLINE_COLOR, width: float | None = None) -> None:
+    def draw_outline(self, points: Points, color: Color = OUTLINE_COLOR, width: float = OUTLINE_WIDTH) -> None:
         """Draw a closed line; `width` is in units."""
-        pixel_points = self.to_pixels(points)
-        width = self.outline_width if width is None else width
-        self._draw_pixel_line([*pixel_points, pixel_points[0]], color, width)
+        polygon = self.to_pixels(points)
+        self._draw_pixel_line([*polygon, polygon[0]], color, width)
 
     def fill_disc(self, x: float, y: float, radius: float, color: Color) -> None:
         """Fill a disc without an outline."""
@@ -166,9 +114,9 @@ class Canvas:
     def fill_discs(self, discs: Sequence[Disc], color: Color) -> None:
         """Fill the union of discs, with one outline around all of them."""
         for x, y, radius in discs:
-            self.fill_disc(x, y, radius + self.outline_width / 2, OUTLINE_COLOR)
+            self.fill_disc(x, y, radius + OUTLINE_WIDTH / 2, OUTLINE_COLOR)
         for x, y, radius in discs:
-            self.fill_disc(x, y, radius - self.outline_width / 2, color)
+            self.fill_disc(x, y, radius - OUTLINE_WIDTH / 2, color)
 
     def fill_clipped(self, clip: Points, points: Points, color: Color, blur_radius: float = 0.0) -> None:
         """Fill the intersection of two polygons; `blur_radius` (units) blurs the edge of `points`."""

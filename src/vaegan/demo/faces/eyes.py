@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend
 from vaegan.demo.faces.head import FaceDrawing
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points
 
 EYE_Y = 0.10  # units
 
@@ -71,8 +72,7 @@ def _draw_sleepy_eye(drawing: FaceDrawing, x: float, y: float, width_scale: floa
     rx, ry = 0.19 * size * width_scale, 0.18 * size
     outline = ellipse_points(x, y, rx, ry)
     _draw_eyeball(drawing, outline, x, y + 0.04, 0.115 * size, rx * 0.34)
-    lid = ellipse_points(x, y, rx, ry, -180, 0)
-    lid = [*lid, (x + rx, y - 0.02), (x - rx, y - 0.02)]
+    lid = [*ellipse_points(x, y, rx, ry, -180, 0), (x + rx, y - 0.02), (x - rx, y - 0.02)]
     canvas.fill_polygon(lid, blend(drawing.skin_color, drawing.skin_shade, 0.6))
     canvas.draw_outline(outline, _lower_lid_color(drawing), 0.045)
     canvas.draw_line([(x - rx, y - 0.02), (x + rx, y - 0.02)], width=0.08)
@@ -95,10 +95,8 @@ def _draw_happy_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float
 
 def _draw_winking_eye(drawing: FaceDrawing, x: float, y: float, width_scale: float, side: int) -> None:
     closed_side = -1 if drawing.face.light_side == "left" else 1
-    if side == closed_side:
-        _draw_happy_eye(drawing, x, y, width_scale, side)
-    else:
-        _draw_round_eye(drawing, x, y, width_scale, side)
+    draw_eye = _draw_happy_eye if side == closed_side else _draw_round_eye
+    draw_eye(drawing, x, y, width_scale, side)
 
 
 EYE_STYLES: dict[str, EyeFunction] = {
@@ -138,12 +136,8 @@ def _draw_eyebrow(drawing: FaceDrawing, x: float, y: float, width_scale: float, 
     y -= 0.34 if face.eyes in ("tall", "wide") else 0.30
     half_length = 0.20 * width_scale
     color = blend(drawing.hair_color, (66, 34, 40), 0.45)
-    line = catmull_rom(
-        [
-            (x - side * half_length, y + inner + face.brow_angle),
-            (x + side * 0.02, y + middle),
-            (x + side * half_length, y + outer - face.brow_angle * 0.5),
-        ]
-    )
+    inner_end = (x - side * half_length, y + inner + face.brow_angle)
+    outer_end = (x + side * half_length, y + outer - face.brow_angle * 0.5)
+    line = catmull_rom([inner_end, (x + side * 0.02, y + middle), outer_end])
     drawing.canvas.draw_line(line, color, face.brow_thickness * 0.75)
     drawing.canvas.draw_line(line[: len(line) * 2 // 3], color, face.brow_thickness)

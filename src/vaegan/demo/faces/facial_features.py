@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Points, blend, catmull_rom, ellipse_points, luma
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend, luma
 from vaegan.demo.faces.head import FaceDrawing, draw_nothing
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place
 
 NOSE_Y = 0.36
 MOUTH_Y = 0.63
@@ -13,7 +14,7 @@ TONGUE_COLOR = (240, 104, 118)
 MOUTH_CAVITY_COLOR = (112, 26, 48)
 
 
-def _nose_outline_color(drawing: FaceDrawing) -> tuple[int, int, int]:
+def _nose_outline_color(drawing: FaceDrawing) -> Color:
     return blend(drawing.skin_shade, OUTLINE_COLOR, 0.62)
 
 
@@ -22,51 +23,36 @@ def _draw_button_nose(drawing: FaceDrawing, x: float, y: float, direction: float
 
 
 def _draw_small_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
-    drawing.canvas.fill_polygon(
-        ellipse_points(x, y + 0.01, 0.08, 0.055), blend(drawing.skin_shade, (210, 70, 60), 0.35)
-    )
+    color = blend(drawing.skin_shade, (210, 70, 60), 0.35)
+    drawing.canvas.fill_polygon(ellipse_points(x, y + 0.01, 0.08, 0.055), color)
 
 
 def _draw_pointed_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
-    line = catmull_rom(
-        [(x + direction * 0.01, y - 0.22), (x + direction * 0.06, y - 0.08), (x + direction * 0.13, y + 0.04)]
-    )
-    drawing.canvas.fill_polygon(
-        [*line, (x - direction * 0.04, y + 0.06)], blend(drawing.skin_color, drawing.skin_shade, 0.55)
-    )
+    line = catmull_rom(place([(0.01, -0.22), (0.06, -0.08), (0.13, 0.04)], x, y, direction))
+    color = blend(drawing.skin_color, drawing.skin_shade, 0.55)
+    drawing.canvas.fill_polygon([*line, (x - direction * 0.04, y + 0.06)], color)
     drawing.canvas.draw_line([*line, (x - direction * 0.04, y + 0.07)], _nose_outline_color(drawing), 0.068)
 
 
 def _draw_round_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
     ball = ellipse_points(x, y - 0.02, 0.135, 0.12)
-    color = blend(drawing.skin_color, (226, 84, 70), 0.20)
-    drawing.canvas.draw_shape(ball, color, blend(drawing.skin_shade, (190, 60, 56), 0.25), 0.06, outline_color=None)
-    drawing.canvas.draw_line(
-        ellipse_points(x, y - 0.02, 0.135, 0.12, -35 if direction < 0 else -25, 205 if direction < 0 else 215),
-        _nose_outline_color(drawing),
-        0.062,
-    )
+    color, shade = blend(drawing.skin_color, (226, 84, 70), 0.20), blend(drawing.skin_shade, (190, 60, 56), 0.25)
+    drawing.canvas.draw_shape(ball, color, shade, 0.06, outline_color=None)
+    start, end = (-35, 205) if direction < 0 else (-25, 215)
+    arc = ellipse_points(x, y - 0.02, 0.135, 0.12, start, end)
+    drawing.canvas.draw_line(arc, _nose_outline_color(drawing), 0.062)
 
 
 def _draw_wide_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
     canvas, color = drawing.canvas, _nose_outline_color(drawing)
     canvas.draw_line(ellipse_points(x, y - 0.02, 0.10, 0.075, 20, 160), color, 0.065)
-    for side in (-1, 1):
-        canvas.draw_line(
-            ellipse_points(x + side * 0.14, y - 0.02, 0.06, 0.07, *((90, 260) if side < 0 else (-80, 90))), color, 0.06
-        )
+    for side, start, end in ((-1, 90, 260), (1, -80, 90)):
+        canvas.draw_line(ellipse_points(x + side * 0.14, y - 0.02, 0.06, 0.07, start, end), color, 0.06)
 
 
 def _draw_long_nose(drawing: FaceDrawing, x: float, y: float, direction: float) -> None:
-    line = catmull_rom(
-        [
-            (x + direction * 0.03, y - 0.30),
-            (x + direction * 0.07, y - 0.12),
-            (x + direction * 0.10, y),
-            (x + direction * 0.03, y + 0.075),
-            (x - direction * 0.09, y + 0.045),
-        ]
-    )
+    points = [(0.03, -0.30), (0.07, -0.12), (0.10, 0.0), (0.03, 0.075), (-0.09, 0.045)]
+    line = catmull_rom(place(points, x, y, direction))
     drawing.canvas.fill_polygon(line, blend(drawing.skin_color, drawing.skin_shade, 0.55))
     drawing.canvas.draw_line(line, _nose_outline_color(drawing), 0.065)
 
@@ -93,36 +79,21 @@ def _draw_closed_mouth(drawing: FaceDrawing, points: Points) -> None:
     if drawing.face.beard == "full" or luma(drawing.skin_color) < 0.40:
         left, right = points[0][0], points[-1][0]
         y = sum(y for _, y in points) / len(points)
-        drawing.canvas.fill_polygon(
-            ellipse_points((left + right) / 2, y + 0.015, (right - left) / 2 + 0.04, 0.095), drawing.lip_color
-        )
+        lips = ellipse_points((left + right) / 2, y + 0.015, (right - left) / 2 + 0.04, 0.095)
+        drawing.canvas.fill_polygon(lips, drawing.lip_color)
     drawing.canvas.draw_line(points, width=0.08)
 
 
 def _draw_smile(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
-    _draw_closed_mouth(
-        drawing,
-        catmull_rom(
-            [(x - w, y - 0.06), (x - w * 0.5, y + 0.04), (x, y + 0.07), (x + w * 0.5, y + 0.04), (x + w, y - 0.06)]
-        ),
-    )
+    points = [(-1, -0.06), (-0.5, 0.04), (0, 0.07), (0.5, 0.04), (1, -0.06)]
+    _draw_closed_mouth(drawing, catmull_rom(place(points, x, y, w)))
 
 
 def _open_mouth_outline(x: float, y: float, w: float, depth: float) -> Points:
     """Return the outline of an open mouth: a nearly straight top, a round bottom."""
-    top = catmull_rom([(x - w, y - 0.08), (x, y - 0.045), (x + w, y - 0.08)])
-    return [
-        *top,
-        *catmull_rom(
-            [
-                (x + w, y - 0.08),
-                (x + w * 0.66, y + depth * 0.72),
-                (x, y + depth),
-                (x - w * 0.66, y + depth * 0.72),
-                (x - w, y - 0.08),
-            ]
-        ),
-    ]
+    top = [(-1, -0.08), (0, -0.045), (1, -0.08)]
+    bottom = [(1, -0.08), (0.66, depth * 0.72), (0, depth), (-0.66, depth * 0.72), (-1, -0.08)]
+    return [*catmull_rom(place(top, x, y, w)), *catmull_rom(place(bottom, x, y, w))]
 
 
 def _draw_laugh(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
@@ -130,9 +101,7 @@ def _draw_laugh(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     mouth = _open_mouth_outline(x, y, w * 1.15, 0.19)
     canvas.fill_polygon(mouth, MOUTH_CAVITY_COLOR)
     canvas.fill_clipped(mouth, ellipse_points(x, y + 0.20, w * 0.72, 0.12), TONGUE_COLOR)
-    canvas.fill_clipped(
-        mouth, [(x - w * 1.2, y - 0.2), (x + w * 1.2, y - 0.2), (x + w * 1.1, y + 0.01), (x - w * 1.1, y + 0.01)], WHITE
-    )
+    canvas.fill_clipped(mouth, place([(-1.2, -0.2), (1.2, -0.2), (1.1, 0.01), (-1.1, 0.01)], x, y, w), WHITE)
     canvas.draw_outline(mouth, width=0.07)
 
 
@@ -140,9 +109,8 @@ def _draw_grin(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     canvas = drawing.canvas
     mouth = _open_mouth_outline(x, y, w * 1.15, 0.13)
     canvas.fill_polygon(mouth, WHITE)
-    canvas.fill_clipped(
-        mouth, [(x - 0.5, y + 0.005), (x + 0.5, y + 0.005), (x + 0.5, y + 0.035), (x - 0.5, y + 0.035)], (188, 184, 204)
-    )
+    gap = place([(-0.5, 0.005), (0.5, 0.005), (0.5, 0.035), (-0.5, 0.035)], x, y)
+    canvas.fill_clipped(mouth, gap, (188, 184, 204))
     canvas.draw_outline(mouth, width=0.07)
 
 
@@ -151,7 +119,7 @@ def _draw_flat_mouth(drawing: FaceDrawing, x: float, y: float, w: float) -> None
 
 
 def _draw_frown(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
-    _draw_closed_mouth(drawing, catmull_rom([(x - w * 0.85, y + 0.08), (x, y - 0.02), (x + w * 0.85, y + 0.08)]))
+    _draw_closed_mouth(drawing, catmull_rom(place([(-0.85, 0.08), (0, -0.02), (0.85, 0.08)], x, y, w)))
 
 
 def _draw_surprised_mouth(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
@@ -163,64 +131,35 @@ def _draw_surprised_mouth(drawing: FaceDrawing, x: float, y: float, w: float) ->
 
 def _draw_smirk(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     side = 1 if drawing.turn >= 0 else -1  # the raised corner
-    line = catmull_rom(
-        [
-            (x - side * w * 0.75, y + 0.045),
-            (x, y + 0.05),
-            (x + side * w * 0.65, y - 0.01),
-            (x + side * w * 0.8, y - 0.10),
-        ]
-    )
+    line = catmull_rom(place([(-0.75, 0.045), (0, 0.05), (0.65, -0.01), (0.8, -0.10)], x, y, side * w))
     _draw_closed_mouth(drawing, line if side > 0 else line[::-1])
 
 
 def _draw_tongue_out(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
-    canvas = drawing.canvas
-    tongue = catmull_rom(
-        [(x - 0.02, y + 0.03), (x - 0.01, y + 0.20), (x + 0.085, y + 0.25), (x + 0.18, y + 0.19), (x + 0.19, y + 0.01)]
-    )
-    canvas.draw_shape(tongue, TONGUE_COLOR)
+    tongue = [(-0.02, 0.03), (-0.01, 0.20), (0.085, 0.25), (0.18, 0.19), (0.19, 0.01)]
+    drawing.canvas.draw_shape(catmull_rom(place(tongue, x, y)), TONGUE_COLOR)
     _draw_smile(drawing, x, y, w)
 
 
 def _draw_pout(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
     w *= 0.72
     canvas = drawing.canvas
-    lips = catmull_rom(
-        [
-            (x - w, y + 0.01),
-            (x - w * 0.35, y - 0.085),
-            (x, y - 0.055),
-            (x + w * 0.35, y - 0.085),
-            (x + w, y + 0.01),
-            (x + w * 0.45, y + 0.115),
-            (x - w * 0.45, y + 0.115),
-        ],
-        is_closed=True,
-    )
+    points = [(-1, 0.01), (-0.35, -0.085), (0, -0.055), (0.35, -0.085), (1, 0.01), (0.45, 0.115), (-0.45, 0.115)]
+    lips = catmull_rom(place(points, x, y, w), is_closed=True)
     color = blend(drawing.lip_color, (214, 40, 70), 0.45)
     canvas.fill_polygon(lips, color)
     canvas.draw_outline(lips, blend(color, OUTLINE_COLOR, 0.75), 0.055)
-    canvas.draw_line(catmull_rom([(x - w * 0.9, y + 0.01), (x, y + 0.025), (x + w * 0.9, y + 0.01)]), width=0.05)
+    canvas.draw_line(catmull_rom(place([(-0.9, 0.01), (0, 0.025), (0.9, 0.01)], x, y, w)), width=0.05)
 
 
 def _draw_gritted_teeth(drawing: FaceDrawing, x: float, y: float, w: float) -> None:
-    canvas = drawing.canvas
-    mouth = catmull_rom(
-        [
-            (x - w, y - 0.06),
-            (x, y - 0.08),
-            (x + w, y - 0.06),
-            (x + w * 1.02, y + 0.08),
-            (x, y + 0.11),
-            (x - w * 1.02, y + 0.08),
-        ],
-        is_closed=True,
-    )
+    canvas, gap_color = drawing.canvas, (150, 146, 170)
+    points = [(-1, -0.06), (0, -0.08), (1, -0.06), (1.02, 0.08), (0, 0.11), (-1.02, 0.08)]
+    mouth = catmull_rom(place(points, x, y, w), is_closed=True)
     canvas.fill_polygon(mouth, WHITE)
     for offset in (-0.5, 0.0, 0.5):
-        canvas.draw_line([(x + offset * w, y - 0.07), (x + offset * w, y + 0.09)], (150, 146, 170), 0.035)
-    canvas.draw_line([(x - w, y + 0.01), (x + w, y + 0.01)], (150, 146, 170), 0.035)
+        canvas.draw_line([(x + offset * w, y - 0.07), (x + offset * w, y + 0.09)], gap_color, 0.035)
+    canvas.draw_line([(x - w, y + 0.01), (x + w, y + 0.01)], gap_color, 0.035)
     canvas.draw_outline(mouth, width=0.07)
 
 
@@ -240,12 +179,8 @@ MOUTH_STYLES: dict[str, Callable[[FaceDrawing, float, float, float], None]] = {
 
 
 def _draw_blush(drawing: FaceDrawing, x: float, y: float, side: int) -> None:
-    drawing.canvas.fill_clipped(
-        drawing.face_clip,
-        ellipse_points(x, y, 0.15, 0.10),
-        blend(drawing.skin_color, (236, 66, 84), 0.32),
-        blur_radius=0.03,
-    )
+    color = blend(drawing.skin_color, (236, 66, 84), 0.32)
+    drawing.canvas.fill_clipped(drawing.face_clip, ellipse_points(x, y, 0.15, 0.10), color, blur_radius=0.03)
 
 
 def _draw_freckles(drawing: FaceDrawing, x: float, y: float, side: int) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, Point, Points, blend, catmull_rom, reflect_x
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, blend
 from vaegan.demo.faces.head import SKULL_CENTER_Y, FaceDrawing, draw_forehead_shadow
+from vaegan.demo.faces.shapes import Points, catmull_rom
 
 HairFunction = Callable[[FaceDrawing], None]
 
@@ -27,8 +28,8 @@ class HairStyle:
 
     draw_front: HairFunction
     draw_back: HairFunction | None = None
-    weight: float = 1.0
     length: HairLength = HairLength.SHORT
+    weight: float = 1.0
     fits_hats: bool = True
     """Whether a hat that covers the top of the head can be drawn over it."""
 
@@ -42,13 +43,7 @@ def hair_cap_outline(drawing: FaceDrawing, pad: float, lift: float, end_y: float
     return [*outer, *catmull_rom(inner)]
 
 
-def symmetric_hairline(*right_half: Point) -> Points:
-    """Return a symmetric hairline; its right half is given from the temple to the middle."""
-    has_middle_point = right_half[-1][0] == 0
-    return [*right_half, *reflect_x(right_half[:-1] if has_middle_point else right_half)]
-
-
-def crescent_outline(drawing: FaceDrawing, start: float, end: float, radius: float, width: float) -> Points:
+def _crescent_outline(drawing: FaceDrawing, start: float, end: float, radius: float, width: float) -> Points:
     """Return a crescent along the skull from `start` to `end` degrees; `radius` 1 is on the skull."""
     arc = drawing.skull_arc(0, 0, start, end, 6)
     upper, lower = [], []
@@ -59,20 +54,14 @@ def crescent_outline(drawing: FaceDrawing, start: float, end: float, radius: flo
     return [*upper, *lower[::-1]]
 
 
-def draw_hair_highlight(drawing: FaceDrawing, clip: Points) -> None:
-    """Draw a highlight on the lit side of the hair, within the outline `clip`."""
-    start, end = (-152, -96) if drawing.light_sign < 0 else (-28, -84)
-    drawing.canvas.fill_clipped(clip, crescent_outline(drawing, start, end, 0.90, 0.15), drawing.hair_highlight)
-
-
-def draw_front_hair(
-    drawing: FaceDrawing, points: Points, has_highlight: bool = True, shade_width: float = 0.13
-) -> None:
-    """Draw hair in front of the head, its shadow on the forehead, and its highlight."""
+def draw_front_hair(drawing: FaceDrawing, points: Points, has_highlight: bool = True) -> None:
+    """Draw hair in front of the head, its shadow on the forehead, and a highlight on its lit side."""
     draw_forehead_shadow(drawing, points)
-    drawing.draw_hair(points, shade_width)
+    drawing.draw_hair(points, 0.13)
     if has_highlight:
-        draw_hair_highlight(drawing, points)
+        start, end = (-152, -96) if drawing.light_sign < 0 else (-28, -84)
+        highlight = _crescent_outline(drawing, start, end, 0.90, 0.15)
+        drawing.canvas.fill_clipped(points, highlight, drawing.hair_highlight)
 
 
 def draw_strands(drawing: FaceDrawing, *lines: Points) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vaegan.demo.faces.attributes import CLOTHING_COLORS
-from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, Points, blend, catmull_rom, ellipse_points, luma
+from vaegan.demo.faces.canvas import OUTLINE_COLOR, WHITE, Color, blend, luma
 from vaegan.demo.faces.head import FaceDrawing, draw_forehead_shadow, draw_nothing
+from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, symmetric_line
 
 HatFunction = Callable[[FaceDrawing, Color, Color, Color], None]
 """Draws a hat in a color, its shade, and an accent color."""
@@ -36,25 +37,17 @@ def _draw_beanie(drawing: FaceDrawing, color: Color, shade: Color, accent: Color
     canvas.draw_shape(_hat_crown_outline(drawing, 0.10, 0.24, -0.5), color, shade, 0.16)
     canvas.draw_shape(cuff, accent, blend(accent, shade, 0.4), 0.14)
     for x in (-0.6, -0.3, 0.0, 0.3, 0.6):
-        canvas.draw_line(
-            [(x, -0.50 + 0.05 * (1 - x * x)), (x * 1.04, -0.30 + 0.05 * (1 - x * x))], blend(accent, shade, 0.6), 0.05
-        )
+        rib = [(x, -0.50 + 0.05 * (1 - x * x)), (x * 1.04, -0.30 + 0.05 * (1 - x * x))]
+        canvas.draw_line(rib, blend(accent, shade, 0.6), 0.05)
 
 
 def _draw_cap(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    canvas = drawing.canvas
-    turn = drawing.turn
-    brim = catmull_rom(
-        [
-            (-0.74 + 0.1 * turn, -0.46),
-            (-0.66 + 0.16 * turn, -0.26),
-            (0.22 * turn, -0.17),
-            (0.66 + 0.16 * turn, -0.26),
-            (0.74 + 0.1 * turn, -0.46),
-            (0.18 * turn, -0.58),
-        ],
-        is_closed=True,
-    )
+    canvas, turn = drawing.canvas, drawing.turn
+    points = [
+        (-0.74 + 0.1 * turn, -0.46), (-0.66 + 0.16 * turn, -0.26), (0.22 * turn, -0.17),
+        (0.66 + 0.16 * turn, -0.26), (0.74 + 0.1 * turn, -0.46), (0.18 * turn, -0.58),
+    ]  # fmt: skip
+    brim = catmull_rom(points, is_closed=True)
     draw_forehead_shadow(drawing, brim)
     canvas.draw_shape(_hat_crown_outline(drawing, 0.07, 0.20, -0.36, -0.02), color, shade, 0.18)
     canvas.draw_line(catmull_rom([(0.0, -1.19), (0.12 * turn, -0.85), (0.16 * turn, -0.55)]), shade, 0.05)
@@ -75,38 +68,22 @@ def _draw_top_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Colo
     ]
     canvas.draw_shape(brim, color, dark_shade, 0.08)
     canvas.draw_shape([*tube, *ellipse_points(0, -0.56, w, 0.09, 0, 180)], color, dark_shade, 0.2)
-    canvas.draw_shape(
-        [(-w - 0.01, -0.80), (w + 0.01, -0.80), (w, -0.56), *ellipse_points(0, -0.57, w, 0.09, 0, 180)],
-        accent,
-        blend(accent, shade, 0.4),
-        0.18,
-    )
+    band = [(-w - 0.01, -0.80), (w + 0.01, -0.80), (w, -0.56), *ellipse_points(0, -0.57, w, 0.09, 0, 180)]
+    canvas.draw_shape(band, accent, blend(accent, shade, 0.4), 0.18)
 
 
 def _draw_headband(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    canvas = drawing.canvas
     band = _hat_band_outline(drawing, -0.62, -0.42, 0.07, 0.05)
-    canvas.draw_shape(band, color, shade, 0.12)
-    canvas.fill_clipped(band, _hat_band_outline(drawing, -0.54, -0.49, 0.07, 0.05), accent)
+    drawing.canvas.draw_shape(band, color, shade, 0.12)
+    drawing.canvas.fill_clipped(band, _hat_band_outline(drawing, -0.54, -0.49, 0.07, 0.05), accent)
 
 
 def _draw_bow(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    canvas = drawing.canvas
     x, y = 0.46, -0.92
+    loop = [(0, 0), (0.18, -0.20), (0.38, -0.20), (0.36, 0.06), (0.30, 0.20), (0.14, 0.14)]
     for side in (-1, 1):
-        loop = catmull_rom(
-            [
-                (x, y),
-                (x + side * 0.18, y - 0.20),
-                (x + side * 0.38, y - 0.20),
-                (x + side * 0.36, y + 0.06),
-                (x + side * 0.30, y + 0.20),
-                (x + side * 0.14, y + 0.14),
-            ],
-            is_closed=True,
-        )
-        canvas.draw_shape(loop, color, shade, 0.08)
-    canvas.draw_shape(ellipse_points(x, y, 0.10, 0.12), blend(color, WHITE, 0.2))
+        drawing.canvas.draw_shape(catmull_rom(place(loop, x, y, side), is_closed=True), color, shade, 0.08)
+    drawing.canvas.draw_shape(ellipse_points(x, y, 0.10, 0.12), blend(color, WHITE, 0.2))
 
 
 def _draw_party_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
@@ -114,39 +91,22 @@ def _draw_party_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Co
     cone = [*ellipse_points(0, -0.74, 0.52, 0.12, 180, 0), (0.0, -1.44)]
     draw_forehead_shadow(drawing, [*cone[:-1], (0.5, -0.9), (-0.5, -0.9)])
     canvas.draw_shape(cone, color, shade, 0.16)
+    stripe = [(-0.7, -0.02), (0, 0.08), (0.7, -0.02), (0.7, 0.09), (0, 0.19), (-0.7, 0.09)]
     for y in (-0.90, -1.13):
-        canvas.fill_clipped(
-            cone,
-            catmull_rom(
-                [(-0.7, y - 0.02), (0, y + 0.08), (0.7, y - 0.02), (0.7, y + 0.09), (0, y + 0.19), (-0.7, y + 0.09)],
-                is_closed=True,
-            ),
-            accent,
-        )
+        canvas.fill_clipped(cone, catmull_rom(place(stripe, 0, y), is_closed=True), accent)
     canvas.draw_outline(cone)
     canvas.fill_discs([(0.0, -1.42, 0.13)], accent)
 
 
 def _draw_bucket_hat(drawing: FaceDrawing, color: Color, shade: Color, accent: Color) -> None:
-    canvas = drawing.canvas
-    w = drawing.skull_half_width
+    canvas, w = drawing.canvas, drawing.skull_half_width
     brim = [
         *catmull_rom([(-w * 0.94, -0.62), (0.0, -0.56), (w * 0.94, -0.62)]),
         *catmull_rom([(w + 0.24, -0.30), (w * 0.6, -0.22), (0.0, -0.19), (-w * 0.6, -0.22), (-w - 0.24, -0.30)]),
     ]
     draw_forehead_shadow(drawing, brim)
-    crown = catmull_rom(
-        [
-            (-w * 0.95, -0.55),
-            (-w * 0.84, -0.95),
-            (-w * 0.5, -1.16),
-            (0, -1.20),
-            (w * 0.5, -1.16),
-            (w * 0.84, -0.95),
-            (w * 0.95, -0.55),
-        ]
-    )
-    canvas.draw_shape(crown, color, shade, 0.18)
+    crown = symmetric_line((-0.95, -0.55), (-0.84, -0.95), (-0.5, -1.16), (0, -1.20))
+    canvas.draw_shape(catmull_rom(place(crown, 0, 0, w)), color, shade, 0.18)
     canvas.draw_shape(brim, blend(color, WHITE, 0.12), shade, 0.14)
 
 

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 
 from vaegan.demo.faces.attributes import HAIR_COLORS, IRIS_COLORS, SKIN_TONES, Face
-from vaegan.demo.faces.canvas import WHITE, Canvas, Point, Points, blend, catmull_rom, ellipse_points, luma, reflect_x
+from vaegan.demo.faces.canvas import WHITE, Canvas, blend, luma
+from vaegan.demo.faces.shapes import Point, Points, catmull_rom, ellipse_points, place, symmetric_line
 
 SKULL_CENTER_Y = -0.05
 """Above this height (units) the head is half an ellipse, below it are the jaw points."""
@@ -38,8 +39,7 @@ class FaceDrawing:
 
     def __init__(self, face: Face, canvas: Canvas) -> None:
         """Compute the colors and the outline of the head."""
-        self.face = face
-        self.canvas = canvas
+        self.face, self.canvas = face, canvas
         self.skin_color, self.skin_shade = SKIN_TONES[face.skin]
         self.hair_color = HAIR_COLORS[face.hair_color]
         self.hair_shade = blend(self.hair_color, (40, 16, 56), 0.30)
@@ -49,14 +49,9 @@ class FaceDrawing:
         shape = HEAD_SHAPES[face.head]
         self.skull_half_width = shape.skull_half_width * face.head_width
         self.jaw_points = [(x * face.head_width * face.jaw_width, y) for x, y in shape.jaw_points]
-        outline = [
-            (self.skull_half_width, SKULL_CENTER_Y),
-            *self.jaw_points,
-            (0.0, 1.0),
-            *reflect_x(self.jaw_points),
-            (-self.skull_half_width, SKULL_CENTER_Y),
-            *self.skull_arc(0, 0, -160, -20, 30),
-        ]
+        # from the right temple along the jaw to the chin
+        self._right_side = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
+        outline = [*symmetric_line(*self._right_side), *self.skull_arc(0, 0, -160, -20, 30)]
         self.head_outline = catmull_rom(outline, is_closed=True)
         self.face_clip = [(x * 0.96, y * 0.965) for x, y in self.head_outline]
 
@@ -84,8 +79,7 @@ class FaceDrawing:
         """Return half the width of the head at height `y`, units; 0 below the chin."""
         if y <= SKULL_CENTER_Y:
             return self.skull_half_width * math.sqrt(max(0.0, 1 - ((y - SKULL_CENTER_Y) / SKULL_HEIGHT) ** 2))
-        jaw = [(self.skull_half_width, SKULL_CENTER_Y), *self.jaw_points, (0.0, 1.0)]
-        for (upper_x, upper_y), (lower_x, lower_y) in itertools.pairwise(jaw):
+        for (upper_x, upper_y), (lower_x, lower_y) in itertools.pairwise(self._right_side):
             if y <= lower_y:
                 return upper_x + (lower_x - upper_x) * (y - upper_y) / (lower_y - upper_y)
         return 0.0
@@ -108,21 +102,11 @@ def draw_ears(drawing: FaceDrawing) -> None:
     canvas = drawing.canvas
     for side in (-1, 1):
         x = side * (drawing.half_width(0.15) + 0.06) - 0.07 * drawing.turn
-        ear = catmull_rom(
-            [
-                (x - side * 0.16, -0.06),
-                (x, -0.10),
-                (x + side * 0.11, 0.02),
-                (x + side * 0.06, 0.22),
-                (x - side * 0.04, 0.33),
-                (x - side * 0.16, 0.30),
-            ],
-            is_closed=True,
-        )
-        canvas.draw_shape(ear, drawing.skin_color, drawing.skin_shade, 0.06)
-        canvas.draw_line(
-            catmull_rom([(x - side * 0.02, 0.02), (x + side * 0.04, 0.07), (x, 0.17)]), drawing.skin_shade, 0.06
-        )
+        ear = [(-0.16, -0.06), (0, -0.10), (0.11, 0.02), (0.06, 0.22), (-0.04, 0.33), (-0.16, 0.30)]
+        inner_line = [(-0.02, 0.02), (0.04, 0.07), (0, 0.17)]
+        outline = catmull_rom(place(ear, x, 0, side), is_closed=True)
+        canvas.draw_shape(outline, drawing.skin_color, drawing.skin_shade, 0.06)
+        canvas.draw_line(catmull_rom(place(inner_line, x, 0, side)), drawing.skin_shade, 0.06)
 
 
 def draw_head(drawing: FaceDrawing) -> None:

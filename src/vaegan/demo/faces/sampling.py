@@ -53,10 +53,8 @@ def _choose_contrasting_color(
     rng: Random, colors: Mapping[str, Color], *others: Color, min_distance: float = 0.2
 ) -> str:
     """Choose a color that differs from all `others` by `min_distance`, or any color if there is none."""
-    distinct = [
-        name for name, color in colors.items() if min(_color_distance(color, other) for other in others) >= min_distance
-    ]
-    return rng.choice(distinct or list(colors))
+    distances = {name: min(_color_distance(color, other) for other in others) for name, color in colors.items()}
+    return rng.choice([name for name, distance in distances.items() if distance >= min_distance] or list(colors))
 
 
 def _choose_hair_color(rng: Random, skin: str, hair: str) -> str:
@@ -83,28 +81,16 @@ def _choose_hat(rng: Random, hair: str) -> str:
     return _weighted_choice(rng, weights)
 
 
-def _random_size(rng: Random) -> tuple[int, int]:
-    """Return a width and a height in pixels, mostly portrait."""
-    shorter, longer = sorted((rng.randint(96, 140), rng.randint(112, 176)))
-    return (longer, shorter) if rng.random() < 0.15 else (shorter, longer)
-
-
 def _random_person(rng: Random, is_masculine: bool) -> dict[str, Any]:
     """Sample head, skin, hair and beard."""
     length_weights = (1.0, 1.0, 0.10) if is_masculine else (0.12, 1.0, 1.0)  # short, medium, long
-    hair = _weighted_choice(
-        rng, {name: style.weight * length_weights[style.length] for name, style in HAIR_STYLES.items()}
-    )
+    hair_weights = {name: style.weight * length_weights[style.length] for name, style in HAIR_STYLES.items()}
+    hair = _weighted_choice(rng, hair_weights)
     skin = rng.choice(list(SKIN_TONES))
     may_have_beard = is_masculine and HAIR_STYLES[hair].length < HairLength.LONG
-    head_weights = {
-        "square": 1.6 if is_masculine else 0.3,
-        "heart": 0.5 if is_masculine else 1.4,
-        "oval": 1.6,
-        "pear": 0.7,
-    }
+    head_weights = {"square": 1.6, "heart": 0.5} if is_masculine else {"square": 0.3, "heart": 1.4}
     return {
-        "head": _choose_name(rng, HEAD_SHAPES, head_weights),
+        "head": _choose_name(rng, HEAD_SHAPES, head_weights | {"oval": 1.6, "pear": 0.7}),
         "head_width": round(rng.uniform(0.95, 1.05), 3),
         "jaw_width": round(rng.uniform(0.93, 1.06), 3),
         "skin": skin,
@@ -119,14 +105,13 @@ def _random_features(rng: Random, is_masculine: bool, skin: Color) -> dict[str, 
     """Sample eyes, eyebrows, nose, mouth and cheeks."""
     is_dark = luma(skin) < DARK_SKIN_LUMA
     mouth = _choose_name(rng, MOUTH_STYLES, MOUTH_WEIGHTS | {"pout": 0.15 if is_masculine else 1.6})
+    eye_color_weights = {"brown": 5, "dark": 4} if is_dark else {"brown": 2, "violet": 0.4}
     brow_angle = rng.gauss(0.0, 0.04)
     if mouth in ("frown", "gritted"):
         brow_angle += rng.choice((-0.07, 0.07))
     return {
         "eyes": _weighted_choice(rng, EYE_WEIGHTS | ({"dots": 0.0} if luma(skin) < 0.45 else {})),
-        "eye_color": _choose_name(
-            rng, IRIS_COLORS, {"brown": 5, "dark": 4} if is_dark else {"brown": 2, "violet": 0.4}
-        ),
+        "eye_color": _choose_name(rng, IRIS_COLORS, eye_color_weights),
         "eye_size": round(rng.uniform(0.92, 1.14), 3),
         "eye_gap": round(rng.uniform(0.31, 0.36), 3),
         "gaze_x": round(rng.triangular(-1, 1, 0), 2),
@@ -145,10 +130,9 @@ def _random_features(rng: Random, is_masculine: bool, skin: Color) -> dict[str, 
 def _random_clothes(rng: Random, is_masculine: bool, skin: Color, hair: str, hair_color: Color) -> dict[str, Any]:
     """Sample clothes, hat, glasses, earrings and background, in contrasting colors."""
     head_colors = [skin] if hair in ("bald", "horseshoe", "buzz") else [skin, hair_color]
-    palette = _choose_contrasting_color(
-        rng, {name: pair[0] for name, pair in BACKGROUND_PALETTES.items()}, *head_colors
-    )
-    background = BACKGROUND_PALETTES[palette][0]
+    backgrounds = {name: colors[0] for name, colors in BACKGROUND_PALETTES.items()}
+    palette = _choose_contrasting_color(rng, backgrounds, *head_colors)
+    background = backgrounds[palette]
     hair_on_clothes = [hair_color] if HAIR_STYLES[hair].length == HairLength.LONG else []
     return {
         "glasses": _choose_name(rng, GLASSES_STYLES, {"none": 14, "round": 2.6, "square": 2.2, "sunglasses": 1.2}),
@@ -165,7 +149,9 @@ def _random_clothes(rng: Random, is_masculine: bool, skin: Color, hair: str, hai
 
 def _random_pose(rng: Random) -> dict[str, Any]:
     """Sample the image size, the light, and the position and rotation of the head."""
-    width, height = _random_size(rng)
+    width, height = sorted((rng.randint(96, 140), rng.randint(112, 176)))
+    if rng.random() < 0.15:  # landscape
+        width, height = height, width
     return {
         "width": width,
         "height": height,

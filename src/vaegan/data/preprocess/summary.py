@@ -1,0 +1,66 @@
+"""The summary of a dataset: how many images it holds, and which files were skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from vaegan.config.settings import PreprocessSettings
+from vaegan.data.dataset import SPLIT_NAMES
+from vaegan.data.preprocess.dedupe import ManifestRow
+from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
+from vaegan.events import EventHandler, Note, WarningMessage
+
+
+@dataclass
+class PreprocessSummary:
+    """How many images a dataset holds, and how many files were skipped for which reason."""
+
+    split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
+    skip_counts: Counter[str] = field(default_factory=Counter)
+    num_upscaled: int = 0
+
+    @property
+    def num_images(self) -> int:
+        return sum(self.split_counts.values())
+
+    @classmethod
+    def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
+        """Return the summary of an existing dataset from its set.json."""
+        counts = info["counts"]
+        return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
+
+
+def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
+    """Count the images of each split, the skipped files and the upscaled images."""
+    summary = PreprocessSummary()
+    resized_side = max if settings.fit == "pad" else min
+    for row in manifest:
+        if row.image is None:
+            summary.skip_counts[row.skip_reason] += 1
+        else:
+            summary.split_counts[SPLIT_NAMES[row.split]] += 1
+            summary.num_upscaled += resized_side(row.image.original_size) < settings.size
+    return summary
+
+
+def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emit: EventHandler, dry_run: bool) -> None:
+    """Report how many images the dataset holds, and which files were skipped or upscaled."""
+    num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
+    emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
+    skip_counts = Counter(summary.skip_counts)
+    if skip_counts.pop(METADATA_FILE, 0):
+        emit(Note("metadata files beside the images were ignored"))
+    if skip_counts:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skip_counts.items()))
+        hint = "" if dry_run else "; manifest.jsonl lists them"
+        emit(WarningMessage(f"{skip_counts.total()} files skipped ({counts}){hint}"))
+        width = max(map(len, skip_counts))
+        for reason, count in skip_counts.most_common():
+            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
+    if summary.num_upscaled:
+        emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
+    if not num_val and settings.val_fraction > 0:
+        emit(WarningMessage("there is only one image or group: no validation images, so nothing can be validated"))

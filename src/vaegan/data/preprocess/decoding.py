@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 from vaegan.errors import error_text
 

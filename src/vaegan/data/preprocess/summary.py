@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from vaegan.config.settings import PreprocessSettings
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS

@@ -54,7 +54,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Optimizer step `step` of `total` is done. `metrics` are means since the previous event of this type."""
+    """Optimizer step `step` of `total` is done. `metrics` are means since the previous event that has metrics."""
 
     step: int
     total: int

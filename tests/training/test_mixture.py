@@ -89,6 +89,6 @@ def test_another_prior_can_be_chosen(prepared, mixed_vae_run, tmp_path, prior):
 def test_a_mixture_needs_a_vae_that_has_one(prepared, vae_run, tmp_path):
     with pytest.raises(UsageError, match="--prior mixture: it is fitted to a VAE's latents: add --from-vae"):
         train_gan(prepared, tmp_path / "gan", prior="mixture", steps=1)
-    with pytest.raises(UsageError, match="has a normal prior, which fits as well: leave it out"):
+    with pytest.raises(UsageError, match="has no fitted mixture: leave it out"):
         train_gan(prepared, tmp_path / "gan", from_vae=vae_run, prior="mixture", steps=1)
     assert not (tmp_path / "gan").exists()

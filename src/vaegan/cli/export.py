@@ -17,14 +17,15 @@ def export(
     ckpt: CheckpointArg,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files; needs vaegan[export].")] = False,
     out: Annotated[
-        Path | None, out_option("Path NAME of the files NAME-decoder.onnx and NAME-encoder.onnx.", "exports/...")
+        Path | None,
+        out_option("Path NAME of the files NAME-decoder.onnx, NAME-encoder.onnx and NAME-prior.onnx.", "exports/..."),
     ] = None,
     best: Best = False,
     force: Force = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export decoder and encoder as ONNX files whose outputs are compared with PyTorch."""
+    """Export decoder, encoder and prior as ONNX files whose outputs are compared with PyTorch."""
     if not onnx:
         raise UsageError("no format given: add --onnx, the only supported format")
     with event_reporter(quiet) as emit:

@@ -13,7 +13,7 @@ MAX_COMPONENTS = 4096
 
 @dataclass(frozen=True)
 class Preset:
-    """Name a network size, with its default training durations in images seen."""
+    """A network size, with its default training lengths in images seen."""
 
     base_channels: int
     latent_dim: int
@@ -31,12 +31,14 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Determine the shape of every tensor of a model. Saved in the metadata of each weights file."""
+    """Everything that decides the shape of a model's tensors. Saved in the metadata of each weights file."""
 
     size: int = option(64, "Side of the square images, in pixels: 32, 64, 128 or 256.", min=32, max=256)
     channels: int = option(3, "Color channels: 1 (grayscale) or 3 (RGB).", min=1, max=3)
     latent_dim: int = option(64, "Length of the latent vector z.", min=1, max=4096)
-    base_channels: int = option(32, "Channels of the layer at full resolution.", min=4, max=512)
+    base_channels: int = option(
+        32, "Channels of the trunk at half the image resolution; lower resolutions have more.", min=4, max=512
+    )
     prior: str = option("normal", "Distribution of z.", choices=("normal", "uniform", "mixture"))
     num_components: int = option(1, "Components of a mixture prior.", min=1, max=MAX_COMPONENTS)
     local_dim: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)

@@ -55,7 +55,7 @@ class IntervalSettings:
         "Steps between checkpoints.",
         min=1,
         is_count=True,
-        default_text="a tenth of the run, less often in a short run",
+        default_text="a tenth of the run; less often in a short --minutes run",
     )
     sample_every: int | None = runtime_option(
         None, "Steps between preview grids.", min=1, is_count=True, default_text="--checkpoint-every"
@@ -65,7 +65,7 @@ class IntervalSettings:
         "Steps between quick evaluations (KID against validation images); 0 = off.",
         min=0,
         is_count=True,
-        default_text="under 3 % of the training time",
+        default_text="every 16,000 images, at most about 50 times",
     )
     log_every: int = runtime_option(50, "Steps between lines of metrics.jsonl.", min=1)
     keep_checkpoints: int = runtime_option(3, "Number of most recent checkpoints to keep.", min=1)

@@ -152,7 +152,9 @@ def open_dataset(path: Path) -> PreparedDataset:
     if version < DATASET_FORMAT_VERSION:
         raise VaeganError(f"{path} has format {version}, of vaegan 0.1: prepare it again with: vaegan preprocess")
     if version > DATASET_FORMAT_VERSION:
-        raise VaeganError(f"{path} has format {version}, this vaegan reads {DATASET_FORMAT_VERSION}: upgrade vaegan")
+        raise VaeganError(
+            f"{path} has format {version}, this vaegan reads up to {DATASET_FORMAT_VERSION}: upgrade vaegan"
+        )
     has_sizes = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
     counts = info.get("counts")
     has_counts = isinstance(counts, dict) and all(isinstance(counts.get(split), int) for split in SPLIT_NAMES)

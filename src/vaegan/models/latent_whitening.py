@@ -2,7 +2,7 @@
 
 The decoder was not trained on N(0, I), but on the aggregated posterior q(z) = E_x q(z|x), of mean m and covariance C.
 With A A^T = C, the latents z' = A^-1 (z - m) have mean 0 and covariance I. A is folded into the decoder's first layer
-and A^-1 into the encoder's heads. These are linear, so reconstructions do not change.
+and A^-1 into the encoder's mean head and covariance factor. These are linear, so reconstructions do not change.
 
 A is unique up to a rotation. It is chosen such that the latent axes are sorted by how much the image changes along
 them: the eigenvectors of E[J^T J], where J is the decoder's Jacobian in z'.
@@ -128,7 +128,7 @@ def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Ten
 
 @torch.no_grad()
 def _apply_whitening(vae: VAE, mixing_matrix: Tensor, whitening_matrix: Tensor, center: Tensor) -> None:
-    """Fold z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder's head."""
+    """Fold z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder."""
     proj_in, mean_head, cov_factor = vae.decoder.proj_in, vae.encoder.mean_head, vae.encoder.cov_factor
     weight = proj_in.weight.cpu().double()
     new_values = {

@@ -73,7 +73,7 @@ class EMA(Generic[M]):
 def make_optimizer(
     name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Create the optimizer "adam" or "muon"; `betas` and `update_clip` are of Adam, `momentum` is of Muon."""
+    """Create the optimizer "adam" or "muon"; `momentum` is of Muon, whose biases use Adam without clipping."""
     if name == "muon":
         return Muon(model, lr, betas, momentum)
     return ClippedAdam(list(model.parameters()), lr, betas, update_clip)

@@ -146,9 +146,7 @@ def open_dataset(path: Path) -> PreparedDataset:
     info = read_json(path / "set.json")
     version = info.get("format_version")
     if not isinstance(version, int) or version < 1:
-        raise VaeganError(
-            f"{path / 'set.json'} is damaged: format_version {printable(version)}; prepare the dataset again"
-        )
+        raise VaeganError(f"{path} is damaged: format_version {printable(version)}; prepare the dataset again")
     if version < DATASET_FORMAT_VERSION:
         raise VaeganError(f"{path} has format {version}, of vaegan 0.1: prepare it again with: vaegan preprocess")
     if version > DATASET_FORMAT_VERSION:

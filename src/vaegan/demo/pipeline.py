@@ -25,14 +25,12 @@ VAE_TIME_FRACTION = 0.3
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
 RESERVED_SECONDS = 12.0
 """Time that is left for sampling at the end."""
+FACES_HINT = "choose another folder, or add --force"
 FACE_FILE_PATTERN = re.compile(r"face-\d{5,}\.png")
 
 
 def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: EventHandler) -> Path:
-    """Draw `count` faces into `folder`, or use the faces that are already there.
-
-    Returns:
-        The folder.
+    """Draw `count` faces into `folder`, or use the faces that are already there. Return the folder.
 
     Raises:
         VaeganError: The folder holds another number of faces, or other files, and `force` is false.
@@ -42,17 +40,13 @@ def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: Eve
         with table.open(newline="", encoding="utf-8") as file:
             existing_count = sum(1 for _ in csv.DictReader(file))
         if existing_count != count:
-            raise VaeganError(
-                f"{folder} holds {existing_count} faces, -n asks for {count}: choose another folder, or add --force"
-            )
+            raise VaeganError(f"{folder} holds {existing_count} faces, -n asks for {count}: {FACES_HINT}")
         emit(Note(f"{folder} already holds {count} faces"))
         return folder
     if folder.is_dir() and not force:
         foreign = next((path.name for path in folder.iterdir() if not _is_demo_file(path.name)), None)
         if foreign is not None:
-            raise VaeganError(
-                f"{folder} holds {foreign}, which the demo did not draw: choose another folder, or add --force"
-            )
+            raise VaeganError(f"{folder} holds {foreign}, which the demo did not draw: {FACES_HINT}")
     # Remove the old faces: there may have been more of them.
     table.unlink(missing_ok=True)
     for path in folder.glob("face-*.png"):
@@ -70,10 +64,8 @@ def check_faces_match_seed(folder: Path, seed: int) -> None:
     with table.open(newline="", encoding="utf-8") as file:
         first_row = next(csv.DictReader(file), {})
     if any(first_row.get(name) != str(value) for name, value in asdict(random_face(seed, 0)).items()):
-        raise VaeganError(
-            f"{folder} holds faces of another seed than --seed {seed} (or of another version of vaegan): choose another"
-            " folder, or add --force"
-        )
+        cause = f"faces of another seed than --seed {seed} (or of another version of vaegan)"
+        raise VaeganError(f"{folder} holds {cause}: {FACES_HINT}")
 
 
 def _is_demo_file(name: str) -> bool:
@@ -125,10 +117,8 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     # Results
     results = {"faces": faces, "dataset": dataset, "vae_run": vae_run, "gan_run": gan_run}
     results |= _sample_and_interpolate(directory, vae_run, gan_run, device, force, emit)
-    minutes_taken = (time.perf_counter() - start_time) / 60
-    emit(
-        Note(f"Done in {minutes_taken:.1f} minutes. Look at {results['samples']} first, then at {results['animation']}")
-    )
+    duration = f"{(time.perf_counter() - start_time) / 60:.1f} minutes"
+    emit(Note(f"Done in {duration}. Look at {results['samples']} first, then at {results['animation']}"))
     return results
 
 

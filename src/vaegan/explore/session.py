@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError, VaeganError
@@ -102,10 +102,9 @@ class ExploreSession:
         """Copies of the decoders with precomputed upsampling kernels."""
         decoders = [deepcopy(model.decoder) for model in self.models.values()]
         for decoder in decoders:
-            frozen = (
-                layer.to_frozen() if isinstance(layer, FilteredUpsampleConv) else layer for layer in decoder.layers
-            )
-            decoder.layers = nn.ModuleList(frozen)
+            for index, layer in enumerate(decoder.layers):
+                if isinstance(layer, FilteredUpsampleConv):
+                    decoder.layers[index] = layer.to_frozen()
         return decoders
 
     def render_strip(self, latent: Tensor, dim: int, decoder_index: int = 0) -> bytes:

@@ -185,11 +185,8 @@ class PreprocessDB:
 
     def end_search(self) -> None:
         """Remove the files that the search did not find."""
-        self.execute(
-            "DELETE FROM images WHERE file_id IN (SELECT file_id FROM files WHERE search_number != :search_number)",
-            search_number=self.search_number,
-        )
         self.execute("DELETE FROM files WHERE search_number != :search_number", search_number=self.search_number)
+        self.execute("DELETE FROM images WHERE file_id NOT IN (SELECT file_id FROM files)")
         self.commit()
 
     def sources_fingerprint(self) -> str:
@@ -214,11 +211,9 @@ class PreprocessDB:
 
     def pending_tasks(self) -> Iterator[Task]:
         """Yield a task for each file that is not done, by name. Results may be saved while iterating."""
-        query = (
-            "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name LIMIT 256"
-        )
+        query = "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
         last_name = b""
-        while rows := self.execute(query, last_name=last_name).fetchall():
+        while rows := self.execute(query, last_name=last_name).fetchmany(TASKS_PER_QUERY):
             for row in rows:
                 suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
                 yield Task(row["file_id"], FileLocation.from_json(row["location"]), suffix)

@@ -58,10 +58,8 @@ def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
 
 def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
     """Check whether two images are so similar that any near duplicate of one is one of the other: adjacent frames."""
-    return (
-        phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
-        and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
-    )
+    has_same_bits = phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
+    return has_same_bits and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
 
 
 def _hash_bits(phash: bytes) -> int:

@@ -76,9 +76,8 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         except sqlite3.Error as error:
             raise VaeganError(f"cannot save the state in {work_dir}: {error_text(error)}; nothing is lost") from error
         except OSError as error:
-            raise VaeganError(
-                f"cannot write {work_dir}: {error_text(error)}; run the same command again to resume"
-            ) from error
+            cause = f"cannot write {work_dir}: {error_text(error)}"
+            raise VaeganError(f"{cause}; run the same command again to resume") from error
         finally:
             if db is not None:
                 db.close()
@@ -134,10 +133,8 @@ def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
     if source_inside is not None:
         raise VaeganError(f"{source_inside} is inside --out {out}, which is replaced as a whole: choose another --out")
     if foreign_entry := find_foreign_entry(out):
-        raise VaeganError(
-            f"{out} is replaced as a whole, and also holds {foreign_entry}, which is not part of the dataset: move it"
-            " away, or choose another --out"
-        )
+        cause = f"{out} is replaced as a whole, and also holds {foreign_entry}, which is not part of the dataset"
+        raise VaeganError(f"{cause}: move it away, or choose another --out")
     if not request.force:
         _check_same_origin(request, sources)
 
@@ -147,9 +144,8 @@ def _check_same_origin(request: PreprocessRequest, sources: list[Path]) -> None:
     out, info = request.out, read_json(request.out / "set.json")
     way_out = "choose another --out, or add --force to replace it"
     if info.get("pipeline_version") != PIPELINE_VERSION:
-        raise VaeganError(
-            f"{out} was prepared by another version of vaegan ({info.get('vaegan_version', 'unknown')}): {way_out}"
-        )
+        version = info.get("vaegan_version", "unknown")
+        raise VaeganError(f"{out} was prepared by another version of vaegan ({version}): {way_out}")
     _check_same_options(f"{out} was prepared", info.get("options"), request.settings, way_out)
     old_sources = [Path(source) for source in info.get("sources", [])]
     missing = [path for path in old_sources if not any(path.is_relative_to(source) for source in sources)]
@@ -311,11 +307,8 @@ class PreprocessPipeline:
             )
 
     def _write_and_report(self, summary: PreprocessSummary, pool: WorkerPool) -> None:
-        request = self.request
-        if not request.dry_run:
-            DatasetWriter(self.db, self.manifest, self.settings).write(request.out, self.sources, summary, pool)
-        report_summary(summary, self.settings, self.emit, request.dry_run)
-        if request.dry_run:
-            self.emit(Note("Dry run: nothing was written"))
-        else:
-            self.emit(FileWritten("dataset", request.out))
+        out, dry_run = self.request.out, self.request.dry_run
+        if not dry_run:
+            DatasetWriter(self.db, self.manifest, self.settings).write(out, self.sources, summary, pool)
+        report_summary(summary, self.settings, self.emit, dry_run)
+        self.emit(Note("Dry run: nothing was written") if dry_run else FileWritten("dataset", out))

@@ -87,15 +87,8 @@ def write_faces(
 ) -> None:
     """Write `count` faces as face-00000.png, face-00001.png, ... and then their attributes.csv.
 
-    Args:
-        out_dir: The folder; existing files of the same names are replaced.
-        count: Number of faces, at least 1. It does not change what the faces look like.
-        seed: Seed of the faces.
-        on_progress: Called as on_progress(num_written, count) after each face.
-
-    Raises:
-        ValueError: `count` is below 1.
-        VaeganError: A file cannot be written.
+    Files of the same names are replaced. The count does not change what the faces look like. After each face,
+    on_progress(num_written, count) is called.
     """
     if count < 1:
         raise ValueError(f"count is {count}; at least 1 face is needed")

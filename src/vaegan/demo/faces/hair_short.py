@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from vaegan.demo.faces.canvas import Disc, blend
 from vaegan.demo.faces.hair_shapes import HairLength, HairStyle, draw_front_hair, draw_strands, hair_cap_outline
 from vaegan.demo.faces.head import FaceDrawing, draw_skull_highlight
 from vaegan.demo.faces.shapes import Points, catmull_rom, ellipse_points, place, symmetric_line
-
-
-def _draw_bald_head(drawing: FaceDrawing) -> None:
-    draw_skull_highlight(drawing, 0.58, 0.74)
 
 
 def _draw_shaved_hair(drawing: FaceDrawing, points: Points, skin_amount: float, shade_amount: float) -> None:
@@ -164,7 +161,7 @@ def _draw_fringe(drawing: FaceDrawing) -> None:
 
 
 SHORT_HAIR_STYLES: dict[str, HairStyle] = {
-    "bald": HairStyle(_draw_bald_head, weight=0.6),
+    "bald": HairStyle(partial(draw_skull_highlight, rx=0.58, ry=0.74), weight=0.6),
     "buzz": HairStyle(_draw_buzz_cut, weight=0.9),
     "receding": HairStyle(_draw_receding_hair, weight=0.5),
     "horseshoe": HairStyle(_draw_horseshoe_hair, weight=0.4, fits_hats=False),

@@ -286,12 +286,8 @@ function connectDownloads() {
 }
 
 function loadImage(url) {
-  return new Promise((resolve) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = () => resolve(null);
-    image.src = url;
-  });
+  const image = Object.assign(new Image(), { src: url });
+  return image.decode().then(() => image, () => null);
 }
 
 async function start() {

@@ -22,7 +22,8 @@ from vaegan.inference.info import describe_path
 from vaegan.inference.model import load
 from vaegan.run_dir import RunDir
 from vaegan.training.distributed import DistributedContext
-from vaegan.training.setup import TrainRequest, resolve_setup
+from vaegan.training.resume import setup_resumed_run
+from vaegan.training.setup import TrainRequest, setup_new_run
 from vaegan.training.train import _load_vae
 
 GOLDEN = Path(__file__).parent / "golden" / "format-2"
@@ -116,7 +117,7 @@ def describe_and_sample(path):
 
 def start_gan_from(files, path):
     """Use weights as `train-gan --from-vae` does."""
-    setup = resolve_setup(
+    setup = setup_new_run(
         TrainRequest("gan", RunDir(files / "new"), {"device": "cpu"}, files / "set", path, None, False),
         ignore_event,
         DistributedContext(),
@@ -128,7 +129,7 @@ def resume(files, kind):
     """Read a run as a resumed training does."""
     run_dir = RunDir(files / kind)
     request = TrainRequest(kind, run_dir, {"device": "cpu"}, files / "set", None, None, False)
-    setup = resolve_setup(request, ignore_event, DistributedContext())
+    setup = setup_resumed_run(request, ignore_event, DistributedContext())
     if setup.checkpoint is not None:
         read_checkpoint(setup.checkpoint)
     run_dir.truncate_metrics(2)

@@ -40,12 +40,13 @@ from vaegan.training.optim import (
 )
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, fixed_permutation, fork_rng_with_seed
-from vaegan.training.vae_init import IMAGES_PER_ROW, DecoderDrift, DecoderTransfer, init_generator_from_decoder
+from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
+from vaegan.training.vae_init import DecoderDrift, DecoderTransfer, init_generator_from_decoder
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
-from vaegan.utils.images import make_grid, to_float, to_uint8
+from vaegan.utils.images import make_grid, to_float
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
-PREVIEW_IMAGES = SAMPLING_BATCH_SIZE = 64
+PREVIEW_IMAGES = 64
 
 
 @dataclass
@@ -332,18 +333,16 @@ class GANTrainer:
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
         """Return a grid, uint8 [C, H, W], of the EMA generator's images of the latents with seeds 0 to 63."""
-        latents = self.prior.sample_seeds(range(PREVIEW_IMAGES)).to(self.device_ctx.device)
-        return make_grid(to_uint8(self.ema.model(latents)).cpu(), columns=8)
+        images = decode_seeds(self.ema.model, self.prior, PREVIEW_IMAGES, self.device_ctx.device)
+        return make_grid(images, columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> Tensor | None:
         if self.drift_reference is None:
             return None
         return self.drift_reference.preview_grid(self.ema.model, self.preview_val_images)
 
-    @torch.no_grad()
     def generate_samples(self, count: int) -> Tensor:
-        latents = self.prior.sample_seeds(range(count)).to(self.device_ctx.device)
-        return torch.cat([to_uint8(self.ema.model(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
+        return decode_seeds(self.ema.model, self.prior, count, self.device_ctx.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return all that a resumed run needs; the VAE's file is not needed again."""

@@ -1,4 +1,4 @@
-"""Resolve a training setup: options, model, dataset, device and starting point, checked against each other."""
+"""The request and the setup of a training, and the setup of a new run: options, model, dataset, device, VAE."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
-from vaegan.config.options import build_settings, changed_locked_options, option_fields, require_at_most_one
+from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
@@ -18,7 +18,7 @@ from vaegan.run_dir import RunDir, find_run
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, choose_device_context
-from vaegan.utils.files import file_sha256, read_json
+from vaegan.utils.files import read_json
 
 TrainSettings = VAESettings | GANSettings
 
@@ -115,29 +115,18 @@ class TrainSetup:
         return 0 if self.checkpoint is None else parse_step(self.checkpoint)
 
 
-def resolve_setup(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
-    """Return the setup of a new run, or of the run to resume.
-
-    Every rank resolves it from the same files. Rank 0 decides the precision, which it may have measured, and finds the
-    checkpoint.
+def setup_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
+    """Return the setup of a new run. Every rank resolves it from the same files.
 
     Raises:
-        VaeganError: for options, dataset, VAE and run that contradict each other, and for damaged files.
+        VaeganError: for options, dataset and VAE that contradict each other, and for damaged files.
     """
-    if not request.is_resume:
-        setup = dist_ctx.run_on_all_ranks(lambda: _setup_new_run(request, emit, dist_ctx))
-        return _with_precision_of_rank_0(setup, dist_ctx)
-
-    setup = dist_ctx.run_on_all_ranks(lambda: _setup_resumed_run(request, dist_ctx))
-    setup = _with_precision_of_rank_0(setup, dist_ctx)
-    checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
-    if checkpoint:
-        return replace(setup, checkpoint=Path(checkpoint))
-    # The run was stopped before its first checkpoint: it starts again from its VAE.
-    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=find_source_vae(setup)))
+    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_new_run(request, emit, dist_ctx))
+    return with_precision_of_rank_0(setup, dist_ctx)
 
 
-def _with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) -> TrainSetup:
+def with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) -> TrainSetup:
+    """Return the setup with the precision of rank 0, which it may have measured."""
     precision = dist_ctx.broadcast(setup.device_ctx.precision)
     return replace(setup, device_ctx=replace(setup.device_ctx, precision=precision))
 
@@ -146,19 +135,19 @@ def merge_options(request: TrainRequest) -> dict[str, Any]:
     """Return the options of a new run that the user decided, directly or by --config; the rest has defaults.
 
     The later wins:
-        1. --config    options of another run (see `_config_file_options`)
+        1. --config    options of another run (see `config_file_options`)
         2. --objective gan or reconstruction sets the likelihood
         3. flags       a length given by a flag clears the other two ways to give it
     """
     return {
-        **_config_file_options(request),
+        **config_file_options(request),
         **_objective_defaults(request),
-        **_clear_other_durations(request),
+        **clear_other_durations(request),
         **request.explicit_options,
     }
 
 
-def _config_file_options(request: TrainRequest) -> dict[str, Any]:
+def config_file_options(request: TrainRequest) -> dict[str, Any]:
     """Return the options of --config, without those that trials, --objective or the VAE decide."""
     decided_elsewhere = set(_objective_defaults(request))
     if request.should_tune_latent_dim or request.from_vae is not None:
@@ -190,15 +179,15 @@ def _load_config_file(request: TrainRequest) -> dict[str, Any]:
     return options
 
 
-def _clear_other_durations(request: TrainRequest) -> dict[str, Any]:
+def clear_other_durations(request: TrainRequest) -> dict[str, Any]:
     """Return None for every duration option where one of them is given."""
     has_duration = any(request.explicit_options.get(name) is not None for name in DURATION_OPTIONS)
     return dict.fromkeys(DURATION_OPTIONS) if has_duration else {}
 
 
-def _setup_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
+def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     settings: TrainSettings = build_settings(request.settings_class, merge_options(request))
-    vae_weights = _read_vae_weights(request.from_vae) if request.from_vae is not None else None
+    vae_weights = read_vae_weights(request.from_vae) if request.from_vae is not None else None
     if vae_weights is not None and vae_weights.path.resolve().is_relative_to(request.run_dir.path.resolve()):
         raise UsageError(
             f"--from-vae {vae_weights.path} lies in {request.run_dir.path}, the run directory of the GAN: choose"
@@ -236,7 +225,8 @@ def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weig
     return replace(model_config.with_normal_prior(), prior=requested_prior)
 
 
-def _read_vae_weights(path: Path) -> WeightsInfo:
+def read_vae_weights(path: Path) -> WeightsInfo:
+    """Read the weights of --from-vae. Raises VaeganError unless they are a VAE's."""
     weights = read_weights_info(path)
     if weights.kind != "vae":
         raise VaeganError(f"--from-vae {path}: this is a {weights.kind.upper()}; give a run of vaegan train-vae")
@@ -290,111 +280,3 @@ def _open_dataset(data_path: Path | None, vae_weights: WeightsInfo | None, emit:
 
 def _relative_to_cwd(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _setup_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) -> TrainSetup:
-    path, saved, settings_class = request.run_dir.path, request.run_dir.read_config(), request.settings_class
-    if saved["kind"] != request.kind:
-        raise VaeganError(
-            f"--run {path}: this is a {saved['kind'].upper()} run; resume it with vaegan train-{saved['kind']}, or"
-            " choose another --run"
-        )
-    try:
-        saved_settings: TrainSettings = build_settings(settings_class, saved["options"])
-        model_config = build_settings(ModelConfig, saved["model"])
-    except UsageError as error:
-        raise VaeganError(f"{path / 'config.json'} is damaged: {error}") from error
-    _check_same_options(request, saved_settings, saved)
-    _check_same_vae(request, saved)
-
-    dataset = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
-    if dataset.fingerprint != saved["data"].get("fingerprint"):
-        raise VaeganError(
-            f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
-            " choose another --run"
-        )
-    settings: TrainSettings = build_settings(
-        settings_class, saved["options"], _clear_other_durations(request), request.explicit_options
-    )
-    precision = settings.precision
-    if precision == "auto":  # another precision than the one measured at the start would be another run
-        precision = str(saved["schedule"].get("precision", precision))
-    device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), precision)
-    return TrainSetup(request, settings, model_config, dataset, device_ctx, saved)
-
-
-def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, saved_config: Mapping[str, Any]) -> None:
-    """Raise UsageError where an option that a resumed run must keep is asked for with another value."""
-    path, requested = request.run_dir.path, _config_file_options(request) | dict(request.explicit_options)
-    for name in changed_locked_options(request.settings_class, saved_config["options"], requested):
-        flag = option_fields(request.settings_class)[name].flag
-        is_from_file = name not in request.explicit_options and request.config_path is not None
-        origin, remove = (f" of {request.config_path}", "--config") if is_from_file else ("", "it")
-        raise UsageError(
-            f"{flag} {requested[name]}{origin} contradicts {path}, which was started with {flag}"
-            f" {getattr(saved_settings, name)}: leave {remove} out to resume, or choose another --run"
-        )
-    if request.should_tune_latent_dim and not saved_config.get("latent_dim_trials"):
-        latent_dim = saved_config["model"]["latent_dim"]
-        raise UsageError(
-            f"--latent-dim auto contradicts {path}, which was started with --latent-dim {latent_dim}: leave it out to"
-            " resume, or choose another --run"
-        )
-
-
-def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
-    """Raise UsageError where --from-vae is not what the run to resume was started from."""
-    if request.from_vae is None:
-        return
-    path, weights, source = request.run_dir.path, _read_vae_weights(request.from_vae), saved_config.get("from_vae")
-    if not source:
-        raise UsageError(
-            f"--from-vae {request.from_vae} contradicts {path}, which was started from scratch: choose another --run"
-        )
-    if source.get("sha256") != file_sha256(weights.path):
-        raise UsageError(
-            f"--from-vae {request.from_vae} is not the VAE that {path} was started from, or it was trained further:"
-            " leave it out to resume, or choose another --run"
-        )
-
-
-def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None:
-    """Repair the run to resume after a kill, and return the path of its newest valid checkpoint, if any.
-
-    Raises:
-        VaeganError: if all checkpoints are damaged, or the newest is of another model.
-    """
-    run_dir = setup.run_dir
-    run_dir.remove_partial_files()
-    checkpoint = run_dir.latest_checkpoint(emit)
-    if checkpoint is None:
-        return None
-    if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
-        raise VaeganError(
-            f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: start over with --force"
-        )
-    run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
-    return str(checkpoint)
-
-
-def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
-    """Return the VAE that a resumed run was started from, for a run without a checkpoint.
-
-    Raises:
-        VaeganError: if it is gone or was trained further.
-    """
-    source = (setup.saved_config or {}).get("from_vae")
-    if not source:
-        return None
-    path = setup.request.from_vae or Path(str(source.get("path", "")))
-    try:
-        weights = _read_vae_weights(path)
-    except VaeganError as error:
-        raise VaeganError(
-            f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
-        ) from error
-    if source.get("sha256") != file_sha256(weights.path):
-        raise VaeganError(
-            f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
-        )
-    return weights

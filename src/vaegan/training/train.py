@@ -29,7 +29,8 @@ from vaegan.training.duration import make_schedule, requested_steps
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
-from vaegan.training.setup import TrainRequest, TrainSetup, resolve_setup
+from vaegan.training.resume import setup_resumed_run
+from vaegan.training.setup import TrainRequest, TrainSetup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
@@ -105,6 +106,7 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         dist_ctx.run_on_main(lambda: stack.enter_context(run_lock(run_dir.path, emit)))
 
         # 1. Settings, model, dataset, device, checkpoint to resume from, VAE weights
+        resolve_setup = setup_resumed_run if request.is_resume else setup_new_run
         setup = resolve_setup(request, emit, dist_ctx)
         emit = stack.enter_context(_event_handler(setup, emit, dist_ctx))
 

@@ -1,4 +1,4 @@
-"""The protocol that the training loop needs of both trainers."""
+"""What the training loop needs of both trainers, and what both share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from vaegan.events import Event
+from vaegan.models.prior import Prior
 from vaegan.training.accumulation import GradientAccumulator
+from vaegan.utils.images import to_uint8
+
+IMAGES_PER_ROW = 8
+"""Of preview grids."""
+SAMPLING_BATCH_SIZE = 64
+
+
+@torch.no_grad()
+def decode_seeds(decoder: nn.Module, prior: Prior, count: int, device: torch.device) -> Tensor:
+    """Return images uint8 [count, C, S, S] on the CPU, decoded from the prior's latents of seeds 0 to count - 1."""
+    latents = prior.sample_seeds(range(count)).to(device)
+    return torch.cat([to_uint8(decoder(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
 
 
 class Trainer(Protocol):

@@ -16,9 +16,9 @@ from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
+from vaegan.training.trainer import IMAGES_PER_ROW
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
-IMAGES_PER_ROW = 8
 NUM_SAMPLED = 2 * IMAGES_PER_ROW
 COARSE_SIZE = 16
 """Side in pixels at which images are compared, so that added sharpness alone does not count as drift."""

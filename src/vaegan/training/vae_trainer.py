@@ -32,15 +32,14 @@ from vaegan.training.optim import (
 )
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
+from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
 from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
 LATENT_WHITENING_IMAGES, LATENT_WHITENING_BATCH_SIZE = 8192, 128
 VALIDATION_IMAGES = 512
-IMAGES_PER_ROW = 8
 PREVIEW_RECONSTRUCTIONS, PREVIEW_SAMPLES = 16, 32
-SAMPLING_BATCH_SIZE = 64
 
 
 @dataclass
@@ -239,11 +238,9 @@ class VAETrainer:
     def drift_grid(self) -> None:
         """Return None: a VAE starts from no other model."""
 
-    @torch.no_grad()
     def generate_samples(self, count: int) -> Tensor:
         model = self.inference_model()
-        latents = model.prior.sample_seeds(range(count)).to(self.device_ctx.device)
-        return torch.cat([to_uint8(model.decoder(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
+        return decode_seeds(model.decoder, model.prior, count, self.device_ctx.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         return flatten_tensors(

@@ -1,0 +1,150 @@
+"""The setup of a resumed run: what it must keep, its newest valid checkpoint, and its VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.config.model_config import ModelConfig
+from vaegan.config.options import build_settings, changed_locked_options, option_fields
+from vaegan.data.dataset import open_dataset
+from vaegan.errors import UsageError, VaeganError
+from vaegan.events import EventHandler
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.precision import choose_device_context
+from vaegan.training.setup import (
+    TrainRequest,
+    TrainSettings,
+    TrainSetup,
+    clear_other_durations,
+    config_file_options,
+    read_vae_weights,
+    with_precision_of_rank_0,
+)
+from vaegan.utils.files import file_sha256
+
+
+def setup_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
+    """Return the setup of the run to resume. Every rank resolves it from the same files.
+
+    Raises:
+        VaeganError: for options, dataset and VAE that contradict the run, and for damaged files.
+    """
+    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_resumed_run(request, dist_ctx))
+    setup = with_precision_of_rank_0(setup, dist_ctx)
+    checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
+    if checkpoint:
+        return replace(setup, checkpoint=Path(checkpoint))
+    # The run was stopped before its first checkpoint: it starts again from its VAE.
+    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=find_source_vae(setup)))
+
+
+def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) -> TrainSetup:
+    path, saved, settings_class = request.run_dir.path, request.run_dir.read_config(), request.settings_class
+    if saved["kind"] != request.kind:
+        raise VaeganError(
+            f"--run {path}: this is a {saved['kind'].upper()} run; resume it with vaegan train-{saved['kind']}, or"
+            " choose another --run"
+        )
+    try:
+        saved_settings: TrainSettings = build_settings(settings_class, saved["options"])
+        model_config = build_settings(ModelConfig, saved["model"])
+    except UsageError as error:
+        raise VaeganError(f"{path / 'config.json'} is damaged: {error}") from error
+    _check_same_options(request, saved_settings, saved)
+    _check_same_vae(request, saved)
+
+    dataset = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
+    if dataset.fingerprint != saved["data"].get("fingerprint"):
+        raise VaeganError(
+            f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
+            " choose another --run"
+        )
+    settings: TrainSettings = build_settings(
+        settings_class, saved["options"], clear_other_durations(request), request.explicit_options
+    )
+    precision = settings.precision
+    if precision == "auto":  # another precision than the one measured at the start would be another run
+        precision = str(saved["schedule"].get("precision", precision))
+    device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), precision)
+    return TrainSetup(request, settings, model_config, dataset, device_ctx, saved)
+
+
+def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, saved_config: Mapping[str, Any]) -> None:
+    """Raise UsageError where an option that a resumed run must keep is asked for with another value."""
+    path, requested = request.run_dir.path, config_file_options(request) | dict(request.explicit_options)
+    for name in changed_locked_options(request.settings_class, saved_config["options"], requested):
+        flag = option_fields(request.settings_class)[name].flag
+        is_from_file = name not in request.explicit_options and request.config_path is not None
+        origin, remove = (f" of {request.config_path}", "--config") if is_from_file else ("", "it")
+        raise UsageError(
+            f"{flag} {requested[name]}{origin} contradicts {path}, which was started with {flag}"
+            f" {getattr(saved_settings, name)}: leave {remove} out to resume, or choose another --run"
+        )
+    if request.should_tune_latent_dim and not saved_config.get("latent_dim_trials"):
+        latent_dim = saved_config["model"]["latent_dim"]
+        raise UsageError(
+            f"--latent-dim auto contradicts {path}, which was started with --latent-dim {latent_dim}: leave it out to"
+            " resume, or choose another --run"
+        )
+
+
+def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
+    """Raise UsageError where --from-vae is not what the run to resume was started from."""
+    if request.from_vae is None:
+        return
+    path, weights, source = request.run_dir.path, read_vae_weights(request.from_vae), saved_config.get("from_vae")
+    if not source:
+        raise UsageError(
+            f"--from-vae {request.from_vae} contradicts {path}, which was started from scratch: choose another --run"
+        )
+    if source.get("sha256") != file_sha256(weights.path):
+        raise UsageError(
+            f"--from-vae {request.from_vae} is not the VAE that {path} was started from, or it was trained further:"
+            " leave it out to resume, or choose another --run"
+        )
+
+
+def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None:
+    """Repair the run to resume after a kill, and return the path of its newest valid checkpoint, if any.
+
+    Raises:
+        VaeganError: if all checkpoints are damaged, or the newest is of another model.
+    """
+    run_dir = setup.run_dir
+    run_dir.remove_partial_files()
+    checkpoint = run_dir.latest_checkpoint(emit)
+    if checkpoint is None:
+        return None
+    if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
+        raise VaeganError(
+            f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: start over with --force"
+        )
+    run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
+    return str(checkpoint)
+
+
+def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
+    """Return the VAE that a resumed run was started from, for a run without a checkpoint.
+
+    Raises:
+        VaeganError: if it is gone or was trained further.
+    """
+    source = (setup.saved_config or {}).get("from_vae")
+    if not source:
+        return None
+    path = setup.request.from_vae or Path(str(source.get("path", "")))
+    try:
+        weights = read_vae_weights(path)
+    except VaeganError as error:
+        raise VaeganError(
+            f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
+        ) from error
+    if source.get("sha256") != file_sha256(weights.path):
+        raise VaeganError(
+            f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
+        )
+    return weights

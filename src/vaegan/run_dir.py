@@ -54,7 +54,8 @@ MANAGED_FILES = (
 
 def _check_config_values(config: Mapping[str, Any]) -> None:
     """Raise ValueError if a value of config.json has the wrong type or range."""
-    for name in ("total_steps", "checkpoint_every", "sample_every"):
+    require_int(config["schedule"], "total_steps")
+    for name in ("checkpoint_every", "sample_every"):
         require_int(config["schedule"], name, 1)
     require_int(config["schedule"], "evaluate_every", 0)
     require_int(config["options"], "batch_size", 0)

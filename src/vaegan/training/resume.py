@@ -52,7 +52,7 @@ def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) ->
     try:
         saved_settings: TrainSettings = build_settings(settings_class, saved["options"])
         model_config = build_settings(ModelConfig, saved["model"])
-    except UsageError as error:
+    except VaeganError as error:  # a bad option, or a model that cannot be built
         raise VaeganError(f"{path / 'config.json'} is damaged: {error}") from error
     _check_same_options(request, saved_settings, saved)
     _check_same_vae(request, saved)

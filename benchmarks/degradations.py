@@ -52,3 +52,17 @@ def drop_classes(images: Tensor, labels: Sequence[str], count: int, seed: int) -
     rows = torch.tensor([row for row, label in enumerate(labels) if label in remaining])
     rows = rows[torch.randperm(len(rows), generator=generator)]
     return images[rows[torch.arange(count) % len(rows)]]
+
+
+def add_color_fringes(images: Tensor, shift: int = 1) -> Tensor:
+    """Shift the red channel to the right and the blue one to the left, by `shift` pixels."""
+    red, green, blue = images.unbind(1)
+    return torch.stack([red.roll(shift, -1), green, blue.roll(-shift, -1)], 1)
+
+
+def paint_watercolor(images: Tensor, seed: int, strength: float = 0.12) -> Tensor:
+    """Add smooth colored blotches, as from a brush: noise of 16 x 16 pixels, enlarged."""
+    count, channels, size, _ = images.shape
+    generator = torch.Generator().manual_seed(seed)
+    blotches = torch.randn(count, channels, 16, 16, generator=generator)
+    return to_uint8(to_float(images) + strength * F.interpolate(blotches, size=size, mode="bicubic"))

@@ -24,6 +24,8 @@ def metrics(request, evaluated):
         "noise": degradations.add_noise(real, seed),
         "blur": degradations.blur(real),
         "checkerboard": degradations.add_checkerboard(real),
+        "fringes": degradations.add_color_fringes(real),
+        "watercolor": degradations.paint_watercolor(real, seed),
         "contrast": degradations.increase_contrast(real),
         "hue": degradations.rotate_hue(real),
         "dropped": degradations.drop_classes(train[order], hair_styles, 256, seed),
@@ -43,6 +45,8 @@ def assert_rising(metrics, metric_name, names):
     [
         ("real", "noise", "blur"),
         ("real", "checkerboard"),
+        ("real", "fringes"),
+        ("real", "watercolor"),
         ("real", "contrast"),
         ("real", "hue"),
         ("real", "dropped", "one"),
@@ -59,6 +63,21 @@ def test_faint_degradations_change_the_metric_of_their_scale(metrics):
     assert metrics["contrast"]["channel_deviation"] > 3 * metrics["real"]["channel_deviation"]
     assert_rising(metrics, "channel_mean", ("real", "hue"))
     assert_rising(metrics, "sliced_wasserstein_0", ("real", "checkerboard", "blur"))
+
+
+def test_flatness_sees_noise_blotches_and_fringes(metrics):
+    assert_rising(metrics, "luminance_deviation", ("real", "watercolor", "noise"))
+    assert_rising(metrics, "chroma_deviation", ("real", "watercolor", "noise"))
+    assert_rising(metrics, "chroma_deviation", ("real", "fringes"))
+    assert metrics["blur"]["luminance_deviation"] < 3 * metrics["real"]["luminance_deviation"] + 3
+
+
+def test_band_powers_see_blur_and_noise(metrics):
+    assert metrics["real"]["power_high"] == pytest.approx(1, abs=0.15)
+    assert_rising(metrics, "power_high", ("blur", "real", "noise"))
+    assert metrics["blur"]["power_low"] < 0.5 < metrics["real"]["power_low"] < 2
+    for band in ("low", "middle", "high"):  # blotches are coarser than all bands
+        assert metrics["watercolor"][f"power_{band}"] == pytest.approx(metrics["real"][f"power_{band}"], rel=0.3)
 
 
 def test_learned_features_measure_missing_modes(metrics):

@@ -1,8 +1,10 @@
 """Warnings about the metrics of an evaluation."""
 
 import pytest
+import torch
 
-from vaegan.evaluation.evaluate import evaluation_warnings
+from vaegan.evaluation.evaluate import UNSTABLE_METRICS, Evaluator, evaluation_warnings
+from vaegan.events import ignore_event
 from vaegan.metrics.prdc import birthday_support_size
 
 GOOD_SAMPLES = {"memorized_fraction": 0.4, "coverage": 0.93, "frechet_fine": 12.0, "frechet_coarse": 19.0}
@@ -40,3 +42,18 @@ def test_values_of_real_images_and_chance_give_no_warning(samples):
 
 def test_metrics_that_could_not_be_measured_give_no_warning():
     assert evaluation_warnings(dict.fromkeys(GOOD_SAMPLES), dict.fromkeys(REAL_IMAGES)) == []
+
+
+def test_small_sets_leave_out_what_rates_noise_as_real(evaluated, monkeypatch):
+    evaluator = evaluated.evaluator  # of 600 faces
+    assert evaluator.is_small and "small dataset, 600 images" in evaluator.caution
+    real = evaluator.real_metrics()
+    assert all(real[name] is None for name in UNSTABLE_METRICS)
+    assert real["frechet_mean"] is not None and real["coverage_fine"] is not None and real["density"] is not None
+    noise = torch.randint(0, 256, evaluator.reference.real_baseline.images.shape).to(torch.uint8)
+    metrics = evaluator.compute_metrics(evaluator.reference.extract_features(noise))
+    (warning,) = [text for text in evaluation_warnings(metrics, real) if text.startswith("low coverage:")]
+    assert "cover 0%" in warning
+    monkeypatch.setattr("vaegan.evaluation.evaluate.MIN_IMAGES_FOR_NEIGHBORS", 500)
+    whole = Evaluator(evaluator.dataset, evaluator.settings, evaluator.device, None, ignore_event)
+    assert whole.caution == "" and whole.real_metrics()["precision"] is not None

@@ -42,6 +42,7 @@ class Comparison:
 
     metrics: dict[str, MetricDict]
     facts: dict[str, Any]
+    caution: str
     sample_images: Tensor
     kid_curves: list[tuple[Series, Series]]
 
@@ -143,7 +144,9 @@ def compare(
     }
     num_columns = min(map(len, image_rows))
     sample_images = torch.cat([row[:num_columns] for row in image_rows])
-    return Comparison(metrics, facts, sample_images, [curve for curve in curves if curve is not None])
+    return Comparison(
+        metrics, facts, evaluator.caution, sample_images, [curve for curve in curves if curve is not None]
+    )
 
 
 def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) -> None:
@@ -157,6 +160,7 @@ def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) 
         f"Comparison of {', '.join(names)}",
         comparison.facts,
         comparison.metrics,
+        comparison.caution,
         [],
         metric_bar_charts(comparison.metrics) + _kid_charts(comparison.kid_curves),
         (SAMPLES_IMAGE, png_bytes(to_pil(grid), text), text),

@@ -28,6 +28,10 @@ from vaegan.version import __version__
 
 MIN_TRAIN_IMAGES, MIN_VAL_IMAGES = 8, 2
 MIN_RELIABLE_VAL_IMAGES = 200
+MIN_IMAGES_FOR_NEIGHBORS = 2000
+"""With fewer training and validation images, `UNSTABLE_METRICS` rate noise or patchwork as high as real images; see
+benchmarks/small_evaluation.py."""
+UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
 REAL_COLUMN = "real"
 NUM_NEIGHBOR_PAIRS = 8
 MAX_EXTRA_MEMORIZED = 0.2
@@ -36,17 +40,32 @@ MIN_DUPLICATE_PAIRS, MIN_DUPLICATE_RATE = 3, 0.02
 MAX_FINE_TO_COARSE = 4.0
 
 
+def _caution(num_train: int, num_val: int, is_small: bool) -> str:
+    """Return what to keep in mind about metrics of a small dataset; empty if it is large enough."""
+    if is_small:
+        return (
+            f"small dataset, {num_train + num_val} images: precision, recall, coverage and NDB are left out, because"
+            " with so few images they rate noise as high as real images. The distances in fixed features at the top"
+            " still tell them apart; compare them with the column of real images"
+        )
+    if num_val < MIN_RELIABLE_VAL_IMAGES:
+        return f"only {num_val} validation images: metrics are noisy, compare them with the column of real images"
+    return ""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Result of `evaluate`.
 
     Attributes:
         metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
+        caution: what to keep in mind about a small dataset, or empty.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
     """
 
     metrics: dict[str, MetricDict]
     facts: dict[str, Any]
+    caution: str
     warnings: list[str]
     neighbors: Tensor
 
@@ -74,8 +93,6 @@ class Evaluator:
                 f"{dataset.path} has {len(train)} training and {len(val)} validation images, an evaluation needs at"
                 f" least {MIN_TRAIN_IMAGES} and {MIN_VAL_IMAGES}: prepare more images, with --val-fraction 0.1"
             )
-        if len(val) < MIN_RELIABLE_VAL_IMAGES:
-            emit(Note(f"Only {len(val)} validation images: compare the noisy metrics with those of real images"))
         self.num_images = min(settings.n, 3 * len(train) // 4)
         if self.num_images < settings.n:
             text = f"Comparing {self.num_images} images instead of {settings.n}"
@@ -89,14 +106,20 @@ class Evaluator:
             assert encoder is not None
             extractors["vae"] = lambda images: encoder(images).mean
         self.reference = Reference(FeatureSpaces(extractors, device), train, val, self.num_images, settings.seed)
+        self.is_small = len(train) + len(val) < MIN_IMAGES_FOR_NEIGHBORS
+        self.caution = _caution(len(train), len(val), self.is_small)
+        if self.caution:
+            emit(Note(self.caution))
 
     def generate_samples(self, model: Model) -> FeatureSet:
         """Generate samples of consecutive seeds and extract their features."""
         return self.reference.extract_features(model.sample(self.num_images, self.settings.seed))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Compute all metrics, those on Inception features only if the settings ask for them."""
+        """Compute all metrics; those on Inception features only if asked for, the unstable ones not on small sets."""
         metrics = self.reference.compute_metrics(feature_set)
+        if self.is_small:
+            metrics |= dict.fromkeys(UNSTABLE_METRICS)
         if self.settings.inception is not None:
             val_images, use_gpu = self.reference.val.images, self.device.type == "cuda"
             metrics |= inception_metrics(val_images, feature_set.images, self.settings.inception, use_gpu)
@@ -161,7 +184,7 @@ def evaluate(
         "seconds": round(time.perf_counter() - start_time, 1),
     }
     warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
-    return Evaluation(metrics, facts, warnings, _nearest_training_pairs(reference, samples))
+    return Evaluation(metrics, facts, evaluator.caution, warnings, _nearest_training_pairs(reference, samples))
 
 
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:
@@ -181,7 +204,7 @@ def evaluation_warnings(samples: MetricDict, real: MetricDict) -> list[str]:
         return None if fake_value is None or real_value is None else (fake_value, real_value)
 
     warnings = []
-    memorized, coverage = pair("memorized_fraction"), pair("coverage")
+    memorized, coverage = pair("memorized_fraction"), pair("coverage") or pair("coverage_fine")
     if memorized is not None and memorized[0] > memorized[1] + MAX_EXTRA_MEMORIZED:
         warnings.append(
             f"memorization: {memorized[0]:.0%} of the samples are closer to a training image than its own nearest"

@@ -23,10 +23,12 @@ from vaegan.metrics.prdc import (
 )
 from vaegan.metrics.random_features import LEVELS
 from vaegan.metrics.sliced_wasserstein import NUM_PATCHES, PATCH_SIZE, swd_per_level
+from vaegan.metrics.texture import BAND_NAMES, QUANTILES, band_powers, local_deviation
 from vaegan.utils.images import to_float
 from vaegan.utils.neighbors import find_nearest
 
 MAX_SWD_IMAGES = 2048
+MAX_TEXTURE_IMAGES = 512
 EVAL_WHITENING_IMAGES = 2048
 PATCHES_PER_IMAGE = 128
 
@@ -88,6 +90,7 @@ class Reference:
             self._distances(feature_set)
             | self._prdc(feature_set)
             | self._sliced_wasserstein(feature_set)
+            | self._texture(feature_set)
             | self._ndb_and_duplicates(feature_set)
         )
 
@@ -134,6 +137,16 @@ class Reference:
             "channel_mean": max(level.mean_shift for level in levels),
             "channel_deviation": max(level.std_shift for level in levels),
         }
+
+    def _texture(self, feature_set: FeatureSet) -> MetricDict:
+        """Noise in calm areas: a quarter of all windows in luminance, half of them in color. Power relative to real."""
+        real, fake = (strided_subset(part.images, MAX_TEXTURE_IMAGES) for part in (self.val, feature_set))
+        deviation = local_deviation(fake)
+        metrics: MetricDict = {"luminance_deviation": deviation.luminance[QUANTILES.index(0.25)]}
+        metrics["chroma_deviation"] = deviation.chroma[QUANTILES.index(0.50)] if fake.shape[1] == 3 else None
+        for name, power, real_power in zip(BAND_NAMES, band_powers(fake), band_powers(real), strict=True):
+            metrics[f"power_{name}"] = power / real_power if real_power > 0 else None
+        return metrics
 
     def _ndb_and_duplicates(self, feature_set: FeatureSet) -> MetricDict:
         fake = feature_set.features[LEARNED_SPACE]

@@ -98,6 +98,7 @@ def write_evaluation_files(
     title: str,
     facts: Mapping[str, Any],
     metrics: Mapping[str, MetricDict],
+    caution: str,
     warnings: list[str],
     charts: list[str],
     image: tuple[str, bytes, str],
@@ -109,6 +110,7 @@ def write_evaluation_files(
     """
     image_name, png, image_text = image
     sections = [
+        *([html_page.warning_box(caution)] if caution else []),
         html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
         *(html_page.warning_box(text) for text in warnings),
         html_page.chart_grid(charts),
@@ -122,7 +124,8 @@ def write_evaluation_files(
     def write(directory: Path) -> None:
         write_bytes(directory / image_name, png)
         html_page.write_page(directory / EVALUATION_PAGE, title, sections)
-        write_json(directory / EVALUATION_JSON, {**facts, "warnings": warnings, "columns": to_json(metrics)})
+        summary = {**facts, "caution": caution, "warnings": warnings, "columns": to_json(metrics)}
+        write_json(directory / EVALUATION_JSON, summary)
 
     if out_dir.is_dir() and any(path.name not in EVALUATION_FILES for path in out_dir.iterdir()):
         for name in EVALUATION_FILES - {image_name}:
@@ -144,6 +147,7 @@ def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) 
         f"Evaluation of {checkpoint}",
         evaluation.facts,
         evaluation.metrics,
+        evaluation.caution,
         evaluation.warnings,
         metric_bar_charts(evaluation.metrics),
         (NEIGHBORS_IMAGE, png_bytes(to_pil(grid), f"nearest neighbors of {checkpoint}"), text),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,12 @@ from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weig
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
 from vaegan.config.options import require_at_most_one
-from vaegan.config.tool_settings import SampleSettings
+from vaegan.config.tool_settings import SAMPLES_PER_PICK, SampleSettings
+from vaegan.errors import UsageError
+from vaegan.events import EventHandler, Note
+
+if TYPE_CHECKING:  # torch takes long to import
+    from vaegan.inference.model import Model
 
 
 @with_settings(SampleSettings)
@@ -19,6 +24,15 @@ def sample(
     ckpt: OptionalCheckpointArg = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Seeds instead of -n and --seed: 0-63 or 3,17,20-25.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="<path>",
+            help="With --pick: dataset of the real images.",
+            show_default="the one that it was trained on",
+        ),
     ] = None,
     separate: Separate = False,
     out: Out = None,
@@ -32,14 +46,47 @@ def sample(
     options: dict[str, Any],
 ) -> None:
     """Sample new faces into an image grid, or into one file per image."""
-    require_at_most_one({"seeds": seeds, **options}, ("seeds", "n"))
-    require_at_most_one({"seeds": seeds, **options}, ("seeds", "seed"))
-    seed_list = parse_seeds(seeds) if seeds is not None else list(range(settings.seed, settings.seed + settings.n))
+    for pair in (("seeds", "n"), ("seeds", "seed"), ("pick", "n"), ("seeds", "of")):
+        require_at_most_one({"seeds": seeds, **options}, pair)
+    if settings.of is not None and settings.pick is None:
+        raise UsageError(f"--of {settings.of} goes with --pick: give the number of images to pick")
+    if data is not None and settings.pick is None:
+        raise UsageError(f"--data {data} goes with --pick: give the number of images to pick")
+    seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.sample import save_samples
 
+        if settings.pick is not None:
+            seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
-    print_results({"samples": out_path}, as_json, num_images=len(seed_list))
+    picked = {} if settings.pick is None else {"seeds": seed_list}
+    print_results({"samples": out_path}, as_json, num_images=len(seed_list), **picked)
+
+
+def _consecutive_seeds(settings: SampleSettings) -> list[int]:
+    """Return the seeds of -n images, or of the images to pick from."""
+    count = settings.n
+    if settings.pick is not None:
+        count = SAMPLES_PER_PICK * settings.pick if settings.of is None else settings.of
+    return list(range(settings.seed, settings.seed + count))
+
+
+def _pick_seeds(
+    model: Model, data: Path | None, seeds: list[int], settings: SampleSettings, emit: EventHandler
+) -> list[int]:
+    from vaegan.evaluation.pick import pick_seeds
+    from vaegan.run_lookup import dataset_for
+
+    assert settings.pick is not None
+    dataset = dataset_for(model.info, data, emit)
+    picked = pick_seeds(model, dataset, seeds, settings.pick, settings.truncation, emit)
+    emit(
+        Note(
+            f"Picked the {len(picked)} samples of {len(seeds)} that are most like real images: compare samples of"
+            " different models without --pick"
+        )
+    )
+    return picked

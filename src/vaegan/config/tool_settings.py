@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vaegan.config.options import MAX_SEED, option, runtime_option
 
+SAMPLES_PER_PICK = 8
 SCALE_HELP = "Whole number by which the images are enlarged."
 
 
@@ -65,7 +66,22 @@ class SampleSettings:
     n: int = option(64, "Number of images.", min=1, max=1_000_000, is_count=True)
     seed: int = option(0, "Seed of the first image; the next images have the next seeds.", min=0, max=MAX_SEED)
     truncation: float = option(
-        1.0, "Scale of the latents: below 1 for more typical, less varied samples; 0 = average face.", min=0, max=2
+        1.0, "Distance of latents from the center of their kind: below 1 for more typical faces.", min=0, max=2
+    )
+    pick: int | None = option(
+        None,
+        "Number of images to pick from --of: those most like real faces, without copies and repetitions.",
+        min=1,
+        max=8192,
+        is_count=True,
+    )
+    of: int | None = option(
+        None,
+        "With --pick: number of samples to pick from.",
+        min=1,
+        max=65536,
+        is_count=True,
+        default_text=f"{SAMPLES_PER_PICK} x --pick",
     )
     scale: int = option(1, SCALE_HELP, min=1, max=16)
 
@@ -129,7 +145,7 @@ class InterpolateSettings(AnimationSettings):
     ping_pong: bool = option(True, "Without --loop: play the animation forwards, then backwards.")
     scale: int = option(4, "Whole number by which the animation is enlarged.", min=1, max=16)
     truncation: float = option(
-        1.0, "With --seeds: scale of the latents, below 1 for more typical, less varied faces.", min=0, max=2
+        1.0, "With --seeds: distance from the center of their kind, below 1 for more typical faces.", min=0, max=2
     )
     invert_steps: int = option(
         0,

@@ -38,11 +38,12 @@ class Model:
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-        """Sample one latent per seed from the prior, float32 [len(seeds), d], and scale them by `truncation`.
+        """Sample one latent per seed from the prior, float32 [len(seeds), d].
 
-        A truncation below 1 moves latents towards 0, which decodes to an average face.
+        A truncation below 1 moves each latent towards the mean of its own component of a mixture prior, which decodes
+        to a typical face of its kind, or towards the mean of another prior.
         """
-        return self.prior.sample_seeds(seeds) * truncation
+        return self.prior.sample_seeds(seeds, truncation)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents, float [N, d], to images; raise UsageError for another shape."""

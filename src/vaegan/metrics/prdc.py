@@ -64,6 +64,20 @@ def prdc(real: Tensor, fake: Tensor, k: int = DEFAULT_K) -> PRDC:
     )
 
 
+def realism_scores(fake: Tensor, real: Tensor, k: int = DEFAULT_K) -> Tensor:
+    """Return how realistic each fake image is, float [N], from features [N, d] of fake and [M, d] of real images.
+
+    It is max over the real points r of radius(r) / distance(r), where the radius reaches to the k-th neighbor. A fake
+    inside some ball has a score above 1. The half of the balls with the larger radii is left out, because they lie
+    where real images are rare (Kynkaanniemi et al. 2019, 1904.06991, eq. 3).
+    """
+    radii = kth_neighbor_distances(real, k)
+    is_kept = radii <= radii.median()
+    real, radii = real[is_kept], radii[is_kept]
+    chunks = torch.split(fake, ROWS_PER_CHUNK)
+    return torch.cat([(radii / pairwise_distances(chunk, real).clamp_min(1e-9)).max(1).values for chunk in chunks])
+
+
 def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """Find the fake images that are closer to a training image than its own nearest neighbor is.
 

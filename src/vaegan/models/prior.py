@@ -55,11 +55,16 @@ class GaussianMixture:
     scale_tril: Tensor
     local_factors: Tensor
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """Map N(0, I) noise [N, d + r + 1] to latents [N, d]; the last column of noise selects the component."""
+    def sample(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+        """Map N(0, I) noise [N, d + r + 1] to latents [N, d]; the last column of noise selects the component.
+
+        `truncation` scales the distance of each latent from the mean of its own component.
+        """
         d = self.means.shape[1]
         uniform = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
         components = (uniform > self.weights.cumsum(0)[:-1]).sum(1)
+        if truncation != 1.0:
+            noise = truncation * noise
         latents: Tensor = self.means[components] + noise[:, :d] @ self.scale_tril.T
         if self.local_factors.shape[1]:
             latents = latents + (noise[:, d:-1, None] * self.local_factors[components]).sum(1)
@@ -242,22 +247,31 @@ class Prior(nn.Module):
         prior.load_state_dict({name: vars(mixture)[name].float() for name in prior.state_dict()})
         return prior
 
-    def forward(self, noise: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+        """Map noise to latents.
+
+        A `truncation` below 1 makes samples more typical and less varied: it scales their distance from the mean of the
+        prior, or of their own component of a mixture (truncation trick, Brock et al. 2019, arXiv 1809.11096, section
+        3.1).
+        """
         if self.kind == "normal":
-            return noise
+            return noise if truncation == 1.0 else truncation * noise
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
-            uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * math.sqrt(3)
+            uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
             return uniform
         no_factors = self.means.new_empty(len(self.means), 0, self.latent_dim)
         local_factors = self.local_factors if self.local_dim else no_factors
-        return GaussianMixture(self.weights, self.means, self.scale_tril, local_factors).sample(noise)
+        return GaussianMixture(self.weights, self.means, self.scale_tril, local_factors).sample(noise, truncation)
 
     @torch.no_grad()
-    def sample_seeds(self, seeds: Sequence[int]) -> Tensor:
-        """Return one latent per seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone."""
+    def sample_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
+        """Return one latent per seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone.
+
+        See `forward` for `truncation`.
+        """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior, latents = copy.deepcopy(self).cpu(), []
         for seed in seeds:  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
-            latents.append(prior(noise[None])[0])
+            latents.append(prior(noise[None], truncation)[0])
         return torch.stack(latents) if latents else torch.empty(0, self.latent_dim)

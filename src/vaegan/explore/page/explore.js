@@ -18,6 +18,7 @@ const state = {
   about: null, // GET /api/about
   z: null, // the current latent
   truncation: 1,
+  seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
 };
 let socket = null, map = null, sliders = null, keyframes = null;
@@ -78,6 +79,7 @@ function showRate(facesPerSecond) {
 // Replace the current latent. `isMoving`: more changes follow soon.
 function showLatent(latent, { truncation = 1, isMoving = false } = {}) {
   state.z = Float32Array.from(latent);
+  state.seed = null;
   showTruncation(truncation);
   if (!isMoving) keyframes.stop();
   update(isMoving);
@@ -132,11 +134,18 @@ function moveOnMap(x, y) {
 function setDim(dim, value) {
   keyframes.stop();
   state.z[dim] = value;
+  state.seed = null;
   sliders.showValue(dim, value);
   update(true);
 }
 
+// A seed's latent moves towards the center of its own kind, any other towards the average face.
 function setTruncation(truncation) {
+  if (state.seed !== null) {
+    showTruncation(truncation);
+    showSeed(state.seed);
+    return;
+  }
   const factor = truncation / state.truncation;
   keyframes.stop();
   state.z = state.z.map((value) => value * factor);
@@ -148,6 +157,7 @@ async function showSeed(seed) {
   const truncation = state.truncation;
   const response = await request(`seed?seed=${seed}&truncation=${truncation}`);
   showLatent((await response.json()).latent, { truncation });
+  state.seed = seed;
   const suffix = truncation === 1 ? "" : `, truncation ${truncation}`;
   setStatus(`Seed ${seed}${suffix}: same image as vaegan sample --seeds ${seed}.`);
 }

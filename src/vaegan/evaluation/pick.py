@@ -1,0 +1,73 @@
+"""Pick the samples that are most like real images, for a good sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaegan.data.dataset import PreparedDataset
+from vaegan.data.memmap import strided_subset
+from vaegan.errors import UsageError, VaeganError
+from vaegan.evaluation.feature_spaces import FeatureSpaces, load_or_train_features
+from vaegan.evaluation.metric_specs import LEARNED_SPACE
+from vaegan.events import EventHandler, TaskProgress
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.metrics.prdc import kth_neighbor_distances, realism_scores
+from vaegan.utils.neighbors import find_nearest
+
+MAX_REAL_IMAGES = 8192
+MIN_REAL_IMAGES = 32
+DUPLICATE_DISTANCE_RATIO = 0.5
+"""Copies of each other are closer than this fraction of the usual distance between real neighbors."""
+
+
+def pick_seeds(
+    model: Model, dataset: PreparedDataset, seeds: Sequence[int], count: int, truncation: float, emit: EventHandler
+) -> list[int]:
+    """Return `count` of the seeds, those whose images are most like the training images first.
+
+    The score is the realism score (Kynkaanniemi et al. 2019, 1904.06991, eq. 3) in the features learned on the dataset,
+    times that in random features of fine texture. Left out as long as others remain are images that are nearly copies
+    of a training image, and images that nearly repeat a better one.
+
+    Raises:
+        UsageError: There are fewer seeds than `count`.
+        VaeganError: The dataset has too few training images.
+    """
+    if count > len(seeds):
+        raise UsageError(f"--pick {count} --of {len(seeds)}: there are fewer samples than shall be picked")
+    train, _ = dataset.open_memmap()
+    if len(train) < MIN_REAL_IMAGES:
+        raise VaeganError(f"{dataset.path} has {len(train)} training images, --pick needs at least {MIN_REAL_IMAGES}")
+    real_images = strided_subset(train, MAX_REAL_IMAGES)
+    network = load_or_train_features(dataset, dataset.load()[0], emit).to(model.device)
+    spaces = FeatureSpaces({LEARNED_SPACE: lambda images: network(images)}, model.device)
+    real = spaces.fit_whitening(real_images)
+
+    batches: list[dict[str, Tensor]] = []
+    for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
+        latents = model.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation)
+        batches.append(spaces(model.decode(latents)))
+        emit(TaskProgress("Judging samples", min(start + INFERENCE_BATCH_SIZE, len(seeds)), len(seeds)))
+    samples = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+    scores = sum(realism_scores(samples[space], real[space]).log() for space in (LEARNED_SPACE, "fine"))
+    assert isinstance(scores, Tensor)
+    mirrored = spaces(real_images.flip(-1), LEARNED_SPACE)[LEARNED_SPACE]
+    radius = float(kth_neighbor_distances(real[LEARNED_SPACE], 1).median()) * DUPLICATE_DISTANCE_RATIO
+    distances, _ = find_nearest(samples[LEARNED_SPACE], torch.cat([real[LEARNED_SPACE], mirrored]))
+    is_copy = distances < radius
+    order = scores.argsort(descending=True, stable=True).tolist()
+    return [seeds[index] for index in _spread(order, samples[LEARNED_SPACE], is_copy, radius)[:count]]
+
+
+def _spread(order: Sequence[int], features: Tensor, is_copy: Tensor, radius: float) -> list[int]:
+    """Move copies, and rows that lie closer than `radius` to one that comes earlier, to the end of the order."""
+    first: list[int] = []
+    last: list[int] = []
+    for index in order:
+        is_repeated = bool(first) and float((features[first] - features[index]).norm(dim=1).min()) < radius
+        (last if is_repeated or bool(is_copy[index]) else first).append(index)
+    return first + last

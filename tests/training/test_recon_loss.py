@@ -1,11 +1,16 @@
 """The reconstruction loss of a GAN from a VAE: encoded training images keep decoding to themselves."""
 
+import copy
+
 import pytest
 import torch
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.dataset import open_dataset
+from vaegan.losses.vae import kl_per_dim
+from vaegan.models.vae import Posterior
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import DeviceContext
 from vaegan.training.vae_trainer import VAETrainer
@@ -30,7 +35,7 @@ def vae(images):
 
 def gan_trainer(vae, images, **options):
     settings = GANSettings(preset="tiny", d_warmup_steps=2, batch_size=16, **options)
-    return GANTrainer(CONFIG, settings, CPU, vae, train_val_images=(images, images[:32]))
+    return GANTrainer(CONFIG, settings, CPU, copy.deepcopy(vae), train_val_images=(images, images[:32]))
 
 
 def test_encoded_images_still_decode_to_themselves(vae, images):
@@ -66,6 +71,39 @@ def test_latents_of_recon_rows_are_posterior_samples_of_the_real_images(vae, ima
 def test_a_small_fraction_reconstructs_one_row(vae, images):
     trainer = gan_trainer(vae, images, recon_fraction=0.01)
     assert trainer._make_batch(images[:16], 0).recon_rows.tolist() == [15]
+
+
+def test_the_loss_fades_row_by_row(vae, images):
+    trainer = gan_trainer(vae, images, recon_fade=16 * 20)
+    num_rows = [len(trainer._make_batch(images[:16], step).recon_rows) for step in range(22)]
+    assert num_rows[0] == 8 and num_rows[10] == 4 and num_rows[18:] == [1, 1, 0, 0]
+    assert num_rows == sorted(num_rows, reverse=True)
+    logged = ["recon_feature_loss" in trainer.step(images[:16], step) for step in (18, 19, 20, 21)]
+    assert logged == [True, True, False, False]
+    constant = gan_trainer(vae, images, recon_fade=0)
+    assert len(constant._make_batch(images[:16], 10**6).recon_rows) == 8
+
+
+def test_the_encoder_is_fitted_to_the_generator_once_the_loss_has_faded(vae, images):
+    val_psnr = {}
+    for interval in (0, 1):
+        trainer = gan_trainer(vae, images, recon_fade=16 * 5, encoder_interval=interval, lr_g=2e-3)
+        logged = ["encoder_psnr" in trainer.step(images[:16], step) for step in range(60)]
+        # the first two steps warm up the discriminator, then the loss fades until the fifth
+        assert logged == [bool(interval) and step >= 5 for step in range(60)]
+        val_psnr[interval] = trainer.validate()["val_psnr"]
+    assert val_psnr[1] > val_psnr[0] + 0.5
+
+
+def test_kl_of_a_posterior_with_a_covariance_factor():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_var = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
+    factor = torch.randn(3, 3, generator=generator)
+    covariance = factor @ log_var.exp().diag_embed() @ factor.T
+    expected = kl_divergence(MultivariateNormal(mean, covariance), MultivariateNormal(torch.zeros(3), torch.eye(3)))
+    constant = 1.5 + float(factor.det().abs().log())
+    torch.testing.assert_close(Posterior(mean, log_var, factor).kl() - constant, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(Posterior(mean, log_var).kl() - 1.5, kl_per_dim(mean, log_var).sum(1))
 
 
 @pytest.mark.parametrize("options", [{"recon_weight": 0.0}, {"recon_fraction": 0.0}])

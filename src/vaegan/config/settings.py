@@ -211,9 +211,20 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     )
     recon_fraction: float = option(
         0.5,
-        "With --from-vae: fraction of each batch whose latents are encoded training images; 0 = none.",
+        "With --from-vae: initial fraction of each batch whose latents are encoded training images; 0 = none.",
         min=0,
         max=1,
+    )
+    recon_fade: int = option(
+        60_000,
+        "With --from-vae: images over which --recon-fraction falls linearly to 0; 0 = it stays.",
+        min=0,
+        is_count=True,
+    )
+    encoder_interval: int = option(
+        16,
+        "With --from-vae: once --recon-fraction is 0, fit the encoder to the generator every N steps; 0 = never.",
+        min=0,
     )
     d_warmup_steps: int | None = option(
         None,

@@ -17,6 +17,8 @@ from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
+from vaegan.losses.vae import squared_error
+from vaegan.metrics.image_quality import psnr
 from vaegan.models.discriminator import MBSTD_GROUP_SIZE, Discriminator, GANForInference, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
@@ -34,6 +36,7 @@ from vaegan.training.optim import (
     EMA,
     cosine_anneal,
     inverse_sqrt_decay,
+    linear_warmup,
     load_optimizer_state_dict,
     make_optimizer,
     optimizer_state_dict,
@@ -46,6 +49,7 @@ from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
 from vaegan.utils.images import make_grid, to_float
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
+ENCODER_LR, ENCODER_BETAS = 3e-4, (0.9, 0.99)
 PREVIEW_IMAGES = 64
 
 
@@ -133,9 +137,12 @@ class GANTrainer:
         name, clip = settings.optimizer, settings.update_clip
         self.optimizer_g = make_optimizer(name, self.generator, settings.lr_g, ADAM_BETAS, MUON_MOMENTUM, clip)
         self.optimizer_d = make_optimizer(name, self.discriminator, settings.lr_d, ADAM_BETAS, MUON_MOMENTUM, clip)
+        self.optimizer_e: torch.optim.Optimizer | None = None
+        if self.encoder is not None:
+            self.optimizer_e = self._make_encoder_optimizer(self.encoder)
 
     def _init_from_vae(self, vae: VAE) -> None:
-        self.encoder = vae.encoder.eval().requires_grad_(False)
+        self.encoder = vae.encoder.eval().requires_grad_(True)
         self.device_ctx.prepare(self.encoder)
         self.decoder_transfer = init_generator_from_decoder(vae, self.generator)
         self.drift_reference = DecoderDrift.from_decoder(
@@ -144,12 +151,17 @@ class GANTrainer:
         if self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
 
+    @staticmethod
+    def _make_encoder_optimizer(encoder: Encoder) -> torch.optim.Optimizer:
+        return make_optimizer("adam", encoder, ENCODER_LR, ENCODER_BETAS, MUON_MOMENTUM)
+
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
         """Take one step of both networks on uint8 [B, C, S, S]; return metrics, or None if it was skipped."""
         settings = self.settings
-        batch = self._make_batch(images, step)
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
+        recon_fraction = self._recon_fraction(step, batch_size)
+        batch = self._make_batch(images, step)
         is_d_warmup = self.encoder is not None and step < (settings.d_warmup_steps or 0)
         lr_scale = self.lr_scale * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
 
@@ -166,12 +178,20 @@ class GANTrainer:
             self.optimizer_g.param_groups[0]["lr"] = settings.lr_g * lr_scale
             self.discriminator.requires_grad_(False)
             try:
-                g_metrics = self.accumulator.step(self.optimizer_g, batch, self._generator_backward)
+                g_backward = partial(self._generator_backward, recon_fraction=recon_fraction)
+                g_metrics = self.accumulator.step(self.optimizer_g, batch, g_backward)
             finally:
                 self.discriminator.requires_grad_(True)
             if g_metrics is None:
                 return None
             metrics |= g_metrics
+
+        # encoder step: lazy, because the averaged generator changes slowly
+        if self.optimizer_e is not None and not recon_fraction and self._is_encoder_due(step, is_d_warmup):
+            e_metrics = self.accumulator.step(self.optimizer_e, batch, self._encoder_backward)
+            if e_metrics is None:
+                return None
+            metrics |= e_metrics
 
         # EMA and ADA
         if not is_d_warmup:
@@ -199,7 +219,8 @@ class GANTrainer:
         num_randoms = RANDOMS_PER_IMAGE if self.adaptive_augment is not None else RANDOMS_PER_IMAGE - 1
         augment_rand = step_random.uniform("augment", 2 * batch_size, num_randoms * len(self.augmentations))
         rand_real, rand_fake = (local_rows(half) for half in augment_rand.chunk(2))
-        is_recon = local_rows(evenly_spaced_mask(self._recon_fraction(batch_size), batch_size))
+        recon_fraction = self._recon_fraction(step, batch_size)
+        is_recon = local_rows(evenly_spaced_mask(recon_fraction, batch_size))
         rand_fake = rand_real.where(is_recon[:, None].to(rand_real.device), rand_fake)
 
         real_aug = self._augment(real, rand_real)
@@ -221,13 +242,17 @@ class GANTrainer:
         images = augment(images, augment_rand, self.augmentations, augment_p)
         return images.contiguous(memory_format=torch.channels_last)
 
-    @property
-    def _uses_recon_loss(self) -> bool:
-        return self.encoder is not None and self.settings.recon_weight > 0 and self.settings.recon_fraction > 0
+    def _recon_fraction(self, step: int, batch_size: int) -> float:
+        """Return the fraction of a global batch's rows with a reconstruction loss, which fades out.
 
-    def _recon_fraction(self, batch_size: int) -> float:
-        """Return the fraction of rows with a reconstruction loss: at least one row, if there are any."""
-        return max(self.settings.recon_fraction, 1 / batch_size) if self._uses_recon_loss else 0.0
+        It is a whole number of rows, and at least one until the loss has faded out.
+        """
+        settings = self.settings
+        remaining = 1.0 - linear_warmup(step * batch_size, settings.recon_fade) if settings.recon_fade else 1.0
+        fraction = settings.recon_fraction * remaining
+        if self.encoder is None or settings.recon_weight == 0 or fraction == 0:
+            return 0.0
+        return max(1, round(fraction * batch_size)) / batch_size
 
     def _sample_latents(self, micro_batch: GANBatch) -> Tensor:
         """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
@@ -288,7 +313,7 @@ class GANTrainer:
             metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
         return loss, metrics
 
-    def _generator_backward(self, micro_batch: GANBatch, weight: float) -> dict[str, Tensor]:
+    def _generator_backward(self, micro_batch: GANBatch, weight: float, recon_fraction: float) -> dict[str, Tensor]:
         """Accumulate the generator's gradients of weight * loss; return the micro-batch's metrics."""
         fake_aug, micro_batch.fake_aug = micro_batch.fake_aug, None  # its graph can be used once
         if fake_aug is None:
@@ -296,19 +321,37 @@ class GANTrainer:
         with self.device_ctx.autocast():
             fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug)
             real_logits, real_features = fake_logits, fake_features  # for losses that need no real images
-            if self.adversarial_loss.needs_real_logits or self._uses_recon_loss:
+            if self.adversarial_loss.needs_real_logits or recon_fraction:
                 with torch.no_grad():
                     real_logits, real_features = self.discriminator.forward_with_features(micro_batch.real_aug)
         loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
         metrics = {"loss_g": loss.detach()}
-        if self._uses_recon_loss:
+        if recon_fraction:
             rows = micro_batch.recon_rows.to(fake_aug.device)
             fake_rows, real_rows = ([level[rows] for level in levels] for levels in (fake_features, real_features))
             recon_loss = feature_distance(fake_rows, real_rows).sum() / len(fake_aug)
             loss = loss + self.settings.recon_weight * recon_loss
-            metrics["recon_feature_loss"] = recon_loss.detach() / self._recon_fraction(self.settings.batch_size)
+            metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return metrics
+
+    def _is_encoder_due(self, step: int, is_d_warmup: bool) -> bool:
+        interval = self.settings.encoder_interval
+        return interval > 0 and step % interval == 0 and not is_d_warmup
+
+    def _encoder_backward(self, micro_batch: GANBatch, weight: float) -> dict[str, Tensor]:
+        """Accumulate the encoder's gradients of weight * negative ELBO, with the averaged generator as decoder.
+
+        The generator is frozen, so this fits q(z|x) alone to it. The likelihood of pixels is `squared_error`.
+        """
+        assert self.encoder is not None
+        real = micro_batch.real.contiguous(memory_format=torch.channels_last)
+        with self.device_ctx.autocast():
+            posterior = self.encoder(real)
+            decoded = self.ema.model(posterior.sample(micro_batch.noise[:, : posterior.mean.shape[1]])).float()
+        loss = (squared_error(real, decoded) + posterior.kl()).mean() / real[0].numel()
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return {"encoder_psnr": psnr(real, decoded.detach()).mean()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -357,8 +400,14 @@ class GANTrainer:
                 "adaptive_augment": {} if self.adaptive_augment is None else self.adaptive_augment.state_dict(),
                 "optimizer_g": optimizer_state_dict(self.optimizer_g, self.generator),
                 "optimizer_d": optimizer_state_dict(self.optimizer_d, self.discriminator),
+                "optimizer_e": self._encoder_optimizer_state(),
             }
         )
+
+    def _encoder_optimizer_state(self) -> dict[str, Tensor]:
+        if self.encoder is None or self.optimizer_e is None:
+            return {}
+        return optimizer_state_dict(self.optimizer_e, self.encoder)
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
@@ -366,8 +415,15 @@ class GANTrainer:
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         encoder_tensors = strip_prefix(tensors, "encoder")
         if encoder_tensors:
-            self.encoder = self.encoder or Encoder(self.model_config).to(self.device_ctx.device).eval()
-            load_strict(self.encoder, encoder_tensors, path)
+            encoder = self.encoder
+            if encoder is None:  # a resumed run, which does not read the VAE again
+                encoder = Encoder(self.model_config).eval()
+                self.device_ctx.prepare(encoder)
+            if self.optimizer_e is None:
+                self.optimizer_e = self._make_encoder_optimizer(encoder)
+            load_strict(encoder, encoder_tensors, path)
+            load_optimizer_state_dict(self.optimizer_e, encoder, strip_prefix(tensors, "optimizer_e"))
+            self.encoder = encoder
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device

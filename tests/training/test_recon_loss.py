@@ -74,20 +74,26 @@ def test_a_small_fraction_reconstructs_one_row(vae, images):
 
 
 def test_the_loss_fades_row_by_row(vae, images):
-    trainer = gan_trainer(vae, images, recon_fade=16 * 20)
+    trainer = gan_trainer(vae, images, recon_fade=16 * 20, recon_fraction_final=0.0)
     num_rows = [len(trainer._make_batch(images[:16], step).recon_rows) for step in range(22)]
     assert num_rows[0] == 8 and num_rows[10] == 4 and num_rows[18:] == [1, 1, 0, 0]
     assert num_rows == sorted(num_rows, reverse=True)
     logged = ["recon_feature_loss" in trainer.step(images[:16], step) for step in (18, 19, 20, 21)]
     assert logged == [True, True, False, False]
+    to_two = gan_trainer(vae, images, recon_fade=16 * 20)
+    assert [len(to_two._make_batch(images[:16], step).recon_rows) for step in (0, 10, 20, 99)] == [8, 5, 2, 2]
+    off = gan_trainer(vae, images, recon_fraction=0.0)  # does not rise
+    assert not len(off._make_batch(images[:16], 10**6).recon_rows)
     constant = gan_trainer(vae, images, recon_fade=0)
     assert len(constant._make_batch(images[:16], 10**6).recon_rows) == 8
 
 
-def test_the_encoder_is_fitted_to_the_generator_once_the_loss_has_faded(vae, images):
+@pytest.mark.parametrize("fraction_final", [0.0, 0.125])
+def test_the_encoder_is_fitted_to_the_generator_once_the_loss_has_faded(vae, images, fraction_final):
     val_psnr = {}
     for interval in (0, 1):
-        trainer = gan_trainer(vae, images, recon_fade=16 * 5, encoder_interval=interval, lr_g=2e-3)
+        options = {"recon_fraction_final": fraction_final, "encoder_interval": interval, "lr_g": 2e-3}
+        trainer = gan_trainer(vae, images, recon_fade=16 * 5, **options)
         logged = ["encoder_psnr" in trainer.step(images[:16], step) for step in range(60)]
         # the first two steps warm up the discriminator, then the loss fades until the fifth
         assert logged == [bool(interval) and step >= 5 for step in range(60)]

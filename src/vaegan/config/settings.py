@@ -215,15 +215,18 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         min=0,
         max=1,
     )
+    recon_fraction_final: float = option(
+        0.125, "With --from-vae: value that --recon-fraction falls to over --recon-fade images.", min=0, max=1
+    )
     recon_fade: int = option(
         60_000,
-        "With --from-vae: images over which --recon-fraction falls linearly to 0; 0 = it stays.",
+        "With --from-vae: images over which --recon-fraction falls to --recon-fraction-final; 0 = it stays.",
         min=0,
         is_count=True,
     )
     encoder_interval: int = option(
         16,
-        "With --from-vae: once --recon-fraction is 0, fit the encoder to the generator every N steps; 0 = never.",
+        "With --from-vae: after --recon-fade images, fit the encoder to the generator every N steps; 0 = never.",
         min=0,
     )
     d_warmup_steps: int | None = option(

@@ -33,7 +33,7 @@ PART_DESCRIPTIONS = {
         " noise)"
     ),
     "prior": (
-        "noise: float32 [batch, latent_dim + local_rank + 1], standard normal; latents: float32 [batch, latent_dim],"
+        "noise: float32 [batch, latent_dim + local_dim + 1], standard normal; latents: float32 [batch, latent_dim],"
         " samples of the Gaussian mixture that the decoder was trained on"
     ),
 }

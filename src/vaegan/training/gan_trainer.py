@@ -187,7 +187,9 @@ class GANTrainer:
             metrics |= g_metrics
 
         # encoder step: lazy, because the averaged generator changes slowly
-        if self.optimizer_e is not None and not recon_fraction and self._is_encoder_due(step, is_d_warmup):
+        has_faded = recon_fraction == 0 or 0 < settings.recon_fade <= step * batch_size
+        is_encoder_due = settings.encoder_interval > 0 and step % settings.encoder_interval == 0
+        if self.optimizer_e is not None and has_faded and is_encoder_due and not is_d_warmup:
             e_metrics = self.accumulator.step(self.optimizer_e, batch, self._encoder_backward)
             if e_metrics is None:
                 return None
@@ -243,13 +245,14 @@ class GANTrainer:
         return images.contiguous(memory_format=torch.channels_last)
 
     def _recon_fraction(self, step: int, batch_size: int) -> float:
-        """Return the fraction of a global batch's rows with a reconstruction loss, which fades out.
+        """Return the fraction of a global batch's rows with a reconstruction loss, which fades.
 
-        It is a whole number of rows, and at least one until the loss has faded out.
+        It is a whole number of rows, and at least one unless it is 0.
         """
         settings = self.settings
-        remaining = 1.0 - linear_warmup(step * batch_size, settings.recon_fade) if settings.recon_fade else 1.0
-        fraction = settings.recon_fraction * remaining
+        initial, final = settings.recon_fraction, min(settings.recon_fraction, settings.recon_fraction_final)
+        faded = linear_warmup(step * batch_size, settings.recon_fade) if settings.recon_fade else 0.0
+        fraction = initial + (final - initial) * faded
         if self.encoder is None or settings.recon_weight == 0 or fraction == 0:
             return 0.0
         return max(1, round(fraction * batch_size)) / batch_size
@@ -334,10 +337,6 @@ class GANTrainer:
             metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return metrics
-
-    def _is_encoder_due(self, step: int, is_d_warmup: bool) -> bool:
-        interval = self.settings.encoder_interval
-        return interval > 0 and step % interval == 0 and not is_d_warmup
 
     def _encoder_backward(self, micro_batch: GANBatch, weight: float) -> dict[str, Tensor]:
         """Accumulate the encoder's gradients of weight * negative ELBO, with the averaged generator as decoder.

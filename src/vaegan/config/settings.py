@@ -224,11 +224,6 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         min=0,
         is_count=True,
     )
-    encoder_interval: int = option(
-        16,
-        "With --from-vae: after --recon-fade images, fit the encoder to the generator every N steps; 0 = never.",
-        min=0,
-    )
     d_warmup_steps: int | None = option(
         None,
         "With --from-vae: steps that train only the discriminator before the generator starts; 0 = none.",

@@ -39,16 +39,6 @@ class Posterior:
         deviation = (0.5 * self.log_var).exp() * noise
         return self.mean + (deviation if self.cov_factor is None else deviation @ self.cov_factor.T)
 
-    def kl(self) -> Tensor:
-        """Return KL(q(z|x) || N(0, I)) in nats up to a constant, which only M determines, float [B].
-
-        It is (|mean|^2 + tr(M diag(exp(log_var)) M^T) - sum(log_var)) / 2.
-        """
-        variances = self.log_var.exp()
-        if self.cov_factor is not None:
-            variances = variances * self.cov_factor.square().sum(0)
-        return 0.5 * (self.mean.square() + variances - self.log_var).sum(1)
-
 
 class Encoder(nn.Module):
     """Images -> parameters of q(z|x)."""

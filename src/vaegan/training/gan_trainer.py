@@ -17,8 +17,6 @@ from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
-from vaegan.losses.vae import squared_error
-from vaegan.metrics.image_quality import psnr
 from vaegan.models.discriminator import MBSTD_GROUP_SIZE, Discriminator, GANForInference, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
@@ -49,7 +47,6 @@ from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
 from vaegan.utils.images import make_grid, to_float
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
-ENCODER_LR, ENCODER_BETAS = 3e-4, (0.9, 0.99)
 PREVIEW_IMAGES = 64
 
 
@@ -137,12 +134,9 @@ class GANTrainer:
         name, clip = settings.optimizer, settings.update_clip
         self.optimizer_g = make_optimizer(name, self.generator, settings.lr_g, ADAM_BETAS, MUON_MOMENTUM, clip)
         self.optimizer_d = make_optimizer(name, self.discriminator, settings.lr_d, ADAM_BETAS, MUON_MOMENTUM, clip)
-        self.optimizer_e: torch.optim.Optimizer | None = None
-        if self.encoder is not None:
-            self.optimizer_e = self._make_encoder_optimizer(self.encoder)
 
     def _init_from_vae(self, vae: VAE) -> None:
-        self.encoder = vae.encoder.eval().requires_grad_(True)
+        self.encoder = vae.encoder.eval().requires_grad_(False)
         self.device_ctx.prepare(self.encoder)
         self.decoder_transfer = init_generator_from_decoder(vae, self.generator)
         self.drift_reference = DecoderDrift.from_decoder(
@@ -150,10 +144,6 @@ class GANTrainer:
         )
         if self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
-
-    @staticmethod
-    def _make_encoder_optimizer(encoder: Encoder) -> torch.optim.Optimizer:
-        return make_optimizer("adam", encoder, ENCODER_LR, ENCODER_BETAS, MUON_MOMENTUM)
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
         """Take one step of both networks on uint8 [B, C, S, S]; return metrics, or None if it was skipped."""
@@ -185,15 +175,6 @@ class GANTrainer:
             if g_metrics is None:
                 return None
             metrics |= g_metrics
-
-        # encoder step: lazy, because the averaged generator changes slowly
-        has_faded = recon_fraction == 0 or 0 < settings.recon_fade <= step * batch_size
-        is_encoder_due = settings.encoder_interval > 0 and step % settings.encoder_interval == 0
-        if self.optimizer_e is not None and has_faded and is_encoder_due and not is_d_warmup:
-            e_metrics = self.accumulator.step(self.optimizer_e, batch, self._encoder_backward)
-            if e_metrics is None:
-                return None
-            metrics |= e_metrics
 
         # EMA and ADA
         if not is_d_warmup:
@@ -338,20 +319,6 @@ class GANTrainer:
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return metrics
 
-    def _encoder_backward(self, micro_batch: GANBatch, weight: float) -> dict[str, Tensor]:
-        """Accumulate the encoder's gradients of weight * negative ELBO, with the averaged generator as decoder.
-
-        The generator is frozen, so this fits q(z|x) alone to it. The likelihood of pixels is `squared_error`.
-        """
-        assert self.encoder is not None
-        real = micro_batch.real.contiguous(memory_format=torch.channels_last)
-        with self.device_ctx.autocast():
-            posterior = self.encoder(real)
-            decoded = self.ema.model(posterior.sample(micro_batch.noise[:, : posterior.mean.shape[1]])).float()
-        loss = (squared_error(real, decoded) + posterior.kl()).mean() / real[0].numel()
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return {"encoder_psnr": psnr(real, decoded.detach()).mean()}
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return decoder_drift (with a VAE) and the metrics of `validate_gan` (with validation images)."""
@@ -399,14 +366,8 @@ class GANTrainer:
                 "adaptive_augment": {} if self.adaptive_augment is None else self.adaptive_augment.state_dict(),
                 "optimizer_g": optimizer_state_dict(self.optimizer_g, self.generator),
                 "optimizer_d": optimizer_state_dict(self.optimizer_d, self.discriminator),
-                "optimizer_e": self._encoder_optimizer_state(),
             }
         )
-
-    def _encoder_optimizer_state(self) -> dict[str, Tensor]:
-        if self.encoder is None or self.optimizer_e is None:
-            return {}
-        return optimizer_state_dict(self.optimizer_e, self.encoder)
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
@@ -414,15 +375,8 @@ class GANTrainer:
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         encoder_tensors = strip_prefix(tensors, "encoder")
         if encoder_tensors:
-            encoder = self.encoder
-            if encoder is None:  # a resumed run, which does not read the VAE again
-                encoder = Encoder(self.model_config).eval()
-                self.device_ctx.prepare(encoder)
-            if self.optimizer_e is None:
-                self.optimizer_e = self._make_encoder_optimizer(encoder)
-            load_strict(encoder, encoder_tensors, path)
-            load_optimizer_state_dict(self.optimizer_e, encoder, strip_prefix(tensors, "optimizer_e"))
-            self.encoder = encoder
+            self.encoder = self.encoder or Encoder(self.model_config).to(self.device_ctx.device).eval()
+            load_strict(self.encoder, encoder_tensors, path)
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device

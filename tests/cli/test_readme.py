@@ -11,9 +11,17 @@ from vaegan.config.model_config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # options of other tools
-FOREIGN_OPTIONS = {"--signals-to-handle", "--nnodes", "--rdzv-endpoint", "--nproc-per-node", "--help", "--version"}
+FOREIGN_OPTIONS = {
+    "--dist",
+    "--signals-to-handle",
+    "--nnodes",
+    "--rdzv-endpoint",
+    "--nproc-per-node",
+    "--help",
+    "--version",
+}
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks.arms import Arm, Experiment, make_parser, measure_arms, parse_args, train_arm
 from benchmarks.machine import describe_machine
-from vaegan.evaluation.evaluate import evaluate
+from vaegan.data.dataset import open_dataset
+from vaegan.evaluation.evaluate import MIN_IMAGES_FOR_NEIGHBORS, evaluate
 from vaegan.metrics_log import read_metrics
 
 Result = dict[str, Any]
@@ -167,6 +168,9 @@ def main() -> None:
     parser = make_parser(__doc__ or "", 12.0, ARMS, [BASELINE, "from-vae"])
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot KID and coverage over time (needs matplotlib)")
     args = parse_args(parser)
+    counts = open_dataset(args.data).counts
+    if counts["train"] + counts["val"] < MIN_IMAGES_FOR_NEIGHBORS:
+        parser.error(f"{args.data} has too few images for coverage: at least {MIN_IMAGES_FOR_NEIGHBORS} are needed")
     print(describe_machine(with_threads=True))
     with tempfile.TemporaryDirectory() as temp_dir:
         results = measure_arms(args, args.data, args.out or Path(temp_dir), ARMS, measure_arm)

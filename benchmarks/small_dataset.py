@@ -36,7 +36,7 @@ AUGMENT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 ARMS = {name: Arm(gan=options) for name, options in AUGMENT_OPTIONS.items()}
 ARMS |= {SCRATCH + name: Arm(vae_fraction=0.0, gan=options) for name, options in AUGMENT_OPTIONS.items()}
-EVALUATION_METRICS = ("coverage", "memorized_fraction", "frechet_mean", "kid_mean")
+EVALUATION_METRICS = ("coverage_fine", "memorized_fraction", "frechet_mean", "kid_mean")
 TRAINING_METRICS = ("ada_rv", "augment_p", "images_seen")
 
 
@@ -67,7 +67,7 @@ def measure_arm(experiment: Experiment, arm: Arm, name: str, seed: int, n: int) 
         "arm": name,
         "seed": seed,
         **{metric: evaluation.metrics["samples"][metric] for metric in EVALUATION_METRICS},
-        "memorization_warning": any(text.startswith("memorized_fraction") for text in evaluation.warnings),
+        "memorization_warning": any(text.startswith("memorization:") for text in evaluation.warnings),
         **{metric: last_metrics.get(metric) for metric in TRAINING_METRICS},
         "real": {metric: evaluation.metrics["real"][metric] for metric in EVALUATION_METRICS},
     }
@@ -91,7 +91,7 @@ def print_summary(results: dict[str, list[dict[str, Any]]]) -> None:
         baseline = SCRATCH + BASELINE if arm.startswith(SCRATCH) else BASELINE
         if arm != baseline and baseline in results:
             pairs = zip(arm_results, results[baseline], strict=True)
-            ratios = [ours["coverage"] / max(base["coverage"], 1e-9) for ours, base in pairs]
+            ratios = [ours["coverage_fine"] / max(base["coverage_fine"], 1e-9) for ours, base in pairs]
             ratio = statistics.median(ratios)
             print(f"{arm}: coverage {ratio:.2f} times that without augmentation (median of {len(ratios)} seeds)")
 

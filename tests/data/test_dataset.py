@@ -49,6 +49,15 @@ def test_changed_or_missing_shards_are_not_intact(tmp_path, monkeypatch):
     assert not open_dataset(tmp_path / "set").is_intact()
 
 
+def test_a_claim_of_a_trillion_shards_takes_no_memory(tmp_path):
+    make_dataset(tmp_path / "set")
+    damage_info({"shards": 10**12})(tmp_path / "set")
+    damaged = open_dataset(tmp_path / "set")
+    with pytest.raises(VaeganError, match="images-00001.safetensors"):
+        damaged.load()
+    assert not damaged.is_intact()
+
+
 def damage_info(changes):
     def apply(path):
         info = json.loads((path / "set.json").read_text())

@@ -72,8 +72,9 @@ class PreparedDataset:
             )
         return train, val
 
-    def _shard_paths(self) -> list[Path]:
-        return [self.path / shard_name(index) for index in range(int(self.info["shards"]))]
+    def _shard_paths(self) -> Iterator[Path]:
+        """Yield the paths one by one: a damaged set.json may claim 10^12 shards, and the first missing one ends it."""
+        return (self.path / shard_name(index) for index in range(int(self.info["shards"])))
 
     def load(self) -> tuple[Tensor, Tensor]:
         """Read the train and the val images into memory, each uint8 [N, C, S, S]. Raises VaeganError on damage."""

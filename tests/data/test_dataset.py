@@ -53,7 +53,7 @@ def test_a_claim_of_a_trillion_shards_takes_no_memory(tmp_path):
     make_dataset(tmp_path / "set")
     damage_info({"shards": 10**12})(tmp_path / "set")
     damaged = open_dataset(tmp_path / "set")
-    with pytest.raises(VaeganError, match="images-00001.safetensors"):
+    with pytest.raises(VaeganError, match=r"images-00001\.safetensors"):
         damaged.load()
     assert not damaged.is_intact()
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks import degradations
 from vaegan.data.dataset import open_dataset
-from vaegan.evaluation.feature_spaces import FeatureSpaces
+from vaegan.evaluation.feature_spaces import FeatureSpaces, channels_last
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import Reference
 from vaegan.metrics.contrastive_features import train_contrastive_features
@@ -84,9 +84,7 @@ def measure(images: Tensor, seed: int) -> dict[str, MetricDict]:
     network = train_contrastive_features(
         lambda rows: to_float(train[rows]), len(train), train.shape[1], lambda done, total: None
     )
-    spaces = FeatureSpaces(
-        {LEARNED_SPACE: lambda batch: network(batch.contiguous(memory_format=torch.channels_last))}, torch.device("cpu")
-    )
+    spaces = FeatureSpaces({LEARNED_SPACE: channels_last(network)}, torch.device("cpu"))
     reference = Reference(spaces, train, val, 3 * len(train) // 4, seed)
     real = reference.real_baseline.images
     sets = {

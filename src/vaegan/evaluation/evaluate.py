@@ -16,7 +16,7 @@ from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
-from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, load_or_train_features
+from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, channels_last, load_or_train_features
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
@@ -98,9 +98,7 @@ class Evaluator:
             text = f"Comparing {self.num_images} images instead of {settings.n}"
             emit(Note(f"{text}: {dataset.path} has only {len(train)} training images"))
         network = load_or_train_features(dataset, train, emit).to(device)
-        extractors: dict[str, FeatureExtractor] = {
-            LEARNED_SPACE: lambda images: network(images.contiguous(memory_format=torch.channels_last))
-        }
+        extractors: dict[str, FeatureExtractor] = {LEARNED_SPACE: channels_last(network)}
         if vae_path is not None:
             encoder = load(vae_path, str(device)).encoder
             assert encoder is not None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaegan.checkpoint import METADATA_KEY, load_strict, load_tensors, open_safetensors, save_tensors
 from vaegan.data.dataset import FEATURES_FILE, PreparedDataset
+from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, TaskProgress, WarningMessage
 from vaegan.metrics.contrastive_features import ContrastiveFeatures, train_contrastive_features
@@ -32,7 +33,14 @@ def _saved_tag(path: Path) -> str:
         return ""
 
 
-def load_or_train_features(dataset: PreparedDataset, train_images: Tensor, emit: EventHandler) -> ContrastiveFeatures:
+def channels_last(network: ContrastiveFeatures) -> FeatureExtractor:
+    """Return the network as an extractor; its convolutions are faster on images in channels_last layout."""
+    return lambda images: network(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+def load_or_train_features(
+    dataset: PreparedDataset, train_images: ImageArray, emit: EventHandler
+) -> ContrastiveFeatures:
     """Load the feature network from the dataset's directory, or train it on uint8 [N, C, S, S] and save it there.
 
     If it cannot be saved, a warning is emitted.

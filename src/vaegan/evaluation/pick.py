@@ -10,17 +10,15 @@ from torch import Tensor
 from vaegan.data.dataset import PreparedDataset
 from vaegan.data.memmap import strided_subset
 from vaegan.errors import UsageError, VaeganError
-from vaegan.evaluation.feature_spaces import FeatureSpaces, load_or_train_features
+from vaegan.evaluation.feature_spaces import FeatureSpaces, channels_last, load_or_train_features
 from vaegan.evaluation.metric_specs import LEARNED_SPACE
 from vaegan.events import EventHandler, TaskProgress
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
-from vaegan.metrics.prdc import kth_neighbor_distances, realism_scores
+from vaegan.metrics.prdc import duplicate_radius, realism_scores
 from vaegan.utils.neighbors import find_nearest
 
 MAX_REAL_IMAGES = 8192
 MIN_REAL_IMAGES = 32
-DUPLICATE_DISTANCE_RATIO = 0.5
-"""Copies of each other are closer than this fraction of the usual distance between real neighbors."""
 
 
 def pick_seeds(
@@ -42,8 +40,8 @@ def pick_seeds(
     if len(train) < MIN_REAL_IMAGES:
         raise VaeganError(f"{dataset.path} has {len(train)} training images, --pick needs at least {MIN_REAL_IMAGES}")
     real_images = strided_subset(train, MAX_REAL_IMAGES)
-    network = load_or_train_features(dataset, dataset.load()[0], emit).to(model.device)
-    spaces = FeatureSpaces({LEARNED_SPACE: lambda images: network(images)}, model.device)
+    network = load_or_train_features(dataset, train, emit).to(model.device)
+    spaces = FeatureSpaces({LEARNED_SPACE: channels_last(network)}, model.device)
     real = spaces.fit_whitening(real_images)
 
     batches: list[dict[str, Tensor]] = []
@@ -56,7 +54,7 @@ def pick_seeds(
     scores = sum(realism_scores(samples[space], real[space]).log() for space in (LEARNED_SPACE, "fine"))
     assert isinstance(scores, Tensor)
     mirrored = spaces(real_images.flip(-1), LEARNED_SPACE)[LEARNED_SPACE]
-    radius = float(kth_neighbor_distances(real[LEARNED_SPACE], 1).median()) * DUPLICATE_DISTANCE_RATIO
+    radius = duplicate_radius(real[LEARNED_SPACE])
     distances, _ = find_nearest(samples[LEARNED_SPACE], torch.cat([real[LEARNED_SPACE], mirrored]))
     is_copy = distances < radius
     order = scores.argsort(descending=True, stable=True).tolist()

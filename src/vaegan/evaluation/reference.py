@@ -17,8 +17,8 @@ from vaegan.metrics.prdc import (
     DEFAULT_K,
     birthday_support_size,
     count_duplicate_pairs,
+    duplicate_radius,
     find_memorized,
-    kth_neighbor_distances,
     prdc,
 )
 from vaegan.metrics.random_features import LEVELS
@@ -75,10 +75,7 @@ class Reference:
         )
         self.ndb_reference = self.train_features[num_images:]
         self.val = FeatureSet(val_images, feature_spaces(val_images))
-        # near-duplicates: closer than half the usual distance of a real image to its nearest neighbor
-        self.duplicate_radius = (
-            float(kth_neighbor_distances(self.real_baseline.features[LEARNED_SPACE], 1).median()) / 2
-        )
+        self.duplicate_radius = duplicate_radius(self.real_baseline.features[LEARNED_SPACE])
 
     def extract_features(self, images: Tensor) -> FeatureSet:
         """Extract the features of uint8 [N, C, S, S] in all spaces."""

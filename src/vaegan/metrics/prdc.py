@@ -11,6 +11,7 @@ from torch import Tensor
 from vaegan.utils.neighbors import is_closer_than_neighbors, pairwise_distances
 
 DEFAULT_K = 5
+DUPLICATE_DISTANCE_RATIO = 0.5
 ROWS_PER_CHUNK = 1024
 
 
@@ -93,6 +94,14 @@ def find_memorized(fake: Tensor, train: Tensor, train_mirrored: Tensor) -> tuple
 def count_duplicate_pairs(features: Tensor, radius: float) -> int:
     """Count the pairs of rows of [N, d] that are closer than `radius`."""
     return sum(int((distances < radius).sum()) for distances in _distances_to_other_rows(features)) // 2
+
+
+def duplicate_radius(real: Tensor) -> float:
+    """Return the distance below which images count as near-duplicates, from features [N, d] of real images.
+
+    It is DUPLICATE_DISTANCE_RATIO times the median distance of a real image to its nearest neighbor.
+    """
+    return float(kth_neighbor_distances(real, 1).median()) * DUPLICATE_DISTANCE_RATIO
 
 
 def has_near_duplicate(features: Tensor, radius: float) -> Tensor:

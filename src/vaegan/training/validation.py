@@ -13,7 +13,7 @@ from vaegan.losses.vae import LIKELIHOODS, LOG_NORMALIZERS, kl_per_dim
 from vaegan.metrics.dimensionality import active_units, effective_rank
 from vaegan.metrics.distances import kid
 from vaegan.metrics.image_quality import psnr, ssim
-from vaegan.metrics.prdc import has_near_duplicate, kth_neighbor_distances, prdc
+from vaegan.metrics.prdc import duplicate_radius, has_near_duplicate, prdc
 from vaegan.metrics.random_features import LEVELS, RandomFeatures, Whitening, concat_features
 from vaegan.models.discriminator import Discriminator, GANForInference, Generator
 from vaegan.models.latent_whitening import aggregated_moments
@@ -37,9 +37,6 @@ MIN_IMAGES_PER_EVALUATION = 16_000
 MAX_EVALUATIONS = 50
 BEST_KID_STATE_KEY = "quick_eval.best"
 NO_BEST_STEP = -1
-DUPLICATE_DISTANCE_RATIO = 0.5
-"""Samples count as duplicates if they are closer than this fraction of the median nearest-neighbor distance of
-validation images."""
 
 
 def per_dim_metrics(metrics: Mapping[str, Tensor], num_dims: int) -> dict[str, Tensor]:
@@ -306,9 +303,8 @@ def _coverage_and_diversity(real: dict[str, Tensor], fake: dict[str, Tensor]) ->
     count = min(len(real[coarse]), len(fake[coarse]))
     coverages = [prdc(real[level], fake[level][:count]).coverage for level in LEVELS]
     ranks = [effective_rank(fake[level][:count]) / max(effective_rank(real[level]), 1e-9) for level in LEVELS]
-    radius = float(kth_neighbor_distances(real[coarse], 1).median()) * DUPLICATE_DISTANCE_RATIO
     return {
         "coverage": sum(coverages) / len(LEVELS),
         "effective_rank_ratio": sum(ranks) / len(LEVELS),
-        "duplicate_fraction": float(has_near_duplicate(fake[coarse], radius).double().mean()),
+        "duplicate_fraction": float(has_near_duplicate(fake[coarse], duplicate_radius(real[coarse])).double().mean()),
     }

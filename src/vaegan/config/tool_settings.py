@@ -47,6 +47,18 @@ class PreprocessSettings:
     group_by: str | None = option(
         None, "Regular expression: images whose paths have the same matching text stay in one split."
     )
+    labels: str | None = option(
+        None,
+        "Labels of the images: a .csv, .tsv, .jsonl or CelebA .txt file, the word folders (the folder of an image is"
+        " its class), or none.",
+        default_text="metadata.csv or metadata.jsonl in SRC, if there is one",
+    )
+    label_columns: str | None = option(
+        None,
+        "Columns of --labels to use, separated by commas; age:numeric also gives the kind (binary, categorical or"
+        " numeric).",
+        default_text="all that can be labels",
+    )
     strict: bool = runtime_option(False, "Fail and write nothing when a file other than metadata is skipped.")
     workers: int | None = runtime_option(
         None, "Number of worker processes.", min=1, max=4096, default_text="one per core"
@@ -123,6 +135,23 @@ class TimelapseSettings(AnimationSettings):
     frames: int = option(240, "Maximum number of previews, evenly spaced.", min=2, max=10_000)
     hold_last: float = option(2.0, "Seconds to show the last preview.", min=0, max=60)
     captions: bool = option(True, "Write the training step above each preview.")
+    scale: int = option(1, SCALE_HELP, min=1, max=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditSettings:
+    """Options of edit."""
+
+    n: int = option(16, "Maximum number of images.", min=1, max=2048, is_count=True)
+    strength: float = option(1.0, "Factor on the change; below 0 it goes the other way.", min=-10, max=10)
+    invert_steps: int = option(
+        0,
+        "Gradient steps to find the latent of each image (GAN inversion), which keeps more of the face; 0 = encoder"
+        " only.",
+        min=0,
+        max=100_000,
+        is_count=True,
+    )
     scale: int = option(1, SCALE_HELP, min=1, max=16)
 
 

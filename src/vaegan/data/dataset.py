@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaegan.data.labels import LABELS_FILE, Labels, check_label_values, columns_from_json
 from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, printable
 from vaegan.utils.files import read_json, restore_replaced, write_json
@@ -27,7 +28,7 @@ MAX_MANIFEST_LINE = 2**16
 TRAIN, VAL = 0, 1
 SPLIT_NAMES = ("train", "val")
 FEATURES_FILE = "features.safetensors"
-DATASET_FILES = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES_FILE))
+DATASET_FILES = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES_FILE, LABELS_FILE))
 """The files of a dataset beside its shards."""
 
 
@@ -50,7 +51,7 @@ class PreparedDataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all images and their splits. Datasets with equal fingerprints train identically."""
+        """SHA-256 of all images, splits and labels. Datasets with equal fingerprints train identically."""
         return str(self.info["fingerprint"])
 
     @property
@@ -81,6 +82,40 @@ class PreparedDataset:
         train, val = self.open_memmap()
         return train[:], val[:]
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the dataset was prepared with labels."""
+        return self.info.get("labels") is not None
+
+    def load_labels(self) -> Labels:
+        """Read the labels of all images, in the order of `load`.
+
+        Raises:
+            VaeganError: If the dataset has no labels, or they are damaged.
+        """
+        from vaegan.checkpoint import load_tensors
+
+        if not self.has_labels:
+            raise VaeganError(
+                f"{self.path} has no labels: prepare it with vaegan preprocess SRC --labels FILE or folders"
+            )
+        try:
+            columns = columns_from_json(self.info["labels"]["columns"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise VaeganError(f"{self.path / 'set.json'} is damaged: {error}; prepare the dataset again") from None
+        tensors = load_tensors(self.path / LABELS_FILE)
+        for split in SPLIT_NAMES:
+            table = tensors.get(split)
+            has_shape = table is not None and tuple(table.shape) == (self.counts[split], len(columns))
+            if (
+                table is None
+                or not has_shape
+                or not table.is_floating_point()
+                or not check_label_values(columns, table)
+            ):
+                raise VaeganError(f"{self.path / LABELS_FILE} is damaged: prepare the dataset again")
+        return Labels(columns, tensors["train"].float(), tensors["val"].float())
+
     def image_names(self) -> tuple[list[str], list[str]]:
         """Return the source path of each train and each val image, in the order of `load`.
 
@@ -101,6 +136,8 @@ class PreparedDataset:
         try:
             for path in self._shard_paths():
                 hash_shard(path, digest)
+            if self.has_labels:
+                digest.update((self.path / LABELS_FILE).read_bytes())
         except OSError:
             return False
         return digest.hexdigest() == self.fingerprint
@@ -163,7 +200,12 @@ def open_dataset(path: Path) -> PreparedDataset:
 
 
 def write_dataset(
-    out_dir: Path, images: Iterable[bytes], splits: bytes, shape: ImageShape, info: dict[str, Any]
+    out_dir: Path,
+    images: Iterable[bytes],
+    splits: bytes,
+    shape: ImageShape,
+    info: dict[str, Any],
+    labels: bytes | None = None,
 ) -> None:
     """Write the shards and set.json into `out_dir`. Only one image is held in memory.
 
@@ -173,6 +215,7 @@ def write_dataset(
         splits: The split of each image, TRAIN or VAL.
         shape: The shape of one image.
         info: Further entries of set.json. The split sizes are added to its `counts`.
+        labels: The content of labels.safetensors; None for a dataset without labels.
     """
     digest = hashlib.sha256()
     remaining, shard_size = iter(images), max(1, min(MAX_SHARD_IMAGES, MAX_SHARD_BYTES // math.prod(shape)))
@@ -180,6 +223,9 @@ def write_dataset(
     for index, start in enumerate(starts):
         shard_splits = splits[start : start + shard_size]
         write_shard(out_dir / shard_name(index), islice(remaining, len(shard_splits)), shard_splits, shape, digest)
+    if labels is not None:
+        (out_dir / LABELS_FILE).write_bytes(labels)
+        digest.update(labels)
     split_counts = {name: splits.count(split) for split, name in enumerate(SPLIT_NAMES)}
     info = {"format_version": DATASET_FORMAT_VERSION, "size": shape[1], "channels": shape[0], **info}
     info |= {"counts": split_counts | info.get("counts", {}), "shards": len(starts), "fingerprint": digest.hexdigest()}

@@ -103,5 +103,9 @@ def strided_subset(images: ImageArray, max_images: int) -> Tensor:
 
     Datasets are sorted by file name, and neighboring files are often similar: the first N would not be representative.
     """
-    count = len(images)
-    return images[:] if count <= max_images else images[torch.arange(max_images) * count // max_images]
+    return images[:] if len(images) <= max_images else images[strided_indices(len(images), max_images)]
+
+
+def strided_indices(count: int, max_indices: int) -> Tensor:
+    """Return at most `max_indices` evenly spaced integers from 0 to count - 1, int64 [N]."""
+    return torch.arange(count) if count <= max_indices else torch.arange(max_indices) * count // max_indices

@@ -8,6 +8,7 @@ from typing import Any
 
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.data.dataset import is_dataset, open_dataset
+from vaegan.data.labels import columns_from_json
 from vaegan.diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 from vaegan.errors import VaeganError, printable
 from vaegan.metrics_log import read_alarms, read_metrics
@@ -45,9 +46,22 @@ def _describe_dataset(path: Path) -> dict[str, Any]:
         "image_size": f"{dataset.size}x{dataset.size}, {dataset.channels} channels",
         "fit": printable(info.get("fit")),
         "sources": printable(", ".join(map(str, sources)) if isinstance(sources, list) else sources, 300),
+        **_describe_labels(info.get("labels")),
         "fingerprint": printable(dataset.fingerprint[:16]),
         "vaegan_version": printable(info.get("vaegan_version")),
     }
+
+
+def _describe_labels(labels: Any) -> dict[str, str]:
+    """Describe the labels of a dataset; nothing if it has none."""
+    if not isinstance(labels, dict):
+        return {}
+    try:
+        columns = ", ".join(column.describe() for column in columns_from_json(labels.get("columns")))
+    except ValueError as error:
+        return {"labels": f"damaged: {error}"}
+    counts = f"{printable(labels.get('num_unlabeled'))} images have none"
+    return {"labels": f"{printable(columns, 1000)}; {counts}", "labels_source": printable(labels.get("source"), 300)}
 
 
 def _describe_weights(info: WeightsInfo) -> dict[str, Any]:

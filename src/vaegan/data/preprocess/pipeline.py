@@ -23,10 +23,11 @@ from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
 from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
 from vaegan.data.preprocess.dedupe import ManifestBuilder
+from vaegan.data.preprocess.labels import LabelMatcher, MatchedLabels
 from vaegan.data.preprocess.records import Task, encode_name
-from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
+from vaegan.data.preprocess.skip_reasons import DUPLICATE, METADATA_FILE, NEAR_DUPLICATE, RETRYABLE_REASONS
 from vaegan.data.preprocess.sources import find_files, resolve_sources
-from vaegan.data.preprocess.summary import PreprocessSummary, report_summary, summarize_manifest
+from vaegan.data.preprocess.summary import LabelSummary, PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
 from vaegan.errors import Interrupted, VaeganError, error_text
@@ -160,6 +161,12 @@ def _check_same_options(subject: str, saved_options: Any, settings: PreprocessSe
         raise VaeganError(f"{subject} with other options ({', '.join(map(flag_name, changed))}): {way_out}")
 
 
+def _label_source(info: dict[str, Any]) -> dict[str, Any] | None:
+    """Return where the labels of a dataset came from, as `LabelMatcher.source` does."""
+    labels = info.get("labels")
+    return {key: labels.get(key) for key in ("source", "sha256")} if isinstance(labels, dict) else None
+
+
 # ---- The preparation ------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +182,7 @@ class PreprocessPipeline:
         self.settings = request.settings
         self.retry_tasks: deque[Task] = deque()
         self.manifest = ManifestBuilder(db, self.settings)
+        self.label_matcher = LabelMatcher(self.settings.labels, self.settings.label_columns, sources, emit)
         saved_options = db.get_meta("options")
         self.is_resumed = saved_options is not None
         if saved_options is not None:
@@ -201,8 +209,11 @@ class PreprocessPipeline:
                 self.manifest.dedupe_and_split()
                 summary = summarize_manifest(self.manifest, self.settings)
                 self._check_summary(summary)
+                labels = self._match_labels()
+                if labels is not None:
+                    summary.labels = LabelSummary(labels.table.columns, labels.num_unlabeled, labels.num_unused)
                 try:
-                    self._write_and_report(summary, pool)
+                    self._write_and_report(summary, labels, pool)
                     return summary
                 except CorruptImage as error:  # prepare the image again
                     self.db.reset_file(error.file_id)
@@ -246,6 +257,8 @@ class PreprocessPipeline:
         if dataset.info.get("sources") != [str(source) for source in self.sources]:
             return None
         if dataset.info.get("sources_fingerprint") != self.db.sources_fingerprint():
+            return None
+        if _label_source(dataset.info) != self.label_matcher.source:
             return None
         # a file that a worker could not read may be readable now, with the same size and modification time
         search_skips, all_skips = self.db.skip_counts(), dataset.info["skip_reasons"]
@@ -306,9 +319,22 @@ class PreprocessPipeline:
                 " nothing was written. Repair or remove them and run it again, or leave out --strict"
             )
 
-    def _write_and_report(self, summary: PreprocessSummary, pool: WorkerPool) -> None:
+    def _match_labels(self) -> MatchedLabels | None:
+        """Return the labels of the images that are kept, in the dataset's order."""
+        if self.label_matcher.source is None:
+            return None
+        names: list[str] = []
+        copies: dict[str, list[str]] = {}
+        for row in self.manifest:
+            if row.image is not None:
+                names.append(row.name)
+            elif row.skip_reason in (DUPLICATE, NEAR_DUPLICATE):
+                copies.setdefault(row.detail, []).append(row.name)
+        return self.label_matcher.match(names, copies)
+
+    def _write_and_report(self, summary: PreprocessSummary, labels: MatchedLabels | None, pool: WorkerPool) -> None:
         out, dry_run = self.request.out, self.request.dry_run
         if not dry_run:
-            DatasetWriter(self.db, self.manifest, self.settings).write(out, self.sources, summary, pool)
+            DatasetWriter(self.db, self.manifest, self.settings, labels).write(out, self.sources, summary, pool)
         report_summary(summary, self.settings, self.emit, dry_run)
         self.emit(Note("Dry run: nothing was written") if dry_run else FileWritten("dataset", out))

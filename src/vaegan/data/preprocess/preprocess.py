@@ -10,6 +10,7 @@ from vaegan.config.model_config import IMAGE_SIZES
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.decoding import parse_color
+from vaegan.data.preprocess.labels import FOLDER_LABELS, NO_LABELS
 from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
@@ -40,6 +41,8 @@ def validate_options(options: dict[str, Any]) -> PreprocessSettings:
         if value != default and settings.fit != needed_fit:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {value} needs --fit {needed_fit}, not --fit {settings.fit}")
+    if settings.label_columns is not None and settings.labels in (FOLDER_LABELS, NO_LABELS):
+        raise UsageError(f"--label-columns {settings.label_columns} needs a file of labels, not {settings.labels}")
     if settings.ray_address is not None and settings.pool != "ray":
         raise UsageError(f"--ray-address {settings.ray_address} needs --pool ray: add it")
     return settings

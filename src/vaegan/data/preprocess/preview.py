@@ -1,8 +1,9 @@
-"""preview.png: a grid of images of the dataset, and below it examples of how images were cropped."""
+"""preview.png: a grid of images of the dataset, below it examples of how images were cropped, and of their labels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from PIL import Image, ImageDraw
@@ -12,10 +13,16 @@ from vaegan.data.preprocess.records import Box
 GRID_GAP = 2
 GRID_IMAGES = 64
 CROP_EXAMPLES = 8
+LABEL_ROWS = 12
+LABEL_EXAMPLES = 6
+_LABEL_TEXT_WIDTH = 130
 _BOX_COLOR = (255, 0, 80)
 
 CropExample = tuple[Image.Image, tuple[int, int], Box, Image.Image]
 """Thumbnail of the original, its full size in pixels, the crop box in it, and the prepared image."""
+
+LabelExample = tuple[str, list[Image.Image]]
+"""A label, and some prepared images that have it."""
 
 T = TypeVar("T")
 
@@ -43,7 +50,9 @@ class EvenSample(Generic[T]):
         return self.items[:: max(1, math.ceil(len(self.items) / self.max_items))]
 
 
-def draw_dataset_preview(images: list[Image.Image], examples: list[CropExample], size: int) -> Image.Image:
+def draw_dataset_preview(
+    images: list[Image.Image], examples: list[CropExample], size: int, labels: Sequence[LabelExample] = ()
+) -> Image.Image:
     """Return the preview: RGB if there are crop examples, else in the mode of `images`, which are `size` wide."""
     # a grid of tiles, then rows of examples that are three images wide
     columns = math.ceil(math.sqrt(len(images)))
@@ -52,8 +61,10 @@ def draw_dataset_preview(images: list[Image.Image], examples: list[CropExample],
     example_width = 3 * size + 5 * GRID_GAP
     examples_per_row = max(1, columns * tile // example_width)
     example_rows = math.ceil(len(examples) / examples_per_row)
-    width = max(columns * tile + GRID_GAP, examples_per_row * example_width if examples else 0)
-    height = rows * tile + GRID_GAP + (example_rows * tile + 2 * GRID_GAP if examples else 0)
+    labels_width = _LABEL_TEXT_WIDTH + LABEL_EXAMPLES * tile if labels else 0
+    width = max(columns * tile + GRID_GAP, examples_per_row * example_width if examples else 0, labels_width)
+    labels_top = rows * tile + GRID_GAP + (example_rows * tile + 2 * GRID_GAP if examples else 0)
+    height = labels_top + (len(labels) * tile + 2 * GRID_GAP if labels else 0)
 
     preview = Image.new("RGB" if examples else images[0].mode, (width, height), "white")
     for index, image in enumerate(images):
@@ -62,6 +73,11 @@ def draw_dataset_preview(images: list[Image.Image], examples: list[CropExample],
         left = GRID_GAP + index % examples_per_row * example_width
         top = rows * tile + 3 * GRID_GAP + index // examples_per_row * tile
         _draw_crop_example(preview, example, left, top, size)
+    for index, (text, label_images) in enumerate(labels):
+        top = labels_top + GRID_GAP + index * tile
+        ImageDraw.Draw(preview).text((2 * GRID_GAP, top + size // 3), text[: _LABEL_TEXT_WIDTH // 6], fill="black")
+        for column, image in enumerate(label_images):
+            preview.paste(image, (_LABEL_TEXT_WIDTH + column * tile, top))
     return preview
 
 

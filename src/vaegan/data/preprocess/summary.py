@@ -9,9 +9,28 @@ from typing import Any
 
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES
+from vaegan.data.labels import LabelColumn, columns_from_json
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
 from vaegan.events import EventHandler, Note, WarningMessage
+
+MAX_COLUMNS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """The columns of a dataset's labels, the number of images without labels, and of rows without an image."""
+
+    columns: list[LabelColumn]
+    num_unlabeled: int
+    num_unused: int
+
+    @classmethod
+    def from_info(cls, info: dict[str, Any] | None) -> LabelSummary | None:
+        """Return the summary of the entry "labels" of set.json."""
+        if info is None:
+            return None
+        return cls(columns_from_json(info["columns"]), info["num_unlabeled"], info["num_unused"])
 
 
 @dataclass
@@ -21,6 +40,7 @@ class PreprocessSummary:
     split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
     skip_counts: Counter[str] = field(default_factory=Counter)
     num_upscaled: int = 0
+    labels: LabelSummary | None = None
 
     @property
     def num_images(self) -> int:
@@ -30,7 +50,9 @@ class PreprocessSummary:
     def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
         """Return the summary of an existing dataset from its set.json."""
         counts = info["counts"]
-        return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
+        split_counts = {name: counts[name] for name in SPLIT_NAMES}
+        labels = LabelSummary.from_info(info.get("labels"))
+        return cls(split_counts, Counter(info["skip_reasons"]), counts["upscaled"], labels)
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
@@ -50,6 +72,8 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
     """Report how many images the dataset holds, and which files were skipped or upscaled."""
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
     emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
+    if summary.labels is not None:
+        _report_labels(summary.labels, summary.num_images, emit)
     skip_counts = Counter(summary.skip_counts)
     if skip_counts.pop(METADATA_FILE, 0):
         emit(Note("metadata files beside the images were ignored"))
@@ -64,3 +88,17 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
         emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
     if not num_val and settings.val_fraction > 0:
         emit(WarningMessage("there is only one image or group: no validation images, so nothing can be validated"))
+
+
+def _report_labels(labels: LabelSummary, num_images: int, emit: EventHandler) -> None:
+    """Report the columns of the labels, and warn of images and rows that have no counterpart."""
+    shown = ", ".join(column.describe() for column in labels.columns[:MAX_COLUMNS_SHOWN])
+    rest = len(labels.columns) - MAX_COLUMNS_SHOWN
+    emit(Note(f"Labels: {shown}{f' and {rest} more' if rest > 0 else ''}"))
+    if labels.num_unlabeled or labels.num_unused:
+        unlabeled = f"images without a row in the labels: {labels.num_unlabeled} of {num_images}"
+        emit(WarningMessage(f"{unlabeled}; rows without an image: {labels.num_unused}"))
+    if labels.num_unlabeled == num_images:
+        emit(
+            WarningMessage("no row of the labels fits an image: their column of names must hold the images' file names")
+        )

@@ -15,10 +15,21 @@ from PIL import Image
 from vaegan.config.options import option_fields
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES, write_dataset, write_manifest
+from vaegan.data.labels import BINARY, CATEGORICAL, YES, serialize_labels
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.dedupe import ManifestBuilder, ManifestRow, StoredImage
 from vaegan.data.preprocess.image_ops import from_chw_bytes
-from vaegan.data.preprocess.preview import CROP_EXAMPLES, GRID_IMAGES, CropExample, EvenSample, draw_dataset_preview
+from vaegan.data.preprocess.labels import MatchedLabels
+from vaegan.data.preprocess.preview import (
+    CROP_EXAMPLES,
+    GRID_IMAGES,
+    LABEL_EXAMPLES,
+    LABEL_ROWS,
+    CropExample,
+    EvenSample,
+    LabelExample,
+    draw_dataset_preview,
+)
 from vaegan.data.preprocess.records import FileLocation, Task
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
@@ -49,8 +60,14 @@ def content_options(settings: PreprocessSettings) -> dict[str, Any]:
 class DatasetWriter:
     """Writes the dataset from the images in the database."""
 
-    def __init__(self, db: PreprocessDB, manifest: ManifestBuilder, settings: PreprocessSettings) -> None:
-        self.db, self.manifest, self.settings = db, manifest, settings
+    def __init__(
+        self,
+        db: PreprocessDB,
+        manifest: ManifestBuilder,
+        settings: PreprocessSettings,
+        labels: MatchedLabels | None = None,
+    ) -> None:
+        self.db, self.manifest, self.settings, self.labels = db, manifest, settings, labels
         self.channels = 1 if settings.grayscale else 3
 
     def write(self, out: Path, sources: list[Path], summary: PreprocessSummary, pool: WorkerPool) -> None:
@@ -67,11 +84,13 @@ class DatasetWriter:
         with atomic_directory(out) as partial_dir:
             write_manifest(partial_dir, self._manifest_entries())
             info = self._dataset_info(sources, summary)
-            write_dataset(partial_dir, self._iter_pixels(), splits, (self.channels, size, size), info)
+            labels = self._serialize_labels(splits)
+            write_dataset(partial_dir, self._iter_pixels(), splits, (self.channels, size, size), info, labels)
             # the preview is drawn last, when the checksums of all pixels are known to be right
             grid = [self._read_image(image) for image in grid_images]
             examples = self._make_crop_examples(example_images, pool)
-            write_bytes(partial_dir / "preview.png", png_bytes(draw_dataset_preview(grid, examples, size)))
+            label_rows = self._make_label_rows()
+            write_bytes(partial_dir / "preview.png", png_bytes(draw_dataset_preview(grid, examples, size, label_rows)))
 
     def _included(self) -> Iterator[IncludedImage]:
         """Yield the manifest rows of the dataset's images with their images, in the dataset's order."""
@@ -79,8 +98,15 @@ class DatasetWriter:
             if row.image is not None:
                 yield row, row.image
 
+    def _serialize_labels(self, splits: bytes) -> bytes | None:
+        if self.labels is None:
+            return None
+        return serialize_labels(self.labels.rows, splits, len(self.labels.table.columns))
+
     def _dataset_info(self, sources: list[Path], summary: PreprocessSummary) -> dict[str, Any]:
+        labels = {} if self.labels is None else {"labels": self.labels.to_info()}
         return {
+            **labels,
             "vaegan_version": __version__,
             "pipeline_version": PIPELINE_VERSION,
             "fit": self.settings.fit,
@@ -136,6 +162,26 @@ class DatasetWriter:
             if image.original_size[0] != image.original_size[1] and row.frame == 0:
                 examples.add((row, image))
         return grid_images, examples.selected()
+
+    def _make_label_rows(self) -> list[LabelExample]:
+        """Choose values of the labels, first one of each column, and some images that have each of them."""
+        if self.labels is None:
+            return []
+        columns = list(enumerate(self.labels.table.columns))
+        most_values = max((len(column.values) for _, column in columns), default=0)
+        chosen = [
+            (index, rank, f"{column.name}: {value}" if column.kind == CATEGORICAL else column.name)
+            for rank in range(most_values)
+            for index, column in columns
+            for value in column.values[rank : rank + 1]
+            if column.kind != BINARY or value == YES
+        ]
+        images: dict[tuple[int, int], list[Image.Image]] = {(index, rank): [] for index, rank, _ in chosen[:LABEL_ROWS]}
+        for (_, image), row in zip(self._included(), self.labels.rows, strict=True):
+            for (index, rank), examples in images.items():
+                if row[index] == rank and len(examples) < LABEL_EXAMPLES:
+                    examples.append(self._read_image(image))
+        return [(text, images[index, rank]) for index, rank, text in chosen[:LABEL_ROWS] if images[index, rank]]
 
     def _make_crop_examples(self, chosen: list[IncludedImage], pool: WorkerPool) -> list[CropExample]:
         """Let the workers make thumbnails of the originals. An original that is gone by now is left out."""

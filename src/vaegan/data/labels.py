@@ -1,0 +1,97 @@
+"""Labels of a prepared dataset: named columns, with one number per image.
+
+They lie in labels.safetensors as the tensors "train" and "val", float32 [N, columns], in the order of the images. The
+names and kinds of the columns are in set.json. A missing label is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # preprocessing does not need torch
+    from torch import Tensor
+
+BINARY, CATEGORICAL, NUMERIC = "binary", "categorical", "numeric"
+LABEL_KINDS = (BINARY, CATEGORICAL, NUMERIC)
+LABELS_FILE = "labels.safetensors"
+NO, YES = "no", "yes"
+MAX_COLUMNS = 1000
+MAX_VALUES = 100
+"""Most values of a categorical column."""
+MAX_TEXT_LENGTH = 60
+"""Most characters of a column's name and of a value."""
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """One column of labels.
+
+    A binary column holds 0 for no and 1 for yes. A categorical column holds the index of its value in `values`. A
+    numeric column holds the number itself, and has no `values`.
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return the name and the kind, such as "age (number)" or "hat (8 values)"."""
+        kinds = {BINARY: "yes or no", NUMERIC: "number", CATEGORICAL: f"{len(self.values)} values"}
+        return f"{self.name} ({kinds[self.kind]})"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a dataset: its columns, and numbers float32 [N, columns] of its train and val images."""
+
+    columns: list[LabelColumn]
+    train: Tensor
+    val: Tensor
+
+
+def serialize_labels(rows: Sequence[Sequence[float]], splits: bytes, num_columns: int) -> bytes:
+    """Return the content of labels.safetensors for rows of numbers, one per image, and the split of each image."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    table = np.array(rows, dtype=np.float32).reshape(len(rows), num_columns)
+    is_val = np.frombuffer(splits, dtype=np.uint8).astype(bool)
+    return save({"train": table[~is_val], "val": table[is_val]})
+
+
+def check_label_values(columns: Sequence[LabelColumn], table: Tensor) -> bool:
+    """Return whether each number of a table [N, columns] is missing, or valid for the kind of its column."""
+    for column, numbers in zip(columns, table.T, strict=True):
+        present = numbers[~numbers.isnan()]
+        if not present.isfinite().all():
+            return False
+        limit = math.inf if column.kind == NUMERIC else len(column.values)
+        if column.kind != NUMERIC and not ((present >= 0) & (present < limit) & (present == present.floor())).all():
+            return False
+    return True
+
+
+def columns_to_json(columns: Sequence[LabelColumn]) -> list[dict[str, Any]]:
+    """Return the columns as they are written to set.json."""
+    return [{**asdict(column), "values": list(column.values)} for column in columns]
+
+
+def columns_from_json(value: object) -> list[LabelColumn]:
+    """Read what `columns_to_json` wrote. Raises ValueError if it is anything else."""
+    if not isinstance(value, list) or len(value) > MAX_COLUMNS:
+        raise ValueError("the columns of the labels are no list")
+    return [_column_from_json(item) for item in value]
+
+
+def _column_from_json(item: object) -> LabelColumn:
+    if not isinstance(item, dict):
+        raise ValueError("a column of the labels is no object")
+    name, kind, values = item.get("name"), item.get("kind"), item.get("values")
+    is_text_list = isinstance(values, list) and all(isinstance(text, str) for text in values)
+    if not isinstance(name, str) or kind not in LABEL_KINDS or not is_text_list:
+        raise ValueError("a column of the labels has no valid name, kind or values")
+    assert isinstance(values, list)
+    return LabelColumn(name, str(kind), tuple(values))

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaegan.data.labels import LABELS_FILE, Labels, check_label_values, columns_from_json
+from vaegan.data.labels import LABELS_FILE, Labels, columns_from_json, read_labels
 from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
-from vaegan.errors import VaeganError, printable
+from vaegan.errors import VaeganError, error_text, printable
 from vaegan.utils.files import read_json, restore_replaced, write_json
 
 if TYPE_CHECKING:  # preprocessing does not need torch
@@ -93,28 +93,16 @@ class PreparedDataset:
         Raises:
             VaeganError: If the dataset has no labels, or they are damaged.
         """
-        from vaegan.checkpoint import load_tensors
-
         if not self.has_labels:
             raise VaeganError(
                 f"{self.path} has no labels: prepare it with vaegan preprocess SRC --labels FILE or folders"
             )
         try:
             columns = columns_from_json(self.info["labels"]["columns"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise VaeganError(f"{self.path / 'set.json'} is damaged: {error}; prepare the dataset again") from None
-        tensors = load_tensors(self.path / LABELS_FILE)
-        for split in SPLIT_NAMES:
-            table = tensors.get(split)
-            has_shape = table is not None and tuple(table.shape) == (self.counts[split], len(columns))
-            if (
-                table is None
-                or not has_shape
-                or not table.is_floating_point()
-                or not check_label_values(columns, table)
-            ):
-                raise VaeganError(f"{self.path / LABELS_FILE} is damaged: prepare the dataset again")
-        return Labels(columns, tensors["train"].float(), tensors["val"].float())
+            return read_labels(self.path / LABELS_FILE, columns, [self.counts[split] for split in SPLIT_NAMES])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            cause = printable(error_text(error), 200)
+            raise VaeganError(f"the labels of {self.path} are damaged ({cause}): prepare the dataset again") from None
 
     def image_names(self) -> tuple[list[str], list[str]]:
         """Return the source path of each train and each val image, in the order of `load`.

@@ -6,9 +6,9 @@ names and kinds of the columns are in set.json. A missing label is NaN.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # preprocessing does not need torch
@@ -18,6 +18,7 @@ BINARY, CATEGORICAL, NUMERIC = "binary", "categorical", "numeric"
 LABEL_KINDS = (BINARY, CATEGORICAL, NUMERIC)
 LABELS_FILE = "labels.safetensors"
 NO, YES = "no", "yes"
+MAX_HEADER_BYTES = 2**16
 MAX_COLUMNS = 1000
 MAX_VALUES = 100
 """Most values of a categorical column."""
@@ -62,16 +63,40 @@ def serialize_labels(rows: Sequence[Sequence[float]], splits: bytes, num_columns
     return save({"train": table[~is_val], "val": table[is_val]})
 
 
-def check_label_values(columns: Sequence[LabelColumn], table: Tensor) -> bool:
-    """Return whether each number of a table [N, columns] is missing, or valid for the kind of its column."""
-    for column, numbers in zip(columns, table.T, strict=True):
-        present = numbers[~numbers.isnan()]
-        if not present.isfinite().all():
-            return False
-        limit = math.inf if column.kind == NUMERIC else len(column.values)
-        if column.kind != NUMERIC and not ((present >= 0) & (present < limit) & (present == present.floor())).all():
-            return False
-    return True
+def read_labels(path: Path, columns: list[LabelColumn], counts: Sequence[int]) -> Labels:
+    """Read what `serialize_labels` wrote, for `counts` of train and of val images.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it does not hold valid labels of these columns.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if path.stat().st_size > 4 * len(columns) * sum(counts) + MAX_HEADER_BYTES:
+        raise ValueError(f"{path.name} is too long")
+    try:
+        tensors = load(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    tables = []
+    for name, count in zip(("train", "val"), counts, strict=True):
+        table = tensors.get(name)
+        if table is None or tuple(table.shape) != (count, len(columns)) or not table.is_floating_point():
+            raise ValueError(f"{path.name} holds no labels of {count} {name} images")
+        tables.append(table.float())
+        for column, numbers in zip(columns, table.T, strict=True):
+            _check_numbers(column, numbers[~numbers.isnan()])
+    return Labels(columns, *tables)
+
+
+def _check_numbers(column: LabelColumn, numbers: Tensor) -> None:
+    """Raise ValueError unless all numbers, of which none is missing, are valid for the kind of a column."""
+    is_valid = numbers.isfinite()
+    if column.kind != NUMERIC:
+        is_valid &= (numbers >= 0) & (numbers < len(column.values)) & (numbers == numbers.floor())
+    if not bool(is_valid.all()):
+        raise ValueError(f"the column {column.name} holds invalid numbers")
 
 
 def columns_to_json(columns: Sequence[LabelColumn]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vaegan.data.dataset import PreparedDataset, open_dataset
@@ -113,18 +114,24 @@ def train_classifier(images: Tensor, labels: dict[str, list[str]], seed: int) ->
 
 def classifier_for(dataset: PreparedDataset, source: str, seed: int, path: Path) -> Classifier:
     """Load the classifier at `path`, or train it and save it there."""
-    from safetensors.torch import load_file, save_file
-
     names, _ = dataset.image_names()
     if path.is_file():
-        tensors = load_file(path)
-        counts = {key.split(".")[1]: len(t) for key, t in tensors.items() if re.fullmatch(r"heads\..*\.bias", key)}
-        network = Classifier(dataset.channels, counts)
-        network.load_state_dict(tensors)
-        return network.eval()
+        return load_classifier(path, dataset.channels)
     network = train_classifier(dataset.load()[0], read_labels(names, source), seed)
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    save_classifier(path, network)
     return network
+
+
+def save_classifier(path: Path, network: Classifier) -> None:
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+
+
+def load_classifier(path: Path, channels: int) -> Classifier:
+    tensors = load_file(path)
+    counts = {key.split(".")[1]: len(t) for key, t in tensors.items() if re.fullmatch(r"heads\..*\.bias", key)}
+    network = Classifier(channels, counts)
+    network.load_state_dict(tensors)
+    return network.eval()
 
 
 @torch.no_grad()

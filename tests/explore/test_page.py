@@ -46,8 +46,9 @@ def url(gan_run):
         yield url
 
 
-@pytest.fixture
-def page(browser, url):
+@contextlib.contextmanager
+def open_page(browser, url):
+    """Open the page; afterwards, check that it had no errors and asked no other server."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(60_000)
     page, errors = context.new_page(), []
@@ -61,6 +62,19 @@ def page(browser, url):
     yield page
     context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(browser, url):
+    with open_page(browser, url) as page:
+        yield page
+
+
+@pytest.fixture
+def own_page(browser, gan_run, copy):
+    """The page of a run that may change."""
+    with explorer(copy(gan_run)) as url, open_page(browser, url) as page:
+        yield page
 
 
 def canvas_content(page, canvas):
@@ -221,3 +235,32 @@ def test_a_lost_connection_is_restored(browser, gan_run):
         page.wait_for_selector("#connection.connected", timeout=60_000)
         wait_for_change(page, "face-0", lambda: page.click("#random"))
     page.close()
+
+
+def test_an_attribute_of_marked_faces_moves_the_face_and_composes_with_the_sliders(own_page):
+    page = own_page
+    page.locator("#mark-faces summary").click()
+    for side, seeds in (("more", (1, 2, 3)), ("less", (4, 5))):
+        for seed in seeds:
+            wait_for_change(
+                page, "face-0", lambda seed=seed: (page.fill("#seed", str(seed)), page.keyboard.press("Enter"))
+            )
+            page.click(f"#mark-{side}")
+    assert page.locator("#marked-more button").count() == 3
+    page.locator("#marked-more button").first.click()
+    assert page.locator("#marked-more button").count() == 2 and page.locator("#make-attribute").is_disabled()
+    page.fill("#attribute-name", "wide")
+    page.click("#make-attribute")
+    slider = page.locator("#attribute-sliders input")
+    slider.wait_for()
+    assert page.locator("#marked-more button").count() == 0 and page.locator("#no-attributes").is_hidden()
+    before = page.locator("#attribute-sliders output").inner_text()
+    wait_for_change(page, "face-0", lambda: slider.fill(slider.get_attribute("max")))
+    page.wait_for_function(
+        "before => document.querySelector('#attribute-sliders output').textContent !== before", arg=before
+    )
+    wait_for_change(page, "face-0", lambda: page.locator("#dim-0").fill("2"))
+    is_moved = (
+        "() => { const input = document.querySelector('#attribute-sliders input'); return input.value !== input.max; }"
+    )
+    page.wait_for_function(is_moved)

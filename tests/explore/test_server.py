@@ -267,3 +267,58 @@ def test_a_vae_alone_and_a_gan_without_its_dataset_and_vae(vae_run, gan_run, cop
     about = open_session(run, "gan", "cpu", ignore_event).describe()
     assert about["decoders"] == ["GAN"] and "gone" in about["notes"][0]
     assert about["has_encoder"] and not about["map_is_encoded"] and "does not exist" in about["map_description"]
+
+
+# ---- Attributes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_client(gan_run, copy):
+    """A client of a session whose run may change."""
+    session = open_session(copy(gan_run), "gan", "cpu", ignore_event)
+    return TestClient(make_app(session, PORT), base_url=HOME, headers={"origin": HOME})
+
+
+def test_marked_faces_become_a_slider_that_is_saved_with_the_run(own_client, gan_run, tmp_path):
+    assert own_client.get("/api/about").json()["attributes"] == []
+    latents = vaegan.load(gan_run).latents_from_seeds(range(10)).tolist()
+    answer = own_client.post("/api/attributes", json={"name": " big  nose ", "more": latents[:5], "less": latents[5:]})
+    slider = answer.json()
+    assert answer.status_code == 200 and slider["title"] == "big nose" and slider["min"] < 0 < slider["max"]
+    weight, direction = torch.tensor(slider["weight"]), torch.tensor(slider["direction"])
+    assert float(weight @ direction) == pytest.approx(1, abs=1e-4)
+    assert own_client.get("/api/about").json()["attributes"] == [slider]
+    attributes = vaegan.load(tmp_path / gan_run.name).attributes
+    assert attributes.names() == ["big nose"]
+    again = own_client.post("/api/attributes", json={"name": "big nose", "more": latents[5:], "less": latents[:5]})
+    assert again.status_code == 200 and len(own_client.get("/api/about").json()["attributes"]) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "x", "more": [], "less": [[0.0] * 8]},
+        {"name": "", "more": [[1.0] * 8], "less": [[0.0] * 8]},
+        {"name": "a=b", "more": [[1.0] * 8], "less": [[0.0] * 8]},
+        {"name": "x" * 99, "more": [[1.0] * 8], "less": [[0.0] * 8]},
+        {"name": ["x"], "more": [[1.0] * 8], "less": [[0.0] * 8]},
+        {"name": "x", "more": [[1.0] * 8], "less": [[1.0] * 8]},
+        {"name": "x", "more": [[1.0] * 7], "less": [[0.0] * 8]},
+        {"name": "x", "more": [[1.0] * 8] * 101, "less": [[0.0] * 8]},
+    ],
+)
+def test_wrong_marks_are_one_line_and_write_nothing(own_client, gan_run, tmp_path, body):
+    answer = own_client.post("/api/attributes", json=body)
+    assert answer.status_code == 400 and answer.json()["error"] and "\n" not in answer.json()["error"]
+    assert not (tmp_path / gan_run.name / "attributes.safetensors").exists()
+
+
+def test_a_damaged_file_of_attributes_is_noted_and_not_replaced(gan_run, copy):
+    run = copy(gan_run)
+    (run / "attributes.safetensors").write_text("no attributes")
+    session = open_session(run, "gan", "cpu", ignore_event)
+    assert session.sliders.describe() == [] and any("damaged" in note for note in session.notes)
+    client = TestClient(make_app(session, PORT), base_url=HOME, headers={"origin": HOME})
+    answer = client.post("/api/attributes", json={"name": "x", "more": [[1.0] * 8], "less": [[0.0] * 8]})
+    assert answer.status_code == 400 and (run / "attributes.safetensors").read_text() == "no attributes"

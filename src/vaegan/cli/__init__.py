@@ -12,9 +12,11 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.attributes import attributes
 from vaegan.cli.compare import compare
 from vaegan.cli.decode import decode
 from vaegan.cli.demo import demo
+from vaegan.cli.edit import edit
 from vaegan.cli.encode import encode
 from vaegan.cli.evaluate import evaluate
 from vaegan.cli.explore import explore
@@ -32,7 +34,7 @@ from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, error_tex
 from vaegan.version import __version__
 
 COMMANDS = (
-    *(demo, preprocess, train_vae, train_gan, sample, interpolate, reconstruct, encode, decode),
+    *(demo, preprocess, train_vae, train_gan, sample, interpolate, attributes, edit, reconstruct, encode, decode),
     *(evaluate, compare, report, explore, export, timelapse, info),
 )
 

@@ -39,6 +39,15 @@ def interpolate(
     first_image: Annotated[Path | None, typer.Option("--from", help="First image.")] = None,
     via: ViaImages = None,
     last_image: Annotated[Path | None, typer.Option("--to", help="Last image.")] = None,
+    attribute: Annotated[
+        str | None,
+        typer.Option(
+            "--attribute",
+            metavar="NAME",
+            help="Turn this attribute from off to on, of one face: the first of --seeds, or the image of --from."
+            " NAME=VALUE names one value.",
+        ),
+    ] = None,
     out: OutName = None,
     best: Best = False,
     device: Device = "auto",
@@ -49,12 +58,15 @@ def interpolate(
     settings: InterpolateSettings,
     options: dict[str, Any],
 ) -> None:
-    """Interpolate between faces given as seeds, latents or images: a strip and an animation."""
+    """Interpolate between faces, or turn an attribute of one: a strip and an animation."""
     images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
     row_list = None if rows is None else parse_seeds(rows, "--rows")
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)
-    _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
-    if not (latents or images) and len(seed_list) < 2:
+    if attribute is None:
+        _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
+    elif latents or len(images) > 1 or (images and first_image is None) or (images and seeds):
+        raise UsageError(f"--attribute {attribute}: give one face, by --seeds or --from")
+    if attribute is None and not (latents or images) and len(seed_list) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
@@ -63,6 +75,7 @@ def interpolate(
             keyframes_from_images,
             keyframes_from_latents,
             keyframes_from_seeds,
+            keyframes_of_attribute,
             save_interpolation,
         )
 
@@ -70,7 +83,13 @@ def interpolate(
             default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
 
-        if images:  # the output path is checked first, because inversion takes long
+        if attribute is not None:
+            keyframes = keyframes_of_attribute(
+                model, attribute, seed_list[0], images[0] if images else None, settings, emit
+            )
+            slug = attribute.replace("=", "-").replace("/", "-")
+            paths = check_out(f"{images[0].stem if images else seed_list[0]}-{slug}"[:MAX_NAME_LENGTH], 2)
+        elif images:  # the output path is checked first, because inversion takes long
             paths = check_out("-".join(image.stem for image in images)[:MAX_NAME_LENGTH], len(images))
             keyframes = keyframes_from_images(model, images, settings.invert_steps, emit)
         elif latents:

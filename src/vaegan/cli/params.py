@@ -39,6 +39,10 @@ OptionalCheckpointArg = Annotated[
     Path | None,
     typer.Argument(metavar="[CKPT]", help=CHECKPOINT_HELP, show_default="newest GAN run under runs/, else VAE run"),
 ]
+DatasetOfModel = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DATA]", help="A prepared dataset with labels.", show_default="the one it was trained on"),
+]
 CheckpointArg = Annotated[Path, typer.Argument(metavar="CKPT", help=CHECKPOINT_HELP)]
 OptionalRunArg = Annotated[
     Path | None,

@@ -34,6 +34,14 @@ def sample(
             show_default="the one that it was trained on",
         ),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="NAME=VALUE",
+            help="Only faces with this attribute: yes, no, a value, or a range such as 20..30; may be repeated.",
+        ),
+    ] = None,
     separate: Separate = False,
     out: Out = None,
     best: Best = False,
@@ -52,17 +60,21 @@ def sample(
         raise UsageError(f"--of {settings.of} goes with --pick: give the number of images to pick")
     if data is not None and settings.pick is None:
         raise UsageError(f"--data {data} goes with --pick: give the number of images to pick")
+    if where and seeds is not None:
+        raise UsageError("--where and --seeds contradict each other: give --seed, the first seed to try")
     seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.sample import save_samples
 
+        if where:
+            seed_list = _seeds_where(model, where, seed_list, settings, emit)
         if settings.pick is not None:
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
-    picked = {} if settings.pick is None else {"seeds": seed_list}
+    picked = {"seeds": seed_list} if where or settings.pick is not None else {}
     print_results({"samples": out_path}, as_json, num_images=len(seed_list), **picked)
 
 
@@ -72,6 +84,18 @@ def _consecutive_seeds(settings: SampleSettings) -> list[int]:
     if settings.pick is not None:
         count = SAMPLES_PER_PICK * settings.pick if settings.of is None else settings.of
     return list(range(settings.seed, settings.seed + count))
+
+
+def _seeds_where(
+    model: Model, where: list[str], seeds: list[int], settings: SampleSettings, emit: EventHandler
+) -> list[int]:
+    """Return as many seeds whose faces have the attributes."""
+    from vaegan.inference.edit import parse_assignments, parse_conditions, sample_where
+
+    conditions = parse_conditions(model.attributes, parse_assignments(where, "--where"))
+    found = sample_where(model, conditions, len(seeds), settings.seed, settings.truncation, emit)
+    emit(Note(f"{len(found.seeds)} faces with {', '.join(where)} among {found.num_draws:,} seeds"))
+    return found.seeds
 
 
 def _pick_seeds(

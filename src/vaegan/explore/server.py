@@ -8,6 +8,7 @@ POST /api/encode        ?steps=0, image file -> {"latent": [...], "psnr": dB, "i
 POST /api/png           {"latent": [...], "decoder": 0} -> PNG
 POST /api/gif, /api/mp4 {"latents": [[...], ...], "decoder": 0, "loop": true} -> animation
 POST /api/latents       {"latents": [[...], ...]} -> safetensors
+POST /api/attributes    {"name": "smile", "more": [[...], ...], "less": [[...], ...]} -> a new slider, as in /api/about
 WebSocket /live         images during interaction (see `websocket`)
 
 An error is answered with {"error": one line}.
@@ -30,6 +31,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from vaegan.errors import UsageError, VaeganError, error_text
+from vaegan.explore.attribute_sliders import MAX_MARKED_FACES
 from vaegan.explore.origin_check import OriginCheck
 from vaegan.explore.session import ExploreSession
 from vaegan.explore.websocket import FaceSocket
@@ -160,6 +162,12 @@ class ExploreServer:
         latents = self.session.parse_latents((await _read_json(request)).get("latents"))
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 
+    async def make_attribute(self, request: Request) -> Response:
+        body = await _read_json(request)
+        more, less = (self.session.parse_latents(body.get(side), MAX_MARKED_FACES) for side in ("more", "less"))
+        mark = self.session.sliders.mark
+        return JSONResponse(await self._run_on_draw_thread(mark, body.get("name"), more, less))
+
     async def accept_websocket(self, websocket: WebSocket) -> None:
         await FaceSocket(self.session, self._run_on_draw_thread, websocket).run()
 
@@ -177,6 +185,7 @@ def make_app(session: ExploreSession, port: int) -> Starlette:
         "encode": server.encode_image,
         "png": server.render_png,
         "latents": server.export_latents,
+        "attributes": server.make_attribute,
         **dict.fromkeys(ANIMATION_CONTENT_TYPES, server.render_interpolation),
     }
     routes: list[Any] = [Route(path, server.get_page_file) for path in server.files]

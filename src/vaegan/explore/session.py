@@ -16,6 +16,7 @@ from torch import Tensor
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, ignore_event
+from vaegan.explore.attribute_sliders import AttributeSliders
 from vaegan.explore.latent_map import TILES_PER_ROW, LatentMap, make_latent_map
 from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import Model, load
@@ -53,6 +54,7 @@ class ExploreSession:
     latent_map: LatentMap
     name: str  # the title of the page, and the beginning of the names of saved files
     notes: list[str]
+    sliders: AttributeSliders
 
     @property
     def model(self) -> Model:
@@ -84,6 +86,7 @@ class ExploreSession:
             "tiles_per_row": TILES_PER_ROW,
             "map_description": self.latent_map.description,
             "map_is_encoded": self.latent_map.is_encoded,
+            "attributes": self.sliders.describe(),
             "notes": self.notes,
             "mp4_unavailable": "" if has_pyav() else MP4_UNAVAILABLE,
         }
@@ -225,4 +228,7 @@ def open_session(path: Path, name: str, device: str, emit: EventHandler) -> Expl
             notes.append(f"The VAE of this GAN is not shown: {error}.")
         if model.encoder is not None and "VAE" not in models and not notes:
             notes.append("The VAE that this GAN was initialized from is gone: only the GAN is shown.")
-    return ExploreSession(models, make_latent_map(model, emit), name, notes)
+    sliders = AttributeSliders(model)
+    if sliders.error:
+        notes.append(f"Attributes are not shown: {sliders.error}.")
+    return ExploreSession(models, make_latent_map(model, emit), name, notes, sliders)

@@ -14,6 +14,7 @@ from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, FileWritten, Note, ignore_event
+from vaegan.inference.edit import attribute_keyframes
 from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
 from vaegan.inference.reconstruct import read_latents
@@ -37,11 +38,13 @@ class Keyframes:
         description: their sources, for the note in the files.
         reconstruction_errors: of images, the path, the PSNR in dB of the encoder's latent ("psnr"), and the PSNR after
             inversion ("psnr_inverted").
+        method: the interpolation that suits these keyframes; None for that of the prior.
     """
 
     latents: Tensor
     description: str
     reconstruction_errors: list[dict[str, str | float]] = field(default_factory=list)
+    method: str | None = None
 
 
 class _PlaybackFrames:
@@ -103,6 +106,22 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
     return Keyframes(latents, f"images {_join([path.name for path in paths])}", errors)
 
 
+def keyframes_of_attribute(
+    model: Model, attribute: str, seed: int, image: Path | None, settings: InterpolateSettings, emit: EventHandler
+) -> Keyframes:
+    """Return a face with an attribute off and on as keyframes: that of an image, or of a seed.
+
+    `attribute` is the name of an attribute, or NAME=VALUE for one of its values.
+    """
+    face = (
+        keyframes_from_seeds(model, [seed], settings.truncation)
+        if image is None
+        else keyframes_from_images(model, [image], settings.invert_steps, emit)
+    )
+    latents, description = attribute_keyframes(model.attributes, attribute, face.latents)
+    return Keyframes(latents, f"{face.description}, {description}", face.reconstruction_errors, "lerp")
+
+
 def _read_single_images(model: Model, paths: Sequence[Path]) -> Tensor:
     settings = preprocess_settings_for(model.info)
     images = []
@@ -149,7 +168,7 @@ def save_interpolation(
 
     Call `check_interpolation` first, which returns `paths`. Keyframes are decoded exactly, without interpolation.
     """
-    method = settings.method or default_method(model.info.config.prior)
+    method = settings.method or keyframes.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
     batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))
     frames = concat_batches(batches, len(latents), emit)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +18,9 @@ from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
 from vaegan.utils.device import choose_device
 from vaegan.utils.images import to_float, to_uint8
+
+if TYPE_CHECKING:
+    from vaegan.inference.attributes import AttributeSet
 
 INFERENCE_BATCH_SIZE = 64
 
@@ -98,9 +104,50 @@ class Model:
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
             yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
 
-    def sample(self, n: int = 64, seed: int = 0, truncation: float = 1.0) -> Tensor:
-        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only."""
-        return torch.cat(list(self.sample_batches(range(seed, seed + n), truncation)))
+    def sample(
+        self,
+        n: int = 64,
+        seed: int = 0,
+        truncation: float = 1.0,
+        where: Mapping[str, str | bool | float] | None = None,
+    ) -> Tensor:
+        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only.
+
+        With `where`, such as {"glasses": True, "hair_color": "red"}, seeds whose faces do not have these attributes are
+        passed over. Raises VaeganError if the model has no attributes, or too few seeds have them.
+        """
+        seeds: Sequence[int] = range(seed, seed + n)
+        if where:
+            from vaegan.inference.edit import parse_conditions, sample_where
+
+            seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
+        return torch.cat(list(self.sample_batches(seeds, truncation)))
+
+    @cached_property
+    def attributes(self) -> AttributeSet:
+        """The attributes that `vaegan attributes` has learned. Raises VaeganError if there are none."""
+        from vaegan.inference.attributes import attributes_path, load_attributes
+
+        return load_attributes(attributes_path(self.info.path), self)
+
+    def edit(
+        self, images: Tensor, hold: Sequence[str] = (), strength: float = 1.0, **values: str | bool | float
+    ) -> Tensor:
+        """Reconstruct images, uint8 [N, C, S, S], with attributes changed: `model.edit(images, glasses=True)`.
+
+        Args:
+            hold: Names of attributes that shall not change, or ["all"].
+            strength: Factor on the change.
+            **values: True, False, a value such as "red", or a change such as "+2"; see `vaegan.inference.edit`.
+
+        Raises:
+            UsageError: If there is no such attribute or value.
+            VaeganError: If the model has no encoder or no attributes.
+        """
+        from vaegan.inference.edit import edit_latents, parse_changes
+
+        changes = parse_changes(self.attributes, values)
+        return self.decode(edit_latents(self.attributes, self.encode(images), changes, hold, strength))
 
     def interpolate(
         self,
@@ -117,6 +164,15 @@ class Model:
         """
         method = method or default_method(self.info.config.prior)
         return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
+
+
+def encoder_sha256(encoder: Encoder) -> str:
+    """Return the SHA-256 of an encoder's weights, which a VAE and the GANs initialized from it have in common."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(path: Path | str, device: str = "auto") -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -12,14 +11,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors
 from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, encoder_sha256
 from vaegan.inference.sample import provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
@@ -141,18 +140,9 @@ def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> by
     encoded_names = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
     metadata = {WEIGHTS_HASH_KEY: file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
     if model.encoder is not None:
-        metadata[ENCODER_HASH_KEY] = _encoder_sha256(model.encoder)
+        metadata[ENCODER_HASH_KEY] = encoder_sha256(model.encoder)
     tensors = {LATENTS_KEY: latents.contiguous(), NAMES_KEY: encoded_names}
     return save(tensors, {METADATA_KEY: json.dumps(metadata)})
-
-
-def _encoder_sha256(encoder: nn.Module) -> str:
-    """Return the SHA-256 of an encoder's weights, which a VAE and the GANs initialized from it have in common."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
@@ -197,4 +187,4 @@ def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
 def _is_encoded_by(model: Model, metadata: dict[str, Any]) -> bool:
     if metadata[WEIGHTS_HASH_KEY] == file_sha256(model.info.path):
         return True
-    return model.encoder is not None and metadata.get(ENCODER_HASH_KEY) == _encoder_sha256(model.encoder)
+    return model.encoder is not None and metadata.get(ENCODER_HASH_KEY) == encoder_sha256(model.encoder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
+from vaegan.inference.attributes import Attribute
+from vaegan.inference.edit import Change, edit_latents
 from vaegan.inference.model import Model
 from vaegan.report import html_page
 from vaegan.run_dir import STEP_PREVIEW, RunDir
@@ -129,6 +132,19 @@ def latent_traversals(model: Model) -> str:
         caption = f"Latent {dim + 1} from -{TRAVERSAL_RANGE:g} to {TRAVERSAL_RANGE:g}"
         image = html_page.image_tag(_row_jpeg(strip), caption)
         figures.append(f'<figure class="strip">{image}<figcaption>{caption}</figcaption></figure>')
+    return f'<div class="side-by-side">{"".join(figures)}</div>'
+
+
+def attribute_strips(model: Model, attributes: Sequence[Attribute]) -> str:
+    """Return a strip for each attribute, which goes from off to on in the face of seed 0."""
+    face = model.latents_from_seeds([0])
+    figures = []
+    for attribute in attributes:
+        goals = torch.linspace(attribute.off_score, attribute.on_score, TRAVERSAL_STEPS).tolist()
+        latents = [edit_latents(model.attributes, face, [Change(attribute, 0, goal)]) for goal in goals]
+        caption = f"{attribute.title} from off to on"
+        image = html_page.image_tag(_row_jpeg(model.decode(torch.cat(latents))), caption)
+        figures.append(f'<figure class="strip">{image}<figcaption>{html.escape(caption)}</figcaption></figure>')
     return f'<div class="side-by-side">{"".join(figures)}</div>'
 
 

@@ -12,17 +12,25 @@ from vaegan.config.settings import DURATION_OPTIONS, GANSettings, VAESettings
 from vaegan.diagnostics import run_warnings
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import Event, EventHandler, FileWritten, TrainingFinished, WarningMessage
+from vaegan.inference.attributes import attributes_path
 from vaegan.inference.model import Model, load
 from vaegan.metrics_log import read_alarms, read_metrics, training_seconds
 from vaegan.report import figures, html_page
 from vaegan.report.training_charts import metric_charts_html, read_series
-from vaegan.run_dir import DRIFT_PREVIEW, RunDir
+from vaegan.run_dir import DRIFT_PREVIEW, RunDir, find_run
 from vaegan.run_lookup import train_val_images_for
 from vaegan.utils.files import ensure_within
 
 REPORT_FILENAME = "report.html"
 MAX_ALARMS = 8
 MAX_DRIFT_PREVIEWS = 8
+MAX_MOVED = 4
+MAX_ATTRIBUTE_STRIPS = 24
+ATTRIBUTE_NOTE = (
+    "One face with each attribute from off to on, by the shortest change of its latent. The table gives the AUC (or R2)"
+    " of each attribute's probe on images that it was not fitted to, with a 95 % interval, and how far other attributes"
+    " move with it, as a fraction of their own way from off to on."
+)
 INTERIM_TAG = '<meta name="vaegan-report" content="interim">'
 """Marks a report that was written before the end of the training."""
 INTERIM_NOTE = (
@@ -47,6 +55,15 @@ def write_run_report(run: Path | str, out_path: Path | str | None = None, *, dev
     path = ensure_within(run_dir.path / REPORT_FILENAME, run_dir.path) if out_path is None else Path(out_path)
     write_report_html(run_dir, path, load(run_dir.path, device))
     return path
+
+
+def refresh_run_report(model: Model, emit: EventHandler) -> None:
+    """Write the report of the run that a model belongs to again, if there is one, because its attributes are new."""
+    run = find_run(model.info.path)
+    if run is not None and (run.path / REPORT_FILENAME).is_file():
+        path = ensure_within(run.path / REPORT_FILENAME, run.path)
+        write_report_html(run, path, load(run.path, str(model.device)))
+        emit(FileWritten("report", path))
 
 
 def check_report_path(path: Path, force: bool) -> None:
@@ -110,6 +127,7 @@ def write_report_html(
     else:
         note = html_page.paragraph(TRAVERSAL_NOTE, is_muted=True)
         sections += [html_page.heading("Latent traversals"), note, figures.latent_traversals(model)]
+        sections += _attribute_section(model)
         sections += _dataset_sections(model)
     sections.append(_settings_section(config))
 
@@ -196,6 +214,26 @@ def _dataset_sections(model: Model) -> Iterator[str]:
         yield figures.reconstruction_grid(model, val if len(val) else train)
     yield html_page.heading("Nearest neighbors")
     yield figures.nearest_neighbor_figures(model, train)
+
+
+def _attribute_section(model: Model) -> list[str]:
+    """Return a table and a strip of each attribute, if attributes were learned for this model."""
+    if not attributes_path(model.info.path).is_file():
+        return []
+    try:
+        attributes = model.attributes
+    except VaeganError as error:
+        return [html_page.heading("Attributes"), html_page.paragraph(f"Not shown: {error}.", is_muted=True)]
+    rows = [("attribute", "held out", "what else moves")]
+    for attribute in attributes.attributes:
+        moved = ", ".join(
+            f"{other.title} {part:+.0%}" for other, part in attributes.entanglement(attribute)[:MAX_MOVED]
+        )
+        interval = f"{attribute.measure} {attribute.quality:.3f} ({attribute.low:.3f} to {attribute.high:.3f})"
+        rows.append((attribute.title, interval if not attribute.reason else attribute.reason, moved))
+    note = html_page.paragraph(ATTRIBUTE_NOTE, is_muted=True)
+    strips = figures.attribute_strips(model, list(attributes)[:MAX_ATTRIBUTE_STRIPS])
+    return [html_page.heading("Attributes"), note, strips, html_page.text_table(rows)]
 
 
 def _settings_section(config: Mapping[str, Any]) -> str:

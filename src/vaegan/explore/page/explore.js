@@ -1,5 +1,6 @@
 // The page: shows the images of the current latent, and connects everything that changes this latent.
 "use strict";
+import { Attributes } from "/attributes.js";
 import { $, drawPixels, make, makeImageCanvas, setStatus } from "/dom.js";
 import { FaceSocket } from "/face_socket.js";
 import { Keyframes } from "/keyframes.js";
@@ -21,7 +22,7 @@ const state = {
   seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
 };
-let socket = null, map = null, sliders = null, keyframes = null;
+let socket = null, map = null, sliders = null, keyframes = null, attributes = null;
 let detailsTimer = 0, rateTimer = 0, rateTime = 0, statusTimer = 0;
 
 // Requests to the server.
@@ -105,6 +106,7 @@ function updateDetails() {
   clearTimeout(detailsTimer);
   detailsTimer = 0;
   sliders.show(state.z);
+  attributes.show(state.z);
   const { count, spriteSheet, tileSize } = map.images, canvas = $("nearest"), context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (count && spriteSheet) {
@@ -162,6 +164,20 @@ async function showSeed(seed) {
   setStatus(`Seed ${seed}${suffix}: same image as vaegan sample --seeds ${seed}.`);
 }
 
+async function markAttribute(name, more, less) {
+  const attribute = await (await post("attributes", { name, more, less })).json();
+  attributes.add(attribute);
+  attributes.clear("more");
+  attributes.clear("less");
+  $("attribute-name").value = "";
+  setStatus(`Made the slider "${attribute.title}" and saved it with the model.`);
+}
+
+function markFace(side) {
+  attributes.mark(side, state.z, $(`face-${state.decoder}`));
+  setStatus(`Added this face to those that have ${side}.`);
+}
+
 function showNearest() {
   const nearest = findNearest(map.images, state.z);
   if (nearest < 0) return;
@@ -207,6 +223,10 @@ function build(about) {
   about.decoders.forEach((name, i) => $("images").append(makeFigure(name, i)));
   sliders = new Sliders(about, setDim);
   keyframes = new Keyframes(about, showLatent);
+  attributes = new Attributes(about.attributes, {
+    onChange: (latent) => showLatent(latent, { truncation: state.truncation, isMoving: true }),
+    onMark: showErrors(markAttribute),
+  });
   for (const [id, defaultDim] of [["x-dim", 0], ["y-dim", 1]]) {
     const selected = Math.min(defaultDim, about.num_slider_dims - 1);
     for (let dim = 0; dim < about.num_slider_dims; dim++) {
@@ -258,6 +278,7 @@ function connectControls() {
     setStatus(`Added keyframe ${keyframes.latents.length}.`);
   };
   $("use-nearest").onclick = showNearest;
+  for (const side of ["more", "less"]) $(`mark-${side}`).onclick = () => markFace(side);
   $("map").addEventListener("use-nearest", showNearest);
   $("zoom-in").onclick = () => map.zoom(1.5);
   $("zoom-out").onclick = () => map.zoom(1 / 1.5);

@@ -1,0 +1,68 @@
+"""vaegan attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaegan.cli.checkpoint_args import load_model
+from vaegan.cli.console import event_reporter, print_results, print_table
+from vaegan.cli.params import Best, DatasetOfModel, Device, JsonFlag, OptionalCheckpointArg, Quiet
+from vaegan.events import FileWritten, Note
+
+if TYPE_CHECKING:  # torch takes long to import
+    from vaegan.inference.attributes import AttributeSet
+
+MAX_MOVED_SHOWN = 3
+
+
+def attributes(
+    ckpt: OptionalCheckpointArg = None,
+    data: DatasetOfModel = None,
+    best: Best = False,
+    device: Device = "auto",
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn the attributes of a labeled dataset, to edit faces and to ask for samples that have them."""
+    with event_reporter(quiet) as emit:
+        model = load_model(ckpt, device, emit, best)
+        from vaegan.inference.attributes import attribute_records, attributes_path, fit_attributes, save_attributes
+        from vaegan.report.run_report import refresh_run_report
+        from vaegan.run_lookup import dataset_for
+
+        dataset = dataset_for(model.info, data, emit)
+        found = fit_attributes(model, dataset, emit)
+        path = attributes_path(model.info.path)
+        save_attributes(path, found)
+        emit(FileWritten("attributes", path))
+        refresh_run_report(model, emit)
+        for attribute in found.attributes:
+            if attribute.reason:
+                emit(Note(f"Not offered: {attribute.title}: {attribute.reason}"))
+        if next(iter(found), None) is not None:
+            example = _example(found)
+            emit(Note(f"Next: vaegan edit {model.info.path.parent} IMAGES --set {example}"))
+            emit(Note(f"      vaegan sample {model.info.path.parent} --where {example}"))
+    print_results({"attributes": path}, as_json, records=attribute_records(found))
+    if not as_json:
+        print_table(("attribute", "held out", "95 % interval", "examples", "moves also"), _table_rows(found))
+
+
+def _example(found: AttributeSet) -> str:
+    first = next(iter(found))
+    return f"{first.name}={first.value or format(first.on_score, '.3g')}"
+
+
+def _table_rows(found: AttributeSet) -> list[tuple[str, str, str, str, str]]:
+    return [
+        (
+            attribute.title,
+            f"{attribute.measure} {attribute.quality:.3f}",
+            f"{attribute.low:.3f} to {attribute.high:.3f}",
+            f"{attribute.num_positive:,}",
+            ", ".join(
+                f"{other.title} {fraction:+.0%}" for other, fraction in found.entanglement(attribute)[:MAX_MOVED_SHOWN]
+            ),
+        )
+        for attribute in found
+    ]

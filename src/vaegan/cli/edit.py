@@ -1,0 +1,76 @@
+"""vaegan edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaegan.cli.checkpoint_args import load_model, weights_slug
+from vaegan.cli.console import event_reporter, print_results, print_table
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
+from vaegan.config.tool_settings import EditSettings
+from vaegan.errors import UsageError
+
+MAX_NAME_LENGTH = 60
+
+
+@with_settings(EditSettings)
+def edit(
+    ckpt: CheckpointArg,
+    images: ImagesArg,
+    set_values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Attribute to change: yes, no, a value, or +2 for two standard deviations; may be repeated.",
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="NAME", help="Attribute to turn off; may be repeated.")
+    ] = None,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option("--hold", metavar="NAME", help="Attribute that shall not change, or all; may be repeated."),
+    ] = None,
+    out: Out = None,
+    best: Best = False,
+    device: Device = "auto",
+    force: Force = False,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+    *,
+    settings: EditSettings,
+) -> None:
+    """Change attributes of faces: a sheet of originals, reconstructions and edits, and strips over the strength."""
+    from vaegan.inference.edit import parse_assignments
+
+    values = parse_assignments(set_values or (), "--set")
+    for name in remove or ():
+        if name in values:
+            raise UsageError(f"--remove {name}: it is also given to --set; give it once")
+        values[name] = "no"
+    if not values:
+        raise UsageError("nothing to change: add --set NAME=VALUE or --remove NAME; vaegan attributes lists the names")
+    with event_reporter(quiet) as emit:
+        model = load_model(ckpt, device, emit, best)
+        from vaegan.inference.edit import edit_files, edit_sheet_paths, parse_changes
+
+        changes = parse_changes(model.attributes, values)
+        name = "-".join(f"{name}-{value}" for name, value in values.items())[:MAX_NAME_LENGTH]
+        slug = "".join(character if character.isalnum() or character in "-_+" else "-" for character in name)
+        paths = edit_sheet_paths(
+            out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{slug}.png", settings.n, force
+        )
+        records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit)
+    print_results(paths, as_json, images=records)
+    if not as_json:
+        rows = []
+        for record in records:
+            readings = record["readings"]
+            assert isinstance(readings, dict)
+            for title, (before, after) in readings.items():
+                rows.append((str(record["image"]), title, f"{before:.2f}", f"{after:.2f}"))
+        print_table(("image", "attribute", "before", "after"), rows)

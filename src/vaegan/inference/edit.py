@@ -1,0 +1,416 @@
+"""Edit the attributes of faces, and sample faces that have given attributes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaegan.config.tool_settings import EditSettings
+from vaegan.data.image_files import read_images
+from vaegan.data.labels import NUMERIC, YES
+from vaegan.errors import UsageError, VaeganError, printable
+from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
+from vaegan.inference.attributes import Attribute, AttributeSet
+from vaegan.inference.invert import decode_psnr, invert
+from vaegan.inference.model import Model
+from vaegan.inference.sample import check_grid_path, provenance_note
+from vaegan.models.linear_probe import shift_scores
+from vaegan.run_lookup import preprocess_settings_for
+from vaegan.utils.images import enlarge, make_grid, save_png
+
+YES_WORDS, NO_WORDS = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+ALL = "all"
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+MAX_DRAWS_PER_SAMPLE = 2000
+DRAWS_PER_BATCH = 256
+NO_DEMAND = 1e6
+"""A score may fall by this much where nothing is demanded of it."""
+STRIP_STRENGTHS = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+AttributeValue = str | bool | float
+"""Value of an attribute in Python: True, False, a number, or a text as on the command line."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What shall become of one attribute's score.
+
+    Attributes:
+        direction: 1 to turn the attribute on, -1 to turn it off, 0 for a number.
+        amount: With direction 0: the predicted number to reach, or if `is_relative` the change in standard deviations
+            of the score; of a numeric attribute, in its own unit.
+    """
+
+    attribute: Attribute
+    direction: int
+    amount: float = 0.0
+    is_relative: bool = False
+    text: str = ""
+
+
+def parse_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """Read NAME=VALUE texts; several may be separated by commas. Raises UsageError that names `flag`."""
+    values: dict[str, str] = {}
+    for text in (part for item in texts for part in item.split(",")):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise UsageError(f"{flag} {printable(text)}: expected NAME=VALUE, such as glasses=yes")
+        if name in values:
+            raise UsageError(f"{flag} {printable(name)} is given twice: give each attribute once")
+        values[name] = value
+    return values
+
+
+def parse_change(attributes: AttributeSet, name: str, value: AttributeValue) -> Change:
+    """Return the change that a value asks for.
+
+    A value is yes or no, a value of the column, or a number. "+2" and "-2" change the score by two standard deviations;
+    those of a numeric attribute change the number itself. A number without a sign, or after a further "=", is reached.
+
+    Raises:
+        UsageError: If there is no such attribute or value; the message lists what there is.
+    """
+    candidates = attributes.of(name)
+    if isinstance(value, bool):
+        value = YES_WORDS[0] if value else NO_WORDS[0]
+    is_numeric = candidates[0].kind == NUMERIC
+    if isinstance(value, (int, float)):
+        value = f"={value}" if is_numeric else f"{value:+}"
+    text, label = value.strip(), f"{name}={value}"
+    main = candidates[0]
+    if is_numeric:
+        if re.fullmatch(NUMBER, text.removeprefix("=").strip(), re.IGNORECASE):
+            number = float(text.removeprefix("="))
+            return Change(main, 0, number, is_relative=text[0] in "+-", text=label)
+        raise UsageError(
+            f"{name}={printable(value)}: expected a number, such as {name}={main.on_score:.3g} or {name}=+1"
+        )
+    for candidate in candidates:  # a value of the column comes before the words for yes and no
+        if candidate.value != YES and candidate.value.lower() == text.lower():
+            return Change(candidate, 1, text=label)
+        if candidate.opposite and candidate.opposite.lower() == text.lower():
+            return Change(candidate, -1, text=label)
+    if main.value == YES or main.opposite:
+        if text.lower() in YES_WORDS and main.value == YES:
+            return Change(main, 1, text=label)
+        if text.lower() in NO_WORDS and main.value == YES:
+            return Change(main, -1, text=label)
+        if re.fullmatch(NUMBER, text, re.IGNORECASE) and text[0] in "+-":
+            return Change(main, 0, float(text), is_relative=True, text=label)
+    rejected = [other for other in attributes.attributes if other.name == name and other.value.lower() == text.lower()]
+    if rejected:
+        raise UsageError(f"{label} is not offered: {rejected[0].reason}")
+    known = list(dict.fromkeys(text for item in candidates for text in (item.value, item.opposite) if text))
+    raise UsageError(f"{name}={printable(value)}: there is no such value; there are {', '.join(known)[:500]}")
+
+
+def parse_changes(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Change]:
+    """Return the change for each attribute; see `parse_change`."""
+    return [parse_change(attributes, name, value) for name, value in values.items()]
+
+
+def _held_attributes(attributes: AttributeSet, hold: Iterable[str], changes: Sequence[Change]) -> list[Attribute]:
+    """Return the attributes to hold: those of the named columns, or with "all" of every column that is not changed."""
+    changed, held = {change.attribute.name for change in changes}, []
+    for name in hold:
+        if name == ALL:
+            held += [attribute for attribute in attributes if attribute.name not in changed]
+        elif name in changed:
+            raise UsageError(f"--hold {printable(name)}: it is changed by --set; hold another attribute")
+        else:
+            held += attributes.of(name)
+    return list({id(attribute): attribute for attribute in held}.values())
+
+
+def edit_latents(
+    attributes: AttributeSet,
+    latents: Tensor,
+    changes: Sequence[Change],
+    hold: Iterable[str] = (),
+    strength: float = 1.0,
+) -> Tensor:
+    """Change latents as little as possible so that they have the attributes that are asked for.
+
+    An attribute is turned on by raising its score to that of images that have it; a latent whose score is higher stays.
+    Of the values of a column only one is on, so the others are turned off where they are on.
+
+    Args:
+        latents: float [N, d].
+        hold: Names of columns whose scores shall not change, or "all".
+        strength: Factor on the change of each latent; 0 leaves the latents as they are.
+
+    Returns:
+        The changed latents, float32 [N, d].
+    """
+    demands = [demand for change in changes for demand in _demands(attributes, latents, change)]
+    for attribute in _held_attributes(attributes, hold, changes):
+        demands.append(_Demand(attribute, torch.zeros(len(latents), dtype=torch.float64), 1, is_at_least=False))
+    edited = _meet(attributes, latents, demands)
+    return torch.lerp(latents.float(), edited, strength)
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """A demand on an attribute's score: `sign` times its change is equal to, or at least, sign times `change` [N]."""
+
+    attribute: Attribute
+    change: Tensor
+    sign: int
+    is_at_least: bool = True
+
+
+def _meet(attributes: AttributeSet, latents: Tensor, demands: Sequence[_Demand]) -> Tensor:
+    """Change latents [N, d] as little as possible so that all demands are met; see `shift_scores`."""
+    return shift_scores(
+        latents,
+        torch.stack([demand.sign * demand.attribute.weight for demand in demands]),
+        torch.stack([demand.sign * demand.change for demand in demands], 1),
+        attributes.covariance,
+        torch.tensor([demand.is_at_least for demand in demands]),
+    )
+
+
+def _demands(attributes: AttributeSet, latents: Tensor, change: Change) -> list[_Demand]:
+    """Return the demands of one change on the attributes of its column."""
+    attribute, scores = change.attribute, change.attribute.scores(latents)
+    if change.direction == 0:
+        unit = 1.0 if attribute.kind == NUMERIC else attribute.score_stddev
+        amount = torch.full_like(scores, change.amount * unit) if change.is_relative else change.amount - scores
+        return [_Demand(attribute, amount, 1, is_at_least=False)]
+    values = [other for other in attributes.of(attribute.name) if other.value != YES]
+    if change.direction > 0 and attribute.value == YES and values:
+        return _demand_nearest_value(attributes, latents, attribute, values)
+    goal = attribute.on_score if change.direction > 0 else attribute.off_score
+    demands = [_Demand(attribute, goal - scores, change.direction)]
+    for other in attributes.of(attribute.name):
+        if other is attribute:
+            continue
+        other_scores = other.scores(latents)
+        if other.value == YES:  # with one of the values, there is something
+            demands.append(_Demand(other, other.on_score - other_scores, 1))
+        else:  # only one of the values is on
+            middle = (other.on_score + other.off_score) / 2
+            goals = torch.where(other_scores > middle, other.off_score, middle)
+            demands.append(_Demand(other, goals - other_scores, -1))
+    return demands
+
+
+def _demand_nearest_value(
+    attributes: AttributeSet, latents: Tensor, attribute: Attribute, values: Sequence[Attribute]
+) -> list[_Demand]:
+    """Demand that there is something, namely the value that each latent [N, d] is nearest to.
+
+    All the hats together have no direction of their own: each kind of hat has.
+    """
+    steps = [
+        _meet(attributes, latents, [_Demand(value, value.on_score - value.scores(latents), 1)]) for value in values
+    ]
+    precision = torch.linalg.inv(attributes.covariance)
+    differences = [step.double() - latents.double() for step in steps]
+    lengths = torch.stack([((difference @ precision) * difference).sum(1) for difference in differences])
+    nearest = lengths.argmin(0)
+    demands = [_Demand(attribute, attribute.on_score - attribute.scores(latents), 1)]
+    for index, value in enumerate(values):
+        change = value.on_score - value.scores(latents)
+        demands.append(_Demand(value, torch.where(nearest == index, change, -NO_DEMAND), 1))
+    return demands
+
+
+# ---- Conditional sampling -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A demand on one attribute of samples: it is on (1), off (-1), or a number between two bounds (0)."""
+
+    attribute: Attribute
+    direction: int
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    def probabilities(self, latents: Tensor) -> Tensor:
+        """Return the probability that each latent [N, d] meets the condition, by the probe: float64 [N]."""
+        scores = self.attribute.scores(latents)
+        if self.direction == 0:
+            return ((scores >= self.lowest) & (scores <= self.highest)).double()
+        return (self.direction * scores).sigmoid()
+
+
+def parse_conditions(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Condition]:
+    """Return a condition for each attribute: yes or no, a value of the column, or a range of numbers such as 20..30.
+
+    Raises:
+        UsageError: If there is no such attribute or value.
+    """
+    conditions = []
+    for name, value in values.items():
+        attribute = attributes.of(name)[0]
+        if attribute.kind != NUMERIC:
+            change = parse_change(attributes, name, value)
+            if change.direction == 0:
+                raise UsageError(f"{name}={printable(value)}: expected yes, no or a value, not a change")
+            conditions.append(Condition(change.attribute, change.direction))
+            continue
+        match = re.fullmatch(rf"({NUMBER})?\.\.({NUMBER})?", str(value).strip(), re.IGNORECASE)
+        lowest, highest = (
+            float(text) if text else bound
+            for text, bound in zip(match.groups() if match else ("", ""), (-math.inf, math.inf), strict=True)
+        )
+        if match is None or not lowest < highest or (lowest, highest) == (-math.inf, math.inf):
+            raise UsageError(
+                f"{name}={printable(value)}: expected a range of numbers, such as {name}=20..30 or {name}=..5"
+            )
+        conditions.append(Condition(attribute, 0, lowest, highest))
+    return conditions
+
+
+@dataclass(frozen=True)
+class ConditionalSamples:
+    """Samples that meet conditions: their latents float32 [N, d], their seeds, and how many seeds were tried."""
+
+    latents: Tensor
+    seeds: list[int]
+    num_draws: int
+
+
+def sample_where(
+    model: Model,
+    conditions: Sequence[Condition],
+    count: int,
+    seed: int = 0,
+    truncation: float = 1.0,
+    emit: EventHandler = ignore_event,
+) -> ConditionalSamples:
+    """Draw `count` samples from the prior given conditions, by rejection: exact for every prior.
+
+    A draw z of seed s is accepted with probability p(conditions | z) by the probes. Its image is then encoded again,
+    and rejected where the probes do not find the attributes in it. So an image is still that of its seed.
+
+    Raises:
+        VaeganError: If too few of MAX_DRAWS_PER_SAMPLE draws for each sample are accepted.
+    """
+    seeds: list[int] = []
+    latents: list[Tensor] = []
+    max_draws = count * MAX_DRAWS_PER_SAMPLE
+    for start in range(seed, seed + max_draws, DRAWS_PER_BATCH):
+        candidates = list(range(start, min(start + DRAWS_PER_BATCH, seed + max_draws)))
+        draws = model.latents_from_seeds(candidates, truncation)
+        probability = torch.stack([condition.probabilities(draws) for condition in conditions]).prod(0)
+        uniform = torch.tensor([_uniform(candidate) for candidate in candidates], dtype=torch.float64)
+        is_accepted = uniform < probability
+        is_accepted[is_accepted.clone()] = _is_visible(model, conditions, draws[is_accepted])
+        for index in is_accepted.nonzero().flatten().tolist()[: count - len(seeds)]:
+            seeds.append(candidates[index])
+            latents.append(draws[index])
+        emit(TaskProgress("Sampling", len(seeds), count, "faces"))
+        if len(seeds) == count:
+            return ConditionalSamples(torch.stack(latents), seeds, seeds[-1] + 1 - seed)
+    raise VaeganError(
+        f"only {len(seeds)} of {max_draws:,} samples have these attributes: ask for fewer of them, for fewer samples,"
+        " or turn them on in other samples with vaegan edit"
+    )
+
+
+def _uniform(seed: int) -> float:
+    """Return a number in [0, 1) that depends on the seed, but not on the noise that the seed's latent is drawn from."""
+    return float(torch.rand(1, generator=torch.Generator().manual_seed((seed + 2**40) % 2**63)))
+
+
+def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) -> Tensor:
+    """Return whether the probes find the attributes in the images of latents [N, d] as well: bool [N]."""
+    result = torch.ones(len(latents), dtype=torch.bool)
+    if model.encoder is None or not len(latents):
+        return result
+    encoded = model.encode(model.decode(latents))
+    for condition in conditions:
+        result &= condition.probabilities(encoded) >= 0.5
+    return result
+
+
+# ---- Files ----------------------------------------------------------------------------------------------------------
+
+
+def edit_sheet_paths(out: Path, count: int, force: bool) -> dict[str, Path]:
+    """Return the paths of the sheet and of the strips; raise VaeganError unless they can be written."""
+    strengths = out.with_name(f"{out.stem}-strengths{out.suffix}")
+    for path, columns in ((out, 3), (strengths, len(STRIP_STRENGTHS))):
+        check_grid_path(path, columns * count, force)
+    return {"edits": out, "strengths": strengths}
+
+
+def edit_files(
+    model: Model,
+    attributes: AttributeSet,
+    sources: Sequence[Path],
+    changes: Sequence[Change],
+    hold: Sequence[str],
+    settings: EditSettings,
+    paths: Mapping[str, Path],
+    emit: EventHandler,
+) -> list[dict[str, object]]:
+    """Edit the first `settings.n` images of files, folders or datasets, and write a sheet and strips.
+
+    The sheet has a row of original, reconstruction and edited image for each image. The strips show each image with
+    STRIP_STRENGTHS times the change.
+
+    Returns:
+        For each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
+        reconstruction and in the edited image: probabilities, or predicted numbers.
+    """
+    names: list[str] = []
+    batches: list[Tensor] = []
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+        names += batch_names
+        batches.append(images)
+        if len(names) >= settings.n:
+            break
+    names, images = names[: settings.n], torch.cat(batches)[: settings.n]
+    latents = model.encode(images)
+    if settings.invert_steps:
+        latents = invert(model, images, latents, settings.invert_steps, emit)
+    strips = [
+        edit_latents(attributes, latents, changes, hold, settings.strength * strength) for strength in STRIP_STRENGTHS
+    ]
+    edited = edit_latents(attributes, latents, changes, hold, settings.strength)
+    decoded, result = model.decode(latents), model.decode(edited)
+
+    asked = ", ".join(change.text for change in changes)
+    note = provenance_note(model, f"images, reconstructions and edits ({asked})")
+    sheet = make_grid(torch.stack([images, decoded, result], 1).flatten(0, 1), 3)
+    save_png(enlarge(sheet, settings.scale), paths["edits"], note)
+    emit(FileWritten("edits", paths["edits"]))
+    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1))
+    save_png(enlarge(make_grid(strip_images, len(strips)), settings.scale), paths["strengths"], note)
+    emit(FileWritten("strengths", paths["strengths"]))
+
+    psnr = decode_psnr(model, images, latents).tolist()
+    before, after = model.encode(decoded), model.encode(result)
+    records: list[dict[str, object]] = []
+    for row, name in enumerate(names):
+        readings = {
+            change.attribute.title: [
+                round(change.attribute.reading(side[row : row + 1])[0].item(), 3) for side in (before, after)
+            ]
+            for change in changes
+        }
+        records.append({"image": name, "psnr": round(psnr[row], 2), "readings": readings})
+    return records
+
+
+def attribute_keyframes(attributes: AttributeSet, name: str, latents: Tensor) -> tuple[Tensor, str]:
+    """Return the latents between which an attribute goes from off to on, float32 [2, d], and a description.
+
+    `name` is that of a column, or NAME=VALUE for one value of it. `latents`, float [1, d], are those of the face.
+    """
+    column, _, value = name.partition("=")
+    attribute = attributes.of(column)[0] if not value else parse_change(attributes, column, value).attribute
+    ends = [
+        edit_latents(attributes, latents, [Change(attribute, 0, goal)])
+        for goal in (attribute.off_score, attribute.on_score)
+    ]
+    return torch.cat(ends), f"a face with {attribute.title} from off to on"

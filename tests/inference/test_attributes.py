@@ -1,0 +1,402 @@
+"""Attributes: probes of a model, their file, edits, samples that have them, and the commands that use them."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+import vaegan
+from vaegan.cli import main
+from vaegan.data.dataset import open_dataset
+from vaegan.errors import UsageError, VaeganError
+from vaegan.events import ignore_event
+from vaegan.inference.attributes import (
+    ATTRIBUTES_FILE,
+    attribute_records,
+    fit_attributes,
+    load_attributes,
+    mark_attribute,
+    save_attributes,
+)
+from vaegan.inference.edit import edit_latents, parse_change, parse_changes, parse_conditions, sample_where
+
+COLORS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210)}
+
+
+@pytest.fixture(scope="module")
+def labeled(tmp_path_factory):
+    """A prepared set of spots: their color, whether the ground is bright, how large they are; and a useless label."""
+    folder = tmp_path_factory.mktemp("spots") / "spots"
+    folder.mkdir()
+    rows = ["file,color,bright,size,glasses,coin,rare\n"]
+    generator = torch.Generator().manual_seed(0)
+    for index in range(240):
+        color, bright, has_bar = list(COLORS)[index % 3], index % 2, index % 5 < 2
+        size = int(torch.randint(3, 15, (), generator=generator))
+        shade = float(torch.rand((), generator=generator)) * 0.3 + (0.7 if bright else 0.1)
+        image = Image.new("RGB", (32, 32), tuple(int(shade * value) for value in COLORS[color]))
+        draw = ImageDraw.Draw(image)
+        draw.ellipse((16 - size, 16 - size, 16 + size, 16 + size), fill="white")
+        if has_bar:
+            draw.rectangle((2, 11, 30, 20), fill="black")
+        image.save(folder / f"{index:03d}.png")
+        coin = int(torch.randint(0, 2, (), generator=generator))
+        glasses = ("thick" if index % 4 else "thin") if has_bar else "none"
+        rows.append(f"{index:03d}.png,{color},{bright},{size},{glasses},{coin},{int(index < 3)}\n")
+    table = folder.parent / "labels.csv"
+    table.write_text("".join(rows))
+    out = folder.parent / "spots-32"
+    flags = ["--size", "32", "--labels", str(table), "--val-fraction", "0.3", "-q"]
+    assert main(["preprocess", str(folder), "--out", str(out), *flags]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def spot_run(labeled, tmp_path_factory):
+    """A VAE that has learned the spots, and its attributes."""
+    run = tmp_path_factory.mktemp("spot-runs") / "vae"
+    flags = [
+        "--preset",
+        "tiny",
+        "--latent-dim",
+        "8",
+        "--batch-size",
+        "16",
+        "--precision",
+        "fp32",
+        "--steps",
+        "300",
+        "--beta",
+        "0.2",
+    ]
+    assert main(["train-vae", str(labeled), "--run", str(run), *flags, "--evaluate-every", "0", "-q"]) == 0
+    assert main(["attributes", str(run), "-q"]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(spot_run):
+    return vaegan.load(spot_run)
+
+
+@pytest.fixture
+def images(labeled):
+    return open_dataset(labeled).load()[1][:6]
+
+
+def by_title(model):
+    return {attribute.title: attribute for attribute in model.attributes.attributes}
+
+
+# ---- Probes ---------------------------------------------------------------------------------------------------------
+
+
+def test_visible_labels_are_offered_and_others_say_why_not(model):
+    attributes = by_title(model)
+    for title in ("bright", "color: green", "color: blue", "glasses"):
+        assert attributes[title].reason == "" and attributes[title].quality > 0.85, title
+        assert attributes[title].low <= attributes[title].quality <= attributes[title].high
+    assert attributes["size"].measure == "R2" and attributes["size"].quality > 0.3
+    assert "can hardly be told" in attributes["coin"].reason
+    assert "too few to learn" in attributes["rare"].reason
+    assert "coin" not in model.attributes.names() and "glasses: none" not in attributes
+
+
+def test_the_file_gives_back_the_same_attributes(model, tmp_path):
+    path = tmp_path / ATTRIBUTES_FILE
+    save_attributes(path, model.attributes)
+    loaded = load_attributes(path, model)
+    assert attribute_records(loaded) == attribute_records(model.attributes)
+    for a, b in zip(loaded.attributes, model.attributes.attributes, strict=True):
+        assert torch.equal(a.weight, b.weight) and replace(a, weight=0) == replace(
+            b, weight=0, quality=a.quality, low=a.low, high=a.high
+        )
+    assert torch.equal(loaded.covariance, model.attributes.covariance)
+
+
+def test_a_gan_shares_the_attributes_of_its_vae(labeled, spot_run, tmp_path):
+    run = tmp_path / "gan"
+    flags = ["--from-vae", str(spot_run), "--steps", "4", "--batch-size", "8", "--evaluate-every", "0", "-q"]
+    assert main(["train-gan", str(labeled), "--run", str(run), *flags]) == 0
+    shutil.copy(spot_run / ATTRIBUTES_FILE, run / ATTRIBUTES_FILE)
+    assert vaegan.load(run).attributes.names() == vaegan.load(spot_run).attributes.names()
+    assert vaegan.load(run / "checkpoints" / "step-0000004").attributes.names()
+
+
+def test_attributes_of_another_model_are_refused(spot_run, vae_run, copy):
+    run = copy(vae_run)
+    shutil.copy(spot_run / ATTRIBUTES_FILE, run / ATTRIBUTES_FILE)
+    with pytest.raises(VaeganError, match=r"belongs to another model|other shapes"):
+        _ = vaegan.load(run).attributes
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "metadata", "shape", "nan"])
+def test_a_damaged_file_is_one_line(spot_run, tmp_path, damage):
+    from safetensors.torch import save_file
+
+    run = tmp_path / "vae"
+    shutil.copytree(spot_run, run)
+    path = run / ATTRIBUTES_FILE
+    content, tensors = path.read_bytes(), _tensors(path)
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "text":
+        path.write_text("attributes")
+    elif damage == "metadata":
+        save_file(tensors, path, metadata={"vaegan": json.dumps({"format_version": 1, "attributes": [1, 2]})})
+    else:
+        text = _metadata(path)
+        tensors["covariance"] = torch.eye(3).double() if damage == "shape" else tensors["covariance"] * float("nan")
+        save_file(tensors, path, metadata={"vaegan": text})
+    with pytest.raises(VaeganError) as caught:
+        _ = vaegan.load(run).attributes
+    assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def _tensors(path):
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _metadata(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return file.metadata()["vaegan"]
+
+
+def test_a_dataset_without_labels_and_a_gan_without_encoder_say_what_to_do(prepared, vae_run, tmp_path, capsys):
+    assert main(["attributes", str(vae_run), str(prepared)]) == 1
+    assert "--labels" in capsys.readouterr().err.splitlines()[-1]
+    run = tmp_path / "scratch"
+    flags = ["--preset", "tiny", "--steps", "2", "--batch-size", "8", "--evaluate-every", "0", "-q"]
+    assert main(["train-gan", str(prepared), "--run", str(run), *flags]) == 0
+    assert main(["attributes", str(run), str(prepared)]) == 1
+    assert "holds no encoder" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_label_is_left_out_not_counted_as_no(labeled, model, tmp_path):
+    dataset = open_dataset(labeled)
+    labels = dataset.load_labels()
+    bright = [column.name for column in labels.columns].index("bright")
+    hidden = labels.train.clone()
+    hidden[::2, bright] = float("nan")
+    from unittest import mock
+
+    from vaegan.data.labels import Labels
+
+    with mock.patch.object(type(dataset), "load_labels", lambda self: Labels(labels.columns, hidden, labels.val)):
+        attributes = {a.title: a for a in fit_attributes(model, dataset, ignore_event).attributes}
+    present = hidden[:, bright][~hidden[:, bright].isnan()]
+    assert attributes["bright"].num_positive == int(present.sum()) and attributes["bright"].quality > 0.85
+
+
+# ---- Values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "title", "direction"),
+    [
+        ("bright", "yes", "bright", 1),
+        ("bright", True, "bright", 1),
+        ("bright", "Off", "bright", -1),
+        ("bright", False, "bright", -1),
+        ("bright", "+2", "bright", 0),
+        ("bright", -1.5, "bright", 0),
+        ("color", "RED", "color: red", 1),
+        ("glasses", "none", "glasses", -1),
+        ("glasses", "no", "glasses", -1),
+        ("glasses", "yes", "glasses", 1),
+        ("size", "+3", "size", 0),
+        ("size", "7.5", "size", 0),
+        ("size", "=-2", "size", 0),
+        ("size", 9, "size", 0),
+    ],
+)
+def test_values_are_understood(model, name, value, title, direction):
+    change = parse_change(model.attributes, name, value)
+    assert (change.attribute.title, change.direction) == (title, direction)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("hat", "yes", "no attribute 'hat': there are color, bright, size, glasses"),
+        ("coin", "yes", "coin is not offered: it can hardly be told"),
+        ("color", "pink", "there are blue, green, red"),
+        ("color", "yes", "there are blue, green, red"),
+        ("size", "large", "expected a number"),
+        ("size", "nan", "expected a number"),
+        ("bright", "2", "there are yes, no"),
+    ],
+)
+def test_a_wrong_value_lists_what_there_is(model, name, value, message):
+    with pytest.raises(UsageError, match=r"^[^\n]*$") as caught:
+        parse_change(model.attributes, name, value)
+    assert message in str(caught.value)
+
+
+# ---- Edits ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_turns_an_attribute_on_in_the_latents(model, images):
+    z, attributes = model.encode(images), by_title(model)
+    blue = edit_latents(model.attributes, z, parse_changes(model.attributes, {"color": "blue"}))
+    on, others = attributes["color: blue"], [attributes["color: green"], attributes["color: red"]]
+    assert (on.scores(blue) >= on.on_score - 1e-2).all()
+    for other in others:
+        assert (other.scores(blue) <= torch.maximum(other.scores(z), torch.tensor(0.0)) + 1e-2).all()
+
+
+def test_an_edit_is_seen_in_the_decoded_images(model, images):
+    dark, bright = (model.edit(images, bright=value).float().mean((1, 2, 3)) for value in (False, True))
+    assert (bright > dark + 15).all()
+    assert torch.equal(model.edit(images, bright=True, strength=0.0), model.reconstruct(images))
+
+
+def test_held_attributes_do_not_move(model, images):
+    z, attributes = model.encode(images), by_title(model)
+    change = parse_changes(model.attributes, {"bright": True})
+    held = edit_latents(model.attributes, z, change, hold=["size"])
+    assert torch.allclose(attributes["size"].scores(held), attributes["size"].scores(z), atol=1e-2)
+    few = replace(
+        model.attributes, attributes=[attributes[title] for title in ("bright", "size", "color: blue", "glasses")]
+    )
+    every = edit_latents(few, z, change, hold=["all"])
+    for title in ("size", "color: blue", "glasses"):
+        assert torch.allclose(attributes[title].scores(every), attributes[title].scores(z), atol=0.05)
+    again = replace(attributes["bright"], name="again")
+    with pytest.raises(UsageError, match="hold fewer"):
+        edit_latents(model.attributes.with_attribute(again), z, change, hold=["again"])
+    with pytest.raises(UsageError, match="changed by --set"):
+        edit_latents(model.attributes, z, change, hold=["bright"])
+
+
+def test_a_number_is_reached_or_changed_by_an_amount(model, images):
+    z, size = model.encode(images), by_title(model)["size"]
+    reached = edit_latents(model.attributes, z, parse_changes(model.attributes, {"size": "9"}))
+    assert torch.allclose(size.scores(reached), torch.full((6,), 9.0).double(), atol=1e-2)
+    moved = edit_latents(model.attributes, z, parse_changes(model.attributes, {"size": "+2"}))
+    assert torch.allclose(size.scores(moved), size.scores(z) + 2, atol=1e-2)
+
+
+def test_edits_are_written_with_a_sheet_a_strip_and_readings(spot_run, labeled, here, capsys):
+    image = here / "face.png"
+    vaegan.load(spot_run)
+    train, _ = open_dataset(labeled).load()
+    Image.fromarray(train[0].permute(1, 2, 0).numpy()).save(image)
+    flags = ["--set", "bright=yes", "--set", "size=+1", "--remove", "glasses", "--invert-steps", "3", "--json", "-q"]
+    assert main(["edit", str(spot_run), str(image), *flags]) == 0
+    result = json.loads(capsys.readouterr().out)
+    with Image.open(result["edits"]) as sheet, Image.open(result["strengths"]) as strip:
+        assert sheet.size == (3 * 34 + 2, 36) and strip.size[0] > sheet.size[0]
+        assert "bright=yes" in sheet.info["Comment"]
+    readings = result["images"][0]["readings"]
+    assert set(readings) == {"bright", "size", "glasses"} and readings["bright"][1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "nothing to change"),
+        (["--set", "bright"], "expected NAME=VALUE"),
+        (["--set", "bright=yes", "--set", "bright=no"], "given twice"),
+        (["--set", "bright=yes", "--remove", "bright"], "it is also given to --set"),
+        (["--set", "bright=yes", "--hold", "nothing"], "no attribute 'nothing'"),
+        (["--set", "coin=yes"], "coin is not offered"),
+        (["--set", "bright=yes", "--out", "x.gif"], ".png"),
+    ],
+)
+def test_wrong_edits_have_one_line(spot_run, drawn, here, capsys, flags, message):
+    assert main(["edit", str(spot_run), str(drawn / "face-00000.png"), *flags]) in (1, 2)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    assert not (here / "samples").exists()
+
+
+def test_a_run_without_attributes_says_how_to_learn_them(vae_run, drawn, here, capsys):
+    assert main(["edit", str(vae_run), str(drawn / "face-00000.png"), "--set", "hat=yes"]) == 1
+    assert "vaegan attributes" in capsys.readouterr().err.splitlines()[-1]
+
+
+# ---- Samples --------------------------------------------------------------------------------------------------------
+
+
+def test_samples_have_the_attributes_that_are_asked_for(model):
+    conditions = parse_conditions(model.attributes, {"bright": True, "color": "blue"})
+    samples = sample_where(model, conditions, 12, seed=5)
+    assert len(set(samples.seeds)) == 12 and min(samples.seeds) >= 5
+    assert torch.equal(samples.latents, model.latents_from_seeds(samples.seeds))
+    encoded, attributes = model.encode(model.decode(samples.latents)), by_title(model)
+    for title in ("bright", "color: blue"):
+        assert (attributes[title].reading(encoded) >= 0.5).all()
+    plain = model.encode(model.sample(60))
+    assert (attributes["color: blue"].reading(plain) >= 0.5).float().mean() < 0.7
+
+
+def test_a_range_of_numbers_is_kept(model):
+    samples = sample_where(model, parse_conditions(model.attributes, {"size": "8..10"}), 8)
+    assert all(8 <= score <= 10 for score in by_title(model)["size"].scores(samples.latents))
+
+
+def test_sample_where_in_python_and_on_the_command_line_are_the_same(spot_run, model, here, capsys):
+    assert main(["sample", str(spot_run), "-n", "4", "--where", "bright=yes,color=blue", "--json", "-q"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = model.decode(model.latents_from_seeds(result["seeds"]))
+    assert torch.equal(model.sample(4, where={"bright": True, "color": "blue"}), expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("size=9", "expected a range of numbers"),
+        ("size=9..3", "expected a range of numbers"),
+        ("size=..", "expected a range of numbers"),
+        ("bright=+2", "expected yes, no or a value"),
+        ("size=900..", "samples have these attributes"),
+    ],
+)
+def test_a_wrong_condition_has_one_line(spot_run, here, capsys, where, message, monkeypatch):
+    monkeypatch.setattr("vaegan.inference.edit.MAX_DRAWS_PER_SAMPLE", 300)
+    assert main(["sample", str(spot_run), "-n", "1", "--where", where, "-q"]) in (1, 2)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_interpolate_turns_an_attribute_of_one_face(spot_run, model, here, capsys):
+    flags = ["--attribute", "bright", "--seeds", "3", "--frames", "5", "--json", "-q"]
+    assert main(["interpolate", str(spot_run), *flags]) == 0
+    strip = json.loads(capsys.readouterr().out)["strip"]
+    with Image.open(strip) as image:
+        levels = [image.convert("L").crop((x, 2, x + 32, 34)).resize((1, 1)).getpixel((0, 0)) for x in (2, 138)]
+    assert levels[1] > levels[0] + 15
+    assert main(["interpolate", str(spot_run), "--attribute", "bright", "--latents", "x.safetensors"]) == 2
+    assert "give one face" in capsys.readouterr().err
+
+
+def test_the_report_shows_the_attributes(spot_run):
+    page = (spot_run / "report.html").read_text()
+    assert "<h2>Attributes</h2>" in page and "bright from off to on" in page and "color: red from off to on" in page
+    assert "can hardly be told" in page
+
+
+# ---- Marked attributes ----------------------------------------------------------------------------------------------
+
+
+def test_ten_marked_faces_make_an_attribute(model, labeled):
+    dataset = open_dataset(labeled)
+    train, _ = dataset.load()
+    labels = dataset.load_labels()
+    bright = labels.train[:, [column.name for column in labels.columns].index("bright")] > 0.5
+    z = model.encode(train)
+    marked = mark_attribute("light", z[bright][:5], z[~bright][:5])
+    scores = marked.scores(z)
+    assert float((scores[bright] > scores[~bright].median()).float().mean()) > 0.9
+    both = model.attributes.with_attribute(marked)
+    assert both.of("light") == [marked] and both.with_attribute(marked).names() == both.names()
+    step = both.direction(marked)
+    assert float(marked.weight @ step) == pytest.approx(1.0)
+    assert marked.on_score > 0 > marked.off_score

@@ -148,4 +148,8 @@ EventHandler = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """Do nothing: the event handler for silent calls."""
+    """Do nothing: the event handler for silent calls.
+
+    Args:
+        event: any event.
+    """

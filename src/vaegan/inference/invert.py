@@ -18,7 +18,16 @@ UNIFORM_PRIOR_BOUND = math.sqrt(3)  # the uniform prior has unit variance: each 
 
 
 def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
-    """Decode latents [N, d] and return their PSNR against images, uint8 [N, C, S, S], in dB, float [N]."""
+    """Decode latents and compare them with images.
+
+    Args:
+        model: the model.
+        images: uint8 [N, C, S, S].
+        latents: float [N, d].
+
+    Returns:
+        PSNR in dB, float [N].
+    """
     return psnr(to_float(images), to_float(model.decode(latents)))
 
 
@@ -30,9 +39,14 @@ def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, em
     unchanged.
 
     Args:
+        model: the model.
         images: uint8 [N, C, S, S].
         initial_latents: where to start, float [N, d], the shape of the result.
         steps: number of Adam steps.
+        emit: receives progress.
+
+    Returns:
+        latents, float [N, d].
     """
     image_batches = torch.split(images, INFERENCE_BATCH_SIZE)
     latent_batches = torch.split(initial_latents, INFERENCE_BATCH_SIZE)

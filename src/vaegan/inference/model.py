@@ -38,15 +38,30 @@ class Model:
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-        """Sample one latent per seed from the prior, float32 [len(seeds), d].
+        """Sample one latent per seed from the prior.
 
-        A truncation below 1 moves each latent towards the mean of its own component of a mixture prior, which decodes
-        to a typical face of its kind, or towards the mean of another prior.
+        Args:
+            seeds: whole numbers from 0.
+            truncation: a value below 1 moves each latent towards the mean of its own component of a mixture prior,
+                which decodes to a typical face of its kind, or towards the mean of another prior.
+
+        Returns:
+            float32 [len(seeds), d].
         """
         return self.prior.sample_seeds(seeds, truncation)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents, float [N, d], to images; raise UsageError for another shape."""
+        """Decode latents to images.
+
+        Args:
+            latents: float [N, d].
+
+        Returns:
+            uint8 [N, C, S, S].
+
+        Raises:
+            UsageError: if the latents have another shape.
+        """
         if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
             raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
         if not len(latents):
@@ -65,7 +80,14 @@ class Model:
 
     @torch.no_grad()
     def encode(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode images to the means of their posteriors, float32 [N, d], or with a seed to a sample of each.
+        """Encode images to the means of their posteriors, or with a seed to a sample of each.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            seed: seed of the samples; None takes the means.
+
+        Returns:
+            float32 [N, d].
 
         Raises:
             VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
@@ -90,16 +112,44 @@ class Model:
         return torch.cat(latents)
 
     def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode and decode images; see `encode`."""
+        """Encode and decode images.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            seed: as in `encode`.
+
+        Returns:
+            uint8 [N, C, S, S].
+
+        Raises:
+            VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
+        """
         return self.decode(self.encode(images, seed))
 
     def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
-        """Yield the images of seeds in batches, so that memory does not grow with their number."""
+        """Sample images in batches, so that memory does not grow with their number.
+
+        Args:
+            seeds: one per image.
+            truncation: as in `latents_from_seeds`.
+
+        Yields:
+            uint8 [B, C, S, S], B at most INFERENCE_BATCH_SIZE.
+        """
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
             yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
 
     def sample(self, n: int = 64, seed: int = 0, truncation: float = 1.0) -> Tensor:
-        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only."""
+        """Sample images. An image depends on its own seed only.
+
+        Args:
+            n: number of images, at least 1.
+            seed: of the first image; the next ones have the seeds `seed` + 1, `seed` + 2, ...
+            truncation: as in `latents_from_seeds`.
+
+        Returns:
+            uint8 [n, C, S, S].
+        """
         return torch.cat(list(self.sample_batches(range(seed, seed + n), truncation)))
 
     def interpolate(
@@ -111,9 +161,21 @@ class Model:
         easing: str = "linear",
         loop: bool = False,
     ) -> Tensor:
-        """Decode a path through the latents of two seeds or more, with `frames` images from each to the next.
+        """Decode a path through the latents of seeds.
 
-        See `vaegan.models.interpolation.interpolate_path`; without a method, the one that suits the prior is used.
+        Args:
+            seeds: two or more.
+            frames: images from one seed to the next, both included.
+            method: "slerp" or "lerp"; None takes the one that suits the prior.
+            truncation: as in `latents_from_seeds`.
+            easing: "linear" or "smooth".
+            loop: return from the last seed to the first.
+
+        Returns:
+            uint8 [segments * (frames - 1) + 1, C, S, S].
+
+        Raises:
+            UsageError: if the method or the easing is unknown.
         """
         method = method or default_method(self.info.config.prior)
         return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
@@ -122,7 +184,12 @@ class Model:
 def load(path: Path | str, device: str = "auto") -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
-    The device is "auto", "cpu", "cuda", "cuda:1" or "mps".
+    Args:
+        path: run, checkpoint or weights file.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        the model, ready to use.
 
     Raises:
         VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.

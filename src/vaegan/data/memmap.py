@@ -47,7 +47,11 @@ class MemmapShard:
             self.images = flat.view(count, *shape)
 
     def prefetch(self, row: int) -> None:
-        """Advise the operating system to read this row, so that it need not read its neighbors ahead."""
+        """Advise the operating system to read a row, so that it need not read its neighbors ahead.
+
+        Args:
+            row: index of the image.
+        """
         image_bytes = self.images[0].numel()
         start = self._data_offset + row * image_bytes
         page_start = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
@@ -99,9 +103,16 @@ ImageArray = Tensor | MemmapImages
 
 
 def strided_subset(images: ImageArray, max_images: int) -> Tensor:
-    """Return at most `max_images` evenly spaced images, in order.
+    """Return evenly spaced images, in order.
 
     Datasets are sorted by file name, and neighboring files are often similar: the first N would not be representative.
+
+    Args:
+        images: uint8 [N, C, S, S], in memory or memory-mapped.
+        max_images: largest number of images.
+
+    Returns:
+        uint8 [min(N, max_images), C, S, S].
     """
     count = len(images)
     return images[:] if count <= max_images else images[torch.arange(max_images) * count // max_images]

@@ -117,7 +117,14 @@ class UnionFind:
         self.db = db
 
     def find(self, key: str) -> str:
-        """Return the root of the set that `key` is in."""
+        """Return the root of the set that a key is in.
+
+        Args:
+            key: the key.
+
+        Returns:
+            the smallest key of the set.
+        """
         path = []
         while (row := self.db.fetch_one("SELECT parent FROM groups WHERE key = :key", key=key)) is not None:
             path.append(key)
@@ -128,7 +135,12 @@ class UnionFind:
         return key
 
     def union(self, key_a: str, key_b: str) -> None:
-        """Merge the sets that the two keys are in."""
+        """Merge the sets that the two keys are in.
+
+        Args:
+            key_a: a key of one set.
+            key_b: a key of the other.
+        """
         root, child = sorted((self.find(key_a), self.find(key_b)))
         if root != child:
             self.db.execute("INSERT INTO groups (key, parent) VALUES (:key, :parent)", key=child, parent=root)

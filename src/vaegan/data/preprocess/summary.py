@@ -28,13 +28,28 @@ class PreprocessSummary:
 
     @classmethod
     def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
-        """Return the summary of an existing dataset from its set.json."""
+        """Return the summary of an existing dataset from its set.json.
+
+        Args:
+            info: contents of set.json.
+
+        Returns:
+            the summary.
+        """
         counts = info["counts"]
         return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
-    """Count the images of each split, the skipped files and the upscaled images."""
+    """Count the images of each split, the skipped files and the upscaled images.
+
+    Args:
+        manifest: rows of the manifest.
+        settings: options of preprocess.
+
+    Returns:
+        the summary.
+    """
     summary = PreprocessSummary()
     resized_side = max if settings.fit == "pad" else min
     for row in manifest:
@@ -47,7 +62,14 @@ def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSett
 
 
 def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emit: EventHandler, dry_run: bool) -> None:
-    """Report how many images the dataset holds, and which files were skipped or upscaled."""
+    """Report how many images the dataset holds, and which files were skipped or upscaled.
+
+    Args:
+        summary: the summary.
+        settings: options of preprocess.
+        emit: receives notes and warnings.
+        dry_run: whether nothing was written.
+    """
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
     emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
     skip_counts = Counter(summary.skip_counts)

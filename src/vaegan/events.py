@@ -64,10 +64,12 @@ class TrainingProgress:
 
     @property
     def is_last(self) -> bool:
+        """Whether this is the last step."""
         return self.step == self.total
 
     @property
     def seconds_left(self) -> float:
+        """Expected seconds to the end of the training."""
         return (self.total - self.step) * self.images_seen / max(self.step, 1) / max(self.images_per_second, 1e-9)
 
 

@@ -106,6 +106,7 @@ class OptionField:
 
     @property
     def flag(self) -> str:
+        """Flag, such as "--batch-size"."""
         return flag_name(self.name)
 
 

@@ -35,6 +35,7 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
+        """Number of latents d."""
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:

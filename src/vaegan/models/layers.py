@@ -38,7 +38,7 @@ def channel_widths(base_channels: int, size: int) -> list[int]:
 def init_he(layer: nn.Module, fan_in: int, gain: float = 1.0) -> None:
     """Draw weights from a normal of variance gain^2 * 2 / ((1 + slope^2) * fan_in); set biases to 0.
 
-    He initialization (He et al. 2015, arXiv 1502.01852, eq. 14) for leaky ReLU of LEAKY_RELU_SLOPE.
+    He initialization (He et al. 2015, arXiv 1502.01852, eq. 15) for leaky ReLU of LEAKY_RELU_SLOPE.
 
     Args:
         layer: linear or convolution layer, changed in place.
@@ -171,6 +171,7 @@ class FilteredUpsampleConv(nn.Module):
 
     @property
     def is_subpixel(self) -> bool:
+        """Whether the layer is computed as a subpixel convolution."""
         return self.taps == BILINEAR_FILTER
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class PreprocessSummary:
 
     @property
     def num_images(self) -> int:
+        """Number of images of both splits."""
         return sum(self.split_counts.values())
 
     @classmethod

@@ -142,7 +142,7 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 def save_model(
     path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
 ) -> None:
-    """Write a model's state_dict as a .safetensors file, with all that is needed to use it in the metadata.
+    """Write a model's state_dict as a .safetensors file whose metadata holds all that is needed to use it.
 
     Args:
         path: file to write.
@@ -171,7 +171,7 @@ def save_model(
 
 
 def find_weights(path: Path) -> Path:
-    """Return the weights file of a run directory, a checkpoint directory, or `path` itself if it is a file.
+    """Return the weights file of a run or a checkpoint directory, or the file itself.
 
     Args:
         path: run directory, checkpoint directory or weights file.

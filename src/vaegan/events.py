@@ -23,7 +23,7 @@ class WarningMessage:
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """Progress of a task: `done` of `total` items. `rate` is in items per second, 0 when it was not measured."""
+    """Progress of a task: `done` of `total` items. `rate` is items per second, 0 if not measured."""
 
     label: str
     done: int
@@ -54,7 +54,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Optimizer step `step` of `total` is done. `metrics` are means since the previous event that has metrics."""
+    """Optimizer step `step` of `total` is done. `metrics` are means since the last event with metrics."""
 
     step: int
     total: int

@@ -1,4 +1,4 @@
-"""Read and write metrics.jsonl of a run: one JSON object per log interval, validation, alarm or rollback."""
+"""Read and write metrics.jsonl: one JSON object per log interval, validation, alarm or rollback."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def read_alarms(run_path: Path) -> list[tuple[int, str]]:
 
 
 def training_seconds(run_path: Path) -> float:
-    """Return the seconds that a run has trained so far, without the time between interruptions and resumes.
+    """Return the seconds that a run has trained, without the time between interruption and resume.
 
     Args:
         run_path: run directory.
@@ -113,7 +113,7 @@ def training_seconds(run_path: Path) -> float:
 
 
 class MetricsWriter:
-    """Event handler that appends a line to metrics.jsonl for each event with metrics, each alarm and each rollback."""
+    """Event handler that appends metrics, alarms and rollbacks to metrics.jsonl."""
 
     def __init__(self, run_path: Path) -> None:
         self.run_path, self.log_path = run_path, run_path / METRICS_FILE

@@ -180,7 +180,7 @@ class PlainReporter:
 
 
 class RichReporter:
-    """Show one progress bar at a time with speed, time left and metrics, and print the other events above it."""
+    """Show a progress bar with speed, time left and metrics, and print the other events above it."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

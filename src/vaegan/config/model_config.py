@@ -57,7 +57,7 @@ class ModelConfig:
             )
 
     def with_normal_prior(self) -> ModelConfig:
-        """Return the configuration with the prior N(0, I), with which a VAE is trained before a mixture is fitted.
+        """Return the configuration with the prior N(0, I), which a VAE has before a mixture is fitted.
 
         Returns:
             the configuration.

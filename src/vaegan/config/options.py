@@ -1,6 +1,7 @@
-"""Options, declared once as dataclass fields: each field gives the flag, its help text, its checks and its saved value.
+"""Options, declared once as dataclass fields.
 
-Uses only the standard library, so that `vaegan --help` does not import torch.
+Each field gives the flag, its help text, its checks and its saved value. Uses only the standard library, so that
+`vaegan --help` does not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading images that are given on the command line, cropped and resized like a model's training images."""
+"""Read images given on the command line, cropped and resized like a model's training images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ImageFileBatch = tuple[list[str], "Tensor", list[str]]
 
 @dataclass(frozen=True)
 class CandidateFile:
-    """A file that may be an image; `is_explicit` if the user named the file itself, not its folder or archive."""
+    """A file that may be an image; `is_explicit` if the user named the file itself."""
 
     name: str
     is_explicit: bool

@@ -1,4 +1,7 @@
-"""Memory-mapped datasets: images stay on disk until they are indexed, so a dataset may be larger than memory."""
+"""Memory-mapped datasets: images stay on disk until they are indexed.
+
+So a dataset may be larger than memory.
+"""
 
 from __future__ import annotations
 

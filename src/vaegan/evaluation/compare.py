@@ -34,7 +34,7 @@ SAMPLES_PER_ROW = 12
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of `compare`: metrics by name for each run and for "real", and the curves of runs that logged their KID.
+    """Result of `compare`: metrics for each run and for "real", and curves of runs that logged their KID.
 
     `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images. A curve
     is the KID over images seen, and over minutes, which include the training of the VAE.

@@ -71,7 +71,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Metrics of any number of models against the real images of one dataset, which must have enough of them.
+    """Metrics of any number of models against the real images of one dataset.
 
     The encoder in the weights at `vae_path` is used as an additional feature space.
     """
@@ -121,7 +121,7 @@ class Evaluator:
         return self.reference.extract_features(model.sample(self.num_images, self.settings.seed))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Compute all metrics; those on Inception features only if asked for, the unstable ones not on small sets.
+        """Compute all metrics: on Inception features only if asked for, unstable ones not on small sets.
 
         Args:
             feature_set: images and their features.

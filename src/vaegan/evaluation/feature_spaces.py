@@ -1,4 +1,4 @@
-"""Feature spaces in which images are compared: random features at three scales, and features learned on the dataset."""
+"""Feature spaces in which images are compared: random ones at three scales, and a learned one."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
 
 
 def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:
-    """Draw distances as multiples of the real images' values, and fractions beside the real images' values.
+    """Draw distances as multiples of the real images' values, and fractions beside those values.
 
     Args:
         metrics: metrics by column.
@@ -133,7 +133,7 @@ def write_evaluation_files(
     image: tuple[str, bytes, str],
     emit: EventHandler,
 ) -> None:
-    """Write metrics, image and page into a directory. Files of an older evaluation are replaced, all others stay.
+    """Write metrics, image and page into a directory.
 
     Files of an older evaluation are replaced, all others stay.
 

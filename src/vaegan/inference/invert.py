@@ -1,4 +1,4 @@
-"""GAN inversion: find the latents that decode closest to given images, by gradient descent through the decoder."""
+"""GAN inversion: find the latents that decode closest to given images, by gradient descent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
 
 
 def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, emit: EventHandler) -> Tensor:
-    """Optimize latents so that they decode to the given images (Zhu et al. 2016, arXiv 1609.03552, section 3).
+    """Optimize latents to decode to the given images (Zhu et al. 2016, arXiv 1609.03552, section 3).
 
     Adam maximizes log p(x|z) + log p(z) with a Gaussian likelihood and a standard normal prior. The prior keeps latents
     where the decoder was trained, so that paths between them show faces. A latent whose PSNR did not rise is returned

@@ -21,14 +21,14 @@ NUM_WRITER_THREADS = 8
 
 
 def provenance_note(model: Model, description: str) -> str:
-    """Return the note that an image file gets, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9".
+    """Return the note that an image file gets.
 
     Args:
         model: the model.
         description: what the file shows.
 
     Returns:
-        the note.
+        the note, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9".
     """
     return f"{description} of {model.info.path}, {model.info.kind} at step {model.info.step}"
 

@@ -44,13 +44,13 @@ def hash_to_uniform(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def pool_factors(size: int) -> dict[str, int]:
-    """Return the factor by which each level reduces an image: the coarse one sees 16x16 pixels, or 8x8 of 32x32.
+    """Return the factor by which each level reduces an image.
 
     Args:
         size: side of the images in pixels.
 
     Returns:
-        factor by level: "fine", "middle" and "coarse".
+        factor by level: "fine", "middle" and "coarse". The coarse one sees 16x16 pixels, or 8x8 of 32x32.
     """
     coarse = max(4, size // 16)
     return {"fine": 1, "middle": 2 if coarse < 8 else 4, "coarse": coarse}

@@ -34,7 +34,7 @@ class Series:
 
 @dataclass(frozen=True)
 class BarSeries:
-    """One bar per category, all of one color; gray if it is the reference that the others are compared with."""
+    """One bar per category, all of one color; gray if it is the reference of the others."""
 
     label: str
     values: Sequence[float]

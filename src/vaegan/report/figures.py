@@ -1,4 +1,4 @@
-"""Images for the report of a run: previews, samples, reconstructions, latent traversals, nearest neighbors."""
+"""Images for a run's report: previews, samples, reconstructions, latent traversals, neighbors."""
 
 from __future__ import annotations
 

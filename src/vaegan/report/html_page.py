@@ -1,4 +1,4 @@
-"""Building blocks of an HTML page in one file: style, script and images are embedded; light and dark theme."""
+"""Building blocks of an HTML page in one file, with embedded style, script and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html of a run: settings, charts and previews during training; at the end also what its model generates."""
+"""report.html of a run: settings, charts and previews; at the end also what its model generates."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def check_report_path(path: Path, force: bool) -> None:
 
 
 class ReportWriter:
-    """Event handler that writes an interim report at each checkpoint and the full one at the end of a training.
+    """Event handler that writes an interim report at each checkpoint and the full one at the end.
 
     If a report cannot be written, training goes on, with one warning.
     """

@@ -53,7 +53,7 @@ BuildFunction = Callable[[TrainSetup], tuple[Trainer, BatchSampler, QuickEvaluat
 def autotune(
     setup: TrainSetup, build: BuildFunction, emit: EventHandler, stop: StopRequest, dist_ctx: DistributedContext
 ) -> TrainSetup:
-    """Return the setup with the batch size and latent dimension found by trials, where `auto` asks for them.
+    """Return the setup with batch size and latent dimension found by trials, where `auto` asks for it.
 
     A resumed run keeps what it was started with.
 
@@ -111,7 +111,7 @@ def candidate_latent_dims(preset: str) -> list[int]:
 
 
 def choose_latent_dim(trials: Sequence[LatentDimTrial], objective: str) -> tuple[int, str]:
-    """Return the smallest latent dimension beyond which no other gains enough per doubling, and the reason as text.
+    """Return the smallest latent dimension beyond which no other gains enough per doubling.
 
     Args:
         trials: in ascending order, each latent dimension twice the one before.

@@ -1,4 +1,4 @@
-"""Where the images of a dataset are kept during training: on the GPU, in RAM, or memory-mapped from disk."""
+"""Where images are kept during training: on the GPU, in RAM, or memory-mapped from disk."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes that train together. This one is `rank` of `world_size`, and `local_rank` on its machine."""
+    """The processes that train together. This one is `rank` of `world_size`, `local_rank` on its machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -177,7 +177,7 @@ def _all_reduce(tensor: Tensor, op: Any) -> None:
 
 @contextmanager
 def init_distributed() -> Iterator[DistributedContext]:
-    """Join the processes that torchrun has started, as its environment describes (WORLD_SIZE, RANK, LOCAL_RANK).
+    """Join the processes that torchrun has started (WORLD_SIZE, RANK and LOCAL_RANK describe them).
 
     CPU tensors use gloo, CUDA tensors NCCL. A process group that the caller has made is used and left alone.
 

@@ -1,4 +1,4 @@
-"""Length of a run: steps, images or minutes, resolved once to a number of steps, so that no clock decides later."""
+"""Length of a run: steps, images or minutes, resolved once to a number of steps."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def make_schedule(
     start_time: float,
     dist_ctx: DistributedContext,
 ) -> tuple[TrainSchedule, float | None]:
-    """Return the schedule of a run and its speed in images per second (None for a run too short to measure).
+    """Return the schedule of a run and its speed.
 
     Rank 0's clock decides for all processes.
 

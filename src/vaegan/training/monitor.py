@@ -120,7 +120,7 @@ class ThroughputMonitor:
 
 @dataclass
 class TrainMonitor:
-    """Previews, validation and alarms of a run, on the main process. `latest_metrics` are the newest of `validate`."""
+    """Previews, validation and alarms of a run. `latest_metrics` are the newest of `validate`."""
 
     trainer: Trainer
     run_dir: RunDir
@@ -172,7 +172,7 @@ class TrainMonitor:
         return [] if alarms_before else sorted(self.alarm_tracker.collapse_alarms)
 
     def emit_final_messages(self, images_seen: int) -> None:
-        """Emit the trainer's closing messages, and a warning if the best weights are clearly better than the last.
+        """Emit the trainer's closing messages, and a warning if older weights are clearly better.
 
         Args:
             images_seen: training images seen.

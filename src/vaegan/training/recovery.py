@@ -20,7 +20,7 @@ RECOVERY_STATE_KEY = "recovery.counts"
 
 @dataclass
 class RecoveryState:
-    """Counts of skipped steps (in total, and in a row) and of rollbacks by cause (not finite, mode collapse)."""
+    """Counts of skipped steps (all, and in a row) and of rollbacks by cause (not finite, collapse)."""
 
     skipped_steps: int = 0
     consecutive_skips: int = 0

@@ -1,4 +1,4 @@
-"""The request and the setup of a training, and the setup of a new run: options, model, dataset, device, VAE."""
+"""The request and the setup of a training: options, model, dataset, device, VAE."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) ->
 
 
 def merge_options(request: TrainRequest) -> dict[str, Any]:
-    """Return the options of a new run that the user decided, directly or by --config; the rest has defaults.
+    """Return the options of a new run that the user decided, directly or by --config.
 
     The later wins:
         1. --config    options of another run (see `config_file_options`)

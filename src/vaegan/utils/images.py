@@ -1,4 +1,4 @@
-"""Convert image tensors, arrange them in grids, and write image files that name vaegan as their software."""
+"""Convert image tensors, arrange them in grids, and write image files."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def read_video_comment(path: Path) -> str:
 
 
 def write_mp4(frames: Iterable[Image.Image], path: Path, fps: float, comment: str) -> None:
-    """Write an MP4 file, atomically, that browsers and phones play: H.264, 4:2:0, index at the start of the file.
+    """Write an MP4 file that browsers and phones play: H.264, 4:2:0, index at the start of the file.
 
     The frames are encoded one at a time.
 

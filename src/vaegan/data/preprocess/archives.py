@@ -1,4 +1,4 @@
-"""List the members of zip and tar archives without extracting them: where in the archive each one's bytes lie.
+"""List where in a zip or tar archive the bytes of each member lie, without extracting them.
 
 Workers read members lazily, straight from these offsets. A compressed tar has no usable offsets, so its members are
 copied one after the other into one spool file in the preprocessing's own directory. No name from an archive ever

@@ -1,4 +1,4 @@
-"""The state of an unfinished preparation: an SQLite database, and a file with the pixels of the prepared images.
+"""The state of an unfinished preparation: an SQLite database, and a file with the images' pixels.
 
 Pixels are appended and flushed before the rows that refer to them are committed. A kill leaves at worst pixels without
 a row, which are cut off when the preparation resumes. Memory use does not grow with the number of files.
@@ -78,7 +78,7 @@ def _busy_error(work_dir: Path) -> VaeganError:
 
 
 class PreprocessDB:
-    """The state of all source files. Only one process can open it at a time. A dry run does not store images.
+    """The state of all source files; only one process can open it. A dry run does not store images.
 
     Raises:
         VaeganError: If another process has it open, it is damaged, or it cannot be written.

@@ -1,4 +1,4 @@
-"""Decode the bytes of an image, in any format and mode, to upright frames that can be cropped and resized."""
+"""Decode the bytes of an image, in any format and mode, to upright frames."""
 
 from __future__ import annotations
 

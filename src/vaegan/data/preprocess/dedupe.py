@@ -1,4 +1,4 @@
-"""Duplicates, train / val split and manifest: what becomes of every source file and every prepared image.
+"""Duplicates, train / val split and manifest: what becomes of every source file.
 
 Everything is computed from the images themselves, in an order of its own. The order of the input and of the work has
 no effect, and a new image affects another only if the two look alike. All tables are on disk.
@@ -87,7 +87,10 @@ ORDER BY files.name, images.frame
 
 @dataclass(slots=True)
 class StoredImage:
-    """A prepared image in the database. Fields as in `PreparedImage`; `slot` is its position in the pixel file."""
+    """A prepared image in the database; `slot` is its position in the pixel file.
+
+    The other fields are those of `PreparedImage`.
+    """
 
     slot: int
     original_size: tuple[int, int]

@@ -79,7 +79,7 @@ def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
 
 
 def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
-    """Check whether two images are so similar that any near duplicate of one is one of the other: adjacent frames.
+    """Check whether any near duplicate of one image is one of the other, as for adjacent frames.
 
     Args:
         phash: from `perceptual_hash`.

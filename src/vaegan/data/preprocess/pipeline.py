@@ -1,4 +1,4 @@
-"""A whole preparation: search the sources, process the files, remove duplicates, split, write the dataset.
+"""A whole preparation: search the sources, process the files, remove duplicates, split, write.
 
 A preparation that was killed resumes from the state on disk when the same command runs again.
 """

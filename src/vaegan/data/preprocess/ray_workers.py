@@ -33,7 +33,7 @@ def _check_reachable(address: str | None) -> None:
 
 
 class RayWorkerPool:
-    """A WorkerPool on `ray.util.multiprocessing.Pool`, which lacks one thing: retries when a worker is lost.
+    """A WorkerPool on `ray.util.multiprocessing.Pool`, with retries when a worker is lost.
 
     The tasks of a lost worker are retried one by one, on a worker that Ray starts anew. A task that is lost
     MAX_WORKER_LOSSES times is the cause, as in the local pool.

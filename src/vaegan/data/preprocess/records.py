@@ -13,7 +13,7 @@ _ENCODING_ERRORS = "surrogateescape" if os.name == "posix" else "surrogatepass"
 
 
 def encode_name(name: str) -> bytes:
-    """Encode a file name, which may hold bytes that are not UTF-8. Names are stored and sorted in this form.
+    """Encode a file name, which may hold bytes that are not UTF-8, to be stored and sorted.
 
     Args:
         name: file name.

@@ -1,4 +1,4 @@
-"""Find the files in folders and archives, under names that do not depend on the order in which sources were given."""
+"""Find the files in folders and archives, under names that do not depend on the sources' order."""
 
 from __future__ import annotations
 

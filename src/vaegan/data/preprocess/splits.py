@@ -67,7 +67,7 @@ def compile_group_pattern(group_by: str | None) -> re.Pattern[str] | None:
 
 
 def split_key(name: str, sha256: str, pattern: re.Pattern[str] | None) -> str:
-    """Return the key that decides an image's split: what the pattern matches in its name, else its SHA-256.
+    """Return the key that decides an image's split: what matches in its name, else its SHA-256.
 
     If the pattern has capturing groups, only their text counts.
 

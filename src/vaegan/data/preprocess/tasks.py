@@ -1,4 +1,4 @@
-"""Process one file: read it, decode it, crop and resize it. Nothing that a file holds raises an exception here."""
+"""Process one file: read, decode, crop and resize it. No content of a file raises an exception."""
 
 from __future__ import annotations
 

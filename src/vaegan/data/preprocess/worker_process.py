@@ -1,4 +1,4 @@
-"""The program of a worker process: tasks arrive on its standard input, results leave on its standard output.
+"""The program of a worker process: tasks arrive on standard input, results leave on standard output.
 
 A message is a JSON header, followed by the bytes objects that JSON cannot hold. There is no pickle in it, so neither
 process runs code that the other sends.
@@ -20,7 +20,7 @@ _LENGTH_BYTES = 8
 
 
 def send_message(stream: IO[bytes], record: Any) -> None:
-    """Write a dataclass, or a list of them, as one message: the lengths of header and payload, then these two.
+    """Write a dataclass, or a list of them, as one message: lengths, header and payload.
 
     The header holds a length in place of each bytes object; these make up the payload.
 

@@ -1,4 +1,4 @@
-"""Writing the finished dataset: shards, set.json, manifest and preview, moved to their place in one step."""
+"""Write the finished dataset: shards, set.json, manifest and preview, moved to their place at once."""
 
 from __future__ import annotations
 

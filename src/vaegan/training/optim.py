@@ -297,7 +297,7 @@ def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
         model: the model that it trains.
 
     Returns:
-        {"exp_avg.<parameter>": tensor, ...}; empty before the first step.
+        `{"exp_avg.<parameter>": tensor, ...}`; empty before the first step.
     """
     return {
         f"{state_name}.{name}": optimizer.state[parameter][state_name]

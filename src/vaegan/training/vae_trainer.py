@@ -260,11 +260,7 @@ class VAETrainer:
         return make_grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> None:
-        """Return None: a VAE starts from no other model.
-
-        Returns:
-            None.
-        """
+        """Return None: a VAE starts from no other model."""
 
     def generate_samples(self, count: int) -> Tensor:
         """Decode the latents of the first seeds with the EMA weights.

@@ -279,7 +279,7 @@ class QuickEvaluator:
             samples: uint8 [N, C, S, S], N at least 8.
 
         Returns:
-            kid, kid_stderr: mean over the scales (Binkowski et al. 2018, arXiv 1801.01401); kid_<scale>: each scale.
+            kid, kid_stderr: mean over the scales (Binkowski et al. 2018, arXiv 1801.01401); `kid_<scale>`: each scale.
                 coverage: fraction of validation images with a sample nearby (Naeem et al. 2020, arXiv 2002.09797, eq.
                 4). effective_rank_ratio: effective rank of the samples' features, relative to that of the validation
                 images. duplicate_fraction: fraction of samples that nearly repeat another one, at the coarse scale.

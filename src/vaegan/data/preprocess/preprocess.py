@@ -19,7 +19,7 @@ from vaegan.utils.files import check_has_file_name
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
-    """Return data/<name>-<size>, named after the first source.
+    """Return `data/<name>-<size>`, named after the first source.
 
     Args:
         sources: the sources, at least one.
@@ -112,7 +112,7 @@ def prepare(
 
     Args:
         sources: Folders (searched recursively), image files, .zip and .tar archives.
-        out: The dataset's directory, data/<name>-<size> by default.
+        out: The dataset's directory, `data/<name>-<size>` by default.
         force: Replace a dataset of other sources or options, and discard an unfinished preparation.
         dry_run: Only report how many images would be used and which files would be skipped.
         on_event: Receives progress, notes and warnings.

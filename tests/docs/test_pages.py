@@ -1,39 +1,46 @@
-"""README and docs name only commands, options, presets and files that exist."""
+"""The pages name only commands, options, presets, files and anchors that exist."""
 
-import inspect
 import re
-from pathlib import Path
 
 import pytest
+import typer
+from pages import PAGES, README, ROOT, anchor, headings, inline_code, links, shell_commands
 
-from vaegan.cli import COMMANDS
+from vaegan.cli import COMMANDS, app
 from vaegan.config.model_config import PRESETS
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-# options of other tools
-FOREIGN_OPTIONS = {
-    "--dist",
-    "--signals-to-handle",
-    "--nnodes",
-    "--rdzv-endpoint",
-    "--nproc-per-node",
-    "--help",
-    "--version",
-}
+CHANGELOG = ROOT / "CHANGELOG.md"  # names options that are gone
+NO_PROGRAMS = {"COMMAND"}
+# options of torchrun and pytest
+FOREIGN_OPTIONS = {"--dist", "--signals-to-handle", "--nnodes", "--rdzv-endpoint", "--nproc-per-node"}
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
 
 
-def all_flags():
-    flags = set()
-    for command in COMMANDS:
-        for parameter in inspect.signature(command, eval_str=True).parameters.values():
-            for option in getattr(parameter.annotation, "__metadata__", ()):
-                names = [option.default, *(option.param_decls or ())] if hasattr(option, "param_decls") else []
-                flags |= {flag for name in names if isinstance(name, str) for flag in name.split("/")}
-    return flags
+def options_by_command():
+    group = typer.main.get_command(app)
+    flags = {
+        name: {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+        for name, command in group.commands.items()
+    }
+    return {name: names | {"-h", "--help"} for name, names in flags.items()}
+
+
+OPTIONS = options_by_command()
+ALL_OPTIONS = {flag for flags in OPTIONS.values() for flag in flags} | {"--version"}
+
+
+def vaegan_command_lines(page):
+    """Return the words after `vaegan` of each command line on a page, in blocks and in the text."""
+    text = page.read_text()
+    lines = [command[command.index("vaegan") + 1 :] for command in shell_commands(text) if "vaegan" in command]
+    lines += [command[1:] for code in inline_code(text) if (command := code.split())[0] == "vaegan"]
+    return [line for line in lines if line and line[0] not in NO_PROGRAMS]
+
+
+def test_command_lines_are_found():
+    assert ["train-gan", "--from-vae", "runs/vae"] in vaegan_command_lines(README)
+    assert sum(len(vaegan_command_lines(page)) for page in PAGES) > 50
 
 
 @pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in COMMANDS])
@@ -42,15 +49,21 @@ def test_every_command_is_in_the_readme(command):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_on_a_page_exists(page):
+    for command, *arguments in vaegan_command_lines(page):
+        if command in ("--help", "--version"):
+            continue
+        assert command in OPTIONS, f"there is no command {command}"
+        flags = {word for word in arguments if re.match(r"--?[a-z]", word)}
+        assert flags <= OPTIONS[command], f"vaegan {command} has no {flags - OPTIONS[command]}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != CHANGELOG], ids=lambda page: page.name)
 def test_every_option_on_a_page_exists(page):
     text = re.sub(r"```bash\npython3 -m venv.*?```", "", page.read_text(), flags=re.DOTALL)
-    text = re.sub(r"python -m (benchmarks|tests)[^`\n]*", "", text)
+    text = re.sub(r"(python -m (benchmarks|tests)|mkdocs|pip)[^`\n]*", "", text)
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - FOREIGN_OPTIONS
-    assert used <= all_flags(), used - all_flags()
-
-
-def test_the_readme_shows_options():
-    assert "--from-vae" in README.read_text()
+    assert used <= ALL_OPTIONS, used - ALL_OPTIONS
 
 
 def test_every_preset_is_described():
@@ -59,10 +72,31 @@ def test_every_preset_is_described():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_linked_file_exists(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def test_every_link_resolves(page):
+    for target in links(page.read_text()):
+        path, _, fragment = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if fragment:
+            assert fragment in map(anchor, headings(file.read_text())), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_heading_has_an_anchor_of_its_own(page):
+    anchors = [anchor(heading) for heading in headings(page.read_text())]
+    if page != CHANGELOG:  # "Added" and "Changed" of every version
+        assert len(set(anchors)) == len(anchors)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_hold_no_escaped_bars_in_code(page):
+    assert not re.search(r"`[^`\n]*\\\|[^`\n]*`", page.read_text()), "the site shows the backslash"
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = {target.partition("#")[0] for target in links(README.read_text())}
+    for page in PAGES:
+        assert page == README or page.relative_to(ROOT).as_posix() in linked, page
 
 
 def test_the_readme_is_short():

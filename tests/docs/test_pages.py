@@ -101,3 +101,28 @@ def test_every_page_is_linked_from_the_readme():
 
 def test_the_readme_is_short():
     assert len(README.read_text().split()) <= 1_500
+
+
+def benchmark_command_lines():
+    """Return the module and the options of each benchmark that a page names."""
+    for page in PAGES:
+        for name, arguments in re.findall(r"python -m benchmarks(?:\.(\w+))?([^`\n]*)", page.read_text()):
+            yield name or "__main__", re.findall(r"(?<![\w-])--[a-z][a-z-]+", arguments.partition("#")[0])
+
+
+def test_every_benchmark_on_a_page_exists():
+    found = list(benchmark_command_lines())
+    assert len(found) > 10
+    for name, options in found:
+        assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
+        # benchmarks of trainings share the options of arms.py
+        source = "".join((ROOT / "benchmarks" / f"{module}.py").read_text() for module in (name, "arms"))
+        for option in options:
+            assert f'"{option}"' in source, f"{name} {option}"
+
+
+def test_every_benchmark_is_on_its_page():
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        if path.stem != "__main__" and "__main__" in path.read_text():
+            assert f"`{path.stem}" in text, path.stem

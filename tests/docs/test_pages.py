@@ -6,6 +6,7 @@ import pytest
 import typer
 from pages import PAGES, README, ROOT, anchor, headings, inline_code, links, shell_commands
 
+from test_layers import LAYERS
 from vaegan.cli import COMMANDS, app
 from vaegan.config.model_config import PRESETS
 
@@ -128,3 +129,18 @@ def test_every_benchmark_is_on_its_page():
     for path in (ROOT / "benchmarks").glob("*.py"):
         if path.stem != "__main__" and "__main__" in path.read_text():
             assert f"`{path.stem}" in text, path.stem
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_source_file_on_a_page_exists(page):
+    folders = (ROOT, ROOT / "src" / "vaegan", ROOT / "benchmarks" / "speed", ROOT / "tests")
+    for name in re.findall(r"`((?:\w+/)*\w+\.py)\b", page.read_text()):
+        found = any((folder / name).is_file() for folder in folders)
+        assert found or any((ROOT / "src").rglob(name)) or any((ROOT / "benchmarks").rglob(name)), name
+
+
+def test_the_architecture_shows_the_layers():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| package |") : text.index("`vaegan --help`")]
+    rows = [tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table.splitlines()[2:] if row]
+    assert rows == [layer for layer in LAYERS if "__main__" not in layer]

@@ -56,7 +56,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         metadata: text by name, for the file's header.
 
     Raises:
-        OSError: if the file cannot be written.
+        VaeganError: if the file cannot be written.
     """
 
     def write(partial: Path) -> None:
@@ -154,7 +154,7 @@ def save_model(
         kid: kernel inception distance of these weights, if it was measured.
 
     Raises:
-        OSError: if the file cannot be written.
+        VaeganError: if the file cannot be written.
     """
     metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,

@@ -8,6 +8,7 @@ import pytest
 
 import vaegan
 from vaegan.cli import COMMANDS
+from vaegan.inference.model import Model
 
 SOURCE = Path(vaegan.__file__).parent
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -142,3 +143,11 @@ def test_every_public_function_is_on_the_page():
         names = [".".join(parts[:length]) for length in range(2, len(parts) + 1)]
         is_shown = names[-1] in directives or any("show_submodules" in directives.get(name, "") for name in names)
         assert is_shown, f"docs/api.md does not show {names[-1]}"
+
+
+@pytest.mark.skipif(not API_PAGE.is_file(), reason="the source tree is not here")
+def test_the_tables_show_the_public_functions_and_the_methods_of_a_model():
+    rows = re.findall(r"^\| `(vaegan\.)?(\w+)\(", API_PAGE.read_text(), flags=re.MULTILINE)
+    methods = {name for name, method in vars(Model).items() if not name.startswith("_") and callable(method)}
+    assert {name for package, name in rows if package} == set(vaegan.__all__) - {"__version__"}
+    assert {name for package, name in rows if not package} == methods

@@ -48,7 +48,16 @@ class WeightsInfo:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to a safetensors file atomically; see `atomic_write`."""
+    """Write tensors and metadata to a safetensors file atomically; see `atomic_write`.
+
+    Args:
+        path: file to write.
+        tensors: tensors by name, of any shape and device.
+        metadata: text by name, for the file's header.
+
+    Raises:
+        VaeganError: if the file cannot be written.
+    """
 
     def write(partial: Path) -> None:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -70,6 +79,12 @@ def open_safetensors(path: Path) -> Iterator[Any]:
 
     The header's length is checked first, so a small file cannot make the process allocate much memory.
 
+    Args:
+        path: file to open.
+
+    Yields:
+        the open file of the safetensors library, with `keys`, `get_tensor`, `get_slice` and `metadata`.
+
     Raises:
         VaeganError: if the file is missing, damaged or not a safetensors file, also while its tensors are read.
     """
@@ -87,13 +102,31 @@ def open_safetensors(path: Path) -> Iterator[Any]:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a safetensors file; see `open_safetensors`."""
+    """Read all tensors of a safetensors file.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        the tensors by name, on the CPU.
+
+    Raises:
+        VaeganError: if the file is missing, damaged or not a safetensors file.
+    """
     with open_safetensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def verify_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise VaeganError unless the file at `path` holds exactly these tensors, bit for bit."""
+    """Check that a file holds exactly these tensors, bit for bit.
+
+    Args:
+        path: safetensors file.
+        tensors: what it must hold, by name.
+
+    Raises:
+        VaeganError: if it holds anything else, or cannot be read.
+    """
     with open_safetensors(path) as file:
         is_equal = set(file.keys()) == tensors.keys() and all(
             torch.equal(_as_bytes(file.get_tensor(name)), _as_bytes(tensor)) for name, tensor in tensors.items()
@@ -109,9 +142,19 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 def save_model(
     path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
 ) -> None:
-    """Write a model's state_dict as a .safetensors file, with all that is needed to use it in the metadata.
+    """Write a model's state_dict as a .safetensors file whose metadata holds all that is needed to use it.
 
-    `kind` is "vae" or "gan", `kid` the kernel inception distance of the weights if it was measured.
+    Args:
+        path: file to write.
+        model: network whose state_dict is saved.
+        kind: "vae" or "gan".
+        config: sizes of the model.
+        step: optimizer steps done.
+        images_seen: training images seen.
+        kid: kernel inception distance of these weights, if it was measured.
+
+    Raises:
+        VaeganError: if the file cannot be written.
     """
     metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,
@@ -128,7 +171,17 @@ def save_model(
 
 
 def find_weights(path: Path) -> Path:
-    """Return the weights file of a run directory, a checkpoint directory, or `path` itself if it is a file."""
+    """Return the weights file of a run or a checkpoint directory, or the file itself.
+
+    Args:
+        path: run directory, checkpoint directory or weights file.
+
+    Returns:
+        the path of the weights file; of a run that has no model.safetensors, that of its newest checkpoint.
+
+    Raises:
+        VaeganError: if `path` does not exist, is a dataset or holds no weights.
+    """
     if path.is_dir():
         if (path / "set.json").is_file():
             raise VaeganError(f"{path} is a dataset, not a checkpoint; train on it with: vaegan train-vae {path}")
@@ -144,13 +197,27 @@ def find_weights(path: Path) -> Path:
 
 
 def parse_step(path: Path, prefix: str = "step") -> int:
-    """Return the step in a name such as "step-0001000", or -1 if the name has another form."""
+    """Return the step in a name such as "step-0001000", or -1 if the name has another form.
+
+    Args:
+        path: its last part is read.
+        prefix: what precedes the number.
+
+    Returns:
+        the step, or -1.
+    """
     digits = path.name.removeprefix(f"{prefix}-")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
 
 
 def read_weights_info(path: Path) -> WeightsInfo:
     """Read the description of a weights file, given as in `find_weights`.
+
+    Args:
+        path: run directory, checkpoint directory or weights file.
+
+    Returns:
+        the description.
 
     Raises:
         VaeganError: if the file was not written by vaegan, is damaged, or has another format version.
@@ -191,14 +258,31 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the checkpoint directory `path`; raise VaeganError if it is damaged."""
+    """Read a checkpoint directory.
+
+    Args:
+        path: checkpoint directory.
+
+    Returns:
+        the checkpoint, its tensors on the CPU.
+
+    Raises:
+        VaeganError: if a file is missing or damaged.
+    """
     return Checkpoint(path, verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE))
 
 
 def verify_checksums(path: Path) -> int:
-    """Check the files of a checkpoint directory against the checksums in state.json; return its step.
+    """Check the files of a checkpoint directory against the checksums in state.json.
 
-    Raises VaeganError if a file is missing or has another checksum.
+    Args:
+        path: checkpoint directory.
+
+    Returns:
+        the checkpoint's step.
+
+    Raises:
+        VaeganError: if a file is missing or has another checksum.
     """
     try:
         state = read_json(ensure_within(path / CHECKPOINT_STATE_FILE, path))
@@ -212,9 +296,14 @@ def verify_checksums(path: Path) -> int:
 
 
 def has_flag(path: Path, flag: str) -> bool:
-    """Return whether state.json of the checkpoint directory `path` sets a flag; False if it cannot be read.
+    """Return whether state.json of a checkpoint sets a flag.
 
-    Flags are "scheduled" (saved at a regular interval, not because of an interruption) and "is_best" (best KID so far).
+    Args:
+        path: checkpoint directory.
+        flag: "scheduled" (saved at a regular interval, not because of an interruption) or "is_best" (best KID so far).
+
+    Returns:
+        whether it is set; False if state.json cannot be read.
     """
     try:
         return read_json(path / CHECKPOINT_STATE_FILE).get(flag) is True
@@ -227,6 +316,10 @@ def load_into_meta_model(model: nn.Module, path: Path) -> None:
 
     Memory is allocated only after all names, shapes and types were compared. So a small file whose metadata claims a
     giant model costs nothing.
+
+    Args:
+        model: network on the "meta" device.
+        path: weights file.
 
     Raises:
         VaeganError: if a tensor is missing, unexpected, or of another shape or type.
@@ -244,7 +337,12 @@ def load_into_meta_model(model: nn.Module, path: Path) -> None:
 
 
 def load_strict(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy `tensors`, which were read from `path`, into `model`.
+    """Copy tensors into a model, in place.
+
+    Args:
+        model: network to fill.
+        tensors: its state_dict.
+        path: file that the tensors were read from, for messages.
 
     Raises:
         VaeganError: if a tensor is missing, unexpected, or of another shape or type.
@@ -289,7 +387,15 @@ def _dtype_and_shape(dtype: torch.dtype | None, shape: Iterable[int]) -> str:
 
 
 def flatten_tensors(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Flatten nested mappings of tensors by joining their keys: {"a": {"b": t}} becomes {"a.b": t}."""
+    """Flatten nested mappings of tensors by joining their keys: {"a": {"b": t}} becomes {"a.b": t}.
+
+    Args:
+        tree: nested mappings with tensors as leaves.
+        prefix: start of all names.
+
+    Returns:
+        the tensors by joined name.
+    """
     flat: dict[str, Tensor] = {}
     for name, value in tree.items():
         flat |= flatten_tensors(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -297,5 +403,13 @@ def flatten_tensors(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tens
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with "PREFIX.", with that part removed."""
+    """Return the tensors whose names start with "PREFIX.", with that part removed.
+
+    Args:
+        tensors: tensors by name.
+        prefix: first part of the names, without the dot.
+
+    Returns:
+        those tensors by the rest of their name.
+    """
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}

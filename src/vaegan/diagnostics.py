@@ -38,12 +38,25 @@ class MetricHistory:
     values: dict[str, list[float]] = field(default_factory=dict)
 
     def last(self, name: str, count: int = 1) -> list[float]:
-        """Return the newest `count` values, the newest last; an empty list if there are fewer."""
+        """Return the newest values of a metric.
+
+        Args:
+            name: the metric.
+            count: number of values.
+
+        Returns:
+            the values, the newest last; an empty list if there are fewer.
+        """
         values = self.values.get(name, [])
         return values[-count:] if len(values) >= count else []
 
     def add(self, images_seen: int, metrics: MetricMapping) -> None:
-        """Append the metrics measured after `images_seen` images."""
+        """Append metrics.
+
+        Args:
+            images_seen: training images seen when they were measured.
+            metrics: value by name.
+        """
         self.images_seen = images_seen
         for name, value in metrics.items():
             self.values.setdefault(name, []).append(value)
@@ -169,7 +182,15 @@ class AlarmTracker:
     collapse_alarms: frozenset[str] = frozenset()
 
     def update(self, images_seen: int, metrics: MetricMapping) -> dict[str, str]:
-        """Add metrics measured after `images_seen` images; return the alarms that begin now, as name -> warning."""
+        """Add metrics and return the alarms that begin now.
+
+        Args:
+            images_seen: training images seen when they were measured.
+            metrics: value by name.
+
+        Returns:
+            warning by name of the alarm.
+        """
         self.history.add(images_seen, metrics)
         warnings = {name: text for name, rule in ALARM_RULES.items() if (text := rule(self.history))}
         new = {name: text for name, text in warnings.items() if name not in self.active}
@@ -196,7 +217,15 @@ SHORT_RUN_IMAGES = 20_000
 
 
 def describe_latent_usage(metrics: MetricMapping, latent_dim: int) -> str:
-    """Describe in one line how the latents are used; empty if it was not measured."""
+    """Describe in one line how the latents are used.
+
+    Args:
+        metrics: newest value by name.
+        latent_dim: number of latents d.
+
+    Returns:
+        the line; empty if it was not measured.
+    """
     if "active_units" not in metrics:
         return ""
     text = f"{metrics['active_units']:.0f} of {latent_dim} active"
@@ -214,7 +243,14 @@ def describe_latent_usage(metrics: MetricMapping, latent_dim: int) -> str:
 
 
 def describe_reconstruction(metrics: MetricMapping) -> str:
-    """Describe in one line how well validation images are reconstructed; empty if it was not measured."""
+    """Describe in one line how well validation images are reconstructed.
+
+    Args:
+        metrics: newest value by name.
+
+    Returns:
+        the line; empty if it was not measured.
+    """
     if "val_psnr" not in metrics:
         return ""
     parts = [f"PSNR {metrics['val_psnr']:.1f} dB"]
@@ -226,7 +262,17 @@ def describe_reconstruction(metrics: MetricMapping) -> str:
 
 
 def vae_warnings(metrics: MetricMapping, beta: float, latent_dim: int, images_seen: float) -> list[str]:
-    """Return warnings for the newest validation metrics of a VAE, measured after `images_seen` images."""
+    """Return warnings for the newest validation metrics of a VAE.
+
+    Args:
+        metrics: newest value by name.
+        beta: weight of the KL term.
+        latent_dim: number of latents d.
+        images_seen: training images seen when they were measured.
+
+    Returns:
+        the warnings.
+    """
     warnings = (_check_posterior_collapse(metrics, beta, latent_dim, images_seen), _check_vae_overfitting(metrics))
     return [text for text in warnings if text]
 
@@ -268,7 +314,16 @@ NUM_RECENT_EVALUATIONS = 2
 
 
 def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping], has_best_weights: bool) -> list[str]:
-    """Return warnings for a run, given its config.json, the lines of its metrics.jsonl, and whether --best works."""
+    """Return warnings for a run.
+
+    Args:
+        config: its config.json.
+        metrics_log: the lines of its metrics.jsonl.
+        has_best_weights: whether --best works.
+
+    Returns:
+        the warnings.
+    """
     metrics_log = list(metrics_log)
     newest = {name: value for metrics in metrics_log for name, value in metrics.items()}
     skipped, rollbacks = newest.get("skipped_steps", 0.0), newest.get("rollbacks", 0.0)
@@ -289,7 +344,15 @@ def run_warnings(config: Mapping[str, Any], metrics_log: Iterable[MetricMapping]
 
 
 def past_best_warning(metrics_log: Iterable[MetricMapping], has_best_weights: bool) -> str:
-    """Return a warning if the newest KIDs of a run are all clearly worse than its best; else an empty string."""
+    """Return a warning if the newest KIDs of a run are all clearly worse than its best.
+
+    Args:
+        metrics_log: the lines of its metrics.jsonl.
+        has_best_weights: whether --best works.
+
+    Returns:
+        the warning, or an empty string.
+    """
     evaluations, kid_stderr = [], 0.0
     for metrics in metrics_log:
         kid, images_seen = metrics.get("kid", math.nan), metrics.get("images_seen", 0.0)

@@ -27,13 +27,28 @@ class Interrupted(BaseException):
 
 
 def error_text(error: BaseException) -> str:
-    """Return the shortest readable text of an operating system's or library's error, on one line."""
+    """Return the shortest readable text of an operating system's or library's error, on one line.
+
+    Args:
+        error: any exception.
+
+    Returns:
+        one line.
+    """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
 def printable(value: object, max_length: int = 80) -> str:
-    """Return a value from a file or a command line as one line of printable text, shortened to `max_length`."""
+    """Return a value from a file or a command line as one line of printable text.
+
+    Args:
+        value: anything.
+        max_length: characters to keep.
+
+    Returns:
+        the text; what is cut off is shown by "...".
+    """
     text = " ".join(str(value)[: 10 * max_length].split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

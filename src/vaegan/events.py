@@ -23,7 +23,7 @@ class WarningMessage:
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """Progress of a task: `done` of `total` items. `rate` is in items per second, 0 when it was not measured."""
+    """Progress of a task: `done` of `total` items. `rate` is items per second, 0 if not measured."""
 
     label: str
     done: int
@@ -54,7 +54,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Optimizer step `step` of `total` is done. `metrics` are means since the previous event that has metrics."""
+    """Optimizer step `step` of `total` is done. `metrics` are means since the last event with metrics."""
 
     step: int
     total: int
@@ -64,10 +64,12 @@ class TrainingProgress:
 
     @property
     def is_last(self) -> bool:
+        """Whether this is the last step."""
         return self.step == self.total
 
     @property
     def seconds_left(self) -> float:
+        """Expected seconds to the end of the training."""
         return (self.total - self.step) * self.images_seen / max(self.step, 1) / max(self.images_per_second, 1e-9)
 
 
@@ -148,4 +150,8 @@ EventHandler = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """Do nothing: the event handler for silent calls."""
+    """Do nothing: the event handler for silent calls.
+
+    Args:
+        event: any event.
+    """

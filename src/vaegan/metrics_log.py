@@ -1,4 +1,4 @@
-"""Read and write metrics.jsonl of a run: one JSON object per log interval, validation, alarm or rollback."""
+"""Read and write metrics.jsonl: one JSON object per log interval, validation, alarm or rollback."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ ROLLED_BACK = "rolled_back"
 def truncate_log(run_path: Path, step: int, num_rollbacks: int) -> None:
     """Delete the lines of metrics.jsonl that a resumed run will write again, and damaged lines.
 
-    Those are the lines after `step`, the step of the checkpoint to resume from, and lines of later rollbacks than the
-    `num_rollbacks` that the checkpoint knows of.
+    Args:
+        run_path: run directory.
+        step: step of the checkpoint to resume from; later lines are deleted.
+        num_rollbacks: rollbacks that the checkpoint knows of; lines of later ones are deleted.
     """
     path = run_path / METRICS_FILE
     if path.exists():
@@ -43,7 +45,14 @@ def _is_before(line: str, step: int, num_rollbacks: int) -> bool:
 
 
 def round_metric(value: float) -> float:
-    """Round a number to the 6 significant digits that metrics.jsonl holds."""
+    """Round a number to the 6 significant digits that metrics.jsonl holds.
+
+    Args:
+        value: any number.
+
+    Returns:
+        the rounded number.
+    """
     return float(f"{value:.6g}")
 
 
@@ -61,14 +70,28 @@ def _read_records(run_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_metrics(run_path: Path) -> Iterator[dict[str, float]]:
-    """Yield the numbers of each line of metrics.jsonl in order; other values and damaged lines are left out."""
+    """Read the numbers of metrics.jsonl.
+
+    Args:
+        run_path: run directory.
+
+    Yields:
+        value by name for each line, in order; other values and damaged lines are left out.
+    """
     for record in _read_records(run_path):
         with contextlib.suppress(OverflowError):
             yield {printable(name): float(value) for name, value in record.items() if type(value) in (int, float)}
 
 
 def read_alarms(run_path: Path) -> list[tuple[int, str]]:
-    """Return the alarms of a run in order, as pairs of images_seen and message."""
+    """Read the alarms of a run.
+
+    Args:
+        run_path: run directory.
+
+    Returns:
+        pairs of images_seen and message, in order.
+    """
     alarms = []
     for record in _read_records(run_path):
         images_seen, message = record.get("images_seen"), record.get(MESSAGE_KEY)
@@ -78,12 +101,19 @@ def read_alarms(run_path: Path) -> list[tuple[int, str]]:
 
 
 def training_seconds(run_path: Path) -> float:
-    """Return the seconds that a run has trained so far, without the time between interruptions and resumes."""
+    """Return the seconds that a run has trained, without the time between interruption and resume.
+
+    Args:
+        run_path: run directory.
+
+    Returns:
+        seconds; 0 without a log.
+    """
     return max((line["train_seconds"] for line in read_metrics(run_path) if "train_seconds" in line), default=0.0)
 
 
 class MetricsWriter:
-    """Event handler that appends a line to metrics.jsonl for each event with metrics, each alarm and each rollback."""
+    """Event handler that appends metrics, alarms and rollbacks to metrics.jsonl."""
 
     def __init__(self, run_path: Path) -> None:
         self.run_path, self.log_path = run_path, run_path / METRICS_FILE

@@ -77,10 +77,18 @@ class RunDir:
         self.weights_path, self.best_weights_path = path / WEIGHTS_FILE, path / BEST_WEIGHTS_FILE
 
     def exists(self) -> bool:
+        """Return whether the directory holds a run.
+
+        Returns:
+            whether config.json is there.
+        """
         return self.config_path.is_file()
 
     def read_config(self) -> dict[str, Any]:
         """Read and check config.json.
+
+        Returns:
+            the contents of config.json.
 
         Raises:
             VaeganError: if it is damaged, not from vaegan, or has another format version.
@@ -107,10 +115,26 @@ class RunDir:
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json.
+
+        Args:
+            config: its contents, without the format version.
+
+        Raises:
+            VaeganError: if it cannot be written.
+        """
         write_json(self.config_path, {"format_version": RUN_FORMAT_VERSION, **config})
 
     def check_is_run_or_empty(self, force: bool) -> None:
-        """Raise VaeganError if the directory holds other files than those of a run, unless `force`."""
+        """Check that a run may be started in the directory.
+
+        Args:
+            force: allow other files in it.
+
+        Raises:
+            VaeganError: if the path is a file, or the directory holds other files than a run's and `force` is not
+                given.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise VaeganError(f"{self.path} is a file: choose another --run")
         if self.exists() or force or not self.path.is_dir():
@@ -120,7 +144,10 @@ class RunDir:
             raise VaeganError(f"{self.path} exists and is not a run of vaegan: choose another --run, or add --force")
 
     def prepare_new(self, force: bool) -> None:
-        """Create the directory for a new run; `force` deletes the files of an older run (only MANAGED_FILES).
+        """Create the directory for a new run.
+
+        Args:
+            force: delete the files of an older run (only MANAGED_FILES).
 
         Raises:
             VaeganError: if the directory holds other files and `force` is not given, or cannot be created.
@@ -140,29 +167,59 @@ class RunDir:
             raise VaeganError(f"cannot create {self.path}: {error_text(error)}") from error
 
     def remove_partial_files(self) -> None:
-        """Delete what a killed process left half-written; raise VaeganError if a link leads out of the run."""
+        """Delete what a killed process left half-written.
+
+        Raises:
+            VaeganError: if a link leads out of the run.
+        """
         for name in MANAGED_FILES:
             ensure_within(self.path / name, self.path)
         for directory in (self.path, self.path / "checkpoints", self.path / "previews"):
             clean_partial_files(directory)
 
     def preview_path(self, step: int, kind: str = STEP_PREVIEW) -> Path:
-        """Return the path of a preview; `kind` is STEP_PREVIEW or DRIFT_PREVIEW."""
+        """Return the path of a preview.
+
+        Args:
+            step: step of the preview.
+            kind: STEP_PREVIEW or DRIFT_PREVIEW.
+
+        Returns:
+            RUN/previews/KIND-STEP.png.
+        """
         return self.path / "previews" / f"{kind}-{step:07d}.png"
 
     def previews(self, kind: str = STEP_PREVIEW) -> dict[Path, int]:
-        """Return the previews of a kind and their steps, oldest first."""
+        """Return the previews of a kind and their steps, oldest first.
+
+        Args:
+            kind: STEP_PREVIEW or DRIFT_PREVIEW.
+
+        Returns:
+            step by path.
+        """
         paths = (self.path / "previews").glob(f"{kind}-*.png")
         steps = {path: parse_step(path.with_suffix(""), kind) for path in paths}
         return {path: step for path, step in sorted(steps.items(), key=lambda item: item[1]) if step >= 0}
 
     def checkpoints(self) -> list[Path]:
-        """Return the checkpoint directories, oldest first."""
+        """Return the checkpoint directories, oldest first.
+
+        Returns:
+            the directories; damaged ones are not told apart.
+        """
         paths = (self.path / "checkpoints").glob("step-*")
         return sorted((path for path in paths if path.is_dir() and parse_step(path) >= 0), key=parse_step)
 
     def checkpoint_path(self, step: int) -> Path:
-        """Return the path of a step's checkpoint directory, such as RUN/checkpoints/step-0001000."""
+        """Return the path of a step's checkpoint directory, such as RUN/checkpoints/step-0001000.
+
+        Args:
+            step: step of the checkpoint.
+
+        Returns:
+            the path.
+        """
         return self.path / "checkpoints" / f"step-{step:07d}"
 
     def save_checkpoint(
@@ -177,10 +234,15 @@ class RunDir:
         """Write and verify a checkpoint, copy its weights to the run, then delete older checkpoints.
 
         Args:
+            step: step of the checkpoint.
             tensors: the training state.
+            write_weights: writes the weights file to the path that it is given.
             num_to_keep: number of most recent scheduled checkpoints to keep.
             is_scheduled: False if only an interruption or a good score asks for it; the next save deletes it then.
             best_step: step of the checkpoint with the best KID (this or an older one), which is kept as well.
+
+        Returns:
+            the checkpoint directory.
 
         Raises:
             VaeganError: if it cannot be written, or reads back differently; all older checkpoints are kept then.
@@ -208,7 +270,14 @@ class RunDir:
         return path
 
     def copy_weights_from(self, checkpoint: Path) -> None:
-        """Copy a checkpoint's weights to the run's, unless they are equal; raise VaeganError if that fails."""
+        """Copy a checkpoint's weights to the run's, unless they are equal.
+
+        Args:
+            checkpoint: checkpoint directory.
+
+        Raises:
+            VaeganError: if the file cannot be written.
+        """
         content = (checkpoint / WEIGHTS_FILE).read_bytes()
         if not self.weights_path.is_file() or self.weights_path.read_bytes() != content:
             write_bytes(self.weights_path, content)
@@ -223,7 +292,14 @@ class RunDir:
                 shutil.rmtree(path, ignore_errors=True)
 
     def valid_checkpoint(self, step: int) -> Path | None:
-        """Return the checkpoint of `step`, or None if there is none or it is damaged."""
+        """Return the checkpoint of a step if it is intact.
+
+        Args:
+            step: step of the checkpoint.
+
+        Returns:
+            its directory, or None if there is none or it is damaged.
+        """
         path = self.checkpoint_path(step)
         with contextlib.suppress(VaeganError):
             verify_checksums(ensure_within(path, self.path))
@@ -231,13 +307,25 @@ class RunDir:
         return None
 
     def is_scheduled(self, checkpoint: Path) -> bool:
-        """Return whether a checkpoint was saved at a regular interval."""
+        """Return whether a checkpoint was saved at a regular interval.
+
+        Args:
+            checkpoint: checkpoint directory.
+
+        Returns:
+            True if so, False if only an interruption or a good score asked for it.
+        """
         return has_flag(checkpoint, "scheduled")
 
     def latest_checkpoint(self, on_event: EventHandler, scheduled_only: bool = False) -> Path | None:
-        """Return the newest intact checkpoint, or None if the run has no checkpoints; warn about damaged ones.
+        """Return the newest intact checkpoint, with a warning about damaged ones.
 
-        `scheduled_only` passes over checkpoints that were saved only because of an interruption.
+        Args:
+            on_event: receives the warnings.
+            scheduled_only: pass over checkpoints that were saved only because of an interruption.
+
+        Returns:
+            its directory, or None if the run has no checkpoints.
 
         Raises:
             VaeganError: if there are checkpoints and all are damaged.
@@ -261,7 +349,12 @@ class RunDir:
         return None
 
     def rollback_to(self, step: int, num_rollbacks: int) -> None:
-        """Delete the checkpoints, previews and metrics after `step`; `num_rollbacks` includes this one."""
+        """Delete the checkpoints, previews and metrics after a step.
+
+        Args:
+            step: step to return to.
+            num_rollbacks: number of rollbacks, with this one.
+        """
         for path in reversed(self.checkpoints()):  # newest first, so that a kill leaves no gap
             if parse_step(path) > step:
                 shutil.rmtree(path, ignore_errors=True)
@@ -271,12 +364,24 @@ class RunDir:
         self.truncate_metrics(step, num_rollbacks)
 
     def truncate_metrics(self, step: int, num_rollbacks: int = 0) -> None:
-        """Delete the lines of metrics.jsonl that a resumed run will write again; see `truncate_log`."""
+        """Delete the lines of metrics.jsonl that a resumed run will write again; see `truncate_log`.
+
+        Args:
+            step: step of the checkpoint to resume from.
+            num_rollbacks: number of rollbacks that the checkpoint knows of.
+        """
         metrics_log.truncate_log(self.path, step, num_rollbacks)
 
 
 def find_run(weights: Path) -> RunDir | None:
-    """Return the run that a weights file belongs to, directly or in a checkpoint; None if there is none."""
+    """Return the run that a weights file belongs to, directly or in a checkpoint.
+
+    Args:
+        weights: weights file.
+
+    Returns:
+        the run, or None.
+    """
     for parent in list(weights.resolve().parents)[:3]:  # up to RUN/checkpoints/step-0000001/model.safetensors
         if RunDir(parent).exists():
             return RunDir(parent)
@@ -284,7 +389,15 @@ def find_run(weights: Path) -> RunDir | None:
 
 
 def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
-    """Return the newest run under `root` of the first of `kinds` that has a run with weights; None if there is none."""
+    """Return the newest run of a kind.
+
+    Args:
+        root: directory that holds runs.
+        kinds: kinds to look for; the first that has a run with weights counts.
+
+    Returns:
+        the run directory, or None if there is none.
+    """
     for kind in kinds:
         weights_paths = []
         for path in root.glob(f"*/{WEIGHTS_FILE}"):

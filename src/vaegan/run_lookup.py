@@ -17,15 +17,31 @@ from vaegan.run_dir import find_run
 
 
 def recorded_dataset_path(weights: WeightsInfo) -> Path | None:
-    """Return the dataset path recorded in the run of `weights`, or None if they do not belong to a run."""
+    """Return the path of the dataset that weights were trained on, as their run records it.
+
+    Args:
+        weights: the weights.
+
+    Returns:
+        the path, which may no longer exist, or None if the weights belong to no run.
+    """
     run = find_run(weights.path)
     return None if run is None else Path(str(run.read_config()["data"].get("path", "")))
 
 
 def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> PreparedDataset:
-    """Open `data`, else the dataset that `weights` were trained on, else the newest dataset under data/.
+    """Open the given dataset, else the one that weights were trained on, else the newest under data/.
 
-    Raises VaeganError if there is none, or its images have another shape than the model's.
+    Args:
+        weights: the weights.
+        data: dataset directory, if the user named one.
+        emit: receives a note about a dataset that was chosen.
+
+    Returns:
+        the dataset.
+
+    Raises:
+        VaeganError: if there is none, or its images have another shape than the model's.
     """
     path = data or recorded_dataset_path(weights)
     if data is None and path is not None and not path.is_dir():
@@ -41,7 +57,16 @@ def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> 
 
 
 def check_dataset_fits(dataset: PreparedDataset, config: ModelConfig, weights_path: Path) -> None:
-    """Raise VaeganError if the images of a dataset have another size or channel count than the model's."""
+    """Check that a dataset's images have the model's size and channel count.
+
+    Args:
+        dataset: the dataset.
+        config: sizes of the model.
+        weights_path: weights file, for the message.
+
+    Raises:
+        VaeganError: if they differ.
+    """
     if (dataset.size, dataset.channels) != (config.size, config.channels):
         raise VaeganError(
             f"{dataset.path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels,"
@@ -51,9 +76,16 @@ def check_dataset_fits(dataset: PreparedDataset, config: ModelConfig, weights_pa
 
 
 def train_val_images_for(weights: WeightsInfo) -> tuple[ImageArray, ImageArray]:
-    """Return the train and val images, uint8 [N, C, S, S], of the dataset that a model was trained on, memory-mapped.
+    """Open the images of the dataset that a model was trained on, memory-mapped.
 
-    Raises VaeganError if the dataset is unknown, missing, damaged, empty or of another image shape.
+    Args:
+        weights: the model's weights.
+
+    Returns:
+        training and validation images, uint8 [N, C, S, S] each.
+
+    Raises:
+        VaeganError: if the dataset is unknown, missing, damaged, empty or of another image shape.
     """
     path = recorded_dataset_path(weights)
     if path is None:
@@ -66,7 +98,14 @@ def train_val_images_for(weights: WeightsInfo) -> tuple[ImageArray, ImageArray]:
 
 
 def preprocess_settings_for(weights: WeightsInfo) -> PreprocessSettings:
-    """Return the settings that cropped and resized a model's dataset, or the defaults if it is missing."""
+    """Return the settings that crop and resize other images as a model's dataset was.
+
+    Args:
+        weights: the model's weights.
+
+    Returns:
+        the dataset's settings, or the defaults if it is missing.
+    """
     path, dataset = recorded_dataset_path(weights), None
     if path is not None:
         with contextlib.suppress(VaeganError):
@@ -75,7 +114,15 @@ def preprocess_settings_for(weights: WeightsInfo) -> PreprocessSettings:
 
 
 def source_vae_for(weights: WeightsInfo, emit: EventHandler) -> Path | None:
-    """Return the weights of the VAE that a GAN was initialized from, or None; a note says if they are missing."""
+    """Return the weights file of the VAE that a GAN was initialized from.
+
+    Args:
+        weights: the GAN's weights.
+        emit: receives a note if the file is missing.
+
+    Returns:
+        its path, or None.
+    """
     run = find_run(weights.path)
     source = run.read_config().get("from_vae") if run is not None and weights.kind == "gan" else None
     if not source:

@@ -67,7 +67,14 @@ def _global_options(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, without the program's name, and return its exit code."""
+    """Run a command line.
+
+    Args:
+        argv: arguments without the program's name; by default those of this process.
+
+    Returns:
+        the exit code: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted.
+    """
     # exception               exit code   printed
     # none                    0
     # VaeganError             1           error: its message

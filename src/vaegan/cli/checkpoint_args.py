@@ -22,6 +22,17 @@ def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False
     """Return the checkpoint that the user means, or the best weights of that run.
 
     Without a path it is the newest GAN run under runs/, or the newest VAE run; a note names it.
+
+    Args:
+        path: what the user named; None takes the newest GAN run under runs/, or the newest VAE run.
+        emit: receives a note about a run that was chosen.
+        best: take the weights with the best KID.
+
+    Returns:
+        run, checkpoint or weights file.
+
+    Raises:
+        VaeganError: if there is no run, or it has no best weights.
     """
     from vaegan.run_dir import BEST_WEIGHTS_FILE
 
@@ -37,7 +48,20 @@ def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False
 
 
 def load_model(path: Path | None, device: str, emit: EventHandler, best: bool) -> Model:
-    """Load the model that the user means; see `resolve_checkpoint`."""
+    """Load the model that the user means; see `resolve_checkpoint`.
+
+    Args:
+        path: as in `resolve_checkpoint`.
+        device: value of --device.
+        emit: receives a note about a run that was chosen.
+        best: as in `resolve_checkpoint`.
+
+    Returns:
+        the model.
+
+    Raises:
+        VaeganError: if it cannot be read.
+    """
     from vaegan.inference.model import load
 
     return load(resolve_checkpoint(path, emit, best), device)
@@ -55,7 +79,14 @@ def _latest_run(emit: EventHandler) -> Path:
 
 
 def weights_slug(weights: Path) -> str:
-    """Return a name of a weights file for use in file names: "gan", "gan-best", "gan-step-0001000" or its own."""
+    """Return a name of a weights file for use in file names.
+
+    Args:
+        weights: the file.
+
+    Returns:
+        "gan", "gan-best", "gan-step-0001000" or its own name.
+    """
     from vaegan.checkpoint import WEIGHTS_FILE
     from vaegan.run_dir import BEST_WEIGHTS_FILE
 
@@ -68,7 +99,18 @@ def weights_slug(weights: Path) -> str:
 
 
 def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
-    """Read a list such as "0-63" or "3,17,20-25". Raises UsageError that names `flag`."""
+    """Read a list of seeds.
+
+    Args:
+        text: such as "0-63" or "3,17,20-25".
+        flag: option that it was given to, for messages.
+
+    Returns:
+        the seeds.
+
+    Raises:
+        UsageError: if it is no such list.
+    """
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -88,6 +130,12 @@ def seeds_slug(seeds: list[int]) -> str:
     """Return a text for use in file names that differs for different lists of seeds.
 
     Examples: 0-63 for a range, 3-and-6, 3-17-42, and 1-5-2-8-4-9-etc-2901e2a7 (a checksum) for long lists.
+
+    Args:
+        seeds: the seeds.
+
+    Returns:
+        the text.
     """
     if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"

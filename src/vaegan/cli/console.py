@@ -39,7 +39,14 @@ HIDDEN_METRICS = re.compile(r"kid_|kl_per_dim_|agg_posterior_|.*_per_dim$")
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its best unit: 45 seconds, 12 minutes, 3.5 hours, 5 days."""
+    """Return a duration in its best unit.
+
+    Args:
+        seconds: the duration.
+
+    Returns:
+        such as "45 seconds", "12 minutes", "3.5 hours" or "5 days".
+    """
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:
@@ -48,18 +55,39 @@ def format_duration(seconds: float) -> str:
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Return metrics on one line, without the hidden ones."""
+    """Return metrics on one line, without the hidden ones.
+
+    Args:
+        metrics: value by name.
+
+    Returns:
+        the line.
+    """
     visible = {name.replace("_", " "): value for name, value in metrics.items() if not HIDDEN_METRICS.match(name)}
     return "  ".join(f"{name} {value:.4g}" for name, value in visible.items())
 
 
 def format_speed(event: TaskProgress) -> str:
-    """Return the speed of a task, or only its unit when the speed was not measured."""
+    """Return the speed of a task, or only its unit when the speed was not measured.
+
+    Args:
+        event: the event.
+
+    Returns:
+        such as "120 images/s".
+    """
     return f"{event.rate:,.0f} {event.unit}/s" if event.rate else event.unit
 
 
 def format_task_progress(event: TaskProgress) -> str:
-    """Return the progress of a task on one line, with speed and time left when they are known."""
+    """Return the progress of a task on one line, with speed and time left when they are known.
+
+    Args:
+        event: the event.
+
+    Returns:
+        the line.
+    """
     parts = [f"{event.label}: {event.done}/{event.total} {event.unit}"]
     if event.rate:
         parts.append(format_speed(event))
@@ -69,7 +97,14 @@ def format_task_progress(event: TaskProgress) -> str:
 
 
 def format_training_progress(event: TrainingProgress) -> str:
-    """Return the progress of a training on one line: step, speed, time left and metrics."""
+    """Return the progress of a training on one line: step, speed, time left and metrics.
+
+    Args:
+        event: the event.
+
+    Returns:
+        the line.
+    """
     speed = f"{event.images_per_second:.0f} images/s, {format_duration(event.seconds_left)} left"
     return f"step {event.step}/{event.total}  {speed}  {format_metrics(event.metrics)}"
 
@@ -85,7 +120,14 @@ def _format_training_start(event: TrainingStarted) -> str:
 
 
 def describe_event(event: Event) -> str | None:
-    """Return an event as one line, or None for events that are not printed as a line of their own."""
+    """Return an event as one line.
+
+    Args:
+        event: any event.
+
+    Returns:
+        the line; None for events that are not printed as a line of their own.
+    """
     match event:
         case Note(text=text):
             return text
@@ -138,7 +180,7 @@ class PlainReporter:
 
 
 class RichReporter:
-    """Show one progress bar at a time with speed, time left and metrics, and print the other events above it."""
+    """Show a progress bar with speed, time left and metrics, and print the other events above it."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -215,7 +257,14 @@ class RichReporter:
 
 @contextlib.contextmanager
 def event_reporter(quiet: bool) -> Iterator[EventHandler]:
-    """Yield the event handler for stderr: progress bars on a terminal, plain lines elsewhere, nothing if `quiet`."""
+    """Print events to stderr: progress bars on a terminal, plain lines elsewhere.
+
+    Args:
+        quiet: print nothing.
+
+    Yields:
+        the event handler.
+    """
     if quiet:
         yield ignore_event
     elif sys.stderr.isatty():
@@ -231,7 +280,15 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table: the first column left-aligned, the others right-aligned."""
+    """Format a table: the first column left-aligned, the others right-aligned.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+
+    Yields:
+        the lines.
+    """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for name, *cells in (header, *rows):
         numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
@@ -239,18 +296,33 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterat
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout."""
+    """Print a table to stdout.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+    """
     for line in format_table(header, rows):
         print(line)
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """Print one JSON object to stdout, on one line."""
+    """Print one JSON object to stdout, on one line.
+
+    Args:
+        values: values with a JSON form by name.
+    """
     print(json.dumps(values, ensure_ascii=False))
 
 
 def print_results(paths: Mapping[str, Path | str], as_json: bool, **extra: Any) -> None:
-    """Print results to stdout: one path per line, or one JSON object with `extra`."""
+    """Print results to stdout: one path per line, or one JSON object.
+
+    Args:
+        paths: path by name.
+        as_json: print JSON.
+        **extra: further values of the JSON object.
+    """
     if as_json:
         print_json({**{name: str(path) for name, path in paths.items()}, **extra})
     else:

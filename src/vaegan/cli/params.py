@@ -16,7 +16,15 @@ CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
 
 def out_option(help_text: str, default: str) -> Any:
-    """Return the option --out; help shows `default`, which the command fills in."""
+    """Return the option --out; help shows `default`, which the command fills in.
+
+    Args:
+        help_text: what is written.
+        default: default that help shows; the command fills it in.
+
+    Returns:
+        the declaration.
+    """
     return typer.Option("--out", "-o", help=help_text, show_default=default)
 
 
@@ -95,6 +103,12 @@ def with_settings(settings_class: type) -> Callable[[Callable[..., None]], Calla
 
     The command receives the settings in its parameter `settings`, or the options that were given as a dict in its
     parameter `options`, or both. An option that was not given is absent, so that a resumed run keeps its own value.
+
+    Args:
+        settings_class: dataclass of options.
+
+    Returns:
+        the decorator.
     """
     fields = option_fields(settings_class)
 

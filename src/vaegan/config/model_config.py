@@ -57,5 +57,9 @@ class ModelConfig:
             )
 
     def with_normal_prior(self) -> ModelConfig:
-        """Return the configuration with the prior N(0, I), with which a VAE is trained before a mixture is fitted."""
+        """Return the configuration with the prior N(0, I), which a VAE has before a mixture is fitted.
+
+        Returns:
+            the configuration.
+        """
         return replace(self, prior="normal", num_components=1, local_dim=0)

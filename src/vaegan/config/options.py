@@ -1,6 +1,7 @@
-"""Options, declared once as dataclass fields: each field gives the flag, its help text, its checks and its saved value.
+"""Options, declared once as dataclass fields.
 
-Uses only the standard library, so that `vaegan --help` does not import torch.
+Each field gives the flag, its help text, its checks and its saved value. Uses only the standard library, so that
+`vaegan --help` does not import torch.
 """
 
 from __future__ import annotations
@@ -50,12 +51,25 @@ class Option:
     auto_value: str | None = None
 
     def allowed_values(self) -> tuple[str, ...] | None:
+        """Return the allowed values.
+
+        Returns:
+            the values, or None if all are allowed.
+        """
         if isinstance(self.choices, str):
             module, _, name = self.choices.partition(":")
             return tuple(getattr(import_module(module), name))
         return self.choices
 
     def is_in_range(self, value: float) -> bool:
+        """Return whether a number is within the bounds.
+
+        Args:
+            value: the number.
+
+        Returns:
+            whether it is.
+        """
         return (
             (self.min is None or value >= self.min)
             and (self.exclusive_min is None or value > self.exclusive_min)
@@ -64,7 +78,16 @@ class Option:
 
 
 def option(default: Any, help: str, **attributes: Any) -> Any:
-    """Declare a dataclass field as an option: its default, its help text and the other attributes of `Option`."""
+    """Declare a dataclass field as an option.
+
+    Args:
+        default: value if none is given.
+        help: help text.
+        **attributes: the other attributes of `Option`.
+
+    Returns:
+        what the field is assigned to.
+    """
     return dataclasses.field(default=default, metadata={"option": Option(help, **attributes)})
 
 
@@ -84,16 +107,31 @@ class OptionField:
 
     @property
     def flag(self) -> str:
+        """Flag, such as "--batch-size"."""
         return flag_name(self.name)
 
 
 def flag_name(name: str) -> str:
-    """Return the flag of an option: "batch_size" gives --batch-size, "n" gives -n."""
+    """Return the flag of an option.
+
+    Args:
+        name: name of the field.
+
+    Returns:
+        "batch_size" gives "--batch-size", "n" gives "-n".
+    """
     return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
 
 
 def option_fields(settings_class: type) -> dict[str, OptionField]:
-    """Return the options of a settings class by name, in the order of their declaration."""
+    """Return the options of a settings class by name, in the order of their declaration.
+
+    Args:
+        settings_class: dataclass whose fields are declared with `option`.
+
+    Returns:
+        option by name.
+    """
     hints = typing.get_type_hints(settings_class)
     fields = {}
     for field in dataclasses.fields(settings_class):
@@ -106,7 +144,17 @@ def option_fields(settings_class: type) -> dict[str, OptionField]:
 
 
 def parse_count(text: str) -> int:
-    """Read a whole number with an optional suffix k or M: "300k" is 300000. Raises ValueError."""
+    """Read a whole number with an optional suffix k or M.
+
+    Args:
+        text: such as "300k", which is 300000.
+
+    Returns:
+        the number, at most MAX_COUNT.
+
+    Raises:
+        ValueError: if it is no such number.
+    """
     text = text.strip().replace("_", "").replace(",", "")
     factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
     try:
@@ -148,7 +196,18 @@ def _suggestion(name: object, known: Iterable[str]) -> str:
 
 
 def check_option(field: OptionField, value: Any) -> Any:
-    """Return `value` as the option's type. Raises UsageError that names the flag, the value and what is expected."""
+    """Check a value of an option.
+
+    Args:
+        field: the option.
+        value: from a flag, a file or Python.
+
+    Returns:
+        the value as the option's type.
+
+    Raises:
+        UsageError: if it is not allowed; the message names the flag, the value and what is expected.
+    """
     if value is None and field.is_optional:
         return None
     try:
@@ -167,7 +226,15 @@ def check_option(field: OptionField, value: Any) -> Any:
 def build_settings(settings_class: type[SettingsT], *layers: Mapping[str, Any]) -> SettingsT:
     """Build settings from layers of option values, where a later layer overrides an earlier one.
 
-    Raises UsageError for an unknown option or a value that is not allowed.
+    Args:
+        settings_class: dataclass of options.
+        *layers: option values by name.
+
+    Returns:
+        the settings.
+
+    Raises:
+        UsageError: for an unknown option or a value that is not allowed.
     """
     fields = option_fields(settings_class)
     values: dict[str, Any] = {}
@@ -180,7 +247,19 @@ def build_settings(settings_class: type[SettingsT], *layers: Mapping[str, Any]) 
 
 
 def changed_locked_options(settings_class: type, saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Return the names in `given` whose option is `resume_locked` and was saved with another value."""
+    """Return the locked options that were given with another value than they were saved with.
+
+    Args:
+        settings_class: dataclass of options.
+        saved: values of the run.
+        given: values given now.
+
+    Returns:
+        names of options.
+
+    Raises:
+        UsageError: if a given value is not allowed.
+    """
     fields = option_fields(settings_class)
     return [
         name
@@ -190,7 +269,19 @@ def changed_locked_options(settings_class: type, saved: Mapping[str, Any], given
 
 
 def require_int(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    """Return an integer from 0 to 10^15 out of a file's values. Raises ValueError when it is missing or invalid."""
+    """Return an integer out of a file's values.
+
+    Args:
+        values: values by name.
+        name: which one.
+        default: value if it is missing; None requires it.
+
+    Returns:
+        from 0 to 10^15.
+
+    Raises:
+        ValueError: if it is missing or invalid.
+    """
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**15:
         raise ValueError(f"{name} {printable(value)!r}, expected a whole number")
@@ -198,7 +289,15 @@ def require_int(values: Mapping[str, Any], name: str, default: int | None = None
 
 
 def require_at_most_one(values: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Raise UsageError when more than one of the options `names` was given."""
+    """Check that at most one of several options was given.
+
+    Args:
+        values: option values by name.
+        names: options that exclude each other.
+
+    Raises:
+        UsageError: if more than one was given.
+    """
     given = [flag_name(name) for name in names if values.get(name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other: give only one of them")

@@ -237,7 +237,14 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     )
 
     def with_start_defaults(self, from_vae: bool) -> GANSettings:
-        """Fill in the defaults that depend on whether the generator starts from a VAE."""
+        """Fill in the defaults that depend on whether the generator starts from a VAE.
+
+        Args:
+            from_vae: whether it does.
+
+        Returns:
+            the settings, with `minibatch_std` and `d_warmup_steps` set.
+        """
         minibatch_std, d_warmup_steps = self.minibatch_std, self.d_warmup_steps
         if minibatch_std is None:
             minibatch_std = from_vae

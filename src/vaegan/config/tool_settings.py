@@ -12,7 +12,10 @@ SCALE_HELP = "Whole number by which the images are enlarged."
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessSettings:
-    """Options of preprocess. Those declared with `runtime_option` change how the work is done, not the dataset."""
+    """Options of preprocess.
+
+    Those declared with `runtime_option` change how the work is done, not the dataset.
+    """
 
     size: int = option(64, "Side of the square images, in pixels: 32, 64, 128 or 256.", min=32, max=256)
     fit: str = option(

@@ -60,7 +60,14 @@ class PreparedDataset:
         return dict(self.info["counts"])
 
     def open_memmap(self) -> tuple[MemmapImages, MemmapImages]:
-        """Memory-map the train and the val images. Raises VaeganError if a shard is damaged."""
+        """Memory-map the training and the validation images.
+
+        Returns:
+            both splits.
+
+        Raises:
+            VaeganError: if a shard is damaged.
+        """
         from vaegan.data.memmap import MemmapImages, MemmapShard
 
         shape = (self.channels, self.size, self.size)
@@ -78,7 +85,14 @@ class PreparedDataset:
         return (self.path / shard_name(index) for index in range(int(self.info["shards"])))
 
     def load(self) -> tuple[Tensor, Tensor]:
-        """Read the train and the val images into memory, each uint8 [N, C, S, S]. Raises VaeganError on damage."""
+        """Read the training and the validation images into memory.
+
+        Returns:
+            both splits, uint8 [N, C, S, S] each.
+
+        Raises:
+            VaeganError: if a shard is damaged.
+        """
         train, val = self.open_memmap()
         return train[:], val[:]
 
@@ -105,9 +119,12 @@ class PreparedDataset:
             raise VaeganError(f"the labels of {self.path} are damaged ({cause}): prepare the dataset again") from None
 
     def image_names(self) -> tuple[list[str], list[str]]:
-        """Return the source path of each train and each val image, in the order of `load`.
+        """Return the source path of each training and each validation image, in the order of `load`.
 
         If the manifest does not list all images of a split, they are named by their position, such as "train 12".
+
+        Returns:
+            the names of both splits.
         """
         entries = sorted(_read_manifest(self.path / "manifest.jsonl"))
 
@@ -119,7 +136,11 @@ class PreparedDataset:
         return split_names("train"), split_names("val")
 
     def is_intact(self) -> bool:
-        """Return whether the bytes of all shards still match the fingerprint."""
+        """Return whether the bytes of all shards still match the fingerprint.
+
+        Returns:
+            False also if a shard cannot be read.
+        """
         digest = hashlib.sha256()
         try:
             for path in self._shard_paths():
@@ -145,9 +166,15 @@ def _read_manifest(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def find_foreign_entry(path: Path) -> str | None:
-    """Return the name of a file or folder in a dataset's directory that is not part of the dataset, or None.
+    """Return the name of a file or folder in a dataset's directory that is not part of the dataset.
 
     Hidden files and those that desktops leave in every folder do not count.
+
+    Args:
+        path: the dataset's directory.
+
+    Returns:
+        the first such name, or None.
     """
     for entry in sorted(path.iterdir()):
         is_shard = entry.name.startswith("images-") and entry.suffix == ".safetensors"
@@ -158,12 +185,29 @@ def find_foreign_entry(path: Path) -> str | None:
 
 
 def is_dataset(path: Path) -> bool:
-    """Return whether `path` looks like a prepared dataset."""
+    """Return whether a directory looks like a prepared dataset.
+
+    Args:
+        path: the directory.
+
+    Returns:
+        whether it holds a set.json.
+    """
     return (path / "set.json").is_file()
 
 
 def open_dataset(path: Path) -> PreparedDataset:
-    """Open the prepared dataset at `path`. Raises VaeganError if it is missing, damaged or of another format."""
+    """Open a prepared dataset.
+
+    Args:
+        path: its directory.
+
+    Returns:
+        the dataset.
+
+    Raises:
+        VaeganError: if it is missing, damaged or of another format.
+    """
     restore_replaced(path)
     if not path.exists():
         raise VaeganError(f"{path} does not exist; prepare a dataset with: vaegan preprocess FOLDER --out {path}")
@@ -204,6 +248,9 @@ def write_dataset(
         shape: The shape of one image.
         info: Further entries of set.json. The split sizes are added to its `counts`.
         labels: The content of labels.safetensors; None for a dataset without labels.
+
+    Raises:
+        OSError: if a file cannot be written.
     """
     digest = hashlib.sha256()
     remaining, shard_size = iter(images), max(1, min(MAX_SHARD_IMAGES, MAX_SHARD_BYTES // math.prod(shape)))
@@ -221,7 +268,12 @@ def write_dataset(
 
 
 def write_manifest(out_dir: Path, entries: Iterable[dict[str, Any]]) -> None:
-    """Write manifest.jsonl: one JSON object per image or skipped file."""
+    """Write manifest.jsonl: one JSON object per image or skipped file.
+
+    Args:
+        out_dir: the dataset's directory.
+        entries: the objects to write.
+    """
     with (out_dir / "manifest.jsonl").open("w", encoding="utf-8") as file:
         for entry in entries:
             # ASCII, because file names that are not UTF-8 contain surrogates
@@ -229,6 +281,13 @@ def write_manifest(out_dir: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def find_newest_dataset(root: Path) -> Path | None:
-    """Return the prepared dataset directly under `root` that was written last, or None."""
+    """Return the prepared dataset directly under a directory that was written last.
+
+    Args:
+        root: the directory, such as data/.
+
+    Returns:
+        the dataset's directory, or None.
+    """
     paths = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
     return max(paths, key=lambda path: (path / "set.json").stat().st_mtime, default=None)

@@ -1,4 +1,4 @@
-"""Reading images that are given on the command line, cropped and resized like a model's training images."""
+"""Read images given on the command line, cropped and resized like a model's training images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ImageFileBatch = tuple[list[str], "Tensor", list[str]]
 
 @dataclass(frozen=True)
 class CandidateFile:
-    """A file that may be an image; `is_explicit` if the user named the file itself, not its folder or archive."""
+    """A file that may be an image; `is_explicit` if the user named the file itself."""
 
     name: str
     is_explicit: bool
@@ -39,9 +39,17 @@ class CandidateFile:
 
 
 def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDataset | None) -> PreprocessSettings:
-    """Return settings that crop and resize images like those of `dataset`, but do not skip any.
+    """Return settings that crop and resize images like those of a dataset, but do not skip any.
 
     Without a dataset, or if its options are unreadable, the defaults are used.
+
+    Args:
+        size: side of the images in pixels.
+        channels: 1 or 3.
+        dataset: the dataset, if it is known.
+
+    Returns:
+        the settings.
     """
     options: Any = dataset.info.get("options") if dataset is not None else None
     try:
@@ -52,13 +60,22 @@ def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDatase
 
 
 def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: EventHandler) -> Iterator[NamedImages]:
-    """Yield the images of files, folders, zip archives and prepared datasets in batches of at most 64.
+    """Read the images of files, folders, zip archives and prepared datasets in batches.
 
     Sources are read in the given order; the val images of a dataset come before its train images. A file that is not
     an image is skipped with a warning.
 
+    Args:
+        sources: what to read.
+        settings: how images are cropped and resized.
+        emit: receives a warning for each file that is skipped.
+
+    Yields:
+        names, and images uint8 [B, C, S, S], B at most 64.
+
     Raises:
         VaeganError: If a source does not exist, a dataset has another image shape, or there is no image at all.
+        UsageError: if there are no sources.
     """
     if not sources:
         raise UsageError("no IMAGES: give image files, folders or a prepared dataset")

@@ -1,4 +1,7 @@
-"""Memory-mapped datasets: images stay on disk until they are indexed, so a dataset may be larger than memory."""
+"""Memory-mapped datasets: images stay on disk until they are indexed.
+
+So a dataset may be larger than memory.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,11 @@ class MemmapShard:
             self.images = flat.view(count, *shape)
 
     def prefetch(self, row: int) -> None:
-        """Advise the operating system to read this row, so that it need not read its neighbors ahead."""
+        """Advise the operating system to read a row, so that it need not read its neighbors ahead.
+
+        Args:
+            row: index of the image.
+        """
         image_bytes = self.images[0].numel()
         start = self._data_offset + row * image_bytes
         page_start = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
@@ -99,9 +106,16 @@ ImageArray = Tensor | MemmapImages
 
 
 def strided_subset(images: ImageArray, max_images: int) -> Tensor:
-    """Return at most `max_images` evenly spaced images, in order.
+    """Return evenly spaced images, in order.
 
     Datasets are sorted by file name, and neighboring files are often similar: the first N would not be representative.
+
+    Args:
+        images: uint8 [N, C, S, S], in memory or memory-mapped.
+        max_images: largest number of images.
+
+    Returns:
+        uint8 [min(N, max_images), C, S, S].
     """
     return images[:] if len(images) <= max_images else images[strided_indices(len(images), max_images)]
 

@@ -54,7 +54,14 @@ class BatchSampler:
         return self._permutations[epoch]
 
     def batch_indices(self, step: int) -> Tensor:
-        """Return the indices of the images in the batch of `step` (from 0): int64 [batch_size]."""
+        """Return the indices of the images in a step's batch.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            int64 [batch_size].
+        """
         position, remaining, parts = step * self.batch_size, self.batch_size, []
         # a batch may straddle two epochs, or several where the dataset is smaller than a batch
         while remaining:

@@ -19,14 +19,29 @@ ImageShape = tuple[int, int, int]
 
 
 def shard_name(index: int) -> str:
-    """Return the file name of the index-th shard."""
+    """Return the file name of a shard.
+
+    Args:
+        index: from 0.
+
+    Returns:
+        the name.
+    """
     return f"images-{index:05d}.safetensors"
 
 
 def write_shard(path: Path, images: Iterable[bytes], splits: bytes, shape: ImageShape, digest: Any) -> None:
     """Write one shard with the tensors "images", uint8 [N, C, S, S], and "split", uint8 [N].
 
-    `digest`, a hashlib hash, is updated with all that is written after the header.
+    Args:
+        path: file to write.
+        images: N images, uint8 [C, S, S] each.
+        splits: N bytes, TRAIN or VAL.
+        shape: [C, S, S].
+        digest: hashlib hash, updated with all that is written after the header.
+
+    Raises:
+        OSError: if the file cannot be written.
     """
     count, num_image_bytes = len(splits), len(splits) * math.prod(shape)
     header = json.dumps(
@@ -46,7 +61,15 @@ def write_shard(path: Path, images: Iterable[bytes], splits: bytes, shape: Image
 
 
 def hash_shard(path: Path, digest: Any) -> None:
-    """Update `digest` with a shard's bytes after the header, as `write_shard` does. Raises OSError."""
+    """Update a hash with a shard's bytes after the header, as `write_shard` does.
+
+    Args:
+        path: the shard.
+        digest: hashlib hash.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
     with path.open("rb") as file:
         header_length = int.from_bytes(file.read(8), "little")
         file.seek(8 + min(header_length, MAX_HEADER_BYTES))
@@ -55,7 +78,18 @@ def hash_shard(path: Path, digest: Any) -> None:
 
 
 def images_offset(file: BinaryIO) -> int:
-    """Return the byte offset of an open shard's images. Raises ValueError or KeyError."""
+    """Return the position of an open shard's images.
+
+    Args:
+        file: the shard, at its start.
+
+    Returns:
+        bytes from the start of the file.
+
+    Raises:
+        ValueError: if the header is damaged.
+        KeyError: if it describes no images.
+    """
     header_length = int.from_bytes(file.read(8), "little")
     if header_length > MAX_HEADER_BYTES:
         raise ValueError("the header is too long")

@@ -30,7 +30,17 @@ FACE_FILE_PATTERN = re.compile(r"face-\d{5,}\.png")
 
 
 def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: EventHandler) -> Path:
-    """Draw `count` faces into `folder`, or use the faces that are already there. Return the folder.
+    """Draw faces into a folder, or use the faces that are already there.
+
+    Args:
+        folder: the folder.
+        count: number of faces.
+        seed: seed of the faces.
+        force: replace other files.
+        emit: receives progress.
+
+    Returns:
+        the folder.
 
     Raises:
         VaeganError: The folder holds another number of faces, or other files, and `force` is false.
@@ -57,7 +67,15 @@ def draw_face_folder(folder: Path, count: int, seed: int, force: bool, emit: Eve
 
 
 def check_faces_match_seed(folder: Path, seed: int) -> None:
-    """Raise VaeganError if `folder` holds faces that were drawn with another seed."""
+    """Check that faces in a folder were drawn with a seed.
+
+    Args:
+        folder: the folder.
+        seed: the seed.
+
+    Raises:
+        VaeganError: if they were drawn with another one.
+    """
     table = folder / ATTRIBUTES_FILENAME
     if not table.is_file():
         return
@@ -83,6 +101,13 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     """Draw faces, preprocess them, train a VAE, train a GAN from it, sample and interpolate.
 
     If it is run again in the same directory, it continues where it was interrupted.
+
+    Args:
+        directory: directory for all files.
+        settings: options of demo.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        force: start over.
+        emit: receives notes, progress and results.
 
     Returns:
         The path of every result by name, for example "dataset" or "samples".

@@ -34,7 +34,7 @@ SAMPLES_PER_ROW = 12
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of `compare`: metrics by name for each run and for "real", and the curves of runs that logged their KID.
+    """Result of `compare`: metrics for each run and for "real", and curves of runs that logged their KID.
 
     `sample_images` are uint8 [R * P, C, S, S]: P samples per run with the same seeds, then P validation images. A curve
     is the KID over images seen, and over minutes, which include the training of the VAE.
@@ -108,7 +108,16 @@ def compare(
     Args:
         runs: at least two runs, checkpoints or weights files.
         data: prepared dataset; by default the one that all were trained on.
-        options: fields of EvaluateSettings.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        on_event: receives notes and progress.
+        **options: fields of EvaluateSettings.
+
+    Returns:
+        metrics, samples and curves of all runs.
+
+    Raises:
+        UsageError: if there are fewer than two runs, or an option is invalid.
+        VaeganError: if a run cannot be read, or the dataset does not fit them all.
     """
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
@@ -150,7 +159,16 @@ def compare(
 
 
 def write_comparison(comparison: Comparison, out_dir: Path, emit: EventHandler) -> None:
-    """Write metrics, samples and charts into a directory; see `write_evaluation_files`."""
+    """Write metrics, samples and charts into a directory; see `write_evaluation_files`.
+
+    Args:
+        comparison: from `compare`.
+        out_dir: directory to write into.
+        emit: receives a FileWritten for each file.
+
+    Raises:
+        VaeganError: if a file cannot be written.
+    """
     names = [name for name in comparison.metrics if name != REAL_COLUMN]
     text = f"Samples, the same seeds in each row: {', '.join(names)}; the last row are validation images"
     num_columns = len(comparison.sample_images) // len(comparison.metrics)

@@ -71,7 +71,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Metrics of any number of models against the real images of one dataset, which must have enough of them.
+    """Metrics of any number of models against the real images of one dataset.
 
     The encoder in the weights at `vae_path` is used as an additional feature space.
     """
@@ -110,11 +110,25 @@ class Evaluator:
             emit(Note(self.caution))
 
     def generate_samples(self, model: Model) -> FeatureSet:
-        """Generate samples of consecutive seeds and extract their features."""
+        """Generate samples of consecutive seeds and extract their features.
+
+        Args:
+            model: the model.
+
+        Returns:
+            samples and features.
+        """
         return self.reference.extract_features(model.sample(self.num_images, self.settings.seed))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Compute all metrics; those on Inception features only if asked for, the unstable ones not on small sets."""
+        """Compute all metrics: on Inception features only if asked for, unstable ones not on small sets.
+
+        Args:
+            feature_set: images and their features.
+
+        Returns:
+            value by name; None for what was not measured.
+        """
         metrics = self.reference.compute_metrics(feature_set)
         if self.is_small:
             metrics |= dict.fromkeys(UNSTABLE_METRICS)
@@ -124,7 +138,11 @@ class Evaluator:
         return metrics
 
     def real_metrics(self) -> MetricDict:
-        """Compute the metrics of as many real images, the best possible values."""
+        """Compute the metrics of as many real images, the best possible values.
+
+        Returns:
+            value by name.
+        """
         return self.compute_metrics(self.reference.real_baseline)
 
 
@@ -143,7 +161,16 @@ def evaluate(
         ckpt: run, checkpoint or weights file.
         data: prepared dataset; by default the one that the checkpoint was trained on.
         vae_encoder: also compare in the feature space of the encoder saved with the generator.
-        options: fields of EvaluateSettings.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        on_event: receives notes and progress.
+        **options: fields of EvaluateSettings.
+
+    Returns:
+        metrics, warnings and nearest neighbors.
+
+    Raises:
+        UsageError: if an option is invalid.
+        VaeganError: if the checkpoint or the dataset cannot be read, or the dataset has too few images.
     """
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
@@ -195,7 +222,15 @@ def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor
 
 
 def evaluation_warnings(samples: MetricDict, real: MetricDict) -> list[str]:
-    """Return warnings if the metrics of the samples are clearly worse than those of as many real images."""
+    """Return warnings if the metrics of the samples are clearly worse than those of as many real images.
+
+    Args:
+        samples: metrics of the samples.
+        real: metrics of as many real images.
+
+    Returns:
+        the warnings.
+    """
 
     def pair(name: str) -> tuple[float, float] | None:
         fake_value, real_value = samples.get(name), real.get(name)

@@ -1,4 +1,4 @@
-"""Feature spaces in which images are compared: random features at three scales, and features learned on the dataset."""
+"""Feature spaces in which images are compared: random ones at three scales, and a learned one."""
 
 from __future__ import annotations
 
@@ -34,16 +34,31 @@ def _saved_tag(path: Path) -> str:
 
 
 def channels_last(network: ContrastiveFeatures) -> FeatureExtractor:
-    """Return the network as an extractor; its convolutions are faster on images in channels_last layout."""
+    """Return the network as an extractor; its convolutions are faster on images in channels_last layout.
+
+    Args:
+        network: the feature network.
+
+    Returns:
+        maps images, float [N, C, S, S], to features [N, d].
+    """
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
 def load_or_train_features(
     dataset: PreparedDataset, train_images: ImageArray, emit: EventHandler
 ) -> ContrastiveFeatures:
-    """Load the feature network from the dataset's directory, or train it on uint8 [N, C, S, S] and save it there.
+    """Load the feature network from the dataset's directory, or train it and save it there.
 
     If it cannot be saved, a warning is emitted.
+
+    Args:
+        dataset: the dataset.
+        train_images: its training images, uint8 [N, C, S, S].
+        emit: receives progress, and a warning if the network cannot be saved.
+
+    Returns:
+        the network.
     """
     path, tag = dataset.path / FEATURES_FILE, f"features {FEATURES_VERSION} of {dataset.fingerprint}"
     network = ContrastiveFeatures(dataset.channels)
@@ -82,6 +97,7 @@ class FeatureSpaces:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of all feature spaces."""
         return (*LEVELS, *self.extra_extractors)
 
     @torch.no_grad()
@@ -97,7 +113,14 @@ class FeatureSpaces:
         return concat_features(batches)
 
     def fit_whitening(self, train_images: Tensor) -> dict[str, Tensor]:
-        """Fit the whitening of every space to uint8 [N, C, S, S] and return the whitened features."""
+        """Fit the whitening of every space.
+
+        Args:
+            train_images: uint8 [N, C, S, S].
+
+        Returns:
+            the whitened features of these images, [N, d] by space.
+        """
         features = self._extract(train_images)
         self.whitening = {name: Whitening(values) for name, values in features.items()}
         return self._whiten(features)

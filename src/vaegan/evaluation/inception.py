@@ -35,7 +35,14 @@ class _RGBImageDataset(Dataset[Tensor]):
 
 
 def check_inception(weights: str) -> None:
-    """Raise VaeganError if torch-fidelity is not installed or the weights file does not exist."""
+    """Check that Inception features can be computed.
+
+    Args:
+        weights: value of --inception: a file, or "download".
+
+    Raises:
+        VaeganError: if torch-fidelity is not installed or the file does not exist.
+    """
     try:
         import torch_fidelity  # noqa: F401
     except ImportError:
@@ -64,9 +71,19 @@ def _safe_weight_loading() -> Iterator[None]:
 
 
 def inception_metrics(real: Tensor, fake: Tensor, weights: str, use_gpu: bool) -> dict[str, float | None]:
-    """Compute FID, KID with its standard deviation, precision and recall of uint8 [M, C, S, S] and [N, C, S, S].
+    """Compute the usual metrics on Inception features.
 
-    `weights` is the path of torch-fidelity's Inception weights, or "download". Raises VaeganError if they are unusable.
+    Args:
+        real: uint8 [M, C, S, S].
+        fake: uint8 [N, C, S, S].
+        weights: path of torch-fidelity's Inception weights, or "download".
+        use_gpu: compute on the GPU.
+
+    Returns:
+        FID, KID with its standard deviation, precision and recall by name; None where there are too few images.
+
+    Raises:
+        VaeganError: if the weights are unusable.
     """
     from torch_fidelity import calculate_metrics
 

@@ -85,7 +85,15 @@ METRIC_SPECS = {
 
 
 def format_metric(spec: MetricSpec, metrics: Mapping[str, float | None]) -> str:
-    """Format a metric as "12.34" or "1.20 ±0.30"; "-" if it was not measured."""
+    """Format a metric.
+
+    Args:
+        spec: the metric.
+        metrics: value by name.
+
+    Returns:
+        "12.34" or "1.20 ±0.30"; "-" if it was not measured.
+    """
     value = metrics.get(spec.name)
     if value is None:
         return "-"

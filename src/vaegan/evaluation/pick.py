@@ -24,11 +24,22 @@ MIN_REAL_IMAGES = 32
 def pick_seeds(
     model: Model, dataset: PreparedDataset, seeds: Sequence[int], count: int, truncation: float, emit: EventHandler
 ) -> list[int]:
-    """Return `count` of the seeds, those whose images are most like the training images first.
+    """Pick the seeds whose images are most like the training images.
 
     The score is the realism score (Kynkaanniemi et al. 2019, 1904.06991, eq. 3) in the features learned on the dataset,
     times that in random features of fine texture. Left out as long as others remain are images that are nearly copies
     of a training image, and images that nearly repeat a better one.
+
+    Args:
+        model: the model.
+        dataset: the dataset that it was trained on.
+        seeds: seeds to choose from.
+        count: number of seeds to pick.
+        truncation: as in `Model.latents_from_seeds`.
+        emit: receives progress.
+
+    Returns:
+        `count` of the seeds, the best first.
 
     Raises:
         UsageError: There are fewer seeds than `count`.

@@ -78,11 +78,25 @@ class Reference:
         self.duplicate_radius = duplicate_radius(self.real_baseline.features[LEARNED_SPACE])
 
     def extract_features(self, images: Tensor) -> FeatureSet:
-        """Extract the features of uint8 [N, C, S, S] in all spaces."""
+        """Extract the features of uint8 [N, C, S, S] in all spaces.
+
+        Args:
+            images: uint8 [N, C, S, S].
+
+        Returns:
+            images and features.
+        """
         return FeatureSet(images, self.feature_spaces(images))
 
     def compute_metrics(self, feature_set: FeatureSet) -> MetricDict:
-        """Compute all metrics by name; None if there are too few images for one."""
+        """Compute all metrics by name; None if there are too few images for one.
+
+        Args:
+            feature_set: images and their features.
+
+        Returns:
+            value by name; None if there are too few images for one.
+        """
         return (
             self._distances(feature_set)
             | self._prdc(feature_set)
@@ -92,7 +106,14 @@ class Reference:
         )
 
     def find_nearest_train(self, feature_set: FeatureSet) -> tuple[Tensor, Tensor]:
-        """Return distance to and row of each image's nearest training image [N]; row + M if that is mirrored."""
+        """Find the training image nearest to each image, in learned features.
+
+        Args:
+            feature_set: N images and their features.
+
+        Returns:
+            distances, float [N], and rows, long [N]; row + M for a mirrored one of the M training images.
+        """
         keys = torch.cat([self.train_features, self.mirrored_train_features])
         return find_nearest(feature_set.features[LEARNED_SPACE], keys)
 

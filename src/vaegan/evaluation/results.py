@@ -39,7 +39,14 @@ FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 
 def table_rows(metrics: Mapping[str, MetricDict]) -> list[tuple[str, ...]]:
-    """Return the rows of the table: metric, better direction, a cell per column; unmeasured metrics are left out."""
+    """Return the rows of the table; unmeasured metrics are left out.
+
+    Args:
+        metrics: metrics by column.
+
+    Returns:
+        metric, better direction, and a cell per column.
+    """
     directions = {"lower": "lower", "higher": "higher", "real": "as real"}
     return [
         (spec.label, directions[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
@@ -49,7 +56,14 @@ def table_rows(metrics: Mapping[str, MetricDict]) -> list[tuple[str, ...]]:
 
 
 def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
-    """Replace infinite values, which JSON does not have, by None."""
+    """Replace infinite values, which JSON does not have, by None.
+
+    Args:
+        metrics: metrics by column.
+
+    Returns:
+        the same with None.
+    """
     return {
         name: {key: value if value is None or math.isfinite(value) else None for key, value in column.items()}
         for name, column in metrics.items()
@@ -57,7 +71,14 @@ def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
 
 
 def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:
-    """Draw distances as multiples of the real images' values, and fractions beside the real images' values."""
+    """Draw distances as multiples of the real images' values, and fractions beside those values.
+
+    Args:
+        metrics: metrics by column.
+
+    Returns:
+        HTML figures.
+    """
     real = metrics[REAL_COLUMN]
     columns = {name: column for name, column in metrics.items() if name != REAL_COLUMN}
     charts = []
@@ -83,7 +104,15 @@ def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:
 
 
 def check_evaluation_dir(out_dir: Path, force: bool) -> None:
-    """Raise VaeganError if a directory holds anything but an evaluation; `force` allows all but runs and datasets."""
+    """Check that an evaluation may be written into a directory.
+
+    Args:
+        out_dir: the directory.
+        force: allow all but runs and datasets.
+
+    Raises:
+        VaeganError: if it holds anything but an evaluation.
+    """
     if out_dir.exists() and not out_dir.is_dir():
         raise VaeganError(f"--out {out_dir} is a file: name a directory")
     if RunDir(out_dir).exists() or is_dataset(out_dir):
@@ -104,9 +133,23 @@ def write_evaluation_files(
     image: tuple[str, bytes, str],
     emit: EventHandler,
 ) -> None:
-    """Write metrics, image and page into a directory. Files of an older evaluation are replaced, all others stay.
+    """Write metrics, image and page into a directory.
 
-    `charts` are HTML figures of `vaegan.report.charts`; `image` is a file name, a PNG, and what it shows.
+    Files of an older evaluation are replaced, all others stay.
+
+    Args:
+        out_dir: the directory.
+        title: title of the page.
+        facts: what was evaluated.
+        metrics: metrics by column.
+        caution: what to keep in mind, or empty.
+        warnings: warnings.
+        charts: HTML figures of `vaegan.report.charts`.
+        image: a file name, a PNG, and what it shows.
+        emit: receives a FileWritten for each file.
+
+    Raises:
+        VaeganError: if a file cannot be written.
     """
     image_name, png, image_text = image
     sections = [
@@ -138,7 +181,16 @@ def write_evaluation_files(
 
 
 def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) -> None:
-    """Write the evaluation of one checkpoint into a directory."""
+    """Write the evaluation of one checkpoint into a directory.
+
+    Args:
+        evaluation: from `evaluate`.
+        out_dir: the directory.
+        emit: receives a FileWritten for each file.
+
+    Raises:
+        VaeganError: if a file cannot be written.
+    """
     checkpoint = evaluation.facts["checkpoint"]
     text = "Samples nearest to a training image, each followed by that image"
     grid = enlarge(make_grid(evaluation.neighbors, columns=8), 2)

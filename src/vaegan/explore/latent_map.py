@@ -34,7 +34,15 @@ class LatentMap:
 
 
 def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
-    """Encode training images. Without an encoder or the dataset, use samples."""
+    """Encode training images. Without an encoder or the dataset, use samples.
+
+    Args:
+        model: the model.
+        emit: receives notes and progress.
+
+    Returns:
+        the map.
+    """
     if model.encoder is None:
         return _make_map_of_samples(model, "this GAN was trained without a VAE and has no encoder")
     try:

@@ -35,7 +35,14 @@ class OriginCheck:
         self.allowed_hosts = {hostname + suffix for hostname in LOCAL_HOSTNAMES for suffix in ports}
 
     def is_allowed(self, scope: Scope) -> bool:
-        """Return whether a request comes from our page or from a program that is not a browser."""
+        """Return whether a request comes from our page or from a program that is not a browser.
+
+        Args:
+            scope: the request.
+
+        Returns:
+            whether it does.
+        """
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0].lower() not in self.allowed_hosts:

@@ -21,7 +21,11 @@ EXPLORE_INSTALL_HINT = "vaegan explore needs starlette, uvicorn and websockets: 
 
 
 def require_explore_packages() -> None:
-    """Raise VaeganError if a package of the extra `explore` is missing."""
+    """Check that the packages of the extra `explore` are installed.
+
+    Raises:
+        VaeganError: if one is missing.
+    """
     try:
         for name in EXPLORE_PACKAGES:
             import_module(name)
@@ -30,7 +34,13 @@ def require_explore_packages() -> None:
 
 
 def open_listening_socket(port: int | None) -> socket.socket:
-    """Return a socket that listens on `port`, or on the first free port from 8765 on.
+    """Return a socket that listens on this machine.
+
+    Args:
+        port: number of the port; None takes the first free one from 8765 on.
+
+    Returns:
+        the socket.
 
     Raises:
         VaeganError: `port` cannot be used, or no port is free.
@@ -55,7 +65,11 @@ def open_listening_socket(port: int | None) -> socket.socket:
 
 
 def open_browser(url: str) -> None:
-    """Open the page in a browser if there is a display."""
+    """Open the page in a browser if there is a display.
+
+    Args:
+        url: address of the page.
+    """
     needs_display = os.name == "posix" and sys.platform != "darwin"
     if not needs_display or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         # In a thread, because some browsers block the caller.
@@ -63,7 +77,12 @@ def open_browser(url: str) -> None:
 
 
 def run_server(app: object, listening_socket: socket.socket) -> None:
-    """Serve the ASGI `app` until a signal arrives; uvicorn raises the signal again after it has stopped."""
+    """Serve an application until a signal arrives; uvicorn raises the signal again after it has stopped.
+
+    Args:
+        app: ASGI application.
+        listening_socket: from `open_listening_socket`.
+    """
     import uvicorn
 
     config = uvicorn.Config(

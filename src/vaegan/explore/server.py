@@ -118,29 +118,85 @@ class ExploreServer:
         return min(max(int(_parse_number(value, 0)), 0), len(self.session.models) - 1)
 
     async def get_page_file(self, request: Request) -> Response:
+        """Return a file of the page.
+
+        Args:
+            request: the request.
+
+        Returns:
+            the file.
+        """
         content_type = CONTENT_TYPES.get(Path(request.url.path).suffix, "text/html")
         return Response(self.files[request.url.path], media_type=content_type)
 
     async def get_info(self, request: Request) -> Response:
+        """Return what the page shows before the first image.
+
+        Args:
+            request: the request.
+
+        Returns:
+            JSON.
+        """
         return JSONResponse(self.session.describe())
 
     async def get_map_latents(self, request: Request) -> Response:
+        """Return the latents of the map.
+
+        Args:
+            request: the request.
+
+        Returns:
+            float32 [N, d], as bytes.
+        """
         return Response(bytes(self.session.latent_map.latents.contiguous().flatten().numpy()), media_type=OCTET_STREAM)
 
     async def get_map_sprite_sheet(self, request: Request) -> Response:
+        """Return the thumbnails of the map.
+
+        Args:
+            request: the request.
+
+        Returns:
+            JPEG.
+        """
         return Response(self.session.latent_map.sprite_sheet, media_type="image/jpeg")
 
     async def get_seed_latent(self, request: Request) -> Response:
+        """Return the latent of a seed.
+
+        Args:
+            request: its query gives seed and truncation.
+
+        Returns:
+            JSON.
+        """
         query = request.query_params
         seed, truncation = int(_parse_number(query.get("seed"), 0)), _parse_number(query.get("truncation"), 1)
         return JSONResponse({"latent": self.session.seed_latent(seed, min(max(truncation, 0.0), MAX_TRUNCATION))})
 
     async def encode_image(self, request: Request) -> Response:
+        """Encode an image that the user dropped on the page.
+
+        Args:
+            request: its body is the image file, its query gives the steps of the inversion.
+
+        Returns:
+            JSON.
+        """
         steps = max(0, int(_parse_number(request.query_params.get("steps"), 0)))
         file_bytes = await _read_body(request, MAX_UPLOAD_BYTES)
         return JSONResponse(await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps))
 
     async def render_png(self, request: Request) -> Response:
+        """Draw the face of a latent.
+
+        Args:
+            request: its JSON body gives the latent and the decoder.
+
+        Returns:
+            PNG.
+        """
         body = await _read_json(request)
         latent = self.session.parse_latents([body.get("latent")], 1)[0]
         decoder_index = self._parse_decoder_index(body.get("decoder"))
@@ -148,6 +204,17 @@ class ExploreServer:
         return Response(png, media_type="image/png")
 
     async def render_interpolation(self, request: Request) -> Response:
+        """Draw an interpolation between latents.
+
+        Args:
+            request: its JSON body gives the latents, the decoder and the format.
+
+        Returns:
+            GIF or MP4.
+
+        Raises:
+            UsageError: if there are fewer than two latents.
+        """
         body = await _read_json(request)
         keyframes = self.session.parse_latents(body.get("latents"))
         if len(keyframes) < 2:
@@ -159,6 +226,14 @@ class ExploreServer:
         return Response(animation, media_type=ANIMATION_CONTENT_TYPES[kind])
 
     async def export_latents(self, request: Request) -> Response:
+        """Return latents as a file for `vaegan decode`.
+
+        Args:
+            request: its JSON body gives the latents.
+
+        Returns:
+            safetensors.
+        """
         latents = self.session.parse_latents((await _read_json(request)).get("latents"))
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 
@@ -169,11 +244,24 @@ class ExploreServer:
         return JSONResponse(await self._run_on_draw_thread(mark, body.get("name"), more, less))
 
     async def accept_websocket(self, websocket: WebSocket) -> None:
+        """Serve the live images of a page.
+
+        Args:
+            websocket: the connection.
+        """
         await FaceSocket(self.session, self._run_on_draw_thread, websocket).run()
 
 
 def make_app(session: ExploreSession, port: int) -> Starlette:
-    """Return the ASGI app for requests to 127.0.0.1:`port`."""
+    """Return the ASGI application of the explorer.
+
+    Args:
+        session: models and map.
+        port: port of 127.0.0.1 that it will listen on.
+
+    Returns:
+        the application.
+    """
     server = ExploreServer(session)
     get = {
         "about": server.get_info,

@@ -58,18 +58,31 @@ class ExploreSession:
 
     @property
     def model(self) -> Model:
+        """The explored model."""
         return self.model_at(0)
 
     def model_at(self, decoder_index: int) -> Model:
-        """Return the model whose decoder has this index on the page."""
+        """Return the model of a decoder on the page.
+
+        Args:
+            decoder_index: index of the decoder.
+
+        Returns:
+            the model.
+        """
         return list(self.models.values())[decoder_index]
 
     @property
     def num_slider_dims(self) -> int:
+        """Number of latent dimensions with a slider."""
         return min(MAX_SLIDER_DIMS, self.model.latent_dim)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the page shows before the first image, as JSON."""
+        """Return what the page shows before the first image.
+
+        Returns:
+            values with a JSON form by name.
+        """
         info = self.model.info
         return {
             "name": self.name,
@@ -93,10 +106,17 @@ class ExploreSession:
 
     @torch.inference_mode()
     def decode_fast(self, latents: Tensor, decoder_index: int = 0) -> Tensor:
-        """Decode latents [n, d] to images uint8 [n, C, S, S] with low latency.
+        """Decode latents with low latency.
 
         `Model.decode` always decodes full batches, so that an image does not depend on the batch size. This decodes
         only the given latents, so the images may differ from those of `Model.decode` by rounding.
+
+        Args:
+            latents: float [n, d].
+            decoder_index: index of the decoder.
+
+        Returns:
+            uint8 [n, C, S, S].
         """
         return to_uint8(self._fast_decoders[decoder_index](latents.to(self.model.device))).cpu()
 
@@ -111,21 +131,43 @@ class ExploreSession:
         return decoders
 
     def render_strip(self, latent: Tensor, dim: int, decoder_index: int = 0) -> bytes:
-        """Render a latent traversal of the dimension `dim` of `latent` [d] as one row of images, RGBA."""
+        """Render a latent traversal as one row of images.
+
+        Args:
+            latent: float [d].
+            dim: the dimension that varies.
+            decoder_index: index of the decoder.
+
+        Returns:
+            RGBA pixels.
+        """
         latents = latent.repeat(STRIP_FRAMES, 1)
         latents[:, dim] = torch.linspace(-STRIP_RANGE, STRIP_RANGE, STRIP_FRAMES)
         images = self.decode_fast(latents, decoder_index)
         return to_rgba_bytes(images.permute(1, 2, 0, 3).flatten(2)[None])
 
     def seed_latent(self, seed: int, truncation: float) -> list[float]:
-        """Return the latent that `vaegan sample` uses for a seed."""
+        """Return the latent that `vaegan sample` uses for a seed.
+
+        Args:
+            seed: the seed.
+            truncation: as in `Model.latents_from_seeds`.
+
+        Returns:
+            d numbers.
+        """
         latent: list[float] = self.model.latents_from_seeds([min(max(seed, 0), MAX_SEED)], truncation)[0].tolist()
         return latent
 
     def encode_image_file(self, file_bytes: bytes, invert_steps: int) -> dict[str, Any]:
         """Return the latent of an image file, its reconstruction PSNR in dB, and the cropped image.
 
-        The latent is optimized for `invert_steps` steps after the encoder, or from z = 0 without an encoder.
+        Args:
+            file_bytes: the image file.
+            invert_steps: steps of optimization after the encoder, or from z = 0 without an encoder.
+
+        Returns:
+            "latent", PSNR of its reconstruction in dB, and the cropped image.
 
         Raises:
             VaeganError: The file is not an image, or there is no encoder and `invert_steps` is 0.
@@ -158,15 +200,33 @@ class ExploreSession:
         return max(1, TARGET_WIDTH // self.model.info.config.size)
 
     def render_png(self, latent: Tensor, decoder_index: int) -> bytes:
-        """Render the image of a latent [d] as an enlarged PNG."""
+        """Render the image of a latent as an enlarged PNG.
+
+        Args:
+            latent: float [d].
+            decoder_index: index of the decoder.
+
+        Returns:
+            PNG.
+        """
         model = self.model_at(decoder_index)
         image = enlarge(model.decode(latent[None])[0], self._enlarge_factor())
         return png_bytes(to_pil(image), provenance_note(model, "an image from vaegan explore"))
 
     def render_interpolation(self, keyframes: Tensor, decoder_index: int, loop: bool, suffix: str) -> bytes:
-        """Render the interpolation between keyframes [k, d] as an enlarged animation, ".gif" or ".mp4".
+        """Render the interpolation between keyframes as an enlarged animation.
 
-        With `loop`, it ends with the way from the last keyframe back to the first.
+        Args:
+            keyframes: latents, float [k, d].
+            decoder_index: index of the decoder.
+            loop: end with the way from the last keyframe back to the first.
+            suffix: ".gif" or ".mp4".
+
+        Returns:
+            the file's bytes.
+
+        Raises:
+            VaeganError: if a package for MP4 is missing.
         """
         if suffix == ".mp4" and not has_pyav():
             raise VaeganError(MP4_UNAVAILABLE)
@@ -181,11 +241,29 @@ class ExploreSession:
             return path.read_bytes()
 
     def pack_latents(self, latents: Tensor) -> bytes:
-        """Return latents [n, d] as a file for `vaegan decode`, in the format of `vaegan encode`."""
+        """Return latents as a file for `vaegan decode`, in the format of `vaegan encode`.
+
+        Args:
+            latents: float [n, d].
+
+        Returns:
+            the file's bytes.
+        """
         return serialize_latents(self.model, [f"explore {row}" for row in range(len(latents))], latents)
 
     def parse_latents(self, value: object, max_count: int = MAX_KEYFRAMES) -> Tensor:
-        """Convert JSON lists to latents [n, d]. Raises UsageError for anything else."""
+        """Convert JSON lists to latents.
+
+        Args:
+            value: from JSON.
+            max_count: largest number of latents.
+
+        Returns:
+            float [n, d].
+
+        Raises:
+            UsageError: for anything else.
+        """
         latent_dim = self.model.latent_dim
         rows = value if isinstance(value, list) else []
         if not 1 <= len(rows) <= max_count or not all(isinstance(row, list) and len(row) == latent_dim for row in rows):
@@ -199,14 +277,28 @@ class ExploreSession:
 
 
 def to_rgba_bytes(images: Tensor) -> bytes:
-    """Convert images uint8 [N, C, S, S] to N * S * S * 4 bytes in the pixel format of an HTML canvas."""
+    """Convert images to the pixel format of an HTML canvas.
+
+    Args:
+        images: uint8 [N, C, S, S].
+
+    Returns:
+        N * S * S * 4 bytes.
+    """
     rgb = images.expand(-1, 3, -1, -1)
     alpha = torch.full_like(images[:, :1], 255)
     return bytes(torch.cat([rgb, alpha], 1).permute(0, 2, 3, 1).contiguous().flatten().numpy())
 
 
 def sanitize_latents(latents: Tensor) -> Tensor:
-    """Replace NaN by 0 and clamp to +-MAX_LATENT_ABS, far outside of the prior."""
+    """Replace NaN by 0 and clamp to +-MAX_LATENT_ABS, far outside of the prior.
+
+    Args:
+        latents: float, any shape.
+
+    Returns:
+        float, of the same shape.
+    """
     return latents.nan_to_num(0.0, MAX_LATENT_ABS, -MAX_LATENT_ABS).clamp(-MAX_LATENT_ABS, MAX_LATENT_ABS)
 
 
@@ -216,7 +308,20 @@ def limit_torch_threads() -> None:
 
 
 def open_session(path: Path, name: str, device: str, emit: EventHandler) -> ExploreSession:
-    """Load a checkpoint and, for a GAN, the VAE that it was initialized from, and make the latent map."""
+    """Load a checkpoint and, for a GAN, the VAE that it was initialized from, and make the latent map.
+
+    Args:
+        path: run, checkpoint or weights file.
+        name: name on the page.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        emit: receives notes and progress.
+
+    Returns:
+        the session.
+
+    Raises:
+        VaeganError: if the checkpoint cannot be read.
+    """
     model = load(path, device)
     models, notes = {model.info.kind.upper(): model}, []
     if model.info.kind == "gan":

@@ -64,9 +64,17 @@ class _ExportPart:
 
 
 def check_export(base: Path, force: bool) -> dict[str, Path]:
-    """Return the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
+    """Check that a model can be exported to files.
 
-    Raises VaeganError if one of them may not be written, or the packages for the export are not installed.
+    Args:
+        base: start of the paths.
+        force: allow to replace files.
+
+    Returns:
+        the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
+
+    Raises:
+        VaeganError: if one of them may not be written, or the packages for the export are not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -102,7 +110,12 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> dic
     """Write a model's decoder and, where it has them, its encoder and its mixture prior as ONNX files.
 
     Before anything is written, onnxruntime and PyTorch compute all parts for random latents, and for the images that
-    these decode to, at several batch sizes. The model must be on the CPU; `paths` are those of `check_export`.
+    these decode to, at several batch sizes.
+
+    Args:
+        model: the model, on the CPU.
+        paths: those of `check_export`.
+        emit: receives a FileWritten for each file.
 
     Returns:
         The largest absolute difference from PyTorch by name of the part.

@@ -19,7 +19,13 @@ MAX_BETA = 1e12
 
 
 def describe_path(path: Path) -> dict[str, Any]:
-    """Return facts about `path` by snake_case name, in the order to show them; values are strings or numbers.
+    """Return facts about a dataset, run, checkpoint or weights file.
+
+    Args:
+        path: dataset, run, checkpoint or weights file.
+
+    Returns:
+        strings and numbers by snake_case name, in the order to show them.
 
     Raises:
         VaeganError: if `path` is no dataset, run, checkpoint or weights file.

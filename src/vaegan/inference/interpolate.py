@@ -66,12 +66,35 @@ class _PlaybackFrames:
 
 
 def keyframes_from_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keyframes:
-    """Return the latents of seeds as keyframes."""
+    """Sample the latents of seeds as keyframes.
+
+    Args:
+        model: the model.
+        seeds: one per keyframe.
+        truncation: as in `Model.latents_from_seeds`.
+
+    Returns:
+        the keyframes.
+    """
     return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {_join(seeds)}")
 
 
 def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler) -> Keyframes:
-    """Return rows of a file of latents as keyframes; None means all rows. See `read_latents`."""
+    """Read rows of a file of latents as keyframes.
+
+    Args:
+        model: the model that will decode them.
+        path: file of `vaegan encode`, or any .safetensors file with a tensor "latents".
+        rows: rows to take, from 0; None means all.
+        emit: receives a warning for latents of another model.
+
+    Returns:
+        the keyframes.
+
+    Raises:
+        UsageError: if a row does not exist.
+        VaeganError: if the file cannot be read, or its latents do not fit the model.
+    """
     latents = read_latents(path, model, emit)
     if rows is None:
         return Keyframes(latents, f"latents of {path}")
@@ -81,10 +104,21 @@ def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None,
 
 
 def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int, emit: EventHandler) -> Keyframes:
-    """Encode images as keyframes, and optimize their latents by `invert_steps` steps of GAN inversion.
+    """Encode images as keyframes, and optimize their latents by GAN inversion.
 
-    Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0. A
-    note gives the PSNR of each image.
+    Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0.
+
+    Args:
+        model: the model.
+        paths: image files.
+        invert_steps: steps of the optimization; 0 skips it.
+        emit: receives progress, and a note with the PSNR of each image.
+
+    Returns:
+        the keyframes.
+
+    Raises:
+        VaeganError: if an image cannot be read, or the model has no encoder and `invert_steps` is 0.
     """
     images = _read_single_images(model, paths)
     if model.encoder is None and invert_steps:
@@ -142,7 +176,22 @@ def _join(values: Sequence[object]) -> str:
 def check_interpolation(
     model: Model, num_keyframes: int, settings: InterpolateSettings, out: Path, force: bool
 ) -> dict[str, Path]:
-    """Return the paths of the "strip" and the "animation"; raise VaeganError unless they can be written."""
+    """Check that an interpolation may be written.
+
+    Args:
+        model: the model.
+        num_keyframes: number of faces.
+        settings: options of the interpolation.
+        out: path of the animation, with or without its suffix.
+        force: allow to replace files.
+
+    Returns:
+        the paths of the "strip" and the "animation".
+
+    Raises:
+        UsageError: if there are too many frames, or `out` names another format.
+        VaeganError: if a file exists and `force` is not given.
+    """
     base, suffix = split_animation_path(out, settings.format)
     strip, animation = base.with_name(base.name + ".png"), base.with_name(base.name + suffix)
     num_segments = num_keyframes if settings.loop else num_keyframes - 1
@@ -166,7 +215,17 @@ def save_interpolation(
 ) -> None:
     """Decode the path through the keyframes, and write a strip with one row per segment, and an animation.
 
-    Call `check_interpolation` first, which returns `paths`. Keyframes are decoded exactly, without interpolation.
+    Keyframes are decoded exactly, without interpolation.
+
+    Args:
+        model: the model.
+        keyframes: the faces to pass through.
+        settings: options of the interpolation.
+        paths: those of `check_interpolation`.
+        emit: receives progress and a FileWritten for each file.
+
+    Raises:
+        VaeganError: if a file cannot be written.
     """
     method = settings.method or keyframes.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)

@@ -1,4 +1,4 @@
-"""GAN inversion: find the latents that decode closest to given images, by gradient descent through the decoder."""
+"""GAN inversion: find the latents that decode closest to given images, by gradient descent."""
 
 from __future__ import annotations
 
@@ -18,21 +18,35 @@ UNIFORM_PRIOR_BOUND = math.sqrt(3)  # the uniform prior has unit variance: each 
 
 
 def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
-    """Decode latents [N, d] and return their PSNR against images, uint8 [N, C, S, S], in dB, float [N]."""
+    """Decode latents and compare them with images.
+
+    Args:
+        model: the model.
+        images: uint8 [N, C, S, S].
+        latents: float [N, d].
+
+    Returns:
+        PSNR in dB, float [N].
+    """
     return psnr(to_float(images), to_float(model.decode(latents)))
 
 
 def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, emit: EventHandler) -> Tensor:
-    """Optimize latents so that they decode to the given images (Zhu et al. 2016, arXiv 1609.03552, section 3).
+    """Optimize latents to decode to the given images (Zhu et al. 2016, arXiv 1609.03552, section 3).
 
     Adam maximizes log p(x|z) + log p(z) with a Gaussian likelihood and a standard normal prior. The prior keeps latents
     where the decoder was trained, so that paths between them show faces. A latent whose PSNR did not rise is returned
     unchanged.
 
     Args:
+        model: the model.
         images: uint8 [N, C, S, S].
         initial_latents: where to start, float [N, d], the shape of the result.
         steps: number of Adam steps.
+        emit: receives progress.
+
+    Returns:
+        latents, float [N, d].
     """
     image_batches = torch.split(images, INFERENCE_BATCH_SIZE)
     latent_batches = torch.split(initial_latents, INFERENCE_BATCH_SIZE)

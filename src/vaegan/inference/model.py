@@ -41,18 +41,34 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
+        """Number of latents d."""
         return self.info.config.latent_dim
 
     def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-        """Sample one latent per seed from the prior, float32 [len(seeds), d].
+        """Sample one latent per seed from the prior.
 
-        A truncation below 1 moves each latent towards the mean of its own component of a mixture prior, which decodes
-        to a typical face of its kind, or towards the mean of another prior.
+        Args:
+            seeds: whole numbers from 0.
+            truncation: a value below 1 moves each latent towards the mean of its own component of a mixture prior,
+                which decodes to a typical face of its kind, or towards the mean of another prior.
+
+        Returns:
+            float32 [len(seeds), d].
         """
         return self.prior.sample_seeds(seeds, truncation)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents, float [N, d], to images; raise UsageError for another shape."""
+        """Decode latents to images.
+
+        Args:
+            latents: float [N, d].
+
+        Returns:
+            uint8 [N, C, S, S].
+
+        Raises:
+            UsageError: if the latents have another shape.
+        """
         if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
             raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
         if not len(latents):
@@ -71,7 +87,14 @@ class Model:
 
     @torch.no_grad()
     def encode(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode images to the means of their posteriors, float32 [N, d], or with a seed to a sample of each.
+        """Encode images to the means of their posteriors, or with a seed to a sample of each.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            seed: seed of the samples; None takes the means.
+
+        Returns:
+            float32 [N, d].
 
         Raises:
             VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
@@ -96,11 +119,30 @@ class Model:
         return torch.cat(latents)
 
     def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode and decode images; see `encode`."""
+        """Encode and decode images.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            seed: as in `encode`.
+
+        Returns:
+            uint8 [N, C, S, S].
+
+        Raises:
+            VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
+        """
         return self.decode(self.encode(images, seed))
 
     def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
-        """Yield the images of seeds in batches, so that memory does not grow with their number."""
+        """Sample images in batches, so that memory does not grow with their number.
+
+        Args:
+            seeds: one per image.
+            truncation: as in `latents_from_seeds`.
+
+        Yields:
+            uint8 [B, C, S, S], B at most INFERENCE_BATCH_SIZE.
+        """
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
             yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
 
@@ -111,10 +153,21 @@ class Model:
         truncation: float = 1.0,
         where: Mapping[str, str | bool | float] | None = None,
     ) -> Tensor:
-        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only.
+        """Sample images. An image depends on its own seed only.
 
-        With `where`, such as {"glasses": True, "hair_color": "red"}, seeds whose faces do not have these attributes are
-        passed over. Raises VaeganError if the model has no attributes, or too few seeds have them.
+        Args:
+            n: number of images, at least 1.
+            seed: of the first image; the next ones have the seeds `seed` + 1, `seed` + 2, ...
+            truncation: as in `latents_from_seeds`.
+            where: attributes that the images shall have, such as {"glasses": True, "hair_color": "red"}; the seeds of
+                other images are passed over.
+
+        Returns:
+            uint8 [n, C, S, S].
+
+        Raises:
+            UsageError: if there is no such attribute or value.
+            VaeganError: if the model has no attributes, or too few seeds have them.
         """
         seeds: Sequence[int] = range(seed, seed + n)
         if where:
@@ -133,16 +186,20 @@ class Model:
     def edit(
         self, images: Tensor, hold: Sequence[str] = (), strength: float = 1.0, **values: str | bool | float
     ) -> Tensor:
-        """Reconstruct images, uint8 [N, C, S, S], with attributes changed: `model.edit(images, glasses=True)`.
+        """Reconstruct images with attributes changed, as in `model.edit(images, glasses=True)`.
 
         Args:
-            hold: Names of attributes that shall not change, or ["all"].
-            strength: Factor on the change.
+            images: uint8 [N, C, S, S].
+            hold: names of attributes that shall not change, or ["all"].
+            strength: factor on the change.
             **values: True, False, a value such as "red", or a change such as "+2"; see `vaegan.inference.edit`.
 
+        Returns:
+            uint8 [N, C, S, S].
+
         Raises:
-            UsageError: If there is no such attribute or value.
-            VaeganError: If the model has no encoder or no attributes.
+            UsageError: if there is no such attribute or value.
+            VaeganError: if the model has no encoder or no attributes.
         """
         from vaegan.inference.edit import edit_latents, parse_changes
 
@@ -158,9 +215,21 @@ class Model:
         easing: str = "linear",
         loop: bool = False,
     ) -> Tensor:
-        """Decode a path through the latents of two seeds or more, with `frames` images from each to the next.
+        """Decode a path through the latents of seeds.
 
-        See `vaegan.models.interpolation.interpolate_path`; without a method, the one that suits the prior is used.
+        Args:
+            seeds: two or more.
+            frames: images from one seed to the next, both included.
+            method: "slerp" or "lerp"; None takes the one that suits the prior.
+            truncation: as in `latents_from_seeds`.
+            easing: "linear" or "smooth".
+            loop: return from the last seed to the first.
+
+        Returns:
+            uint8 [segments * (frames - 1) + 1, C, S, S].
+
+        Raises:
+            UsageError: if the method or the easing is unknown.
         """
         method = method or default_method(self.info.config.prior)
         return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
@@ -178,7 +247,12 @@ def encoder_sha256(encoder: Encoder) -> str:
 def load(path: Path | str, device: str = "auto") -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
-    The device is "auto", "cpu", "cuda", "cuda:1" or "mps".
+    Args:
+        path: run, checkpoint or weights file.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        the model, ready to use.
 
     Raises:
         VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.

@@ -40,10 +40,20 @@ class Reconstructions:
     ssim: Tensor
 
     def to_records(self) -> list[dict[str, str | float]]:
+        """Return the values for --json.
+
+        Returns:
+            "image", "psnr" in dB and "ssim" of each image.
+        """
         rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
         return [{"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows]
 
     def table_rows(self) -> list[tuple[str, str, str]]:
+        """Return the values for a table.
+
+        Returns:
+            name, PSNR in dB and SSIM of each image, as text.
+        """
         return [(str(row["image"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
 
 
@@ -58,7 +68,20 @@ def _reconstruct(model: Model, names: list[str], images: Tensor) -> Reconstructi
 
 
 def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler) -> Reconstructions:
-    """Reconstruct the first `max_images` images of files, folders or datasets."""
+    """Reconstruct the images of files, folders or datasets.
+
+    Args:
+        model: a model with an encoder.
+        sources: image files, folders, archives or datasets.
+        max_images: number of images to take; the first ones.
+        emit: receives notes and warnings.
+
+    Returns:
+        the images and their reconstructions.
+
+    Raises:
+        VaeganError: if no image can be read, or the model has no encoder.
+    """
     names: list[str] = []
     batches: list[Tensor] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
@@ -75,10 +98,16 @@ def find_outliers(
     """Find the training and validation images that a model reconstructs worst.
 
     Args:
+        model: a model with an encoder.
         data: the dataset; None for the one that the model was trained on.
+        num_images: number of images to return.
+        emit: receives progress.
 
     Returns:
         The dataset, and the images with the lowest PSNR, the worst first.
+
+    Raises:
+        VaeganError: if the dataset is missing, empty or does not fit the model.
     """
     dataset = dataset_for(model.info, data, emit)
     images = [image for split_images in dataset.load() for image in split_images]
@@ -98,7 +127,18 @@ def find_outliers(
 def save_reconstructions(
     model: Model, reconstructions: Reconstructions, scale: int, path: Path, emit: EventHandler
 ) -> None:
-    """Write a grid in which each image has its reconstruction to its right."""
+    """Write a grid in which each image has its reconstruction to its right.
+
+    Args:
+        model: the model, for the note in the file.
+        reconstructions: what to show.
+        scale: whole number by which the images are enlarged.
+        path: PNG file to write.
+        emit: receives a FileWritten.
+
+    Raises:
+        VaeganError: if the file cannot be written.
+    """
     pairs = torch.stack([reconstructions.images, reconstructions.decoded], 1).flatten(0, 1)
     columns = 2 * math.ceil(math.sqrt(len(reconstructions.names) / 2))
     save_png(enlarge(make_grid(pairs, columns), scale), path, provenance_note(model, "images and reconstructions"))
@@ -106,7 +146,15 @@ def save_reconstructions(
 
 
 def check_latents_path(path: Path, force: bool) -> None:
-    """Raise VaeganError unless latents may be written to `path`; `force` allows to replace any file."""
+    """Check that latents may be written to a path.
+
+    Args:
+        path: .safetensors file.
+        force: allow to replace any file.
+
+    Raises:
+        VaeganError: if they may not.
+    """
     check_has_file_name(path)
     if path.is_dir() or path.suffix != ".safetensors":
         raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
@@ -133,9 +181,17 @@ def _read_latents_metadata(path: Path) -> dict[str, Any]:
 
 
 def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
-    """Return the content of a safetensors file with latents [N, d] of `model` and their N names.
+    """Return the content of a safetensors file with latents and their names.
 
     The tensor "names" is uint8: a JSON list of strings in UTF-8. The metadata identifies the model by hashes.
+
+    Args:
+        model: model that encoded them.
+        names: N names.
+        latents: float [N, d].
+
+    Returns:
+        the file's bytes.
     """
     encoded_names = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
     metadata = {WEIGHTS_HASH_KEY: file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
@@ -146,7 +202,20 @@ def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> by
 
 
 def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
-    """Write the posterior means and names of the images of files, folders or datasets; return the number of images."""
+    """Write the posterior means and names of the images of files, folders or datasets.
+
+    Args:
+        model: a model with an encoder.
+        sources: image files, folders, archives or datasets.
+        path: .safetensors file to write.
+        emit: receives notes, warnings and a FileWritten.
+
+    Returns:
+        number of images.
+
+    Raises:
+        VaeganError: if no image can be read, the model has no encoder, or the file cannot be written.
+    """
     names: list[str] = []
     latents: list[Tensor] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
@@ -158,9 +227,15 @@ def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventH
 
 
 def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
-    """Read latents for `model`, float32 [N, d], from the tensor "latents" of any program's safetensors file.
+    """Read latents for a model from the tensor "latents" of any program's safetensors file.
 
-    A warning is emitted for latents that another model encoded.
+    Args:
+        path: .safetensors file.
+        model: model that will decode them.
+        emit: receives a warning for latents that another model encoded.
+
+    Returns:
+        float32 [N, d].
 
     Raises:
         VaeganError: if the file is missing or damaged, or the model cannot decode its latents.

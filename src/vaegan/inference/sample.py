@@ -21,18 +21,43 @@ NUM_WRITER_THREADS = 8
 
 
 def provenance_note(model: Model, description: str) -> str:
-    """Return the note that an image file gets, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9"."""
+    """Return the note that an image file gets.
+
+    Args:
+        model: the model.
+        description: what the file shows.
+
+    Returns:
+        the note, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9".
+    """
     return f"{description} of {model.info.path}, {model.info.kind} at step {model.info.step}"
 
 
 def check_not_directory(path: Path) -> None:
-    """Raise VaeganError if the value of --out, which must be a file, is a directory."""
+    """Check that the value of --out is not a directory.
+
+    Args:
+        path: value of --out, which must be a file.
+
+    Raises:
+        VaeganError: if it is a directory.
+    """
     if path.is_dir():
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / 'samples.png'}")
 
 
 def check_grid_path(path: Path, count: int, force: bool) -> None:
-    """Raise VaeganError unless a grid of `count` images may be written to `path`."""
+    """Check that a grid may be written to a path.
+
+    Args:
+        path: PNG file.
+        count: number of images.
+        force: allow to replace a file.
+
+    Raises:
+        UsageError: if there are too many images for one grid, or the path is no .png file.
+        VaeganError: if the path is a directory, or a file that `force` does not allow to replace.
+    """
     if count > MAX_GRID_IMAGES:
         raise UsageError(f"{count} images do not fit in one grid (at most {MAX_GRID_IMAGES}): add --separate")
     if path.suffix.lower() != ".png":
@@ -52,7 +77,16 @@ def _check_image_folder(folder: Path, force: bool) -> None:
 
 
 def concat_batches(batches: Iterable[Tensor], count: int, emit: EventHandler) -> Tensor:
-    """Concatenate `count` images that are decoded batch by batch, and report the progress."""
+    """Concatenate images that are decoded batch by batch.
+
+    Args:
+        batches: uint8 [B, C, S, S] each.
+        count: number of images in all.
+        emit: receives the progress.
+
+    Returns:
+        uint8 [count, C, S, S].
+    """
     images: list[Tensor] = []
     for batch in batches:
         images.append(batch)
@@ -70,9 +104,22 @@ def save_images(
     separate: bool,
     force: bool,
 ) -> None:
-    """Write images as a PNG grid, or if `separate` each to NAME.png in the folder `path`, with its name in its note.
+    """Write images as a PNG grid, or each to a file of its own.
 
-    Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name.
+    The batches are decoded only after `path` was checked.
+
+    Args:
+        batches: uint8 [B, C, S, S] each.
+        names: one per image.
+        scale: whole number by which the images are enlarged.
+        path: PNG file, or a folder if `separate`.
+        note: where the images come from; it is stored in the files.
+        emit: receives progress and a FileWritten.
+        separate: write each image to NAME.png in the folder `path`, with its name in its note.
+        force: allow to replace files.
+
+    Raises:
+        VaeganError: if a file may not or cannot be written.
     """
     if separate:
         _check_image_folder(path, force)
@@ -117,7 +164,20 @@ def save_samples(
     separate: bool = False,
     force: bool = False,
 ) -> None:
-    """Write the images of `seeds` as a PNG grid, or if `separate` to seed-0000007.png etc. in the folder `path`."""
+    """Write the images of seeds as a PNG grid, or each to a file of its own.
+
+    Args:
+        model: the model.
+        seeds: one per image.
+        settings: options of sample.
+        path: PNG file, or a folder if `separate`.
+        emit: receives progress and a FileWritten.
+        separate: write seed-0000007.png etc. in the folder `path`.
+        force: allow to replace files.
+
+    Raises:
+        VaeganError: if a file may not or cannot be written.
+    """
     note = provenance_note(model, "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}")
     names = [f"seed-{seed:07d}" for seed in seeds]
     batches = model.sample_batches(seeds, settings.truncation)

@@ -29,7 +29,15 @@ CAPTION_COLOR, CAPTION_BACKGROUND = (40, 40, 40), (255, 255, 255)
 
 
 def evenly_spaced_indices(count: int, max_count: int) -> list[int]:
-    """Return at most `max_count` (at least 2) evenly spaced indices into `count` items, the first and last included."""
+    """Return evenly spaced indices, the first and the last included.
+
+    Args:
+        count: number of items.
+        max_count: largest number of indices, at least 2.
+
+    Returns:
+        indices in ascending order.
+    """
     if count <= max_count:
         return list(range(count))
     return [round(index * (count - 1) / (max_count - 1)) for index in range(max_count)]
@@ -106,9 +114,20 @@ def _usable_previews(run_dir: RunDir, emit: EventHandler) -> tuple[list[Path], t
 def write_timelapse(
     run_dir: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
 ) -> tuple[Path, int]:
-    """Write the previews of a run as an animation; return its path and the number of previews in it.
+    """Write the previews of a run as an animation.
 
-    Raises VaeganError if there are fewer than two previews, or the animation may not be written to `out`.
+    Args:
+        run_dir: the run.
+        settings: options of timelapse.
+        out: path of the animation, with or without its suffix.
+        force: allow to replace a file.
+        emit: receives a FileWritten.
+
+    Returns:
+        the animation's path, and the number of previews in it.
+
+    Raises:
+        VaeganError: if there are fewer than two previews, or the animation may not be written to `out`.
     """
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")

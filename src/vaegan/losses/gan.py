@@ -70,8 +70,14 @@ def feature_distance(features: list[Tensor], target_features: list[Tensor]) -> T
 
     At each level it is |f - t|^2 / |t|^2, and the result is the mean over the levels. It follows Larsen et al. 2016,
     arXiv 1512.09300, eq. 7, who use one level without scaling. The finest level is left out. It responds to edges and
-    noise, which a reconstruction need not reproduce exactly. Features are float [B, F, S, S] per level, finest first;
-    the result is float [B].
+    noise, which a reconstruction need not reproduce exactly.
+
+    Args:
+        features: of the images, float [B, F, s, s] per level, finest first.
+        target_features: of their targets, of the same shapes.
+
+    Returns:
+        float32 [B], from 0.
     """
     from torch import stack
 
@@ -87,8 +93,14 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Return the squared gradient norm |d logit / d image|^2: R1 on real images, R2 on fake ones.
 
     See Mescheder et al. 2018, arXiv 1801.04406, eq. 9. With minibatch standard deviation a logit depends on the whole
-    group of images. The gradient is then that of the sum of all logits. `logits` [B] were computed from `images`, which
-    require grad; the result [B] is differentiable.
+    group of images. The gradient is then that of the sum of all logits.
+
+    Args:
+        logits: [B], computed from `images`.
+        images: [B, C, S, S], which require grad.
+
+    Returns:
+        float32 [B], differentiable.
     """
     from torch.autograd import grad
 

@@ -22,7 +22,16 @@ a micro-batch, and None where they are the whole batch. Likelihoods without an e
 
 
 def squared_error(images: Tensor, decoded: Tensor, batch_statistic: Tensor | None = None) -> Tensor:
-    """Return the squared error: a Gaussian of variance 1/2, up to a constant."""
+    """Return the squared error: a Gaussian of variance 1/2, up to a constant.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: reconstructions, of the same shape.
+        batch_statistic: not used.
+
+    Returns:
+        nats per image, float [B].
+    """
     return (images - decoded).square().flatten(1).sum(1)
 
 
@@ -32,6 +41,14 @@ def gaussian_nll(images: Tensor, decoded: Tensor, batch_statistic: Tensor | None
     It is D/2 (ln(2 pi v) + error / (D v)), with D values per image and v the batch's mean squared error per value
     (Rybkin et al. 2021, arXiv 2006.13202, eq. 5). Passing v as a constant for micro-batches does not change the
     gradient: v is optimal, so the derivative by v is 0.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: reconstructions, of the same shape.
+        batch_statistic: mean squared error per image of the global batch; None takes that of `images`.
+
+    Returns:
+        nats per image, float [B].
     """
     size = images[0].numel()
     errors = squared_error(images, decoded)
@@ -40,12 +57,30 @@ def gaussian_nll(images: Tensor, decoded: Tensor, batch_statistic: Tensor | None
 
 
 def laplace_nll(images: Tensor, decoded: Tensor, batch_statistic: Tensor | None = None) -> Tensor:
-    """Return twice the absolute error: a Laplace distribution of scale 1/2, up to a constant."""
+    """Return twice the absolute error: a Laplace distribution of scale 1/2, up to a constant.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: reconstructions, of the same shape.
+        batch_statistic: not used.
+
+    Returns:
+        nats per image, float [B].
+    """
     return 2 * (images - decoded).abs().flatten(1).sum(1)
 
 
 def bernoulli_nll(images: Tensor, decoded: Tensor, batch_statistic: Tensor | None = None) -> Tensor:
-    """Return the cross-entropy of pixels mapped to [0, 1]."""
+    """Return the cross-entropy of pixels mapped to [0, 1].
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: reconstructions, of the same shape.
+        batch_statistic: not used.
+
+    Returns:
+        nats per image, float [B].
+    """
     target, probability = (images + 1) / 2, ((decoded + 1) / 2).clamp(1e-4, 1 - 1e-4)
     return -(target * probability.log() + (1 - target) * (1 - probability).log()).flatten(1).sum(1)
 
@@ -71,6 +106,14 @@ def laplacian_pyramid_nll(images: Tensor, decoded: Tensor, batch_statistic: Tens
     The density exp(-E / s) of the pyramid's error E integrates to s^D times a constant. Up to this constant the
     negative log-likelihood is D ln s + E / s, and the optimal scale is s = mean(E) / D. See `gaussian_nll` for s of
     micro-batches.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: reconstructions, of the same shape.
+        batch_statistic: mean pyramid error per image of the global batch; None takes that of `images`.
+
+    Returns:
+        nats per image, float [B].
     """
     size = images[0].numel()
     errors = _laplacian_pyramid_error(images, decoded)
@@ -95,5 +138,13 @@ BATCH_STATISTICS: dict[str, NegativeLogLikelihood] = {"gaussian": squared_error,
 
 
 def kl_per_dim(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(log_var)) || N(0, 1)), float [B, d] (Kingma & Welling 2014, appendix B)."""
+    """Return KL(N(mean, exp(log_var)) || N(0, 1)) (Kingma & Welling 2014, arXiv 1312.6114, appendix B).
+
+    Args:
+        mean: float [B, d].
+        log_var: float [B, d].
+
+    Returns:
+        nats per latent dimension, float [B, d].
+    """
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)

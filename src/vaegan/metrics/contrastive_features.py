@@ -41,6 +41,14 @@ class ContrastiveFeatures(nn.Module):
         self.head = nn.Linear(4 * channels, CONTRASTIVE_DIM)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map images to features.
+
+        Args:
+            images: float [N, C, S, S] in [-1, 1].
+
+        Returns:
+            [N, 128].
+        """
         images = _shrink_to_input_size(images)
         return self.head(F.adaptive_avg_pool2d(self.body(images), 2).flatten(1))  # type: ignore[no-any-return]
 
@@ -113,10 +121,15 @@ def train_contrastive_features(
 
     Args:
         load_images: Maps rows, long [B], to training images, float [B, C, S, S] in [-1, 1].
+        num_images: number of training images, at least 2.
+        channels: channels of an image.
         on_step: Called with (steps done, total steps).
 
     Returns:
         The network, in evaluation mode and without gradients.
+
+    Raises:
+        ValueError: if there are fewer than 2 images.
     """
     if num_images < 2:
         raise ValueError(f"{num_images} images: expected at least 2")

@@ -9,18 +9,34 @@ ACTIVE_UNIT_THRESHOLD = 0.01
 
 
 def active_units(means: Tensor, threshold: float = ACTIVE_UNIT_THRESHOLD) -> int:
-    """Count the latent axes whose posterior mean, float [N, d], has a variance above `threshold` over the images.
+    """Count the latent dimensions whose posterior mean varies over the images.
 
     Definition and threshold are those of Burda et al. 2016, arXiv 1509.00519, section 5.2.
+
+    Args:
+        means: posterior means, float [N, d].
+        threshold: smallest variance that counts.
+
+    Returns:
+        number from 0 to d.
     """
     return int((means.double().var(0, correction=0) > threshold).sum())
 
 
 def effective_rank(features: Tensor) -> float:
-    """Return the effective number of directions that features [N, d] vary along: 1 to d, or 0 if all rows are equal.
+    """Return the effective number of directions that features vary along.
 
     It is exp(-sum(p ln p)), where p are the variances along the principal axes divided by their sum (Roy & Vetterli
     2007, "The effective rank", definition 1).
+
+    Args:
+        features: [N, d], N at least 2.
+
+    Returns:
+        1 to d, or 0 if all rows are equal.
+
+    Raises:
+        ValueError: if there are fewer than 2 rows.
     """
     if len(features) < 2:
         raise ValueError(f"{len(features)} rows: expected at least 2")

@@ -12,11 +12,21 @@ def _check_feature_shapes(a: Tensor, b: Tensor) -> None:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Return the Frechet distance between two normals fitted to features [N, d] and [M, d].
+    """Return the Frechet distance between two normals fitted to features.
 
     It is |mean difference|^2 + tr(A + B - 2 (A B)^(1/2)), with A and B the covariances (Heusel et al. 2017, arXiv
     1706.08500, eq. 6). The estimate is biased upwards for small N and M. The trace of the root is computed from the
     eigenvalues of A^(1/2) B A^(1/2), so it is real.
+
+    Args:
+        a: features [N, d].
+        b: features [M, d].
+
+    Returns:
+        the distance, from 0.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
     _check_feature_shapes(a, b)
     a, b = a.double(), b.double()
@@ -29,11 +39,22 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def kid(a: Tensor, b: Tensor, num_blocks: int = 20) -> tuple[float, float]:
-    """Return the kernel distance between features [N, d] and [M, d], and its standard error (NaN below 4 rows).
+    """Return the kernel distance between features, and its standard error.
 
     It is the unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et
     al. 2018, arXiv 1801.01401, section 4). For equal distributions it is near 0, of either sign, whatever N and M. The
     standard error is a jackknife estimate over `num_blocks` blocks.
+
+    Args:
+        a: features [N, d].
+        b: features [M, d].
+        num_blocks: blocks of the jackknife, fewer for few rows.
+
+    Returns:
+        the distance and its standard error (NaN below 4 rows).
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
     _check_feature_shapes(a, b)
     num_blocks = min(num_blocks, len(a) // 2, len(b) // 2)

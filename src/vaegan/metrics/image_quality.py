@@ -11,7 +11,15 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def psnr(images: Tensor, decoded: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio in dB, float [B], of images [B, C, S, S] in [-1, 1]."""
+    """Return the peak signal-to-noise ratio.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1].
+        decoded: of the same shape.
+
+    Returns:
+        dB, float [B]; at most 106 for equal images.
+    """
     error = (images - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
     return 10 * (4 / error).log10()  # 4 = the squared range of the values
 
@@ -20,7 +28,10 @@ def ssim(images: Tensor, decoded: Tensor) -> Tensor:
     """Return the structural similarity (Wang et al. 2004, "Image quality assessment", eq. 13).
 
     As in the paper, statistics are of 11x11 windows inside the image, weighted by a Gaussian of standard deviation 1.5.
-    Images are [B, C, S, S] in [-1, 1], S at least 11.
+
+    Args:
+        images: float [B, C, S, S] in [-1, 1], S at least 11.
+        decoded: of the same shape.
 
     Returns:
         Float [B], at most 1: the mean over windows and channels. Only equal images have 1.

@@ -33,7 +33,15 @@ class NDBResult:
 
 
 def kmeans(points: Tensor, num_bins: int) -> Tensor:
-    """Return cluster centers [num_bins, d] of points [N, d] by k-means++ (Arthur & Vassilvitskii 2007)."""
+    """Cluster points by k-means++ (Arthur & Vassilvitskii 2007).
+
+    Args:
+        points: float [N, d].
+        num_bins: number of clusters.
+
+    Returns:
+        their centers, [num_bins, d].
+    """
     # Initialization: draw each next center with probability proportional to its squared distance to the others
     generator = torch.Generator().manual_seed(0)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
@@ -57,7 +65,11 @@ def kmeans(points: Tensor, num_bins: int) -> Tensor:
 
 
 def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int, int]:
-    """Compare counts of images per bin, [num_bins], by a z-test with pooled variance (1805.12462, section 3, eq. 2).
+    """Compare counts of images per bin by a z-test with pooled variance (1805.12462, section 3, eq. 2).
+
+    Args:
+        real_counts: real images per bin, [num_bins].
+        fake_counts: fake images per bin, [num_bins].
 
     Returns:
         Number of bins that differ at the 5 % level, and how many of them have no fake image.
@@ -73,8 +85,16 @@ def count_different_bins(real_counts: Tensor, fake_counts: Tensor) -> tuple[int,
 def ndb(train: Tensor, real: Tensor, fake: Tensor) -> NDBResult:
     """Cluster training features into bins, then compare how real and fake images fill them.
 
-    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average. Each set of features is
-    [N, d]. `real` holds other images: those in `train` lie closer to the bin centers than any others.
+    There are MAX_BINS bins, or fewer such that each has MIN_IMAGES_PER_BIN images on average (Richardson & Weiss 2018,
+    arXiv 1805.12462).
+
+    Args:
+        train: features [N, d] that the bins are made from.
+        real: features [M, d] of other real images: those in `train` lie closer to the bin centers than any others.
+        fake: features [L, d].
+
+    Returns:
+        the counts of bins.
     """
     num_bins = max(2, min(MAX_BINS, min(len(train), len(real), len(fake)) // MIN_IMAGES_PER_BIN))
     centers = kmeans(train, num_bins)

@@ -28,6 +28,13 @@ def hash_to_uniform(name: str, shape: tuple[int, ...]) -> Tensor:
 
     They are SHAKE-128 (FIPS 202) of the name, read as little-endian 32-bit integers: the same on every machine and in
     every version of torch.
+
+    Args:
+        name: any text.
+        shape: shape of the result.
+
+    Returns:
+        float32 of that shape.
     """
     count = math.prod(shape)
     digest = bytearray(hashlib.shake_128(name.encode()).digest(4 * count))
@@ -37,7 +44,14 @@ def hash_to_uniform(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def pool_factors(size: int) -> dict[str, int]:
-    """Return the factor by which each level reduces an image: the coarse one sees 16x16 pixels, or 8x8 of 32x32."""
+    """Return the factor by which each level reduces an image.
+
+    Args:
+        size: side of the images in pixels.
+
+    Returns:
+        factor by level: "fine", "middle" and "coarse". The coarse one sees 16x16 pixels, or 8x8 of 32x32.
+    """
     coarse = max(4, size // 16)
     return {"fine": 1, "middle": 2 if coarse < 8 else 4, "coarse": coarse}
 
@@ -65,7 +79,14 @@ class RandomFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Map images, float [N, 1 or 3, S, S] in [-1, 1], to float32 [N, RANDOM_FEATURE_DIM] per level."""
+        """Map images to features.
+
+        Args:
+            images: float [N, 1 or 3, S, S] in [-1, 1].
+
+        Returns:
+            float32 [N, RANDOM_FEATURE_DIM] by level.
+        """
         images = images.float().contiguous(memory_format=torch.channels_last)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
@@ -107,5 +128,12 @@ class Whitening:
 
 
 def concat_features(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Concatenate the features of several batches, level by level."""
+    """Concatenate the features of several batches, level by level.
+
+    Args:
+        batches: for each batch, features [N, d] by level.
+
+    Returns:
+        features of all batches by level.
+    """
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}

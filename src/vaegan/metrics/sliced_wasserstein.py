@@ -34,7 +34,19 @@ class SWDLevel:
 
 
 def sliced_wasserstein_distance(a: Tensor, b: Tensor, num_projections: int = NUM_PROJECTIONS) -> float:
-    """Return the mean 1-D Wasserstein distance of points [P, d] and [P, d] over random directions."""
+    """Return the mean 1-D Wasserstein distance of two sets of points over random directions.
+
+    Args:
+        a: float [P, d].
+        b: float [P, d].
+        num_projections: number of directions.
+
+    Returns:
+        the distance, from 0.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
     if a.shape != b.shape or a.dim() != 2:
         raise ValueError(f"points of shape {list(a.shape)} and {list(b.shape)}: expected [P, d] twice")
     directions = torch.randn(a.shape[1], num_projections, generator=torch.Generator().manual_seed(0)).to(a)
@@ -75,8 +87,17 @@ def swd_per_level(
 ) -> list[SWDLevel]:
     """Compare real and fake images at each level of a Laplacian pyramid.
 
-    The paper takes 128 patches from each of 16,384 images. Here `num_patches` come from each set and level. Images are
-    [M, C, S, S] and [N, C, S, S] in [-1, 1]; the finest level comes first.
+    The method is that of Karras et al. 2018, arXiv 1710.10196, section 5. The paper takes 128 patches from each of
+    16,384 images. Here `num_patches` come from each set and level.
+
+    Args:
+        real: float [M, C, S, S] in [-1, 1].
+        fake: float [N, C, S, S] in [-1, 1].
+        num_patches: patches per set and level.
+        num_projections: number of directions.
+
+    Returns:
+        one entry per level, the finest first.
     """
     results = []
     for a, b in zip(laplacian_pyramid(real, NUM_LEVELS), laplacian_pyramid(fake, NUM_LEVELS), strict=True):

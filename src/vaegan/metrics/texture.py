@@ -33,9 +33,15 @@ class LocalDeviation:
 
 
 def local_deviation(images: Tensor) -> LocalDeviation:
-    """Measure how calm the calm regions of images, uint8 [N, C, S, S], are.
+    """Measure how calm the calm regions of images are.
 
     The low quantiles over all windows describe flat regions, as long as these make up that fraction of the images.
+
+    Args:
+        images: uint8 [N, C, S, S].
+
+    Returns:
+        quantiles of the standard deviation in 3x3 windows.
     """
     luminance, chroma = [], []
     for chunk in torch.split(images, IMAGES_PER_CHUNK):
@@ -63,10 +69,16 @@ def _quantiles(values: Tensor) -> tuple[float, ...]:
 
 
 def band_powers(images: Tensor) -> tuple[float, ...]:
-    """Return the mean power of the luminance per coefficient in each band of BANDS, of images uint8 [N, C, S, S].
+    """Return the mean power of the luminance per coefficient in each band of frequencies.
 
     The power is |DFT|^2 of gray levels from 0 to 255. Bands are rings around frequency 0 in the plane of frequencies.
     A Hann window hides the jump between opposite borders.
+
+    Args:
+        images: uint8 [N, C, S, S].
+
+    Returns:
+        one value per entry of BANDS.
     """
     size = images.shape[-1]
     frequencies = torch.fft.fftfreq(size)

@@ -28,13 +28,27 @@ class Discriminator(nn.Module):
         init_he(self.head, num_features)
 
     def forward(self, images: Tensor, num_chunks: int = 1) -> Tensor:
+        """Return the logits of images.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+            num_chunks: see `forward_with_features`.
+
+        Returns:
+            float32 [B].
+        """
         return self.forward_with_features(images, num_chunks)[0]
 
     def forward_with_features(self, images: Tensor, num_chunks: int = 1) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, float32 [B], and the trunk's features from the finest to 4x4.
+        """Return the logits of images, and the trunk's features.
 
-        `num_chunks` is the number of equal chunks that the batch consists of, such as 2 for real, then fake images. The
-        minibatch standard deviation is computed within each chunk.
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+            num_chunks: number of equal chunks in the batch, such as 2 for real, then fake images. The minibatch
+                standard deviation is computed within each chunk.
+
+        Returns:
+            logits, float32 [B], and features [B, F, s, s], from the finest level to s = 4.
         """
         features = self.trunk.multiscale_features(images)
         flat = features[-1].flatten(1)
@@ -60,11 +74,17 @@ class GANForInference(nn.Module):
 
 
 def minibatch_stddev(features: Tensor) -> Tensor:
-    """Return the standard deviation within each row's group, averaged over the features: [B, F] -> [B].
+    """Return the standard deviation within each row's group, averaged over the features.
 
     It shows the discriminator whether samples repeat (Karras et al. 2018, arXiv 1710.10196, section 3). Each
     MBSTD_GROUP_SIZE neighboring rows are a group. The rows left over at the end get the value of the last
-    MBSTD_GROUP_SIZE rows. The result is in float32 or the wider dtype of `features`.
+    MBSTD_GROUP_SIZE rows.
+
+    Args:
+        features: float [B, F].
+
+    Returns:
+        [B], float32 or the wider dtype of `features`.
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     batch_size = len(features)

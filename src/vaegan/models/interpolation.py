@@ -12,7 +12,16 @@ from vaegan.errors import UsageError
 
 
 def lerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-    """Interpolate linearly between [d] and [d] at weights [n] in 0..1; returns [n, d]."""
+    """Interpolate linearly between two latents.
+
+    Args:
+        start: latent [d].
+        end: latent [d].
+        weights: [n] in 0..1.
+
+    Returns:
+        latents [n, d].
+    """
     return torch.lerp(start[None], end[None], weights[:, None])
 
 
@@ -23,7 +32,13 @@ def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     high-dimensional normal lie near a sphere. The middle of a straight line between two of them is shorter than any
     latent that the decoder was trained on.
 
-    Shapes are those of `lerp`, and so is the result where start and end are parallel or one is 0.
+    Args:
+        start: latent [d].
+        end: latent [d].
+        weights: [n] in 0..1.
+
+    Returns:
+        latents [n, d]; those of `lerp` where start and end are parallel or one is 0.
     """
     lengths = start.norm(), end.norm()
     if min(lengths) < 1e-6:
@@ -43,7 +58,14 @@ INTERPOLATION_METHODS = {"slerp": slerp, "lerp": lerp}
 
 
 def smoothstep(weights: Tensor) -> Tensor:
-    """Return 3 t^2 - 2 t^3, which goes from 0 to 1 and is slow at both ends."""
+    """Return 3 t^2 - 2 t^3, which goes from 0 to 1 and is slow at both ends.
+
+    Args:
+        weights: in 0..1, any shape.
+
+    Returns:
+        values in 0..1, of the same shape.
+    """
     return weights * weights * (3 - 2 * weights)
 
 
@@ -56,6 +78,7 @@ def interpolate_path(
     """Interpolate through latents [k, d], each of which is on the path bit for bit.
 
     Args:
+        keyframes: latents [k, d].
         frames_per_segment: Latents from one keyframe to the next, both included.
         method: One of INTERPOLATION_METHODS.
         easing: One of EASINGS.
@@ -63,6 +86,9 @@ def interpolate_path(
 
     Returns:
         Latents [segments * (frames_per_segment - 1) + 1, d].
+
+    Raises:
+        UsageError: if the method or the easing is unknown.
     """
     if method not in INTERPOLATION_METHODS:
         raise UsageError(f"--method {method}: expected one of {', '.join(INTERPOLATION_METHODS)}")
@@ -77,9 +103,15 @@ def interpolate_path(
 
 
 def default_method(prior: str) -> str:
-    """Return the method that stays among latents of the prior ("normal", "uniform" or "mixture").
+    """Return the interpolation method that stays among latents of the prior.
 
     Normal latents lie near a sphere, and so do encoded images, because the posterior is whitened: slerp stays near it.
     Uniform latents fill a cube: lerp stays inside.
+
+    Args:
+        prior: "normal", "uniform" or "mixture".
+
+    Returns:
+        "slerp" or "lerp".
     """
     return "lerp" if prior == "uniform" else "slerp"

@@ -39,7 +39,17 @@ class Moments:
 
 
 def aggregated_moments(means: Tensor, log_vars: Tensor) -> Moments:
-    """Return the moments of q(z), the mean of the means and Cov(means) + E[diag(sigma^2)], of posteriors [N, d]."""
+    """Return the moments of the aggregated posterior q(z).
+
+    The mean is that of the posterior means. The covariance is Cov(means) + E[diag(sigma^2)].
+
+    Args:
+        means: posterior means, float [N, d].
+        log_vars: log variances, float [N, d].
+
+    Returns:
+        both moments in float64.
+    """
     means, variances = means.double(), log_vars.double().exp()
     mean = means.mean(0)
     covariance_of_means = (means - mean).T @ (means - mean) / len(means)
@@ -52,7 +62,9 @@ def whiten_latents(
     """Return a copy of `vae` whose aggregated posterior has mean 0 and covariance I.
 
     Args:
+        vae: a trained VAE; it is not changed.
         images: Batches uint8 [B, C, S, S], some thousands of training images in all.
+        seed: of the posterior samples that the mixture is fitted to.
         mirror: Whether the VAE was trained on mirror images as well.
         autocast: Returns the context in which images are encoded; the one that the VAE was trained in.
 

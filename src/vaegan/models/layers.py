@@ -23,12 +23,28 @@ BILINEAR_FILTER = (0.25, 0.75, 0.75, 0.25)
 
 
 def channel_widths(base_channels: int, size: int) -> list[int]:
-    """Return the channels at sizes size/2, size/4, ..., 4: doubling, up to eight times `base_channels`."""
+    """Return the channels at sizes size/2, size/4, ..., 4: doubling, up to eight times `base_channels`.
+
+    Args:
+        base_channels: channels at size/2.
+        size: side of the images in pixels, a power of two.
+
+    Returns:
+        one number per level.
+    """
     return [min(base_channels * 2**level, base_channels * 8) for level in range(int(math.log2(size)) - 2)]
 
 
 def init_he(layer: nn.Module, fan_in: int, gain: float = 1.0) -> None:
-    """Draw weights from a normal of variance gain^2 * 2 / ((1 + slope^2) * fan_in); set biases to 0."""
+    """Draw weights from a normal of variance gain^2 * 2 / ((1 + slope^2) * fan_in); set biases to 0.
+
+    He initialization (He et al. 2015, arXiv 1502.01852, eq. 15) for leaky ReLU of LEAKY_RELU_SLOPE.
+
+    Args:
+        layer: linear or convolution layer, changed in place.
+        fan_in: number of inputs of one output.
+        gain: factor of the standard deviation.
+    """
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
     if weight.is_meta:  # no values to set; and torch would import its compiler for it, which takes over a second
@@ -38,14 +54,30 @@ def init_he(layer: nn.Module, fan_in: int, gain: float = 1.0) -> None:
 
 
 def downsample_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Return a 4x4 convolution of stride 2, which halves the size."""
+    """Return a 4x4 convolution of stride 2, which halves the size.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Returns:
+        a layer [B, in, S, S] -> [B, out, S / 2, S / 2].
+    """
     layer = nn.Conv2d(in_channels, out_channels, 4, 2, 1)
     init_he(layer, in_channels * 16)
     return layer
 
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Return a 3x3 convolution, which keeps the size."""
+    """Return a 3x3 convolution, which keeps the size.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+
+    Returns:
+        a layer [B, in, S, S] -> [B, out, S, S].
+    """
     layer = nn.Conv2d(in_channels, out_channels, 3, 1, 1)
     init_he(layer, in_channels * 9)
     return layer
@@ -54,8 +86,14 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 def upsample_conv_kernel(weight: Tensor, taps: Sequence[float]) -> Tensor:
     """Merge upsampling by 2 and the convolution that follows it into one transposed convolution's kernel.
 
-    It is the kernel `weight`, [in, out, k, k], convolved with the filter `taps` over rows and columns. Its shape is
-    [in, out, k + len(taps) - 1, k + len(taps) - 1].
+    It is the kernel convolved with the filter over rows and columns.
+
+    Args:
+        weight: kernel of the convolution, [in, out, k, k].
+        taps: one-dimensional upsampling filter.
+
+    Returns:
+        [in, out, k + len(taps) - 1, k + len(taps) - 1].
     """
     # The convolution is a sum of shifted copies. conv2d would change the kernel's memory layout, which makes the
     # layer slower.
@@ -81,6 +119,12 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
     Each phase is a convolution of the input. In two dimensions there are four, in the order that `pixel_shuffle`
     expects: (even row, even column), (even, odd), (odd, even), (odd, odd). The shape changes from [in, out, 2 k, 2 k]
     to [4 out, in, k, k].
+
+    Args:
+        kernel: of the transposed convolution, [in, out, 2 k, 2 k].
+
+    Returns:
+        kernel of the convolution, [4 out, in, k, k].
     """
     in_channels, out_channels, size, _ = kernel.shape
     phases = kernel.view(in_channels, out_channels, size // 2, 2, size // 2, 2).flip(2, 4)
@@ -88,7 +132,17 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
 
 
 def upsample_2x(x: Tensor, kernel: Tensor, bias: Tensor, is_subpixel: bool) -> Tensor:
-    """Upsample by 2 with a transposed convolution, or with the kernel that `to_subpixel_kernel` returns."""
+    """Upsample by 2 with a transposed convolution, or with the kernel that `to_subpixel_kernel` returns.
+
+    Args:
+        x: [B, in, S, S].
+        kernel: of a transposed convolution, or that of `to_subpixel_kernel`.
+        bias: [out], or [4 out] for a subpixel kernel.
+        is_subpixel: which of the two the kernel is.
+
+    Returns:
+        [B, out, 2 S, 2 S].
+    """
     if is_subpixel:
         phases = nn.functional.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
         return nn.functional.pixel_shuffle(phases, 2)
@@ -117,24 +171,45 @@ class FilteredUpsampleConv(nn.Module):
 
     @property
     def is_subpixel(self) -> bool:
+        """Whether the layer is computed as a subpixel convolution."""
         return self.taps == BILINEAR_FILTER
 
     def forward(self, x: Tensor) -> Tensor:
+        """Upsample and convolve.
+
+        Args:
+            x: [B, in, S, S].
+
+        Returns:
+            [B, out, 2 S, 2 S].
+        """
         return upsample_2x(x, *self.effective_kernel_and_bias(), self.is_subpixel)
 
     def filtered_kernel(self) -> Tensor:
-        """Return the kernel of the transposed convolution, [in, out, len(taps) + 2, len(taps) + 2]."""
+        """Return the kernel of the transposed convolution.
+
+        Returns:
+            [in, out, len(taps) + 2, len(taps) + 2].
+        """
         return upsample_conv_kernel(self.weight, self.taps)
 
     def effective_kernel_and_bias(self) -> tuple[Tensor, Tensor]:
-        """Return kernel and bias in the form that `upsample_2x` expects."""
+        """Return kernel and bias in the form that `upsample_2x` expects.
+
+        Returns:
+            kernel and bias.
+        """
         kernel = self.filtered_kernel()
         if self.is_subpixel:
             return to_subpixel_kernel(kernel), self.bias.repeat_interleave(4)  # the phases of an output share its bias
         return kernel, self.bias
 
     def to_frozen(self) -> FrozenUpsampleConv:
-        """Return the same layer for inference, with a kernel that is computed only once."""
+        """Return the same layer for inference, with a kernel that is computed only once.
+
+        Returns:
+            a layer without parameters.
+        """
         return FrozenUpsampleConv(*self.effective_kernel_and_bias(), self.is_subpixel)
 
 
@@ -147,6 +222,14 @@ class FrozenUpsampleConv(nn.Module):
         self.is_subpixel = is_subpixel
 
     def forward(self, x: Tensor) -> Tensor:
+        """Upsample and convolve.
+
+        Args:
+            x: [B, in, S, S].
+
+        Returns:
+            [B, out, 2 S, 2 S].
+        """
         return upsample_2x(x, self.kernel, self.bias, self.is_subpixel)
 
 
@@ -160,10 +243,25 @@ class ConvTrunk(nn.Module):
         self.num_features = widths[-1] * 16
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the features of the last layer.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+
+        Returns:
+            [B, F, 4, 4].
+        """
         return self.multiscale_features(images)[-1]
 
     def multiscale_features(self, images: Tensor) -> list[Tensor]:
-        """Return the features of every layer: [B, F, S / 2, S / 2], ..., [B, F, 4, 4]."""
+        """Return the features of every layer.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+
+        Returns:
+            [B, F, S / 2, S / 2], ..., [B, F, 4, 4].
+        """
         features, x = [], images
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), LEAKY_RELU_SLOPE)

@@ -56,9 +56,14 @@ class GaussianMixture:
     local_factors: Tensor
 
     def sample(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
-        """Map N(0, I) noise [N, d + r + 1] to latents [N, d]; the last column of noise selects the component.
+        """Map N(0, I) noise to latents.
 
-        `truncation` scales the distance of each latent from the mean of its own component.
+        Args:
+            noise: [N, d + r + 1]; its last column selects the component.
+            truncation: factor of each latent's distance from the mean of its own component; 1 changes nothing.
+
+        Returns:
+            latents [N, d].
         """
         d = self.means.shape[1]
         uniform = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
@@ -71,7 +76,14 @@ class GaussianMixture:
         return latents
 
     def log_joint(self, latents: Tensor) -> Tensor:
-        """Return log p(k) + log p(z|k) without local factors, up to a constant: [N, d] -> [N, K]."""
+        """Return log p(k) + log p(z|k) without local factors, up to a constant.
+
+        Args:
+            latents: [N, d].
+
+        Returns:
+            [N, K].
+        """
         latents = self._whiten(latents)
         log_joint: Tensor = latents @ self._whitened_means.T
         log_joint += self.weights.log() - self._whitened_means.square().sum(1) / 2  # in place: N x K can be large
@@ -88,9 +100,17 @@ class GaussianMixture:
 
 
 def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> GaussianMixture:
-    """Fit a mixture without local factors to latents [N, d], N > d, by EM (Dempster et al. 1977).
+    """Fit a mixture without local factors to latents by EM (Dempster et al. 1977).
 
     Its components share one covariance. The means start at random rows.
+
+    Args:
+        latents: float [N, d], N > d.
+        num_components: number of components K.
+        generator: source of the random rows that the means start at.
+
+    Returns:
+        the mixture; its components share one covariance.
     """
     num_latents, d = latents.shape
     weights = torch.full((num_components,), 1 / num_components).to(latents)
@@ -120,8 +140,14 @@ def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> Gaussian
     """Give each component a covariance of its own along the directions in which its latents vary most.
 
     Few latents belong to a component, so its own covariance is shrunk towards the shared one (Friedman 1989,
-    "Regularized discriminant analysis", eq. 16). The covariance of the whole mixture does not change. `latents` are
-    those that the mixture was fitted to, float [N, d].
+    "Regularized discriminant analysis", eq. 16). The covariance of the whole mixture does not change.
+
+    Args:
+        mixture: mixture without local factors.
+        latents: those that it was fitted to, float [N, d].
+
+    Returns:
+        the mixture with local factors.
     """
     d = latents.shape[1]
     local_dim = min(MAX_LOCAL_DIM, *latents.shape)
@@ -158,10 +184,16 @@ def _large_responsibilities(mixture: GaussianMixture, latents: Tensor) -> tuple[
 
 
 def nn_memorization_rate(queries: Tensor, references: Tensor) -> float:
-    """Return the fraction of queries [N, d] closer to a reference latent than any other image's reference is.
+    """Return the fraction of latents that lie closer to a reference than any other image's reference does.
 
-    References are [M, draws, d], several of each image. New latents of the same distribution have some rate below 1.
-    Copies of the references have rate 1.
+    New latents of the same distribution have some rate below 1. Copies of the references have rate 1.
+
+    Args:
+        queries: latents [N, d].
+        references: [M, draws, d], several of each image.
+
+    Returns:
+        fraction in 0..1.
     """
     num_images, draws, _ = references.shape
     rows = torch.arange(num_images * draws, device=references.device)
@@ -179,10 +211,11 @@ def fit_mixture(latents: Tensor, seed: int = 0) -> GaussianMixture | None:
 
     Args:
         latents: Float32 [N, draws, d], several of each image; the images in random order.
+        seed: of the random starts and draws.
 
     Returns:
         The mixture, fitted to all latents. None if one normal is enough, if no mixture is acceptable, or if there are
-        too few images.
+            too few images.
     """
     num_images, draws, d = latents.shape
     is_val = torch.arange(num_images) % 4 == 0
@@ -242,7 +275,15 @@ class Prior(nn.Module):
 
     @classmethod
     def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture) -> Prior:
-        """Return the prior of a fitted mixture, whose sizes `config` states."""
+        """Return the prior of a fitted mixture, whose sizes `config` states.
+
+        Args:
+            config: model configuration, which states the mixture's sizes.
+            mixture: the fitted mixture.
+
+        Returns:
+            the prior, in float32.
+        """
         prior = cls(config)
         prior.load_state_dict({name: vars(mixture)[name].float() for name in prior.state_dict()})
         return prior
@@ -250,9 +291,15 @@ class Prior(nn.Module):
     def forward(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Map noise to latents.
 
-        A `truncation` below 1 makes samples more typical and less varied: it scales their distance from the mean of the
-        prior, or of their own component of a mixture (truncation trick, Brock et al. 2019, arXiv 1809.11096, section
-        3.1).
+        A truncation below 1 makes samples more typical and less varied (truncation trick, Brock et al. 2019, arXiv
+        1809.11096, section 3.1).
+
+        Args:
+            noise: N(0, I), float [N, noise_dim].
+            truncation: factor of a sample's distance from the mean of the prior, or of its own component of a mixture.
+
+        Returns:
+            latents [N, d].
         """
         if self.kind == "normal":
             return noise if truncation == 1.0 else truncation * noise
@@ -265,9 +312,14 @@ class Prior(nn.Module):
 
     @torch.no_grad()
     def sample_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-        """Return one latent per seed, float32 [len(seeds), d], on the CPU; each depends on its seed alone.
+        """Sample one latent per seed; each depends on its seed alone.
 
-        See `forward` for `truncation`.
+        Args:
+            seeds: seeds, whole numbers from 0.
+            truncation: as in `forward`.
+
+        Returns:
+            float32 [len(seeds), d], on the CPU.
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior, latents = copy.deepcopy(self).cpu(), []

@@ -35,7 +35,14 @@ class Posterior:
     cov_factor: Tensor | None = None
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return mean + M (sigma * noise) for N(0, I) noise [B, d] (reparameterization, 1312.6114, eq. 10)."""
+        """Sample mean + M (sigma * noise) (reparameterization, arXiv 1312.6114, eq. 10).
+
+        Args:
+            noise: N(0, I), float [B, d].
+
+        Returns:
+            latents [B, d].
+        """
         deviation = (0.5 * self.log_var).exp() * noise
         return self.mean + (deviation if self.cov_factor is None else deviation @ self.cov_factor.T)
 
@@ -55,7 +62,14 @@ class Encoder(nn.Module):
         self.register_buffer("cov_factor", torch.zeros(config.latent_dim, config.latent_dim).fill_diagonal_(1))
 
     def forward(self, images: Tensor) -> Posterior:
-        """Encode images, float [B, C, S, S] in [-1, 1], to a posterior in float32."""
+        """Encode images.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+
+        Returns:
+            their posterior in float32.
+        """
         features = self.trunk(images).flatten(1)
         log_var = self.log_var_head(features).float().clamp(-16, 8)
         # The latents are whitened after training, so while training the factor is the identity.
@@ -81,6 +95,14 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Decode latents.
+
+        Args:
+            latents: float [B, d].
+
+        Returns:
+            images [B, C, S, S] in [-1, 1].
+        """
         x = self.proj_in(latents).unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
@@ -98,10 +120,26 @@ class VAE(nn.Module):
         self.prior = Prior(config)
 
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
-        """Return the decoded images of one posterior sample, and the posterior; noise [B, d] is N(0, I)."""
+        """Decode one posterior sample of each image.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+            noise: N(0, I), float [B, d].
+
+        Returns:
+            decoded images [B, C, S, S] in [-1, 1], and the posterior.
+        """
         posterior = self.encoder(images)
         return self.decoder(posterior.sample(noise)), posterior
 
     def reconstruct(self, images: Tensor) -> Tensor:
+        """Decode the posterior mean of each image.
+
+        Args:
+            images: float [B, C, S, S] in [-1, 1].
+
+        Returns:
+            [B, C, S, S] in [-1, 1].
+        """
         decoded: Tensor = self.decoder(self.encoder(images).mean)
         return decoded

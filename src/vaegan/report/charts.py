@@ -34,7 +34,7 @@ class Series:
 
 @dataclass(frozen=True)
 class BarSeries:
-    """One bar per category, all of one color; gray if it is the reference that the others are compared with."""
+    """One bar per category, all of one color; gray if it is the reference of the others."""
 
     label: str
     values: Sequence[float]
@@ -68,7 +68,15 @@ LABELED_CURVE_AREA = _PlotArea(480, 300, left=58, right=460, top=36, bottom=252)
 
 
 def downsample_series(series: Series, max_points: int = MAX_POINTS) -> Series:
-    """Average neighboring points so that at most `max_points` remain; the last point is kept unchanged."""
+    """Average neighboring points so that few remain; the last point is kept unchanged.
+
+    Args:
+        series: the line.
+        max_points: largest number of points, at least 2.
+
+    Returns:
+        the line with fewer points.
+    """
     count = len(series.y)
     if count <= max_points:
         return series
@@ -79,7 +87,14 @@ def downsample_series(series: Series, max_points: int = MAX_POINTS) -> Series:
 
 
 def format_short(value: float) -> str:
-    """Format a number with few characters: 0.0123, 4.2, 315, 12k, 1.5M."""
+    """Format a number with few characters: 0.0123, 4.2, 315, 12k, 1.5M.
+
+    Args:
+        value: the number.
+
+    Returns:
+        the text.
+    """
     for minimum, unit, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= minimum:
             return f"{value / unit:.3g}{suffix}"
@@ -87,7 +102,16 @@ def format_short(value: float) -> str:
 
 
 def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Return about `count` round numbers between `low` and `high`."""
+    """Return about `count` round numbers between `low` and `high`.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        count: about how many.
+
+    Returns:
+        in ascending order; only `low` for an empty or infinite range.
+    """
     min_step = (high - low) / count
     if not min_step > 0 or not math.isfinite(min_step):
         return [low]
@@ -165,7 +189,16 @@ def _legend_entry(css_class: str, label: str, value: str = "") -> str:
 def line_chart(title: str, description: str, series: Sequence[Series], x_unit: str = "images") -> str:
     """Draw a line chart as an HTML figure; page.js shows the values under the pointer or the arrow keys.
 
-    There must be at least one series, each of at least one point.
+    page.js shows the values under the pointer or the arrow keys.
+
+    Args:
+        title: title of the chart.
+        description: what it shows, in a sentence.
+        series: at least one line, each of at least one point.
+        x_unit: unit of the x axis.
+
+    Returns:
+        HTML.
     """
     # axes
     area, series = LINE_CHART_AREA, [downsample_series(line) for line in series]
@@ -204,9 +237,18 @@ def bar_chart(
     baseline: float = 0.0,
     is_log: bool = False,
 ) -> str:
-    """Draw horizontal bars from `baseline`, grouped by category, as an HTML figure.
+    """Draw horizontal bars, grouped by category, as an HTML figure.
 
-    Each series has a value per category, positive if `is_log`.
+    Args:
+        title: title of the chart.
+        description: what it shows, in a sentence.
+        categories: names of the groups.
+        series: each with a value per category, positive if `is_log`.
+        baseline: where bars start.
+        is_log: whether the axis is logarithmic.
+
+    Returns:
+        HTML.
     """
     # axes
     group_height = len(series) * BAR_HEIGHT + BAR_GROUP_GAP
@@ -237,7 +279,17 @@ def bar_chart(
 
 
 def labeled_curve(points: Sequence[LabeledPoint], title: str, x_label: str, y_label: str) -> str:
-    """Draw one line through labeled points as an SVG document with linear axes."""
+    """Draw one line through labeled points as an SVG document with linear axes.
+
+    Args:
+        points: the points, in order.
+        title: title of the chart.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
+
+    Returns:
+        SVG.
+    """
     area = LABELED_CURVE_AREA
     x_scale = _AxisScale([point.x for point in points], area.left, area.right, padding=0.1)
     y_scale = _AxisScale([point.y for point in points], area.bottom, area.top, padding=0.1)

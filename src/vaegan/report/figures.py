@@ -1,4 +1,4 @@
-"""Images for the report of a run: previews, samples, reconstructions, latent traversals, nearest neighbors."""
+"""Images for a run's report: previews, samples, reconstructions, latent traversals, neighbors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ SEARCH_SIZE = 16
 
 
 def jpeg_bytes(image: Image.Image) -> bytes:
-    """Encode an image as JPEG, at most MAX_JPEG_WIDTH wide."""
+    """Encode an image as JPEG, at most MAX_JPEG_WIDTH wide.
+
+    Args:
+        image: the image.
+
+    Returns:
+        the file's bytes.
+    """
     if image.width > MAX_JPEG_WIDTH:
         height = max(1, round(image.height * MAX_JPEG_WIDTH / image.width))
         image = image.resize((MAX_JPEG_WIDTH, height), Image.Resampling.LANCZOS)
@@ -67,7 +74,16 @@ class PreviewCache:
     def frames(
         self, batch_size: int, kind: str = STEP_PREVIEW, max_frames: int = MAX_PREVIEWS
     ) -> list[tuple[str, bytes]]:
-        """Return (description, JPEG) of evenly spaced previews of a kind, the first and the last included."""
+        """Return evenly spaced previews of a kind, the first and the last included.
+
+        Args:
+            batch_size: images per step, for the descriptions.
+            kind: STEP_PREVIEW or DRIFT_PREVIEW.
+            max_frames: largest number of previews, at least 2.
+
+        Returns:
+            pairs of description and JPEG.
+        """
         steps = self.run_dir.previews(kind)
         paths = list(steps)
         if len(paths) > max_frames:
@@ -102,14 +118,29 @@ def _grid_columns(model: Model) -> int:
 
 
 def sample_grid(model: Model) -> str:
-    """Return a square grid of samples as a PNG: JPEG would change the fine texture."""
+    """Return a square grid of samples as a PNG: JPEG would change the fine texture.
+
+    Args:
+        model: the model.
+
+    Returns:
+        HTML.
+    """
     columns = _grid_columns(model)
     alt = f"Samples of seeds 0 to {columns**2 - 1}"
     return html_page.image_tag(_grid_png(model.sample(columns**2), columns), alt, is_pixelated=True)
 
 
 def reconstruction_grid(model: Model, images: ImageArray) -> str:
-    """Return one or two rows of images, each above the row of their reconstructions."""
+    """Return one or two rows of images, each above the row of their reconstructions.
+
+    Args:
+        model: a model with an encoder.
+        images: uint8 [N, C, S, S], N at least 1.
+
+    Returns:
+        HTML.
+    """
     columns = min(_grid_columns(model), len(images))
     num_rows = min(2, max(1, len(images) // columns))
     originals = images[: num_rows * columns]
@@ -121,7 +152,14 @@ def reconstruction_grid(model: Model, images: ImageArray) -> str:
 
 
 def latent_traversals(model: Model) -> str:
-    """Return a strip for each of the leading latents, which varies from -3 to 3 while all others are 0."""
+    """Return a strip for each of the leading latents, which varies from -3 to 3 while all others are 0.
+
+    Args:
+        model: the model.
+
+    Returns:
+        HTML.
+    """
     count = min(TRAVERSAL_DIMS, model.latent_dim)
     latents = torch.zeros(count, TRAVERSAL_STEPS, model.latent_dim)
     for dim in range(count):
@@ -156,11 +194,16 @@ def _downscaled_pixels(images: Tensor) -> Tensor:
 def nearest_training_images(
     queries: Tensor, train_images: Tensor, count: int = NEIGHBORS_PER_SAMPLE
 ) -> tuple[Tensor, Tensor]:
-    """Find the images [N, C, S, S] nearest to each query [Q, C, S, S], all uint8; each once, as it is or mirrored.
+    """Find the training images nearest to each query; each once, as it is or mirrored.
+
+    Args:
+        queries: uint8 [Q, C, S, S].
+        train_images: uint8 [N, C, S, S].
+        count: number of neighbors per query.
 
     Returns:
-        Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at
-        16x16 pixels in [-1, 1].
+        Images uint8 [Q, count, C, S, S], nearest first, and float [Q, count], the root mean squared difference at 16x16
+            pixels in [-1, 1].
     """
     num_train = len(train_images)
     keys = _downscaled_pixels(train_images)
@@ -179,12 +222,28 @@ def nearest_training_images(
 
 
 def image_or_mirror(images: Tensor, row: int) -> Tensor:
-    """Return image `row`, or the mirrored image `row` - N for rows from N on."""
+    """Return image `row`, or the mirrored image `row` - N for rows from N on.
+
+    Args:
+        images: [N, C, S, S].
+        row: 0 to 2 N - 1.
+
+    Returns:
+        [C, S, S].
+    """
     return images[row] if row < len(images) else images[row - len(images)].flip(-1)
 
 
 def nearest_neighbor_figures(model: Model, train_images: ImageArray) -> str:
-    """Return some samples, each beside its nearest training images."""
+    """Return some samples, each beside its nearest training images.
+
+    Args:
+        model: the model.
+        train_images: uint8 [N, C, S, S].
+
+    Returns:
+        HTML.
+    """
     samples = model.sample(NUM_QUERY_SAMPLES)
     searched = strided_subset(train_images, MAX_SEARCHED_IMAGES)
     neighbors, distances = nearest_training_images(samples, searched)

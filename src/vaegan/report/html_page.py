@@ -1,4 +1,4 @@
-"""Building blocks of an HTML page in one file: style, script and images are embedded; light and dark theme."""
+"""Building blocks of an HTML page in one file, with embedded style, script and images."""
 
 from __future__ import annotations
 
@@ -19,27 +19,67 @@ VOLATILE_ATTRIBUTE = "data-volatile"
 
 
 def heading(text: str) -> str:
-    """Return a section heading."""
+    """Return a section heading.
+
+    Args:
+        text: plain text.
+
+    Returns:
+        HTML.
+    """
     return f"<h2>{html.escape(text)}</h2>"
 
 
 def paragraph(text: str, is_muted: bool = False) -> str:
-    """Return a paragraph, in gray if it is muted."""
+    """Return a paragraph, in gray if it is muted.
+
+    Args:
+        text: plain text.
+        is_muted: whether it is gray.
+
+    Returns:
+        HTML.
+    """
     return f"<p{' class=muted' if is_muted else ''}>{html.escape(text)}</p>"
 
 
 def volatile_paragraph(label: str, text: str) -> str:
-    """Return a muted paragraph whose `text` depends on the clock or on the directory."""
+    """Return a muted paragraph with a text that depends on the clock or on the directory.
+
+    Args:
+        label: plain text before it.
+        text: the plain text that depends on them.
+
+    Returns:
+        HTML.
+    """
     return f"<p class=muted>{html.escape(label)}<span {VOLATILE_ATTRIBUTE}>{html.escape(text)}</span></p>"
 
 
 def warning_box(text: str) -> str:
-    """Return a highlighted warning."""
+    """Return a highlighted warning.
+
+    Args:
+        text: plain text.
+
+    Returns:
+        HTML.
+    """
     return f'<div class="warning" role="note">{html.escape(text)}</div>'
 
 
 def image_tag(image_bytes: bytes, alt: str, is_pixelated: bool = False, is_hidden: bool = False) -> str:
-    """Return an embedded PNG or JPEG; a pixelated one is enlarged without smoothing."""
+    """Return an embedded PNG or JPEG; a pixelated one is enlarged without smoothing.
+
+    Args:
+        image_bytes: PNG or JPEG.
+        alt: what it shows.
+        is_pixelated: enlarge without smoothing.
+        is_hidden: hide it until the script shows it.
+
+    Returns:
+        HTML.
+    """
     data = base64.b64encode(image_bytes).decode()
     kind = "png" if image_bytes.startswith(b"\x89PNG") else "jpeg"
     css_class, hidden = ' class="pixels"' if is_pixelated else "", " hidden" if is_hidden else ""
@@ -47,7 +87,15 @@ def image_tag(image_bytes: bytes, alt: str, is_pixelated: bool = False, is_hidde
 
 
 def fact_cards(values: Mapping[str, str], volatile: Mapping[str, str]) -> str:
-    """Return a row of short facts; the volatile ones depend on the clock or on the directory."""
+    """Return a row of short facts.
+
+    Args:
+        values: text by name.
+        volatile: those that depend on the clock or on the directory.
+
+    Returns:
+        HTML.
+    """
     cards = [(name, value, "") for name, value in values.items()]
     cards += [(name, value, f" {VOLATILE_ATTRIBUTE}") for name, value in volatile.items()]
     content = (
@@ -58,7 +106,14 @@ def fact_cards(values: Mapping[str, str], volatile: Mapping[str, str]) -> str:
 
 
 def frame_player(frames: Sequence[tuple[str, bytes]]) -> str:
-    """Return a slider through images, given as (description, PNG or JPEG); the last one is shown first."""
+    """Return a slider through images; the last one is shown first.
+
+    Args:
+        frames: pairs of description and PNG or JPEG, at least one.
+
+    Returns:
+        HTML.
+    """
     last = len(frames) - 1
     images = "".join(image_tag(data, text, is_hidden=index != last) for index, (text, data) in enumerate(frames))
     slider = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="Preview">'
@@ -72,18 +127,40 @@ def _table_body(rows: Iterable[Sequence[str]]) -> str:
 
 
 def data_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of numbers; the first column holds names."""
+    """Return a table of numbers; the first column holds names.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+
+    Returns:
+        HTML.
+    """
     cells = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows)}</table></div>'
 
 
 def text_table(rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of texts without a header."""
+    """Return a table of texts without a header.
+
+    Args:
+        rows: cells.
+
+    Returns:
+        HTML.
+    """
     return f'<table class="facts">{_table_body(rows)}</table>'
 
 
 def fact_table(values: Mapping[str, object]) -> str:
-    """Return a table of names and values; a value that is a mapping gets one line per entry."""
+    """Return a table of names and values; a value that is a mapping gets one line per entry.
+
+    Args:
+        values: value by name.
+
+    Returns:
+        HTML.
+    """
     rows = []
     for name, value in values.items():
         lines = [f"{key}: {entry}" for key, entry in value.items()] if isinstance(value, Mapping) else [str(value)]
@@ -92,22 +169,54 @@ def fact_table(values: Mapping[str, object]) -> str:
 
 
 def side_by_side(parts: Iterable[str]) -> str:
-    """Return parts next to each other on a wide screen, below each other on a narrow one."""
+    """Return parts next to each other on a wide screen, below each other on a narrow one.
+
+    Args:
+        parts: HTML.
+
+    Returns:
+        HTML.
+    """
     return f'<div class="side-by-side">{"".join(f"<section>{part}</section>" for part in parts)}</div>'
 
 
 def chart_grid(charts: Iterable[str]) -> str:
-    """Return the figures of `vaegan.report.charts` in a grid."""
+    """Return the figures of `vaegan.report.charts` in a grid.
+
+    Args:
+        charts: HTML figures.
+
+    Returns:
+        HTML.
+    """
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
 def details(summary: str, content: str) -> str:
-    """Return HTML that is hidden until the reader opens it."""
+    """Return HTML that is hidden until the reader opens it.
+
+    Args:
+        summary: plain text that is always shown.
+        content: HTML.
+
+    Returns:
+        HTML.
+    """
     return f"<details><summary>{html.escape(summary)}</summary>{content}</details>"
 
 
 def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") -> None:
-    """Write a page atomically; `head` is additional HTML for its head."""
+    """Write a page atomically.
+
+    Args:
+        path: HTML file.
+        title: plain text.
+        sections: HTML.
+        head: additional HTML for its head.
+
+    Raises:
+        VaeganError: if it cannot be written.
+    """
     name = html.escape(title)
     script = (ASSETS_DIR / "page.js").read_text(encoding="utf-8")
     page = (
@@ -120,6 +229,13 @@ def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") 
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a page, which hold its meta tags."""
+    """Return the first bytes of a page, which hold its meta tags.
+
+    Args:
+        path: HTML file.
+
+    Returns:
+        at most 4,096 bytes.
+    """
     with path.open("rb") as file:
         return file.read(4096)

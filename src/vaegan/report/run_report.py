@@ -1,4 +1,4 @@
-"""report.html of a run: settings, charts and previews during training; at the end also what its model generates."""
+"""report.html of a run: settings, charts and previews; at the end also what its model generates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,19 @@ DRIFT_NOTE = (
 
 
 def write_run_report(run: Path | str, out_path: Path | str | None = None, *, device: str = "auto") -> Path:
-    """Write the full report of a run, to report.html in its directory by default, and return its path."""
+    """Write the full report of a run.
+
+    Args:
+        run: run directory.
+        out_path: HTML file; by default report.html in the run.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        the report's path.
+
+    Raises:
+        VaeganError: if it is not a run, or the file cannot be written.
+    """
     run_dir = RunDir(Path(run))
     if not run_dir.exists():
         raise VaeganError(f"{run} is not a run: name one that vaegan train-vae or train-gan made, such as runs/gan")
@@ -67,7 +79,15 @@ def refresh_run_report(model: Model, emit: EventHandler) -> None:
 
 
 def check_report_path(path: Path, force: bool) -> None:
-    """Raise VaeganError if `path` is a directory, or a file that vaegan did not write (unless `force`)."""
+    """Check that a report may be written to a path.
+
+    Args:
+        path: HTML file.
+        force: allow to replace any file.
+
+    Raises:
+        VaeganError: if it is a directory, or a file that vaegan did not write.
+    """
     if path.is_dir():
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / REPORT_FILENAME}")
     if path.exists() and not force and html_page.GENERATOR_TAG.encode() not in html_page.read_head(path):
@@ -75,7 +95,7 @@ def check_report_path(path: Path, force: bool) -> None:
 
 
 class ReportWriter:
-    """Event handler that writes an interim report at each checkpoint and the full one at the end of a training.
+    """Event handler that writes an interim report at each checkpoint and the full one at the end.
 
     If a report cannot be written, training goes on, with one warning.
     """
@@ -109,7 +129,17 @@ class ReportWriter:
 def write_report_html(
     run_dir: RunDir, path: Path, model: Model | None, preview_cache: figures.PreviewCache | None = None
 ) -> None:
-    """Write the report of a run to `path`; without a model an interim one, which is cheap."""
+    """Write the report of a run; without a model an interim one, which is cheap.
+
+    Args:
+        run_dir: the run.
+        path: HTML file.
+        model: the run's model, or None.
+        preview_cache: previews that were read before, or None.
+
+    Raises:
+        VaeganError: if it cannot be written.
+    """
     config, metrics_log = run_dir.read_config(), list(read_metrics(run_dir.path))
     preview_cache, batch_size = preview_cache or figures.PreviewCache(run_dir), config["options"].get("batch_size") or 0
     alarms = [f"After {images_seen:,} images: {text}." for images_seen, text in read_alarms(run_dir.path)[-MAX_ALARMS:]]

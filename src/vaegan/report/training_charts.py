@@ -64,7 +64,14 @@ HIDDEN_METRICS = {"step", "images_seen", "images_per_second", "train_seconds", "
 
 
 def read_series(metrics_log: Iterable[Mapping[str, float]]) -> dict[str, Series]:
-    """Return every metric's finite values over images seen, by the name of the metric."""
+    """Return every metric's finite values over images seen, by the name of the metric.
+
+    Args:
+        metrics_log: lines of metrics.jsonl.
+
+    Returns:
+        line by name of the metric.
+    """
     points: dict[str, tuple[list[float], list[float]]] = {}
     for metrics in metrics_log:
         images_seen = metrics.get("images_seen", math.nan)
@@ -77,7 +84,14 @@ def read_series(metrics_log: Iterable[Mapping[str, float]]) -> dict[str, Series]
 
 
 def metric_charts_html(series_by_metric: Mapping[str, Series]) -> str:
-    """Return the charts of METRIC_CHARTS, then one for every other metric, folded away."""
+    """Return the charts of METRIC_CHARTS, then one for every other metric, folded away.
+
+    Args:
+        series_by_metric: line by name of the metric.
+
+    Returns:
+        HTML.
+    """
     charts, remaining = [], dict(series_by_metric)
     for chart in METRIC_CHARTS:
         series = [(label, remaining.pop(name)) for name, label in chart.metrics.items() if name in remaining]

@@ -56,11 +56,25 @@ class GradientAccumulator:
         self.num_micro_batches = self._warned_num_micro_batches = self.group_size = 1
 
     def global_batch_size(self, num_rows: int) -> int:
-        """Return the size of the global batch of which this rank has `num_rows` rows."""
+        """Return the size of the global batch.
+
+        Args:
+            num_rows: rows of this rank.
+
+        Returns:
+            number of images.
+        """
         return num_rows if self.dist_ctx.world_size == 1 else self.batch_size
 
     def local_rows(self, global_tensor: Tensor) -> Tensor:
-        """Return this rank's rows of a tensor that has a row for every image of the global batch."""
+        """Return this rank's rows of a tensor.
+
+        Args:
+            global_tensor: has a row for every image of the global batch.
+
+        Returns:
+            its rows for this rank.
+        """
         return global_tensor[self.dist_ctx.local_slice(len(global_tensor))]
 
     def step(
@@ -99,7 +113,15 @@ class GradientAccumulator:
         return sums
 
     def global_mean(self, batch: B, compute_values: Callable[[B], Tensor]) -> Tensor:
-        """Return the mean over the global batch of values, float [rows, ...], without gradients."""
+        """Return the mean of values over the global batch, without gradients.
+
+        Args:
+            batch: this rank's rows.
+            compute_values: returns float [rows, ...] of a micro-batch.
+
+        Returns:
+            float [...].
+        """
         with torch.no_grad():
             mean = self._accumulate(batch, lambda rows, weight: {"mean": compute_values(rows).mean(0)})["mean"]
         self.dist_ctx.all_reduce_sum_([mean])
@@ -168,6 +190,14 @@ def split_rows(num_rows: int, num_micro_batches: int, group_size: int = 1) -> li
     """Split rows into about equal stretches that keep groups of `group_size` neighboring rows together.
 
     There are fewer stretches if there are fewer groups. Rows that are left over stay with the last stretch.
+
+    Args:
+        num_rows: number of rows.
+        num_micro_batches: number of stretches.
+        group_size: number of neighboring rows that stay together.
+
+    Returns:
+        the stretches, in order.
     """
     num_groups = max(1, num_rows // group_size)
     num_micro_batches = min(num_micro_batches, num_groups)
@@ -176,24 +206,51 @@ def split_rows(num_rows: int, num_micro_batches: int, group_size: int = 1) -> li
 
 
 def evenly_spaced_mask(fraction: float, count: int) -> Tensor:
-    """Return bool [count], on the CPU, with `fraction` of True, also within every micro-batch and rank."""
+    """Return a mask that is true for a fraction of the rows, also within every micro-batch and rank.
+
+    Args:
+        fraction: in 0..1.
+        count: number of rows.
+
+    Returns:
+        bool [count], on the CPU.
+    """
     counts_before = (torch.arange(count + 1) * fraction + 1e-9).floor()
     return counts_before[1:] > counts_before[:-1]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether a device ran out of memory (MPS has no exception class of its own for it)."""
+    """Return whether a device ran out of memory (MPS has no exception class of its own for it).
+
+    Args:
+        error: any exception.
+
+    Returns:
+        whether it says so.
+    """
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "MPS backend out of memory" in str(error)
     )
 
 
 def clip_grad_norm_(gradients: list[Tensor], max_norm: float) -> None:
-    """Scale finite gradients in place so that their total norm is at most `max_norm`."""
+    """Scale finite gradients in place so that their total norm has a maximum.
+
+    Args:
+        gradients: of any shapes, on one device.
+        max_norm: largest norm.
+    """
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     torch._foreach_mul_(gradients, max_norm / norm.clamp_min(max_norm))
 
 
 def are_all_finite(tensors: list[Tensor]) -> bool:
-    """Return whether all values of float tensors are finite (a norm that overflows counts as infinite)."""
+    """Return whether all values of float tensors are finite (a norm that overflows counts as infinite).
+
+    Args:
+        tensors: float, of any shapes, on one device.
+
+    Returns:
+        whether they are.
+    """
     return bool(torch.stack(torch._foreach_norm(tensors)).sum().isfinite())

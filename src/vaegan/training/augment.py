@@ -29,7 +29,15 @@ Augmentation = Callable[[Tensor, Tensor], Tensor]
 
 
 def random_hflip(images: Tensor, rand: Tensor) -> Tensor:
-    """Mirror every image [B, C, S, S] whose uniform random number [B] is below 0.5."""
+    """Mirror half of the images.
+
+    Args:
+        images: [B, C, S, S].
+        rand: uniform random numbers in [0, 1), [B]; images below 0.5 are mirrored.
+
+    Returns:
+        [B, C, S, S].
+    """
     return torch.where((rand < 0.5)[:, None, None, None], images.flip(-1), images)
 
 
@@ -63,7 +71,17 @@ def random_affine_and_color(images: Tensor, rand: Tensor, strength: float) -> Te
 
 
 def color_jitter(images: Tensor, rand: Tensor) -> Tensor:
-    """Change brightness by up to 0.5, saturation by a factor of 0 to 2 and contrast by 0.5 to 1.5."""
+    """Change brightness by up to 0.5, saturation by a factor of 0 to 2 and contrast by 0.5 to 1.5.
+
+    The formula is that of DiffAugment (Zhao et al. 2020, arXiv 2006.10738).
+
+    Args:
+        images: float [B, C, S, S].
+        rand: uniform random numbers in [0, 1), [B, 3 or more].
+
+    Returns:
+        float [B, C, S, S].
+    """
     brightness, saturation, contrast = (rand[:, k, None, None, None] for k in range(3))
     images = images + (brightness - 0.5)
     gray = images.mean(1, keepdim=True)
@@ -73,7 +91,15 @@ def color_jitter(images: Tensor, rand: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, rand: Tensor) -> Tensor:
-    """Shift by up to an eighth of the side in both directions, filling with zeros."""
+    """Shift by up to an eighth of the side in both directions, filling with zeros.
+
+    Args:
+        images: float [B, C, S, S].
+        rand: uniform random numbers in [0, 1), [B, 2 or more].
+
+    Returns:
+        float [B, C, S, S].
+    """
     size = images.shape[-1]
     max_shift = size // 8
     shift = (rand[:, :2] * (2 * max_shift + 1)).floor().long() - max_shift
@@ -88,7 +114,15 @@ def translate(images: Tensor, rand: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, rand: Tensor) -> Tensor:
-    """Set a square of half the side, centered anywhere in the image, to zero."""
+    """Set a square of half the side, centered anywhere in the image, to zero.
+
+    Args:
+        images: float [B, C, S, S].
+        rand: uniform random numbers in [0, 1), [B, 4 or more]; the third and the fourth place the square.
+
+    Returns:
+        float [B, C, S, S].
+    """
     size = images.shape[-1]
     positions = torch.arange(size, device=images.device)
     center = (rand[:, 2:4] * size).floor()
@@ -101,7 +135,17 @@ AUGMENTATIONS: dict[str, Augmentation] = {"color": color_jitter, "translation": 
 
 
 def parse_augmentations(names: str) -> list[Augmentation]:
-    """Parse --augment, such as "color,translation" or "none". Raises UsageError for an unknown name."""
+    """Parse --augment.
+
+    Args:
+        names: such as "color,translation" or "none".
+
+    Returns:
+        the augmentations, in that order.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
     wanted = [name.strip() for name in names.split(",") if name.strip() not in ("", "none")]
     for name in wanted:
         if name not in AUGMENTATIONS:
@@ -118,6 +162,9 @@ def augment(images: Tensor, rand: Tensor, augmentations: list[Augmentation], pro
             more for each, which decides whether it is applied.
         augmentations: as `parse_augmentations` returns them.
         probability: chance of each augmentation to be applied to an image.
+
+    Returns:
+        float [B, C, S, S].
     """
     for index, augmentation in enumerate(augmentations):
         augmented = augmentation(images, rand[:, 4 * index : 4 * index + 4])
@@ -151,11 +198,22 @@ class AdaptiveAugment:
     total_weight: float = 0.0
 
     def is_due(self, step: int) -> bool:
-        """Return whether `step` needs the logits of validation images."""
+        """Return whether a step needs the logits of validation images.
+
+        Args:
+            step: number of the step.
+
+        Returns:
+            whether it does.
+        """
         return step % ADA_INTERVAL == 0
 
     def update(self, metrics: Mapping[str, Tensor], batch_size: int) -> dict[str, Tensor]:
         """Update `augment_p` if a step's metrics hold the logits of validation images.
+
+        Args:
+            metrics: scalars of a step by name.
+            batch_size: size of the global batch.
 
         Returns:
             The metrics to log: without these logits, with `augment_p`.
@@ -176,11 +234,19 @@ class AdaptiveAugment:
         self.augment_p = min(1.0, max(0.0, self.augment_p + change))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return augment_p, train_val_gap, real_fake_margin and total_weight as float64 [4]."""
+        """Return the state for a checkpoint.
+
+        Returns:
+            augment_p, train_val_gap, real_fake_margin and total_weight as float64 [4], by the name "state".
+        """
         return {"state": torch.tensor(astuple(self)[1:], dtype=torch.float64)}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` returned; without it, start from 0."""
+        """Restore what `state_dict` returned; without it, start from 0.
+
+        Args:
+            tensors: from `state_dict`.
+        """
         state = tensors.get("state")
         values = [0.0] * 4 if state is None or state.shape != (4,) else state.tolist()
         self.augment_p, self.train_val_gap, self.real_fake_margin, self.total_weight = values

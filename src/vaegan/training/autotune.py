@@ -53,12 +53,19 @@ BuildFunction = Callable[[TrainSetup], tuple[Trainer, BatchSampler, QuickEvaluat
 def autotune(
     setup: TrainSetup, build: BuildFunction, emit: EventHandler, stop: StopRequest, dist_ctx: DistributedContext
 ) -> TrainSetup:
-    """Return the setup with the batch size and latent dimension found by trials, where `auto` asks for them.
+    """Return the setup with batch size and latent dimension found by trials, where `auto` asks for it.
 
     A resumed run keeps what it was started with.
 
     Args:
+        setup: the setup so far.
         build: makes trainer, sampler and evaluator of a setup, on one process.
+        emit: receives notes and progress.
+        stop: whether the user wants to stop.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the setup; a resumed run's is unchanged.
 
     Raises:
         Interrupted: if a stop is requested. Nothing is written yet: the same command starts again.
@@ -92,16 +99,26 @@ class LatentDimTrial:
 
 
 def candidate_latent_dims(preset: str) -> list[int]:
-    """Return the latent dimensions to try: a quarter to four times the preset's."""
+    """Return the latent dimensions to try: a quarter to four times the preset's.
+
+    Args:
+        preset: name of a preset.
+
+    Returns:
+        in ascending order.
+    """
     return [int(PRESETS[preset].latent_dim * factor) for factor in LATENT_DIM_FACTORS]
 
 
 def choose_latent_dim(trials: Sequence[LatentDimTrial], objective: str) -> tuple[int, str]:
-    """Return the smallest latent dimension beyond which no other gains enough per doubling, and the reason as text.
+    """Return the smallest latent dimension beyond which no other gains enough per doubling.
 
     Args:
         trials: in ascending order, each latent dimension twice the one before.
         objective: a key of MIN_GAIN_PER_DOUBLING.
+
+    Returns:
+        the latent dimension, and the reason.
     """
     metric, min_gain = MIN_GAIN_PER_DOUBLING[objective]
     unit, digits, sign = METRIC_FORMATS[metric]
@@ -177,7 +194,16 @@ class _TrialRunner:
 def tune_latent_dim(
     setup: TrainSetup, emit: EventHandler, stop: StopRequest, accumulator: GradientAccumulator
 ) -> TrainSetup:
-    """Train every candidate for a few steps; return the setup with the chosen one and the record of the trials.
+    """Train every candidate latent dimension for a few steps, and choose one.
+
+    Args:
+        setup: the setup so far.
+        emit: receives notes and progress.
+        stop: whether the user wants to stop.
+        accumulator: splits batches over ranks.
+
+    Returns:
+        the setup with the chosen dimension and the record of the trials.
 
     Raises:
         Interrupted: if a stop is requested.
@@ -259,7 +285,16 @@ def _finite_or(value: float, fallback: float) -> float:
 
 
 def write_latent_dim_chart(trials_record: Mapping[str, Any], chosen_latent_dim: int, run_dir: RunDir) -> None:
-    """Write the chart of PSNR against KL, where latent sizes were tried. Raises VaeganError."""
+    """Write the chart of PSNR against KL, where latent sizes were tried.
+
+    Args:
+        trials_record: as in config.json.
+        chosen_latent_dim: the one that is marked.
+        run_dir: the run.
+
+    Raises:
+        VaeganError: if the file cannot be written.
+    """
     if not trials_record["trials"]:
         return
     points = [
@@ -276,10 +311,15 @@ def write_latent_dim_chart(trials_record: Mapping[str, Any], chosen_latent_dim: 
 def search_batch_size(
     measure_throughput: Callable[[int], float | None], initial_batch_size: int, max_batch_size: int
 ) -> tuple[int, dict[int, float]]:
-    """Double the batch size while that pays; return it, and the images per second measured by size.
+    """Double the batch size while that pays.
 
     Args:
         measure_throughput: images per second at a batch size; None where it does not fit the memory.
+        initial_batch_size: where to start.
+        max_batch_size: largest size to try.
+
+    Returns:
+        the batch size, and the images per second that were measured by size.
     """
     batch_size, rates = initial_batch_size, {initial_batch_size: measure_throughput(initial_batch_size) or 0.0}
     while 2 * batch_size <= max_batch_size:
@@ -296,7 +336,16 @@ def search_batch_size(
 def tune_batch_size(
     setup: TrainSetup, build: BuildFunction, emit: EventHandler, dist_ctx: DistributedContext
 ) -> TrainSetup:
-    """Return the setup with the batch size that suits its GPU and the record of the trials; elsewhere the default.
+    """Choose the batch size that suits the GPU; elsewhere it stays the default.
+
+    Args:
+        setup: the setup so far.
+        build: makes trainer, sampler and evaluator of a setup.
+        emit: receives notes.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the setup with the batch size and the record of the trials.
 
     Raises:
         UsageError: for several processes, which share a batch of a given size.

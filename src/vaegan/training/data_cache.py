@@ -1,4 +1,4 @@
-"""Where the images of a dataset are kept during training: on the GPU, in RAM, or memory-mapped from disk."""
+"""Where images are kept during training: on the GPU, in RAM, or memory-mapped from disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ CGROUP_LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/me
 
 
 def memory_limit_bytes() -> int:
-    """Return the bytes of RAM that this process may use, or 0 where the system does not say."""
+    """Return the bytes of RAM that this process may use, or 0 where the system does not say.
+
+    Returns:
+        number of bytes.
+    """
     limits = []
     with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -34,9 +38,16 @@ def memory_limit_bytes() -> int:
 
 
 def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
-    """Return whether `cache_mode` (auto, memory or mmap) memory-maps the dataset.
+    """Return whether a dataset is memory-mapped.
 
     "auto" decides by the size of the RAM, and keeps the images in RAM where that is unknown.
+
+    Args:
+        cache_mode: "auto", "memory" or "mmap".
+        dataset: the dataset.
+
+    Returns:
+        whether it is.
     """
     if cache_mode != "auto":
         return cache_mode == "mmap"
@@ -45,7 +56,13 @@ def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
 
 
 def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
-    """Return the training images, uint8 [N, C, S, S], and up to 2048 validation images on the device.
+    """Return the images of a training.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        training images, uint8 [N, C, S, S], and at most 2,048 validation images, uint8 on the device.
 
     Raises:
         VaeganError: if there are no training images.

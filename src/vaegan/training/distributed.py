@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes that train together. This one is `rank` of `world_size`, and `local_rank` on its machine."""
+    """The processes that train together. This one is `rank` of `world_size`, `local_rank` on its machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -39,11 +39,28 @@ class DistributedContext:
         return self.rank == 0
 
     def local_slice(self, batch_size: int) -> slice:
-        """Return this rank's rows of a global batch: contiguous, and as even as possible."""
+        """Return this rank's rows of a global batch: contiguous, and as even as possible.
+
+        Args:
+            batch_size: size of the global batch.
+
+        Returns:
+            the rows.
+        """
         return slice(batch_size * self.rank // self.world_size, batch_size * (self.rank + 1) // self.world_size)
 
     def local_device_name(self, name: str) -> str:
-        """Return the device of this rank. Raises UsageError where one GPU is named for all."""
+        """Return the device of this rank.
+
+        Args:
+            name: value of --device.
+
+        Returns:
+            such as "cuda:1".
+
+        Raises:
+            UsageError: if one GPU is named for several ranks.
+        """
         if self.world_size == 1 or name == "cpu":
             return name
         if name not in ("auto", "cuda"):
@@ -51,7 +68,11 @@ class DistributedContext:
         return f"cuda:{self.local_rank}" if name == "cuda" or torch.cuda.is_available() else "cpu"
 
     def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype and device by their sums over all ranks, in one collective."""
+        """Replace tensors by their sums over all ranks, in one collective.
+
+        Args:
+            tensors: of one dtype and device; changed in place.
+        """
         if self.world_size == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -61,11 +82,25 @@ class DistributedContext:
             tensor.copy_(total.view(tensor.shape))
 
     def any_rank(self, flag: bool) -> bool:
-        """Return whether `flag` is true on any rank."""
+        """Return whether a flag is true on any rank.
+
+        Args:
+            flag: this rank's.
+
+        Returns:
+            the same on every rank.
+        """
         return self._all_reduce_min(0 if flag else 1) == 0
 
     def broadcast(self, value: Any) -> Any:
-        """Return rank 0's value on every rank. The value must have a JSON form; tuples become lists."""
+        """Return rank 0's value on every rank.
+
+        Args:
+            value: anything with a JSON form.
+
+        Returns:
+            rank 0's value; tuples become lists.
+        """
         if self.world_size == 1:
             return value
         encoded = json.dumps(value).encode() if self.is_main_process else b""
@@ -78,7 +113,13 @@ class DistributedContext:
         return json.loads(bytes(buffer.tolist()))
 
     def run_on_all_ranks(self, action: Callable[[], T]) -> T:
-        """Run `action` on every rank and return its local value.
+        """Run an action on every rank.
+
+        Args:
+            action: what to run.
+
+        Returns:
+            this rank's result.
 
         Raises:
             Exception: on the lowest rank that failed, its own error.
@@ -100,9 +141,16 @@ class DistributedContext:
         return result  # type: ignore[return-value]
 
     def run_on_main(self, action: Callable[[], T]) -> T:
-        """Run `action` on rank 0 while the others wait, and return its value (see `broadcast`) on every rank.
+        """Run an action on rank 0 while the others wait.
 
-        Raises as `run_on_all_ranks` does.
+        Args:
+            action: what to run; its result must have a JSON form.
+
+        Returns:
+            rank 0's result, on every rank.
+
+        Raises:
+            Exception: as in `run_on_all_ranks`.
         """
         value = self.run_on_all_ranks(lambda: action() if self.is_main_process else None)
         return self.broadcast(value)  # type: ignore[no-any-return]
@@ -129,9 +177,12 @@ def _all_reduce(tensor: Tensor, op: Any) -> None:
 
 @contextmanager
 def init_distributed() -> Iterator[DistributedContext]:
-    """Yield the context that torchrun's environment describes (WORLD_SIZE, RANK, LOCAL_RANK), or that of one process.
+    """Join the processes that torchrun has started (WORLD_SIZE, RANK and LOCAL_RANK describe them).
 
     CPU tensors use gloo, CUDA tensors NCCL. A process group that the caller has made is used and left alone.
+
+    Yields:
+        the context; that of a single process without torchrun.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1 or not dist.is_available():

@@ -1,4 +1,4 @@
-"""Length of a run: steps, images or minutes, resolved once to a number of steps, so that no clock decides later."""
+"""Length of a run: steps, images or minutes, resolved once to a number of steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ class Timings:
     checkpoint_seconds: float = 0.0
 
     def overhead_seconds(self, schedule: TrainSchedule) -> float:
-        """Return the seconds of a whole run that are not spent on steps."""
+        """Return the seconds of a whole run that are not spent on steps.
+
+        Args:
+            schedule: length and intervals of the run.
+
+        Returns:
+            seconds.
+        """
 
         def count(interval: int) -> int:
             return math.ceil(schedule.total_steps / interval) if interval else 0
@@ -57,7 +64,17 @@ class Timings:
 def measure_step_seconds(
     trainer: Trainer, sampler: BatchSampler, seconds: float, dist_ctx: DistributedContext
 ) -> float:
-    """Train typical steps for about `seconds` and return the seconds per step. The trainer's state changes."""
+    """Train typical steps and measure them. The trainer's state changes.
+
+    Args:
+        trainer: the trainer.
+        sampler: its batches.
+        seconds: about how long to measure.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        seconds per step.
+    """
     rounds: list[float] = []
     step, start_time = TIMING_START_STEP, time.perf_counter()
     while len(rounds) < 2 or not dist_ctx.any_rank(time.perf_counter() - start_time >= seconds):
@@ -71,7 +88,17 @@ def measure_step_seconds(
 
 
 def measure_timings(trainer: Trainer, sampler: BatchSampler, seconds: float, dist_ctx: DistributedContext) -> Timings:
-    """Time typical steps for about `seconds`, and a preview. The trainer's state is restored."""
+    """Measure typical steps and a preview. The trainer's state is restored.
+
+    Args:
+        trainer: the trainer.
+        sampler: its batches.
+        seconds: about how long to measure steps.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the timings.
+    """
     state = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
     step_seconds = measure_step_seconds(trainer, sampler, seconds, dist_ctx)
 
@@ -108,7 +135,14 @@ def _measure_overheads(
 
 
 def requested_steps(setup: TrainSetup) -> int | None:
-    """Return the total number of steps, or None where it follows from minutes and a speed yet to be measured."""
+    """Return the total number of steps, where it does not depend on a measurement.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        the number; None for a length in minutes.
+    """
     settings, batch_size = setup.settings, setup.settings.batch_size
     if setup.saved_config is not None and "total_steps" in setup.saved_config["schedule"]:
         return _resumed_run_steps(setup)
@@ -150,12 +184,20 @@ def make_schedule(
     start_time: float,
     dist_ctx: DistributedContext,
 ) -> tuple[TrainSchedule, float | None]:
-    """Return the schedule of a run and its speed in images per second (None for a run too short to measure).
+    """Return the schedule of a run and its speed.
 
     Rank 0's clock decides for all processes.
 
     Args:
+        setup: the setup.
+        trainer: the trainer.
+        sampler: its batches.
+        evaluator: of samples during training.
         start_time: time.perf_counter() when the command started. The time since then counts towards its minutes.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the schedule, and images per second (None for a run too short to measure).
     """
     settings, saved = setup.settings, (setup.saved_config or {}).get("schedule", {})
     total_steps, rate, num_previews = requested_steps(setup), saved.get("images_per_second"), MAX_PREVIEWS
@@ -182,9 +224,18 @@ def _choose_num_previews(timings: Timings, seconds: float) -> int:
 
 
 def solve_total_steps(setup: TrainSetup, timings: Timings, seconds: float, num_previews: int) -> int:
-    """Return the number of steps that fit into `seconds` with all overheads.
+    """Return the number of steps that fit into a time with all overheads.
 
     A fixed point: the overheads depend on the schedule, whose intervals depend on the number of steps.
+
+    Args:
+        setup: the setup.
+        timings: seconds of a step and of what runs beside it.
+        seconds: time for the whole run.
+        num_previews: largest number of previews.
+
+    Returns:
+        at least 1.
     """
     total_steps = max(1, int(seconds / timings.step_seconds))
     for _ in range(FIXED_POINT_ITERATIONS):

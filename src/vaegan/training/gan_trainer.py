@@ -146,7 +146,15 @@ class GANTrainer:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
-        """Take one step of both networks on uint8 [B, C, S, S]; return metrics, or None if it was skipped."""
+        """Take one step of both networks.
+
+        Args:
+            images: this rank's, uint8 [B, C, S, S].
+            step: number of the step, from 0.
+
+        Returns:
+            scalar metrics by name; None if the step was skipped.
+        """
         settings = self.settings
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
@@ -321,7 +329,11 @@ class GANTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return decoder_drift (with a VAE) and the metrics of `validate_gan` (with validation images)."""
+        """Measure the drift from the VAE's decoder, and compute the metrics of `validate_gan`.
+
+        Returns:
+            decoder_drift (with a VAE), and the others (with validation images).
+        """
         metrics = {}
         if self.drift_reference is not None:
             metrics["decoder_drift"] = self.drift_reference.distance(self.ema.model)
@@ -332,29 +344,62 @@ class GANTrainer:
         return metrics
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
-        """Return no messages: `vaegan evaluate` rates the samples."""
+        """Return no messages: `vaegan evaluate` rates the samples.
+
+        Args:
+            metrics: newest validation metrics.
+            images_seen: training images seen.
+
+        Returns:
+            an empty list.
+        """
         return []
 
     def inference_model(self) -> GANForInference:
-        """Return the EMA generator, the VAE's encoder and the prior."""
+        """Return the networks for use.
+
+        Returns:
+            the EMA generator, the VAE's encoder and the prior.
+        """
         return GANForInference(self.ema.model, self.encoder, self.prior)
 
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
-        """Return a grid, uint8 [C, H, W], of the EMA generator's images of the latents with seeds 0 to 63."""
+        """Decode the latents of seeds 0 to 63 with the EMA generator.
+
+        Returns:
+            grid of images, uint8 [C, H, W].
+        """
         images = decode_seeds(self.ema.model, self.prior, PREVIEW_IMAGES, self.device_ctx.device)
         return make_grid(images, columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> Tensor | None:
+        """Return the VAE decoder's and the generator's images of the same latents.
+
+        Returns:
+            uint8 [C, H, W]; None without a VAE.
+        """
         if self.drift_reference is None:
             return None
         return self.drift_reference.preview_grid(self.ema.model, self.preview_val_images)
 
     def generate_samples(self, count: int) -> Tensor:
+        """Decode the latents of the first seeds with the EMA generator.
+
+        Args:
+            count: number of samples.
+
+        Returns:
+            uint8 [count, C, S, S], on the CPU.
+        """
         return decode_seeds(self.ema.model, self.prior, count, self.device_ctx.device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that a resumed run needs; the VAE's file is not needed again."""
+        """Return all that a resumed run needs; the VAE's file is not needed again.
+
+        Returns:
+            tensors by name.
+        """
         return flatten_tensors(
             {
                 "generator": self.generator.state_dict(),
@@ -370,6 +415,15 @@ class GANTrainer:
         )
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Restore what `state_dict` returned.
+
+        Args:
+            tensors: tensors by name.
+            path: checkpoint, for messages.
+
+        Raises:
+            VaeganError: if a tensor does not fit.
+        """
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
         load_strict(self.discriminator, strip_prefix(tensors, "discriminator"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
@@ -387,5 +441,15 @@ class GANTrainer:
         load_optimizer_state_dict(self.optimizer_d, self.discriminator, strip_prefix(tensors, "optimizer_d"))
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
+        """Write the weights for use.
+
+        Args:
+            path: file to write.
+            step: steps done.
+            kid: their KID, if it was measured.
+
+        Raises:
+            VaeganError: if the file cannot be written.
+        """
         images_seen = step * self.settings.batch_size
         save_model(path, self.inference_model(), self.kind, self.model_config, step, images_seen, kid)

@@ -66,7 +66,14 @@ class TrainLoop:
         self.monitor = TrainMonitor(self.trainer, self.run_dir, self.emit, self.evaluator, self.sampler.batch_size)
 
     def load_checkpoint(self, path: Path) -> None:
-        """Restore the whole training state. Raises VaeganError if the checkpoint does not fit."""
+        """Restore the whole training state.
+
+        Args:
+            path: checkpoint directory.
+
+        Raises:
+            VaeganError: if the checkpoint is damaged or does not fit.
+        """
         checkpoint = read_checkpoint(path)
         self.trainer.load_state_dict(checkpoint.tensors, path)
         self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
@@ -81,6 +88,9 @@ class TrainLoop:
 
     def run(self, stop: StopRequest) -> None:
         """Train to the end of the schedule.
+
+        Args:
+            stop: whether the user wants to stop.
 
         Raises:
             Interrupted: if a stop was requested, once the state is saved.

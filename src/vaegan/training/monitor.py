@@ -32,19 +32,31 @@ class MetricAverager:
         self.counts: dict[str, int] = {}
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
-        """Add one step's scalars; a name may be missing in some steps."""
+        """Add the scalars of a step.
+
+        Args:
+            metrics: scalars by name; a name may be missing in some steps.
+        """
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def pop_means(self) -> dict[str, float]:
-        """Return the means and start over."""
+        """Return the means and start over.
+
+        Returns:
+            mean by name.
+        """
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return [sum, count] by name, float64 [2]."""
+        """Return the state for a checkpoint.
+
+        Returns:
+            [sum, count] by name, float64 [2].
+        """
         return {
             f"{AVERAGER_STATE_PREFIX}.{name}": torch.stack(
                 [total.cpu().double(), torch.tensor(float(self.counts[name])).double()]
@@ -53,7 +65,12 @@ class MetricAverager:
         }
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Load sums and counts from a checkpoint's tensors."""
+        """Restore what `state_dict` returned.
+
+        Args:
+            tensors: all tensors of the checkpoint.
+            device: where to keep the sums.
+        """
         self.sums, self.counts = {}, {}
         for name, sum_and_count in strip_prefix(tensors, AVERAGER_STATE_PREFIX).items():
             self.sums[name], self.counts[name] = sum_and_count[0].float().to(device), int(sum_and_count[1])
@@ -67,15 +84,30 @@ class ThroughputMonitor:
         self.reset(steps_done)
 
     def reset(self, steps_done: int) -> None:
-        """Start a new time window at this step."""
+        """Start a new time window.
+
+        Args:
+            steps_done: step that it starts at.
+        """
         self.window_start_step, self.window_start_time = steps_done, time.perf_counter()
 
     def is_due(self) -> bool:
-        """Return whether the last report is half a second old."""
+        """Return whether the last report is half a second old.
+
+        Returns:
+            whether it is.
+        """
         return time.perf_counter() - self.last_report_time > PROGRESS_SECONDS
 
     def images_per_second(self, steps_done: int) -> float:
-        """Return the throughput of the newest complete time window."""
+        """Return the throughput of the newest complete time window.
+
+        Args:
+            steps_done: steps done now.
+
+        Returns:
+            images per second.
+        """
         now = time.perf_counter()
         elapsed = now - self.window_start_time
         if elapsed > THROUGHPUT_WINDOW_SECONDS or not self.last_rate:
@@ -88,7 +120,7 @@ class ThroughputMonitor:
 
 @dataclass
 class TrainMonitor:
-    """Previews, validation and alarms of a run, on the main process. `latest_metrics` are the newest of `validate`."""
+    """Previews, validation and alarms of a run. `latest_metrics` are the newest of `validate`."""
 
     trainer: Trainer
     run_dir: RunDir
@@ -99,7 +131,14 @@ class TrainMonitor:
     latest_metrics: dict[str, float] = field(default_factory=dict)
 
     def write_preview(self, steps_done: int) -> None:
-        """Write the preview of a step, and compute the trainer's validation metrics."""
+        """Write a preview, and compute the trainer's validation metrics.
+
+        Args:
+            steps_done: steps done now.
+
+        Raises:
+            VaeganError: if a file cannot be written.
+        """
         path = self.run_dir.preview_path(steps_done)
         save_png(self.trainer.preview_grid(), path, f"{self.trainer.kind} preview at step {steps_done}")
         self.emit(FileWritten("preview", path, steps_done))
@@ -112,7 +151,17 @@ class TrainMonitor:
         self._emit_metrics(steps_done, self.latest_metrics)
 
     def evaluate(self, steps_done: int) -> list[str]:
-        """Evaluate samples, save the weights if they are the best so far, and return new mode collapse alarms."""
+        """Evaluate samples, and save the weights if they are the best so far.
+
+        Args:
+            steps_done: steps done now.
+
+        Returns:
+            names of new mode collapse alarms.
+
+        Raises:
+            VaeganError: if a file cannot be written.
+        """
         samples = self.trainer.generate_samples(self.evaluator.num_samples)
         metrics, alarms_before = self.evaluator.evaluate(samples), self.alarm_tracker.collapse_alarms
         self._emit_metrics(steps_done, metrics)
@@ -123,7 +172,11 @@ class TrainMonitor:
         return [] if alarms_before else sorted(self.alarm_tracker.collapse_alarms)
 
     def emit_final_messages(self, images_seen: int) -> None:
-        """Emit the trainer's closing messages, and a warning if the best weights are clearly better than the last."""
+        """Emit the trainer's closing messages, and a warning if older weights are clearly better.
+
+        Args:
+            images_seen: training images seen.
+        """
         for event in self.trainer.final_messages(self.latest_metrics, images_seen):
             self.emit(event)
         has_best_weights = self.run_dir.best_weights_path.is_file()
@@ -131,7 +184,12 @@ class TrainMonitor:
             self.emit(WarningMessage(warning))
 
     def check_alarms(self, steps_done: int, metrics: Mapping[str, float]) -> None:
-        """Emit the alarms that these metrics raise. A VAE has none; its warnings come at the end of the run."""
+        """Emit the alarms that these metrics raise. A VAE has none; its warnings come at the end of the run.
+
+        Args:
+            steps_done: steps done now.
+            metrics: metrics by name.
+        """
         if self.trainer.kind == "gan" and metrics:
             images_seen = steps_done * self.batch_size
             rounded = {name: round_metric(value) for name, value in metrics.items()}

@@ -24,14 +24,29 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def linear_warmup(images_seen: int, warmup_images: int) -> float:
-    """Return a factor that rises linearly from 0 to 1 over `warmup_images`; 1 if they are 0."""
+    """Return a factor that rises linearly from 0 to 1.
+
+    Args:
+        images_seen: training images seen.
+        warmup_images: images over which it rises; 0 for none.
+
+    Returns:
+        in 0..1.
+    """
     return min(1.0, images_seen / warmup_images) if warmup_images else 1.0
 
 
 def inverse_sqrt_decay(images_seen: int, decay_start_images: int) -> float:
-    """Return a factor of the learning rate: 1, then sqrt(decay_start_images / images_seen).
+    """Return a factor of the learning rate (Karras et al. 2024, arXiv 2312.02696, eq. 67).
 
-    If decay_start_images is 0, it is always 1. Karras et al. 2024 (arXiv 2312.02696, eq. 67).
+    It is 1, then sqrt(decay_start_images / images_seen).
+
+    Args:
+        images_seen: training images seen.
+        decay_start_images: images after which it falls; 0 for never.
+
+    Returns:
+        in 0..1.
     """
     if not decay_start_images or images_seen <= decay_start_images:
         return 1.0
@@ -39,7 +54,17 @@ def inverse_sqrt_decay(images_seen: int, decay_start_images: int) -> float:
 
 
 def cosine_anneal(images_seen: int, anneal_images: int, initial: float, final: float) -> float:
-    """Go from `initial` to `final` by half a cosine over `anneal_images` (R3GAN, arXiv 2501.05441)."""
+    """Go from one value to another by half a cosine (R3GAN, arXiv 2501.05441).
+
+    Args:
+        images_seen: training images seen.
+        anneal_images: images that it takes.
+        initial: first value.
+        final: last value.
+
+    Returns:
+        the value now.
+    """
     return final + (initial - final) * (1 + math.cos(math.pi * linear_warmup(images_seen, anneal_images))) / 2
 
 
@@ -60,7 +85,13 @@ class EMA(Generic[M]):
 
     @torch.no_grad()
     def update(self, model: M, images_seen: int, batch_size: int) -> None:
-        """Move the average towards `model` after a step on `batch_size` images."""
+        """Move the average towards the model after a step.
+
+        Args:
+            model: the model that is trained.
+            images_seen: training images seen, with this step.
+            batch_size: images of this step.
+        """
         halflife = min(self.halflife, images_seen * EMA_RAMPUP_RATIO)
         decay = 0.5 ** (batch_size / halflife) if halflife > 0 else 0.0
         averages: list[Tensor] = list(self.model.parameters())
@@ -73,7 +104,19 @@ class EMA(Generic[M]):
 def make_optimizer(
     name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Create the optimizer "adam" or "muon"; `momentum` is of Muon, whose biases use Adam without clipping."""
+    """Create an optimizer.
+
+    Args:
+        name: "adam" or "muon".
+        model: the model whose parameters are trained.
+        lr: learning rate.
+        betas: of Adam.
+        momentum: of Muon.
+        update_clip: see `ClippedAdam`; Muon ignores it.
+
+    Returns:
+        the optimizer.
+    """
     if name == "muon":
         return Muon(model, lr, betas, momentum)
     return ClippedAdam(list(model.parameters()), lr, betas, update_clip)
@@ -103,7 +146,11 @@ class ClippedAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: not used.
+        """
         if not self.update_clip:
             super().step()
             return
@@ -119,6 +166,9 @@ class ClippedAdam(torch.optim.Adam):
         """Return the RMS of the next update without clipping and momentum, in units of the learning rate.
 
         It is that of g / sqrt(v), where v is the bias-corrected average of squared gradients, which includes g^2.
+
+        Returns:
+            the root mean square; 1 before the first step.
         """
         (group,) = self.param_groups
         beta2, epsilon = group["betas"][1], group["eps"]
@@ -141,6 +191,12 @@ def newton_schulz_orthogonalize(matrix: Tensor) -> Tensor:
     Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden layers").
     If one side is at least twice as long, the iteration works on the Gram matrix of the short side: the same polynomial
     of the same singular values, on smaller matrices.
+
+    Args:
+        matrix: float [m, n].
+
+    Returns:
+        float [m, n], about U V^T of the singular value decomposition U S V^T.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return newton_schulz_orthogonalize(matrix.T).mT
@@ -187,7 +243,11 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient, with the learning rate of the single parameter group."""
+        """Update every parameter that has a gradient, with the learning rate of the single parameter group.
+
+        Args:
+            closure: not used.
+        """
         lr = self.param_groups[0]["lr"]
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
@@ -205,17 +265,40 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Return whether Muon treats a parameter as a matrix: it has more than one row."""
+    """Return whether Muon treats a parameter as a matrix: it has more than one row.
+
+    Args:
+        parameter: of any shape.
+
+    Returns:
+        whether it does.
+    """
     return parameter.dim() > 1 and len(parameter) > 1
 
 
 def state_names(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[str, ...]:
-    """Return the names of the tensors that an optimizer keeps for a parameter."""
+    """Return the names of the tensors that an optimizer keeps for a parameter.
+
+    Args:
+        optimizer: Adam or Muon.
+        parameter: one of its parameters.
+
+    Returns:
+        the names.
+    """
     return MUON_STATE_NAMES if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_STATE_NAMES
 
 
 def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Return an optimizer's state as {"exp_avg.<parameter>": tensor, ...}; empty before the first step."""
+    """Return an optimizer's state as named tensors.
+
+    Args:
+        optimizer: the optimizer.
+        model: the model that it trains.
+
+    Returns:
+        `{"exp_avg.<parameter>": tensor, ...}`; empty before the first step.
+    """
     return {
         f"{state_name}.{name}": optimizer.state[parameter][state_name]
         for name, parameter in model.named_parameters()
@@ -227,7 +310,16 @@ def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
 def load_optimizer_state_dict(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Restore what `optimizer_state_dict` returned. Raises VaeganError if a tensor does not fit."""
+    """Restore what `optimizer_state_dict` returned.
+
+    Args:
+        optimizer: the optimizer.
+        model: the model that it trains.
+        tensors: the state; empty for none.
+
+    Raises:
+        VaeganError: if a tensor is missing or of another shape.
+    """
     optimizer.state.clear()
     if not tensors:
         return

@@ -27,19 +27,37 @@ class DeviceContext:
     precision: str
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which convolutions and matrix products run in bfloat16; empty for fp32."""
+        """Return a context in which convolutions and matrix products run in bfloat16; empty for fp32.
+
+        Returns:
+            the context.
+        """
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device, in channels_last layout, which makes convolutions faster."""
+        """Move a model to the device, in channels_last layout, which makes convolutions faster.
+
+        Args:
+            model: any model.
+
+        Returns:
+            the same model.
+        """
         prepared: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return prepared
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device has bfloat16 instructions (CPUs with AVX512-BF16 or AMX, GPUs since Ampere)."""
+    """Return whether a device has bfloat16 instructions (CPUs with AVX512-BF16 or AMX, GPUs since Ampere).
+
+    Args:
+        device: the device.
+
+    Returns:
+        whether it has.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if device.type != "cpu":
@@ -53,6 +71,9 @@ def is_bf16_faster() -> bool:
 
     That does not follow from its bfloat16 instructions. Both precisions are timed in turn, so that other programs slow
     down both, and the best times are compared. A single small layer would stay in the CPU's caches, and mislead.
+
+    Returns:
+        whether it does.
     """
     trunk = ConvTrunk(3, 64, 32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(16, 3, 64, 64).contiguous(memory_format=torch.channels_last)
@@ -71,7 +92,18 @@ def _time_forward_backward(layer: nn.Module, images: torch.Tensor, precision: st
 
 
 def choose_device_context(device_name: str, precision: str) -> DeviceContext:
-    """Resolve --device and --precision; "auto" is bf16 where that is supported and faster."""
+    """Resolve --device and --precision.
+
+    Args:
+        device_name: value of --device.
+        precision: "fp32", "bf16" or "auto", which is bf16 where that is supported and faster.
+
+    Returns:
+        device and precision.
+
+    Raises:
+        UsageError: if this machine has no such device.
+    """
     device = choose_device(device_name)
     if precision == "auto":
         precision = "bf16" if has_bf16(device) and (device.type != "cpu" or is_bf16_faster()) else "fp32"
@@ -81,13 +113,24 @@ def choose_device_context(device_name: str, precision: str) -> DeviceContext:
 
 
 def configure_cuda(precision: str) -> None:
-    """Let cuDNN benchmark its algorithms, as shapes do not change; with bf16, allow TF32 elsewhere."""
+    """Let cuDNN benchmark its algorithms, as shapes do not change; with bf16, allow TF32 elsewhere.
+
+    Args:
+        precision: "fp32" or "bf16".
+    """
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
 
 
 def describe_machine(device_ctx: DeviceContext) -> dict[str, str | int]:
-    """Return the system, processor, number of cores and device, for display."""
+    """Return the system, processor, number of cores and device, for display.
+
+    Args:
+        device_ctx: device and precision.
+
+    Returns:
+        texts and numbers by name.
+    """
     device = device_ctx.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {

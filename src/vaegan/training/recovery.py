@@ -20,7 +20,7 @@ RECOVERY_STATE_KEY = "recovery.counts"
 
 @dataclass
 class RecoveryState:
-    """Counts of skipped steps (in total, and in a row) and of rollbacks by cause (not finite, mode collapse)."""
+    """Counts of skipped steps (all, and in a row) and of rollbacks by cause (not finite, collapse)."""
 
     skipped_steps: int = 0
     consecutive_skips: int = 0
@@ -53,7 +53,14 @@ class RecoveryState:
         return self.collapse_rollbacks >= MAX_COLLAPSE_ROLLBACKS
 
     def record_step(self, was_skipped: bool) -> bool:
-        """Count a step; return whether so many in a row were skipped that the run has to roll back."""
+        """Count a step.
+
+        Args:
+            was_skipped: whether it was skipped.
+
+        Returns:
+            whether so many in a row were skipped that the run has to roll back.
+        """
         self.skipped_steps += was_skipped
         self.consecutive_skips = self.consecutive_skips + 1 if was_skipped else 0
         return self.consecutive_skips >= MAX_CONSECUTIVE_SKIPS
@@ -67,12 +74,20 @@ class RecoveryState:
         self.consecutive_skips, self.collapse_rollbacks = 0, self.collapse_rollbacks + 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the counts as one int64 tensor, in the order of the fields; nothing while all are 0."""
+        """Return the state for a checkpoint.
+
+        Returns:
+            the counts as one int64 tensor, in the order of the fields; nothing while all are 0.
+        """
         counts = astuple(self)
         return {RECOVERY_STATE_KEY: torch.tensor(counts)} if any(counts) else {}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load the counts from a checkpoint's tensors; without an entry all are 0."""
+        """Restore what `state_dict` returned; without an entry all counts are 0.
+
+        Args:
+            tensors: all tensors of the checkpoint.
+        """
         counts = tensors[RECOVERY_STATE_KEY].tolist() if RECOVERY_STATE_KEY in tensors else [0] * len(fields(self))
         for field, count in zip(fields(self), counts, strict=True):
             setattr(self, field.name, int(count))

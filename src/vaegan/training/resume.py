@@ -30,6 +30,14 @@ from vaegan.utils.files import file_sha256
 def setup_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     """Return the setup of the run to resume. Every rank resolves it from the same files.
 
+    Args:
+        request: what the user asked for.
+        emit: receives notes and warnings.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the setup.
+
     Raises:
         VaeganError: for options, dataset and VAE that contradict the run, and for damaged files.
     """
@@ -129,6 +137,12 @@ def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None
 
 def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
     """Return the VAE that a resumed run was started from, for a run without a checkpoint.
+
+    Args:
+        setup: the setup of the resumed run.
+
+    Returns:
+        its weights, or None for a run from scratch.
 
     Raises:
         VaeganError: if it is gone or was trained further.

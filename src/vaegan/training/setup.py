@@ -1,4 +1,4 @@
-"""The request and the setup of a training, and the setup of a new run: options, model, dataset, device, VAE."""
+"""The request and the setup of a training: options, model, dataset, device, VAE."""
 
 from __future__ import annotations
 
@@ -51,7 +51,20 @@ class TrainRequest:
         force: bool,
         options: Mapping[str, Any],
     ) -> TrainRequest:
-        """Build the request from the arguments of `train_vae` or `train_gan`; options that are None were not given."""
+        """Build the request from the arguments of `train_vae` or `train_gan`.
+
+        Args:
+            kind: "vae" or "gan".
+            data: prepared dataset, if one was named.
+            run: run directory.
+            from_vae: VAE whose decoder initializes the generator, if one was named.
+            config: config.json of another run, if one was named.
+            force: start over.
+            options: options by name; None for those that were not given.
+
+        Returns:
+            the request.
+        """
         explicit = {name: value for name, value in options.items() if value is not None}
         tune_latent_dim = kind == "vae" and explicit.get("latent_dim") == "auto"
         tune_batch_size = explicit.get("batch_size") == "auto"
@@ -74,7 +87,11 @@ class TrainRequest:
         return self.run_dir.exists() and not self.force
 
     def validate(self) -> None:
-        """Raise VaeganError for bad values and for a run directory that holds something else. Writes nothing."""
+        """Check the options and the run directory. Writes nothing.
+
+        Raises:
+            VaeganError: for bad values, and for a run directory that holds something else.
+        """
         require_at_most_one(self.explicit_options, DURATION_OPTIONS)
         build_settings(self.settings_class, self.explicit_options)
         parse_augmentations(str(self.explicit_options.get("augment", "none")))
@@ -118,6 +135,14 @@ class TrainSetup:
 def setup_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     """Return the setup of a new run. Every rank resolves it from the same files.
 
+    Args:
+        request: what the user asked for.
+        emit: receives notes.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the setup.
+
     Raises:
         VaeganError: for options, dataset and VAE that contradict each other, and for damaged files.
     """
@@ -126,18 +151,35 @@ def setup_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distribut
 
 
 def with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) -> TrainSetup:
-    """Return the setup with the precision of rank 0, which it may have measured."""
+    """Return the setup with the precision of rank 0, which it may have measured.
+
+    Args:
+        setup: this rank's setup.
+        dist_ctx: the processes that train together.
+
+    Returns:
+        the setup.
+    """
     precision = dist_ctx.broadcast(setup.device_ctx.precision)
     return replace(setup, device_ctx=replace(setup.device_ctx, precision=precision))
 
 
 def merge_options(request: TrainRequest) -> dict[str, Any]:
-    """Return the options of a new run that the user decided, directly or by --config; the rest has defaults.
+    """Return the options of a new run that the user decided, directly or by --config.
 
     The later wins:
         1. --config    options of another run (see `config_file_options`)
         2. --objective gan or reconstruction sets the likelihood
         3. flags       a length given by a flag clears the other two ways to give it
+
+    Args:
+        request: what the user asked for.
+
+    Returns:
+        options by name.
+
+    Raises:
+        VaeganError: if the file of --config cannot be used.
     """
     return {
         **config_file_options(request),
@@ -148,7 +190,17 @@ def merge_options(request: TrainRequest) -> dict[str, Any]:
 
 
 def config_file_options(request: TrainRequest) -> dict[str, Any]:
-    """Return the options of --config, without those that trials, --objective or the VAE decide."""
+    """Return the options of --config, without those that trials, --objective or the VAE decide.
+
+    Args:
+        request: what the user asked for.
+
+    Returns:
+        options by name; empty without --config.
+
+    Raises:
+        VaeganError: if the file cannot be used.
+    """
     decided_elsewhere = set(_objective_defaults(request))
     if request.should_tune_latent_dim or request.from_vae is not None:
         decided_elsewhere.add("latent_dim")
@@ -180,7 +232,14 @@ def _load_config_file(request: TrainRequest) -> dict[str, Any]:
 
 
 def clear_other_durations(request: TrainRequest) -> dict[str, Any]:
-    """Return None for every duration option where one of them is given."""
+    """Return None for every duration option where one of them is given.
+
+    Args:
+        request: what the user asked for.
+
+    Returns:
+        options by name; empty where no length is given.
+    """
     has_duration = any(request.explicit_options.get(name) is not None for name in DURATION_OPTIONS)
     return dict.fromkeys(DURATION_OPTIONS) if has_duration else {}
 
@@ -226,7 +285,17 @@ def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weig
 
 
 def read_vae_weights(path: Path) -> WeightsInfo:
-    """Read the weights of --from-vae. Raises VaeganError unless they are a VAE's."""
+    """Read the weights of --from-vae.
+
+    Args:
+        path: run, checkpoint or weights file.
+
+    Returns:
+        their description.
+
+    Raises:
+        VaeganError: if they are not a VAE's, or damaged.
+    """
     weights = read_weights_info(path)
     if weights.kind != "vae":
         raise VaeganError(f"--from-vae {path}: this is a {weights.kind.upper()}; give a run of vaegan train-vae")

@@ -16,7 +16,11 @@ DEBOUNCE_SECONDS = 3.0
 
 
 def find_stop_signals() -> list[signal.Signals]:
-    """Return this system's signals that request a stop, without the ignored ones (nohup ignores SIGHUP)."""
+    """Return this system's signals that request a stop, without the ignored ones (nohup ignores SIGHUP).
+
+    Returns:
+        the signals.
+    """
     signals = [getattr(signal, name) for name in STOP_SIGNAL_NAMES if hasattr(signal, name)]
     return [signum for signum in signals if signal.getsignal(signum) is not signal.SIG_IGN]
 
@@ -35,7 +39,15 @@ class StopRequest:
         self._debounce_seconds = DEBOUNCE_SECONDS if debounce else 0.0
 
     def request(self, signum: int = 0, frame: object = None) -> None:
-        """Request a stop (a signal handler). Raises Interrupted the second time."""
+        """Request a stop (a signal handler).
+
+        Args:
+            signum: number of the signal.
+            frame: not used.
+
+        Raises:
+            Interrupted: the second time.
+        """
         if self.requested and time.monotonic() >= self._interrupts_from:
             raise Interrupted("interrupted at once: the last checkpoint is valid, the steps since then are lost")
         if not self.requested:
@@ -43,7 +55,11 @@ class StopRequest:
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
-        """Install `request` as the handler of the stop signals. Does nothing outside the main thread."""
+        """Install `request` as the handler of the stop signals. Does nothing outside the main thread.
+
+        Yields:
+            nothing, while the handler is installed.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -32,6 +32,14 @@ def tensorboard_logger(on_event: EventHandler, run_dir: RunDir, is_enabled: bool
 
     If it is not enabled, that is `on_event` itself. With several processes, only the main process receives events.
 
+    Args:
+        on_event: handler to call as well.
+        run_dir: the run.
+        is_enabled: value of --tensorboard.
+
+    Yields:
+        the handler.
+
     Raises:
         VaeganError: the extra is not installed. Nothing is written then.
     """

@@ -50,7 +50,7 @@ def train_vae(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
-    """Train a VAE, or resume the run at `run`; return the run's directory.
+    """Train a VAE, or resume its run.
 
     Args:
         data: prepared dataset; by default the newest under data/.
@@ -58,7 +58,10 @@ def train_vae(
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
         on_event: is called with every event (see `vaegan.events`).
-        options: the fields of `VAESettings`.
+        **options: the fields of `VAESettings`.
+
+    Returns:
+        the run's directory.
 
     Raises:
         VaeganError: for whatever the user can mend.
@@ -77,7 +80,7 @@ def train_gan(
     on_event: EventHandler = ignore_event,
     **options: Any,
 ) -> Path:
-    """Train a GAN, or resume the run at `run`; return the run's directory.
+    """Train a GAN, or resume its run.
 
     Args:
         data: prepared dataset; by default the one that the VAE was trained on, else the newest under data/.
@@ -86,7 +89,10 @@ def train_gan(
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
         on_event: is called with every event (see `vaegan.events`).
-        options: the fields of `GANSettings`.
+        **options: the fields of `GANSettings`.
+
+    Returns:
+        the run's directory.
 
     Raises:
         VaeganError: for whatever the user can mend.
@@ -189,6 +195,14 @@ def build(
     setup: TrainSetup, accumulator: GradientAccumulator, emit: EventHandler
 ) -> tuple[Trainer, BatchSampler, QuickEvaluator]:
     """Load the images and build trainer, batch sampler and evaluator.
+
+    Args:
+        setup: the setup.
+        accumulator: splits batches over ranks.
+        emit: receives a note about the weights that were copied.
+
+    Returns:
+        trainer, batches and evaluator of samples.
 
     Raises:
         UsageError: if the batch is smaller than the number of processes.

@@ -21,7 +21,17 @@ SAMPLING_BATCH_SIZE = 64
 
 @torch.no_grad()
 def decode_seeds(decoder: nn.Module, prior: Prior, count: int, device: torch.device) -> Tensor:
-    """Return images uint8 [count, C, S, S] on the CPU, decoded from the prior's latents of seeds 0 to count - 1."""
+    """Decode the latents of seeds 0 to count - 1.
+
+    Args:
+        decoder: decoder or generator.
+        prior: samples the latents.
+        count: number of images.
+        device: where the decoder is.
+
+    Returns:
+        uint8 [count, C, S, S], on the CPU.
+    """
     latents = prior.sample_seeds(range(count)).to(device)
     return torch.cat([to_uint8(decoder(part)).cpu() for part in torch.split(latents, SAMPLING_BATCH_SIZE)])
 
@@ -42,32 +52,84 @@ class Trainer(Protocol):
     accumulator: GradientAccumulator
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
-        """Take the optimizer step number `step`, from 0, on this rank's images, uint8 [B, C, S, S].
+        """Take one optimizer step.
+
+        Args:
+            images: this rank's, uint8 [B, C, S, S].
+            step: number of the step, from 0.
 
         Returns:
             Scalar metrics to log. None if the step was skipped, because a gradient or metric was not finite.
         """
 
     def validate(self) -> dict[str, float]:
-        """Return validation metrics of the EMA weights."""
+        """Compute validation metrics of the EMA weights.
+
+        Returns:
+            value by name.
+        """
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
-        """Explain the last validation metrics at the end of training."""
+        """Explain the last validation metrics at the end of training.
+
+        Args:
+            metrics: newest validation metrics.
+            images_seen: training images seen.
+
+        Returns:
+            events to emit.
+        """
 
     def preview_grid(self) -> Tensor:
-        """Return a grid of images, uint8 [C, H, W]."""
+        """Draw a preview.
+
+        Returns:
+            grid of images, uint8 [C, H, W].
+        """
 
     def drift_grid(self) -> Tensor | None:
-        """Return a grid of the VAE decoder's and the generator's images, uint8 [C, H, W], if both exist."""
+        """Draw the VAE decoder's and the generator's images of the same latents.
+
+        Returns:
+            uint8 [C, H, W]; None unless both exist.
+        """
 
     def generate_samples(self, count: int) -> Tensor:
-        """Generate images uint8 [count, C, S, S] of the latents with seeds 0 to count - 1, with EMA weights."""
+        """Decode the latents of the first seeds with the EMA weights.
+
+        Args:
+            count: number of samples.
+
+        Returns:
+            uint8 [count, C, S, S], on the CPU.
+        """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all tensors that a checkpoint needs."""
+        """Return all tensors that a checkpoint needs.
+
+        Returns:
+            tensors by name.
+        """
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Restore what `state_dict` returned. Raises VaeganError, naming `path`, if a tensor does not fit."""
+        """Restore what `state_dict` returned.
+
+        Args:
+            tensors: tensors by name.
+            path: checkpoint, for messages.
+
+        Raises:
+            VaeganError: if a tensor does not fit.
+        """
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
-        """Write the weights for inference to `path`, with their KID."""
+        """Write the weights for use.
+
+        Args:
+            path: file to write.
+            step: steps done.
+            kid: their KID, if it was measured.
+
+        Raises:
+            VaeganError: if the file cannot be written.
+        """

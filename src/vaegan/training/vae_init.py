@@ -35,7 +35,18 @@ class DecoderTransfer:
 
 @torch.no_grad()
 def init_generator_from_decoder(vae: VAE, generator: Generator) -> DecoderTransfer:
-    """Copy the decoder's weights into the generator, and compare the images of both."""
+    """Copy a decoder's weights into a generator, and compare the images of both.
+
+    Args:
+        vae: the VAE.
+        generator: changed in place.
+
+    Returns:
+        what was copied.
+
+    Raises:
+        VaeganError: if the shapes differ.
+    """
     tensors = vae.decoder.state_dict()
     load_strict(generator, tensors, Path("the VAE's decoder"))
     device = next(generator.parameters()).device
@@ -61,7 +72,17 @@ class DecoderDrift:
     @classmethod
     @torch.no_grad()
     def from_decoder(cls, decoder: Generator, encoder: Encoder, prior: Prior, val_images: Tensor) -> DecoderDrift:
-        """Decode the latents with the decoder as it is now; val_images: uint8 [M, C, S, S], may be empty."""
+        """Decode the fixed latents with the decoder as it is now.
+
+        Args:
+            decoder: the VAE's decoder.
+            encoder: the VAE's encoder.
+            prior: the VAE's prior.
+            val_images: uint8 [M, C, S, S], may be empty.
+
+        Returns:
+            latents and images.
+        """
         device = next(decoder.parameters()).device
         latents = prior.sample_seeds(range(NUM_SAMPLED)).to(device)
         if len(val_images) >= IMAGES_PER_ROW:
@@ -75,6 +96,12 @@ class DecoderDrift:
 
         It is relative to the mean distance between the decoder's images of different latents: 0 if nothing has moved,
         about 1 if each latent gives an unrelated image. Distances are Euclidean, at 16 x 16 pixels.
+
+        Args:
+            generator: the generator as it is now.
+
+        Returns:
+            from 0.
         """
         generator_images = to_uint8(generator(self.latents[:NUM_SAMPLED]))
         decoded = _downsample_and_flatten(self.decoder_images[:NUM_SAMPLED])
@@ -102,14 +129,26 @@ class DecoderDrift:
         return make_grid(torch.cat([row.cpu() for row in rows]), columns=IMAGES_PER_ROW)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return both tensors: a resumed run does not need the VAE."""
+        """Return both tensors: a resumed run does not need the VAE.
+
+        Returns:
+            both tensors by name.
+        """
         return {"latents": self.latents, "decoder_images": self.decoder_images}
 
     @classmethod
     def from_state_dict(
         cls, tensors: Mapping[str, Tensor], model_config: ModelConfig, device: torch.device
     ) -> DecoderDrift | None:
-        """Restore what `state_dict` returned; None for a run from scratch.
+        """Restore what `state_dict` returned.
+
+        Args:
+            tensors: tensors by name; empty for a run from scratch.
+            model_config: sizes of the model.
+            device: where to keep them.
+
+        Returns:
+            latents and images; None for a run from scratch.
 
         Raises:
             VaeganError: a tensor is missing or of the wrong shape.

@@ -102,7 +102,11 @@ class VAETrainer:
         self._whitened_model: VAE | None = None
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
-        """Take one optimizer step on uint8 [B, C, S, S].
+        """Take one optimizer step.
+
+        Args:
+            images: this rank's, uint8 [B, C, S, S].
+            step: number of the step, from 0.
 
         Returns:
             Scalar metrics in nats per image; None if the step was skipped.
@@ -187,14 +191,26 @@ class VAETrainer:
         return mean_kl_dims > self.settings.free_bits * math.log(2)
 
     def validate(self) -> dict[str, float]:
-        """Return the metrics of `validate_vae` for the EMA weights."""
+        """Compute the metrics of `validate_vae` for the EMA weights.
+
+        Returns:
+            value by name.
+        """
         settings, train_images = self.settings, self.train_subset.to(self.device_ctx.device)
         return validate_vae(
             self.ema.model, self.val_images, train_images, settings.likelihood, self.device_ctx, settings.seed
         )
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
-        """Describe reconstruction quality and latent usage, and warn of problems."""
+        """Describe reconstruction quality and latent usage, and warn of problems.
+
+        Args:
+            metrics: newest validation metrics.
+            images_seen: training images seen.
+
+        Returns:
+            notes and warnings.
+        """
         latent_dim = self.model_config.latent_dim
         descriptions = {
             "Validation images": describe_reconstruction(metrics),
@@ -207,7 +223,11 @@ class VAETrainer:
         ]
 
     def inference_model(self) -> VAE:
-        """Return the EMA weights with whitened latents and the fitted prior; computed once per step."""
+        """Return the networks for use; computed once per step.
+
+        Returns:
+            the EMA weights, with whitened latents and the fitted prior.
+        """
         if self._whitened_model is None:
             batches = torch.split(self.whitening_rows, LATENT_WHITENING_BATCH_SIZE)
             self._whitened_model = whiten_latents(
@@ -221,7 +241,11 @@ class VAETrainer:
 
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
-        """Return a grid, uint8 [C, H, W], of images above their reconstructions, then samples of the prior."""
+        """Draw images above their reconstructions, then samples of the prior.
+
+        Returns:
+            grid of images, uint8 [C, H, W].
+        """
         images = self.val_images if len(self.val_images) else self.train_subset
         images = images[:PREVIEW_RECONSTRUCTIONS].to(self.device_ctx.device)
         model = self.inference_model()
@@ -239,10 +263,23 @@ class VAETrainer:
         """Return None: a VAE starts from no other model."""
 
     def generate_samples(self, count: int) -> Tensor:
+        """Decode the latents of the first seeds with the EMA weights.
+
+        Args:
+            count: number of samples.
+
+        Returns:
+            uint8 [count, C, S, S], on the CPU.
+        """
         model = self.inference_model()
         return decode_seeds(model.decoder, model.prior, count, self.device_ctx.device)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Return all tensors that a checkpoint needs.
+
+        Returns:
+            tensors by name.
+        """
         return flatten_tensors(
             {
                 "vae": self.vae.state_dict(),
@@ -252,11 +289,30 @@ class VAETrainer:
         )
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Restore what `state_dict` returned.
+
+        Args:
+            tensors: tensors by name.
+            path: checkpoint, for messages.
+
+        Raises:
+            VaeganError: if a tensor does not fit.
+        """
         load_strict(self.vae, strip_prefix(tensors, "vae"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         self._whitened_model = None
         load_optimizer_state_dict(self.optimizer, self.vae, strip_prefix(tensors, "optimizer"))
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
+        """Write the weights for use.
+
+        Args:
+            path: file to write.
+            step: steps done.
+            kid: their KID, if it was measured.
+
+        Raises:
+            VaeganError: if the file cannot be written.
+        """
         model = self.inference_model()
         save_model(path, model, self.kind, model.config, step, step * self.settings.batch_size, kid)

@@ -40,7 +40,15 @@ NO_BEST_STEP = -1
 
 
 def per_dim_metrics(metrics: Mapping[str, Tensor], num_dims: int) -> dict[str, Tensor]:
-    """Convert reconstruction loss and KL from nats per image to nats and bits per pixel value."""
+    """Convert reconstruction loss and KL from nats per image to nats and bits per pixel value.
+
+    Args:
+        metrics: scalars by name.
+        num_dims: pixel values per image.
+
+    Returns:
+        the converted ones by name.
+    """
     per_dim = {}
     for name in ("recon_loss", "kl"):
         if name in metrics:
@@ -54,8 +62,13 @@ def compute_bits_per_dim(negative_elbo: float, likelihood: str, num_dims: int) -
 
     This is an upper bound on the length of a lossless code (Theis et al. 2016, arXiv 1511.01844, section 3.1).
 
+    Args:
+        negative_elbo: nats per image.
+        likelihood: name of the likelihood.
+        num_dims: pixel values per image.
+
     Returns:
-        None for a likelihood that is not a normalized density of pixels.
+        bits per pixel value; None for a likelihood that is not a normalized density of pixels.
     """
     log_normalizer = LOG_NORMALIZERS.get(likelihood)
     if log_normalizer is None:
@@ -105,15 +118,30 @@ class VAEOutputs:
         return torch.cat(self.values[name])
 
     def mean(self, name: str) -> float:
-        """Return the mean over the images."""
+        """Return the mean over the images.
+
+        Args:
+            name: name of the output.
+
+        Returns:
+            the mean.
+        """
         return float(self[name].mean())
 
     def mean_kl_per_dim(self) -> Tensor:
-        """Return the mean KL of every latent dimension in nats, float [d]."""
+        """Return the mean KL of every latent dimension in nats, float [d].
+
+        Returns:
+            float [d], nats.
+        """
         return kl_per_dim(self["means"], self["log_vars"]).mean(0)
 
     def negative_elbo(self) -> float:
-        """Return the mean negative ELBO per image in nats, without the likelihood's constant."""
+        """Return the mean negative ELBO per image in nats, without the likelihood's constant.
+
+        Returns:
+            nats per image.
+        """
         return self.mean("sampled_recon_loss") + float(self.mean_kl_per_dim().sum())
 
 
@@ -212,6 +240,9 @@ def evaluation_interval(total_steps: int, batch_size: int, sample_every: int, ne
         batch_size: images per step.
         sample_every: steps between previews.
         needs_whitening: samples need latent whitening. Then steps with a preview are chosen, which has done it already.
+
+    Returns:
+        number of steps.
     """
     interval = max(math.ceil(MIN_IMAGES_PER_EVALUATION / batch_size), math.ceil(total_steps / MAX_EVALUATIONS))
     return math.ceil(interval / sample_every) * sample_every if needs_whitening else interval
@@ -242,13 +273,16 @@ class QuickEvaluator:
 
     @torch.no_grad()
     def evaluate(self, samples: Tensor) -> dict[str, float]:
-        """Compare samples, uint8 [N, C, S, S] with N >= 8, with the validation images.
+        """Compare samples with the validation images.
+
+        Args:
+            samples: uint8 [N, C, S, S], N at least 8.
 
         Returns:
-            kid, kid_stderr: mean over the scales (Binkowski et al. 2018, arXiv 1801.01401); kid_<scale>: each scale.
-            coverage: fraction of validation images with a sample nearby (Naeem et al. 2020, arXiv 2002.09797, eq. 4).
-            effective_rank_ratio: effective rank of the samples' features, relative to that of the validation images.
-            duplicate_fraction: fraction of samples that nearly repeat another one, at the coarse scale.
+            kid, kid_stderr: mean over the scales (Binkowski et al. 2018, arXiv 1801.01401); `kid_<scale>`: each scale.
+                coverage: fraction of validation images with a sample nearby (Naeem et al. 2020, arXiv 2002.09797, eq.
+                4). effective_rank_ratio: effective rank of the samples' features, relative to that of the validation
+                images. duplicate_fraction: fraction of samples that nearly repeat another one, at the coarse scale.
         """
         train_images, val_images = self.train_val_images
         if self._val_features is None:
@@ -278,18 +312,34 @@ class QuickEvaluator:
         return {name: self._feature_whitening[name](values) for name, values in features.items()}
 
     def update_best(self, kid_value: float, step: int) -> bool:
-        """Record the KID of a step; return whether it is the best so far."""
+        """Record the KID of a step.
+
+        Args:
+            kid_value: the KID.
+            step: the step.
+
+        Returns:
+            whether it is the best so far.
+        """
         if not kid_value < self.best_kid:
             return False
         self.best_kid, self.best_step = kid_value, step
         return True
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the best KID and its step as float64 [2]."""
+        """Return the state for a checkpoint.
+
+        Returns:
+            the best KID and its step as float64 [2].
+        """
         return {BEST_KID_STATE_KEY: torch.tensor([self.best_kid, self.best_step], dtype=torch.float64)}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` returned; without it, no step is the best yet."""
+        """Restore what `state_dict` returned; without it, no step is the best yet.
+
+        Args:
+            tensors: all tensors of the checkpoint.
+        """
         self.best_kid, self.best_step = math.inf, NO_BEST_STEP
         best = tensors.get(BEST_KID_STATE_KEY)
         if best is not None and best.shape == (2,):

@@ -36,9 +36,17 @@ class Frames(Protocol):
 
 
 def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]:
-    """Split --out into a path without suffix and the suffix of the animation, such as ".gif"; check it with --format.
+    """Split --out into a path without suffix and the suffix of the animation, and check it with --format.
 
-    `out` has the suffix of an animation, .png (the strip beside it), or none.
+    Args:
+        out: path with the suffix of an animation, with .png (the strip beside it), or without one.
+        format_name: value of --format.
+
+    Returns:
+        the path, and the suffix, such as ".gif".
+
+    Raises:
+        UsageError: if the suffix is unknown or contradicts the format.
     """
     check_has_file_name(out)
     suffix = out.suffix.lower()
@@ -53,7 +61,19 @@ def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]
 
 
 def check_animation(path: Path, num_frames: int, width: int, height: int, fps: float) -> None:
-    """Raise VaeganError unless frames of this number, size and rate can be written to `path`."""
+    """Check that an animation can be written.
+
+    Args:
+        path: file with the suffix of an animation.
+        num_frames: number of frames.
+        width: in pixels.
+        height: in pixels.
+        fps: frames per second.
+
+    Raises:
+        UsageError: if it is too large, or the format does not allow the rate.
+        VaeganError: if a package is missing.
+    """
     suffix = path.suffix.lower()
     if suffix == ".mp4":
         require_pyav(path)
@@ -70,8 +90,16 @@ def check_animation(path: Path, num_frames: int, width: int, height: int, fps: f
 def save_animation(frames: Frames, path: Path, fps: float, note: str = "") -> None:
     """Write frames to a .gif, .webp (both loop endlessly) or .mp4 file, atomically.
 
-    WebP and MP4 compress with a small loss; GIF keeps 256 colors per frame. `note` is stored in the file. Call
-    `check_animation` first.
+    WebP and MP4 compress with a small loss; GIF keeps 256 colors per frame. Call `check_animation` first.
+
+    Args:
+        frames: uint8 [C, H, W] each.
+        path: file to write.
+        fps: frames per second.
+        note: where the frames come from; it is stored in the file.
+
+    Raises:
+        VaeganError: if the file cannot be written.
     """
     suffix, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
     if suffix == ".mp4":

@@ -26,7 +26,17 @@ def tune_malloc() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu", "cuda", "cuda:1" or "mps"; raise UsageError if this machine has none."""
+    """Return the device of a name.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        the device.
+
+    Raises:
+        UsageError: if this machine has none.
+    """
     device = _parse_device(name)
     if device.type == "cpu":
         tune_malloc()

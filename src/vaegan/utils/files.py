@@ -51,8 +51,12 @@ def _write_error(path: Path, error: OSError) -> VaeganError:
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
     """Let `write` fill a temporary file, flush it, then rename it to `path`.
 
-    The directory of `path` is created if needed. `durable` waits until the data is on disk. False is faster, and suits
-    files that can be generated again.
+    The directory of the file is created if needed.
+
+    Args:
+        path: file to replace.
+        write: writes the content to the path that it is given.
+        durable: wait until the data is on disk. False is faster, and suits files that can be generated again.
 
     Raises:
         VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
@@ -75,12 +79,29 @@ def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = Tr
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write `content` to `path` atomically; see `atomic_write`."""
+    """Write a file atomically; see `atomic_write`.
+
+    Args:
+        path: file to replace.
+        content: its bytes.
+        durable: as in `atomic_write`.
+
+    Raises:
+        VaeganError: as in `atomic_write`.
+    """
     atomic_write(path, lambda partial: partial.write_bytes(content), durable)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON in UTF-8, atomically."""
+    """Write indented JSON in UTF-8, atomically.
+
+    Args:
+        path: file to replace.
+        value: what to write.
+
+    Raises:
+        VaeganError: as in `atomic_write`.
+    """
     try:
         content = json.dumps(value, indent=2, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # a file name that is not valid Unicode: escape everything
@@ -89,7 +110,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the object.
+
+    Raises:
+        VaeganError: if the file is missing, not valid JSON, no object, or longer than MAX_JSON_BYTES.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
@@ -107,11 +138,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory, which becomes `path` when the block ends without an error.
+    """Write a directory that takes its place when the block ends without an error.
 
     An existing directory is renamed to .replaced-NAME first, and deleted last. If the process is killed between the two
     renames, `restore_replaced` brings it back. If the block raises, the temporary directory is deleted. Where `path` is
     a symbolic link, its target is replaced.
+
+    Args:
+        path: the directory.
+
+    Yields:
+        a temporary directory to write into.
 
     Raises:
         VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
@@ -140,14 +177,22 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def restore_replaced(path: Path) -> None:
-    """Bring back the directory that a killed `atomic_directory` had renamed, if there is no new one."""
+    """Bring back the directory that a killed `atomic_directory` had renamed, if there is no new one.
+
+    Args:
+        path: the directory's place.
+    """
     if not path.exists() and _replaced_path(path).is_dir():
         with contextlib.suppress(OSError):
             _replaced_path(path).rename(path)
 
 
 def clean_partial_files(directory: Path) -> None:
-    """Delete the temporary files of a killed process in `directory`, and bring back what it had renamed."""
+    """Delete the temporary files of a killed process, and bring back what it had renamed.
+
+    Args:
+        directory: where to look.
+    """
     for replaced in directory.glob(f"{REPLACED_PREFIX}*"):
         path = directory / replaced.name.removeprefix(REPLACED_PREFIX)
         restore_replaced(path)
@@ -161,9 +206,19 @@ def clean_partial_files(directory: Path) -> None:
 
 
 def ensure_within(path: Path, root: Path) -> Path:
-    """Return `path`, a file found under `root`; raise VaeganError if a symbolic link leads out of `root` or in circles.
+    """Check that a file found under a directory lies in it.
 
     A directory may come from a stranger, so links to other places are neither read nor written.
+
+    Args:
+        path: the file.
+        root: the directory.
+
+    Returns:
+        `path`.
+
+    Raises:
+        VaeganError: if a symbolic link leads out of `root` or in circles.
     """
     try:
         target = path.resolve()
@@ -176,12 +231,29 @@ def ensure_within(path: Path, root: Path) -> Path:
 
 
 def check_has_file_name(out: Path) -> None:
-    """Raise UsageError if the value of --out has no file name: ".", ".." or the root of a disk."""
+    """Check that the value of --out has a file name.
+
+    Args:
+        out: the value.
+
+    Raises:
+        UsageError: if it is ".", ".." or the root of a disk.
+    """
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} is a directory: give a name in it")
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content.
+
+    Args:
+        path: the file.
+
+    Returns:
+        in hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

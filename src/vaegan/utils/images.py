@@ -1,4 +1,4 @@
-"""Convert image tensors, arrange them in grids, and write image files that name vaegan as their software."""
+"""Convert image tensors, arrange them in grids, and write image files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,40 @@ PNG_COMPRESSION_LEVEL = 3  # faster than zlib's default of 6, and hardly larger 
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Convert uint8 images in 0..255, any shape, to float32 in [-1, 1]."""
+    """Convert images to floats.
+
+    Args:
+        images: uint8, any shape.
+
+    Returns:
+        float32 in [-1, 1], of the same shape.
+    """
     return images.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert float images in [-1, 1], any shape, to uint8 in 0..255; values outside are clamped."""
+    """Convert float images to uint8.
+
+    Args:
+        images: in [-1, 1], any shape; values outside are clamped.
+
+    Returns:
+        uint8 in 0..255, of the same shape.
+    """
     import torch
 
     return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def from_pil(image: Image.Image) -> Tensor:
-    """Convert a Pillow image of mode RGB or L to uint8 [C, H, W]."""
+    """Convert a Pillow image to a tensor.
+
+    Args:
+        image: of mode RGB or L.
+
+    Returns:
+        uint8 [C, H, W].
+    """
     import torch
 
     channels = len(image.getbands())
@@ -44,16 +65,31 @@ def from_pil(image: Image.Image) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Convert uint8 [C, H, W], C of 1 or 3, to a Pillow image of mode L or RGB."""
+    """Convert a tensor to a Pillow image.
+
+    Args:
+        image: uint8 [C, H, W], C of 1 or 3.
+
+    Returns:
+        of mode L or RGB.
+    """
     channels, height, width = image.shape
     content = bytes(image.permute(1, 2, 0).contiguous().cpu().flatten().numpy())
     return Image.frombytes("L" if channels == 1 else "RGB", (width, height), content)
 
 
 def make_grid(images: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
-    """Arrange uint8 [N, C, H, W] in one uint8 [C, H', W'] grid with white padding; N = 1 is returned without padding.
+    """Arrange images in one grid with white padding.
 
     Same result as torchvision.utils.make_grid, whose import is slow.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        columns: images per row; None gives a square.
+        padding: pixels between images.
+
+    Returns:
+        uint8 [C, H', W']; for N = 1 the image without padding.
     """
     count, channels, height, width = images.shape
     if count == 1:
@@ -70,12 +106,28 @@ def make_grid(images: Tensor, columns: int | None = None, padding: int = 2) -> T
 
 
 def enlarge(images: Tensor, factor: int) -> Tensor:
-    """Enlarge images [..., H, W] by repeating every pixel `factor` times in both directions."""
+    """Enlarge images by repeating every pixel in both directions.
+
+    Args:
+        images: [..., H, W].
+        factor: whole number from 1.
+
+    Returns:
+        [..., factor H, factor W].
+    """
     return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
 def png_bytes(image: Image.Image, note: str = "") -> bytes:
-    """Encode a PNG whose metadata names vaegan as the software and holds `note` as the comment."""
+    """Encode a PNG whose metadata names vaegan as the software.
+
+    Args:
+        image: the image.
+        note: where it comes from; stored as the comment.
+
+    Returns:
+        the file's bytes.
+    """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SIGNATURE)
     if note:
@@ -86,12 +138,29 @@ def png_bytes(image: Image.Image, note: str = "") -> bytes:
 
 
 def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True) -> None:
-    """Write uint8 [C, H, W] as a PNG, atomically; see `png_bytes` and `atomic_write`."""
+    """Write a PNG atomically.
+
+    Args:
+        image: uint8 [C, H, W].
+        path: file to replace.
+        note: as in `png_bytes`.
+        durable: as in `atomic_write`.
+
+    Raises:
+        VaeganError: if it cannot be written.
+    """
     write_bytes(path, png_bytes(to_pil(image), note), durable)
 
 
 def is_made_by_vaegan(path: Path) -> bool:
-    """Return whether vaegan wrote this image or video file, so that it may be overwritten."""
+    """Return whether vaegan wrote this image or video file, so that it may be overwritten.
+
+    Args:
+        path: image or video.
+
+    Returns:
+        whether its metadata says so; False if it cannot be read.
+    """
     if path.suffix.lower() == ".mp4":
         return read_video_comment(path).startswith(SIGNATURE)
     try:
@@ -104,7 +173,15 @@ def is_made_by_vaegan(path: Path) -> bool:
 
 
 def check_overwrite(paths: Sequence[Path], force: bool) -> None:
-    """Raise VaeganError if one of `paths` exists and vaegan did not make it, unless `force`."""
+    """Check that no file is overwritten that vaegan did not make.
+
+    Args:
+        paths: files to write.
+        force: allow it.
+
+    Raises:
+        VaeganError: if one of them exists and vaegan did not make it.
+    """
     for path in paths:
         if path.exists() and not force and not is_made_by_vaegan(path):
             raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")

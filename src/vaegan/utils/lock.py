@@ -22,10 +22,17 @@ HOLDER_FILE = "run.lock.json"
 
 @contextlib.contextmanager
 def run_lock(directory: Path, emit: EventHandler) -> Iterator[None]:
-    """Lock `directory` for this process; create it if needed, and remove it again if it stays empty.
+    """Lock a run directory for this process; create it if needed, and remove it again if it stays empty.
 
     The lock of a killed process is released by the operating system; taking over such a lock emits a note. On a network
     folder the lock may not reach other machines, so a holder file from another machine is respected as well.
+
+    Args:
+        directory: the run directory.
+        emit: receives a note when the lock of a killed process is taken over.
+
+    Yields:
+        nothing, while the lock is held.
 
     Raises:
         VaeganError: if another process holds the lock, or the directory cannot be written.

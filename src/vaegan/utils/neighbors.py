@@ -9,21 +9,42 @@ MAX_DISTANCES_PER_CHUNK = 2**21
 
 
 def chunk_rows(rows: Tensor, num_others: int) -> tuple[Tensor, ...]:
-    """Split [N, d] such that a chunk has at most MAX_DISTANCES_PER_CHUNK pairs with `num_others` rows."""
+    """Split rows into chunks, of which the distances to other rows fit in memory.
+
+    Args:
+        rows: [N, d].
+        num_others: number of other rows.
+
+    Returns:
+        chunks of at most MAX_DISTANCES_PER_CHUNK pairs each.
+    """
     return torch.split(rows, max(1, MAX_DISTANCES_PER_CHUNK // num_others))
 
 
 def pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the Euclidean distances [N, M] between rows of [N, d] and [M, d]."""
+    """Return the Euclidean distances between rows.
+
+    Args:
+        a: [N, d].
+        b: [M, d].
+
+    Returns:
+        float32 [N, M].
+    """
     # Exact differences would take N * M * d numbers. The product form is accurate enough unless rows are equal.
     return torch.cdist(a.float(), b.float(), compute_mode="use_mm_for_euclid_dist")
 
 
 def find_nearest(queries: Tensor, keys: Tensor, groups: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Return the distance [N] of every query [N, d] to its nearest key [M, d], and the row [N] of that key.
+    """Return the distance of every query to its nearest key, and the row of that key.
 
     Args:
-        groups: Group of each query [N] and of each key [M]. Keys of a query's own group are ignored.
+        queries: [N, d].
+        keys: [M, d].
+        groups: group of each query [N] and of each key [M]; keys of a query's own group are ignored.
+
+    Returns:
+        distances, float [N], and rows, long [N].
     """
     distances, rows, start = [], [], 0
     for chunk in chunk_rows(queries, len(keys)):

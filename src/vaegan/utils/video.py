@@ -19,7 +19,11 @@ MP4_CODECS = {"libx264": {"crf": "16"}, "mpeg4": {"qscale": "2"}}
 
 
 def has_pyav() -> bool:
-    """Return whether PyAV is installed."""
+    """Return whether PyAV is installed.
+
+    Returns:
+        whether it can be imported.
+    """
     try:
         import av  # noqa: F401
     except ImportError:
@@ -28,13 +32,27 @@ def has_pyav() -> bool:
 
 
 def require_pyav(path: Path) -> None:
-    """Raise VaeganError if PyAV, which writing `path` needs, is not installed."""
+    """Check that PyAV, which writing MP4 needs, is installed.
+
+    Args:
+        path: file to write, for the message.
+
+    Raises:
+        VaeganError: if it is not.
+    """
     if not has_pyav():
         raise VaeganError(f"{path}: MP4 needs PyAV: {VIDEO_INSTALL_HINT}, or name a .gif or .webp file")
 
 
 def read_video_comment(path: Path) -> str:
-    """Return the comment in a video's metadata; "" if it has none, is no video, or PyAV is not installed."""
+    """Return the comment in a video's metadata.
+
+    Args:
+        path: the video.
+
+    Returns:
+        the comment; "" if it has none, is no video, or PyAV is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -47,9 +65,18 @@ def read_video_comment(path: Path) -> str:
 
 
 def write_mp4(frames: Iterable[Image.Image], path: Path, fps: float, comment: str) -> None:
-    """Write an MP4 file, atomically, that browsers and phones play: H.264, 4:2:0, index at the start of the file.
+    """Write an MP4 file that browsers and phones play: H.264, 4:2:0, index at the start of the file.
 
-    The frames are RGB, all of one size, width and height even. They are encoded one at a time.
+    The frames are encoded one at a time.
+
+    Args:
+        frames: RGB, all of one size, width and height even.
+        path: file to replace.
+        fps: frames per second.
+        comment: stored in the metadata.
+
+    Raises:
+        VaeganError: if no H.264 encoder is there, or the file cannot be written.
     """
     import av
 

@@ -1,4 +1,4 @@
-"""List the members of zip and tar archives without extracting them: where in the archive each one's bytes lie.
+"""List where in a zip or tar archive the bytes of each member lie, without extracting them.
 
 Workers read members lazily, straight from these offsets. A compressed tar has no usable offsets, so its members are
 copied one after the other into one spool file in the preprocessing's own directory. No name from an archive ever
@@ -57,7 +57,14 @@ _ARCHIVE_ERRORS = (
 
 
 def is_archive(path: Path) -> bool:
-    """Check whether a file is an archive, by its name or its content."""
+    """Check whether a file is an archive, by its name or its content.
+
+    Args:
+        path: the file.
+
+    Returns:
+        whether it is a zip or tar archive.
+    """
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         return True
     try:
@@ -69,9 +76,17 @@ def is_archive(path: Path) -> bool:
 
 
 def iter_members(path: Path, stamp: str, make_spool_path: SpoolPathFactory) -> Iterator[SourceFile]:
-    """Yield the members of an archive, without its folders and hidden files.
+    """List the members of an archive, without its folders and hidden files.
 
     A damaged archive yields the members before the damage, and then a SourceFile with the name "" and a reason.
+
+    Args:
+        path: the archive.
+        stamp: what changes when the archive does; see `size_and_mtime`.
+        make_spool_path: returns a path for the uncompressed content of a compressed tar.
+
+    Yields:
+        one file per member.
 
     Raises:
         VaeganError: The archive needs a package that is not installed.

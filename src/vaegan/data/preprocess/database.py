@@ -1,4 +1,4 @@
-"""The state of an unfinished preparation: an SQLite database, and a file with the pixels of the prepared images.
+"""The state of an unfinished preparation: an SQLite database, and a file with the images' pixels.
 
 Pixels are appended and flushed before the rows that refer to them are committed. A kill leaves at worst pixels without
 a row, which are cut off when the preparation resumes. Memory use does not grow with the number of files.
@@ -53,7 +53,14 @@ CREATE TABLE IF NOT EXISTS images (
 
 
 def remove_state(work_dir: Path) -> None:
-    """Remove the state in `work_dir`, damaged or not. Raises VaeganError if another process is using it."""
+    """Remove the state of an unfinished preparation, damaged or not.
+
+    Args:
+        work_dir: its directory.
+
+    Raises:
+        VaeganError: if another process is using it.
+    """
     if (work_dir / DB_FILE).exists():
         connection = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
         try:
@@ -71,7 +78,7 @@ def _busy_error(work_dir: Path) -> VaeganError:
 
 
 class PreprocessDB:
-    """The state of all source files. Only one process can open it at a time. A dry run does not store images.
+    """The state of all source files; only one process can open it. A dry run does not store images.
 
     Raises:
         VaeganError: If another process has it open, it is damaged, or it cannot be written.
@@ -106,30 +113,66 @@ class PreprocessDB:
         self.connection.execute("BEGIN IMMEDIATE")
 
     def execute(self, statement: str, **values: Any) -> sqlite3.Cursor:
-        """Execute a statement with named placeholders (:name). Values without a placeholder are ignored."""
+        """Execute a statement with named placeholders (:name).
+
+        Args:
+            statement: SQL.
+            **values: values by placeholder; those without a placeholder are ignored.
+
+        Returns:
+            the cursor.
+        """
         return self.connection.execute(statement, values)
 
     def fetch_one(self, statement: str, **values: Any) -> Any:
-        """Return the first row of a query, or None."""
+        """Return the first row of a query.
+
+        Args:
+            statement: SQL.
+            **values: values by placeholder.
+
+        Returns:
+            the row, or None.
+        """
         return self.execute(statement, **values).fetchone()
 
     def recreate_tables(self, schema: str) -> None:
-        """Commit, then run a script that drops and creates tables."""
+        """Commit, then run a script that drops and creates tables.
+
+        Args:
+            schema: SQL script.
+        """
         self.connection.execute("COMMIT")
         self.connection.executescript(schema)
         self.connection.execute("BEGIN IMMEDIATE")
 
     def get_meta(self, key: str) -> str | None:
-        """Return a value of the table `meta`, or None."""
+        """Return a value of the table `meta`.
+
+        Args:
+            key: its name.
+
+        Returns:
+            the value, or None.
+        """
         row = self.fetch_one("SELECT value FROM meta WHERE key = :key", key=key)
         return None if row is None else str(row["value"])
 
     def set_meta(self, key: str, value: str) -> None:
-        """Set a value of the table `meta`."""
+        """Set a value of the table `meta`.
+
+        Args:
+            key: its name.
+            value: its text.
+        """
         self.execute("INSERT OR REPLACE INTO meta VALUES (:key, :value)", key=key, value=value)
 
     def commit(self, min_interval: float = 0.0) -> None:
-        """Flush the pixels and commit, unless the last commit was less than `min_interval` seconds ago."""
+        """Flush the pixels and commit.
+
+        Args:
+            min_interval: do nothing if the last commit was less than this many seconds ago.
+        """
         if time.monotonic() - self.last_commit_time < min_interval:
             return
         self.pixel_file.flush()
@@ -155,7 +198,11 @@ class PreprocessDB:
             self.execute("UPDATE files SET is_done = 0, reason = '' WHERE reason = :reason", reason=reason)
 
     def add_file(self, source_file: SourceFile) -> None:
-        """Add a file that the search found. If it is known and has not changed, its results are kept."""
+        """Add a file that the search found. If it is known and has not changed, its results are kept.
+
+        Args:
+            source_file: the file.
+        """
         name, copy_number = encode_name(source_file.name), 1
         known = self._find_by_name(name)
         while known is not None and known["search_number"] == self.search_number:
@@ -190,14 +237,22 @@ class PreprocessDB:
         self.commit()
 
     def sources_fingerprint(self) -> str:
-        """Return a hash of the names, sizes and modification times of all source files."""
+        """Return a hash of the names, sizes and modification times of all source files.
+
+        Returns:
+            hexadecimal SHA-256.
+        """
         digest = hashlib.sha256()
         for row in self.execute("SELECT name, stamp FROM files ORDER BY name"):
             digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
         return digest.hexdigest()
 
     def file_counts(self) -> tuple[int, int, int]:
-        """Return the number of files, of those that are done, and of those that are skipped."""
+        """Return the number of files, of those that are done, and of those that are skipped.
+
+        Returns:
+            the three numbers.
+        """
         row = self.fetch_one(
             "SELECT count(*) AS total, coalesce(sum(is_done), 0) AS done,"
             " coalesce(sum(is_done AND reason != ''), 0) AS skipped FROM files"
@@ -205,12 +260,20 @@ class PreprocessDB:
         return row["total"], row["done"], row["skipped"]
 
     def skip_counts(self) -> Counter[str]:
-        """Return the number of files that are skipped so far, by reason."""
+        """Return the number of files that are skipped so far, by reason.
+
+        Returns:
+            number by key of SKIP_REASONS.
+        """
         rows = self.execute("SELECT reason, count(*) AS count FROM files WHERE reason != '' GROUP BY reason")
         return Counter({row["reason"]: row["count"] for row in rows})
 
     def pending_tasks(self) -> Iterator[Task]:
-        """Yield a task for each file that is not done, by name. Results may be saved while iterating."""
+        """Iterate over a task for each file that is not done, by name. Results may be saved meanwhile.
+
+        Yields:
+            the tasks.
+        """
         query = "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
         last_name = b""
         while rows := self.execute(query, last_name=last_name).fetchmany(TASKS_PER_QUERY):
@@ -220,12 +283,23 @@ class PreprocessDB:
             last_name = rows[-1]["name"]
 
     def file_location(self, file_id: int) -> FileLocation:
-        """Return where a file's bytes are."""
+        """Return where a file's bytes are.
+
+        Args:
+            file_id: number of the file.
+
+        Returns:
+            the location.
+        """
         row = self.fetch_one("SELECT location FROM files WHERE file_id = :file_id", file_id=file_id)
         return FileLocation.from_json(row["location"])
 
     def reset_file(self, file_id: int) -> None:
-        """Discard the results of a file, so that it is prepared again."""
+        """Discard the results of a file, so that it is prepared again.
+
+        Args:
+            file_id: number of the file.
+        """
         self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=file_id)
         statement = "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id"
         self.execute(statement, file_id=file_id)
@@ -236,6 +310,9 @@ class PreprocessDB:
         """Save the result of a task. Its images are added to those of earlier tasks on the same animation.
 
         The file is marked as done last: after an interruption before that, it is prepared again.
+
+        Args:
+            result: the result.
         """
         if result.reason or not result.images or result.images[0].frame == 0:
             self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=result.file_id)
@@ -261,7 +338,14 @@ class PreprocessDB:
         self.num_slots += 1
 
     def read_pixels(self, slot: int) -> bytes:
-        """Return the pixels in a slot; fewer bytes if the file is cut short."""
+        """Return the pixels of an image.
+
+        Args:
+            slot: its position in the pixel file.
+
+        Returns:
+            uint8 [C, S, S]; fewer bytes if the file is cut short.
+        """
         if self.pixel_file.tell() != slot * self.bytes_per_image:
             self.pixel_file.seek(slot * self.bytes_per_image)
         return self.pixel_file.read(self.bytes_per_image)

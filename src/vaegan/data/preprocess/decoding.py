@@ -1,4 +1,4 @@
-"""Decode the bytes of an image, in any format and mode, to upright frames that can be cropped and resized."""
+"""Decode the bytes of an image, in any format and mode, to upright frames."""
 
 from __future__ import annotations
 
@@ -57,13 +57,33 @@ def _all_formats() -> tuple[str, ...]:
 
 @functools.cache
 def parse_color(text: str) -> tuple[int, int, int]:
-    """Parse a color name or #rrggbb to RGB values. Raises ValueError."""
+    """Parse a color name or #rrggbb.
+
+    Args:
+        text: the color.
+
+    Returns:
+        red, green and blue, 0 to 255.
+
+    Raises:
+        ValueError: if it is no color.
+    """
     color = ImageColor.getrgb(text)
     return color[0], color[1], color[2]
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Open an image by its content, whatever its name. Raises SkipFile if it is not an image."""
+    """Open an image by its content, whatever its name.
+
+    Args:
+        file: the image's bytes.
+
+    Returns:
+        the image, not decoded yet.
+
+    Raises:
+        SkipFile: if it is not an image.
+    """
     for formats in (lambda: COMMON_FORMATS, _all_formats):
         try:
             file.seek(0)
@@ -76,7 +96,15 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 
 def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int) -> Iterator[DecodedFrame]:
-    """Yield the frames of an image from `first_frame` on; only the first frame unless `settings` takes all.
+    """Decode the frames of an image; only the first frame unless the settings take all.
+
+    Args:
+        file: the image's bytes.
+        settings: options of preprocess.
+        first_frame: index to start from.
+
+    Yields:
+        the frames, upright.
 
     Raises:
         SkipFile: The file is not an image, is broken, or has too many pixels.
@@ -127,7 +155,15 @@ def _exif_orientation(image: Image.Image) -> int:
 
 
 def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Convert an image of any mode to RGB, L or CMYK with 8 bits per channel, over `background` where transparent."""
+    """Convert an image of any mode to RGB, L or CMYK with 8 bits per channel.
+
+    Args:
+        image: the image.
+        background: color behind transparent pixels.
+
+    Returns:
+        the converted image.
+    """
     if image.mode in _HIGH_BIT_DEPTH_MODES or image.mode == "F":
         image = to_8bit_grayscale(image)
     if _has_transparency(image):
@@ -152,6 +188,12 @@ def to_8bit_grayscale(image: Image.Image) -> Image.Image:
 
     The range that becomes 0 to 255 is 0 to 65535 for integers, and 0 to 1 or else 0 to 255 for floats. An image with
     values outside of it is scaled from its own minimum and maximum.
+
+    Args:
+        image: of a 16-bit, 32-bit or float mode.
+
+    Returns:
+        of mode L.
 
     Raises:
         ValueError: An image of floats holds infinite values or NaN.
@@ -187,7 +229,16 @@ def _srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes, grayscale: bool) -> Image.Image:
-    """Convert an image to sRGB: of mode RGB, or L with `grayscale`. A damaged profile is ignored."""
+    """Convert an image to sRGB. A damaged profile is ignored.
+
+    Args:
+        image: of mode RGB, L or CMYK.
+        icc_profile: its color profile; empty if it has none.
+        grayscale: whether the result has one channel.
+
+    Returns:
+        of mode RGB, or L with `grayscale`.
+    """
     if icc_profile:
         transform = _srgb_transform(icc_profile, image.mode)
         if isinstance(transform, ImageCms.ImageCmsTransform):

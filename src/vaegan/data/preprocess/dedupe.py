@@ -1,4 +1,4 @@
-"""Duplicates, train / val split and manifest: what becomes of every source file and every prepared image.
+"""Duplicates, train / val split and manifest: what becomes of every source file.
 
 Everything is computed from the images themselves, in an order of its own. The order of the input and of the work has
 no effect, and a new image affects another only if the two look alike. All tables are on disk.
@@ -87,7 +87,10 @@ ORDER BY files.name, images.frame
 
 @dataclass(slots=True)
 class StoredImage:
-    """A prepared image in the database. Fields as in `PreparedImage`; `slot` is its position in the pixel file."""
+    """A prepared image in the database; `slot` is its position in the pixel file.
+
+    The other fields are those of `PreparedImage`.
+    """
 
     slot: int
     original_size: tuple[int, int]
@@ -117,7 +120,14 @@ class UnionFind:
         self.db = db
 
     def find(self, key: str) -> str:
-        """Return the root of the set that `key` is in."""
+        """Return the root of the set that a key is in.
+
+        Args:
+            key: the key.
+
+        Returns:
+            the smallest key of the set.
+        """
         path = []
         while (row := self.db.fetch_one("SELECT parent FROM groups WHERE key = :key", key=key)) is not None:
             path.append(key)
@@ -128,7 +138,12 @@ class UnionFind:
         return key
 
     def union(self, key_a: str, key_b: str) -> None:
-        """Merge the sets that the two keys are in."""
+        """Merge the sets that the two keys are in.
+
+        Args:
+            key_a: a key of one set.
+            key_b: a key of the other.
+        """
         root, child = sorted((self.find(key_a), self.find(key_b)))
         if root != child:
             self.db.execute("INSERT INTO groups (key, parent) VALUES (:key, :parent)", key=child, parent=root)

@@ -25,15 +25,25 @@ _ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def size_and_mtime(stat_result: os.stat_result) -> str:
-    """Return a stamp that changes when a file's bytes do: its size and its modification time."""
+    """Return a stamp that changes when a file's bytes do: its size and its modification time.
+
+    Args:
+        stat_result: what the operating system says about the file.
+
+    Returns:
+        the stamp.
+    """
     return f"{stat_result.st_size}:{stat_result.st_mtime_ns}"
 
 
 @contextlib.contextmanager
 def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
-    """Open the file or archive member at `location`.
+    """Open a file or an archive member, and hash it.
 
     Files of up to MAX_IN_MEMORY_BYTES are read at once, so that the hashed bytes are the decoded bytes.
+
+    Args:
+        location: where its bytes are.
 
     Yields:
         The bytes as a seekable file, their SHA-256, and the file's stamp ("" for a member of an archive).

@@ -16,9 +16,17 @@ CENTER_BIAS = 0.25  # weight of the distance from the center
 
 
 def compute_crop_box(image: Image.Image, original_size: tuple[int, int], settings: PreprocessSettings) -> Box:
-    """Return the part of an image to keep: left, top, right and bottom in pixels of the original.
+    """Return the part of an image to keep.
 
     The image may be decoded at a reduced size. Only `--fit smart` looks at it.
+
+    Args:
+        image: the decoded image.
+        original_size: width and height of the original in pixels.
+        settings: options of preprocess.
+
+    Returns:
+        left, top, right and bottom in pixels of the original.
     """
     width, height = original_size
     if settings.fit in ("pad", "stretch") or width == height:
@@ -85,9 +93,18 @@ def _most_detailed_offset(image: Image.Image, max_offset: int, side: int) -> int
 def crop_and_resize(
     image: Image.Image, original_size: tuple[int, int], box: Box, settings: PreprocessSettings
 ) -> Image.Image:
-    """Crop an image to `box` and resize it to the target size; with `--fit pad`, only its longer side has that size.
+    """Crop an image and resize it to the target size.
 
-    The box is in pixels of the original. The image, of mode RGB, L or CMYK, may be decoded at a reduced size.
+    With `--fit pad`, only its longer side has the target size.
+
+    Args:
+        image: of mode RGB, L or CMYK, perhaps decoded at a reduced size.
+        original_size: width and height of the original in pixels.
+        box: part to keep, in pixels of the original.
+        settings: options of preprocess.
+
+    Returns:
+        the resized image.
     """
     scale_x, scale_y = image.width / original_size[0], image.height / original_size[1]
     decoded_box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
@@ -99,7 +116,16 @@ def crop_and_resize(
 
 
 def pad_to_square(image: Image.Image, settings: PreprocessSettings, background: tuple[int, int, int]) -> Image.Image:
-    """Center an RGB or L image on a square of `settings.size` pixels, filled as `--pad-mode` says."""
+    """Center an image on a square, filled as `--pad-mode` says.
+
+    Args:
+        image: of mode RGB or L.
+        settings: options of preprocess.
+        background: color for `--pad-mode color`.
+
+    Returns:
+        an image of `settings.size` pixels per side.
+    """
     side = settings.size
     if image.size == (side, side):
         return image
@@ -137,13 +163,29 @@ def _extend_edges(image: Image.Image, side: int, left: int, top: int) -> Image.I
 
 
 def to_chw_bytes(image: Image.Image) -> bytes:
-    """Return the pixels of an RGB or L image channel by channel: uint8 [C, H, W]."""
+    """Return the pixels of an image channel by channel.
+
+    Args:
+        image: of mode RGB or L.
+
+    Returns:
+        uint8 [C, H, W].
+    """
     pixels = image.tobytes()
     return pixels if image.mode == "L" else pixels[0::3] + pixels[1::3] + pixels[2::3]
 
 
 def from_chw_bytes(pixels: bytes, channels: int, size: int) -> Image.Image:
-    """Make an image of uint8 pixels [channels, size, size]."""
+    """Make an image of pixels that are ordered channel by channel.
+
+    Args:
+        pixels: uint8 [channels, size, size].
+        channels: 1 or 3.
+        size: side in pixels.
+
+    Returns:
+        an image of mode L or RGB.
+    """
     area = size * size
     bands = [
         Image.frombytes("L", (size, size), pixels[start : start + area]) for start in range(0, channels * area, area)

@@ -28,7 +28,14 @@ _BAND_HASH_BITS = 56
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """Return the 16 bytes of the hash, then the colors: 81 bytes for an L image, 243 for an RGB image."""
+    """Return the perceptual hash of an image, and its colors.
+
+    Args:
+        image: of mode RGB or L.
+
+    Returns:
+        16 bytes of hash, then the colors: 81 bytes in all for L, 243 for RGB.
+    """
     row_length = GRID_SIZE + 1
     colors = image.resize((row_length, row_length), Image.Resampling.BOX).tobytes()
     gray: Sequence[int] = colors
@@ -45,19 +52,42 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 
 def has_structure(phash: bytes) -> bool:
-    """Check that a hash can tell images apart: those of flat images and plain gradients are all alike."""
+    """Check that a hash can tell images apart: those of flat images and plain gradients are all alike.
+
+    Args:
+        phash: from `perceptual_hash`.
+
+    Returns:
+        whether it can.
+    """
     num_ones = _hash_bits(phash).bit_count()
     return _MIN_DISTINCTIVE_BITS <= num_ones <= HASH_BITS - _MIN_DISTINCTIVE_BITS
 
 
 def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
-    """Check whether two images look the same."""
+    """Check whether two images look the same.
+
+    Args:
+        phash: from `perceptual_hash`.
+        other_phash: that of another image.
+
+    Returns:
+        whether they do.
+    """
     distance = (_hash_bits(phash) ^ _hash_bits(other_phash)).bit_count()
     return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
 
 
 def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
-    """Check whether two images are so similar that any near duplicate of one is one of the other: adjacent frames."""
+    """Check whether any near duplicate of one image is one of the other, as for adjacent frames.
+
+    Args:
+        phash: from `perceptual_hash`.
+        other_phash: that of another image.
+
+    Returns:
+        whether they are.
+    """
     has_same_bits = phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
     return has_same_bits and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
 
@@ -75,7 +105,14 @@ def _color_difference(phash: bytes, other_phash: bytes) -> float:
 
 
 def lsh_bands(phash: bytes) -> Iterator[int]:
-    """Yield a 59-bit number for each of the 7 bands: two near duplicates share at least one."""
+    """Return numbers of which two near duplicates share at least one.
+
+    Args:
+        phash: from `perceptual_hash`.
+
+    Yields:
+        a 59-bit number for each of the 7 bands.
+    """
     bits = _hash_bits(phash)
     for band, mask in enumerate(_BAND_MASKS):
         band_hash = (bits & mask) * _BAND_HASH_MULTIPLIER % 2**HASH_BITS >> (HASH_BITS - _BAND_HASH_BITS)

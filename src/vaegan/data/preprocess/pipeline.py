@@ -1,4 +1,4 @@
-"""A whole preparation: search the sources, process the files, remove duplicates, split, write the dataset.
+"""A whole preparation: search the sources, process the files, remove duplicates, split, write.
 
 A preparation that was killed resumes from the state on disk when the same command runs again.
 """
@@ -53,7 +53,14 @@ class PreprocessRequest:
 
 
 def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSummary:
-    """Prepare a dataset and return its summary.
+    """Prepare a dataset.
+
+    Args:
+        request: what to prepare.
+        emit: receives progress, notes and warnings.
+
+    Returns:
+        the dataset's summary.
 
     Raises:
         VaeganError: If the sources, the options, `out` or the disk do not allow it.
@@ -121,9 +128,16 @@ def _work_dir(request: PreprocessRequest) -> Iterator[Path]:
 
 
 def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
-    """Raise VaeganError if `out` holds anything but a dataset of the same sources and options.
+    """Check that a dataset may be written to the output directory.
 
     With --force, a dataset of other sources or options may be replaced, but nothing else.
+
+    Args:
+        request: what to prepare.
+        sources: resolved sources.
+
+    Raises:
+        VaeganError: if it holds anything but a dataset of the same sources and options.
     """
     out = request.out
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -194,7 +208,14 @@ class PreprocessPipeline:
         db.set_meta("pipeline_version", str(PIPELINE_VERSION))
 
     def run(self) -> PreprocessSummary:
-        """Run all steps and return the summary of the dataset."""
+        """Run all steps.
+
+        Returns:
+            the dataset's summary.
+
+        Raises:
+            VaeganError: if the sources, the options or the disk do not allow it.
+        """
         self._find_files()
         dataset = self._find_up_to_date_dataset()
         if dataset is not None:

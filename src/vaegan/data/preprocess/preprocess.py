@@ -20,14 +20,32 @@ from vaegan.utils.files import check_has_file_name
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
-    """Return data/<name>-<size>, named after the first source."""
+    """Return `data/<name>-<size>`, named after the first source.
+
+    Args:
+        sources: the sources, at least one.
+        size: side of the images in pixels.
+
+    Returns:
+        the path.
+    """
     first = sources[0].resolve()
     name = first.name if first.is_dir() else first.name.split(".")[0]
     return Path("data") / f"{name or 'faces'}-{size}"
 
 
 def validate_options(options: dict[str, Any]) -> PreprocessSettings:
-    """Build the settings from options. Raises UsageError for values that are invalid or contradict each other."""
+    """Build the settings from options.
+
+    Args:
+        options: values by name.
+
+    Returns:
+        the settings.
+
+    Raises:
+        UsageError: if values are invalid or contradict each other.
+    """
     settings = build_settings(PreprocessSettings, options)
     if settings.size not in IMAGE_SIZES:
         raise UsageError(f"--size {settings.size}: expected one of {', '.join(map(str, IMAGE_SIZES))}")
@@ -56,7 +74,23 @@ def preprocess_with_summary(
     on_event: EventHandler,
     options: dict[str, Any],
 ) -> tuple[Path, PreprocessSummary]:
-    """Prepare a dataset as `prepare` does; return its path (also of a dry run) and its summary."""
+    """Prepare a dataset as `prepare` does, and return its summary too.
+
+    Args:
+        sources: as in `prepare`.
+        out: as in `prepare`.
+        force: as in `prepare`.
+        dry_run: as in `prepare`.
+        on_event: as in `prepare`.
+        options: the fields of `PreprocessSettings`, by name.
+
+    Returns:
+        the dataset's path, also of a dry run, and its summary.
+
+    Raises:
+        UsageError: if an option is invalid or there are no sources.
+        VaeganError: as in `prepare`.
+    """
     settings = validate_options(options)
     if not sources:
         raise UsageError("no SRC: give a folder of images")
@@ -81,7 +115,7 @@ def prepare(
 
     Args:
         sources: Folders (searched recursively), image files, .zip and .tar archives.
-        out: The dataset's directory, data/<name>-<size> by default.
+        out: The dataset's directory, `data/<name>-<size>` by default.
         force: Replace a dataset of other sources or options, and discard an unfinished preparation.
         dry_run: Only report how many images would be used and which files would be skipped.
         on_event: Receives progress, notes and warnings.

@@ -38,6 +38,11 @@ class EvenSample(Generic[T]):
         self.items: list[T] = []
 
     def add(self, item: T) -> None:
+        """Add the next item of the stream.
+
+        Args:
+            item: the item.
+        """
         if self.num_seen % self.stride == 0:
             if len(self.items) == 2 * self.max_items:
                 self.items, self.stride = self.items[::2], self.stride * 2
@@ -46,14 +51,28 @@ class EvenSample(Generic[T]):
         self.num_seen += 1
 
     def selected(self) -> list[T]:
-        """Return the sample of the items added so far."""
+        """Return the sample of the items added so far.
+
+        Returns:
+            at most `max_items` items, in order.
+        """
         return self.items[:: max(1, math.ceil(len(self.items) / self.max_items))]
 
 
 def draw_dataset_preview(
     images: list[Image.Image], examples: list[CropExample], size: int, labels: Sequence[LabelExample] = ()
 ) -> Image.Image:
-    """Return the preview: RGB if there are crop examples, else in the mode of `images`, which are `size` wide."""
+    """Draw the preview.
+
+    Args:
+        images: images of the dataset, `size` wide.
+        examples: originals and their crops.
+        size: side of the images in pixels.
+        labels: labels with images that have them.
+
+    Returns:
+        RGB if there are crop examples, else in the mode of `images`.
+    """
     # a grid of tiles, then rows of examples that are three images wide
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)

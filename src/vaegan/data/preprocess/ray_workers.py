@@ -33,7 +33,7 @@ def _check_reachable(address: str | None) -> None:
 
 
 class RayWorkerPool:
-    """A WorkerPool on `ray.util.multiprocessing.Pool`, which lacks one thing: retries when a worker is lost.
+    """A WorkerPool on `ray.util.multiprocessing.Pool`, with retries when a worker is lost.
 
     The tasks of a lost worker are retried one by one, on a worker that Ray starts anew. A task that is lost
     MAX_WORKER_LOSSES times is the cause, as in the local pool.
@@ -73,7 +73,14 @@ class RayWorkerPool:
         self.pool.apply_async(self.run_tasks, (tasks,), callback=on_result, error_callback=on_result)
 
     def run_batches(self, next_batch: NextBatch) -> Iterator[list[TaskResult]]:
-        """See WorkerPool."""
+        """Run tasks on the cluster; see `WorkerPool.run_batches`.
+
+        Args:
+            next_batch: returns the next batch of tasks, or None.
+
+        Yields:
+            results.
+        """
         max_pending = BATCHES_PER_WORKER * self.num_workers
         while True:
             while len(self.pending_batches) < max_pending and (tasks := next_batch()) is not None:

@@ -13,12 +13,26 @@ _ENCODING_ERRORS = "surrogateescape" if os.name == "posix" else "surrogatepass"
 
 
 def encode_name(name: str) -> bytes:
-    """Encode a file name, which may hold bytes that are not UTF-8. Names are stored and sorted in this form."""
+    """Encode a file name, which may hold bytes that are not UTF-8, to be stored and sorted.
+
+    Args:
+        name: file name.
+
+    Returns:
+        its bytes.
+    """
     return name.encode("utf-8", _ENCODING_ERRORS)
 
 
 def decode_name(name: bytes) -> str:
-    """Undo `encode_name`."""
+    """Undo `encode_name`.
+
+    Args:
+        name: from `encode_name`.
+
+    Returns:
+        the file name.
+    """
     return name.decode("utf-8", _ENCODING_ERRORS)
 
 
@@ -34,12 +48,23 @@ class FileLocation:
     crc32: int = 0  # of a zip member's decompressed bytes
 
     def to_json(self) -> str:
-        """Return the fields as a JSON array, ASCII only."""
+        """Return the fields as a JSON array, ASCII only.
+
+        Returns:
+            the text.
+        """
         return json.dumps(astuple(self))
 
     @classmethod
     def from_json(cls, text: str) -> FileLocation:
-        """Undo `to_json`."""
+        """Undo `to_json`.
+
+        Args:
+            text: from `to_json`.
+
+        Returns:
+            the location.
+        """
         return cls(*json.loads(text))
 
 

@@ -1,4 +1,4 @@
-"""Find the files in folders and archives, under names that do not depend on the order in which sources were given."""
+"""Find the files in folders and archives, under names that do not depend on the sources' order."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def name_prefixes(sources: Sequence[Path]) -> dict[Path, str]:
     """Map each resolved source to the prefix of its files' names.
 
     A single source has no prefix. Several have their own names, or their absolute paths where two names are equal.
+
+    Args:
+        sources: resolved sources.
+
+    Returns:
+        prefix by source.
     """
     if len(sources) == 1:
         return {sources[0]: ""}
@@ -31,6 +37,12 @@ def name_prefixes(sources: Sequence[Path]) -> dict[Path, str]:
 
 def resolve_sources(sources: Sequence[Path]) -> list[Path]:
     """Return the sources as absolute paths: sorted, and without those that lie in another one.
+
+    Args:
+        sources: paths as the user gave them.
+
+    Returns:
+        the resolved paths.
 
     Raises:
         VaeganError: A source does not exist.
@@ -46,9 +58,16 @@ def resolve_sources(sources: Sequence[Path]) -> list[Path]:
 def find_files(
     sources: Sequence[Path], excluded_dir: Path, make_spool_path: SpoolPathFactory, on_ignored: Callable[[str], None]
 ) -> Iterator[SourceFile]:
-    """Yield every file in the resolved `sources`, in any order: a folder of millions is not held in memory.
+    """Find every file in the sources, in any order: a folder of millions is not held in memory.
 
-    `excluded_dir` (the output) is not searched. `on_ignored` is called with the kind of each entry that is ignored.
+    Args:
+        sources: resolved sources.
+        excluded_dir: the output, which is not searched.
+        make_spool_path: see `iter_members`.
+        on_ignored: called with the kind of each entry that is ignored.
+
+    Yields:
+        the files.
     """
     for source, prefix in name_prefixes(sources).items():
         if source.is_dir():

@@ -44,11 +44,19 @@ class PreprocessSummary:
 
     @property
     def num_images(self) -> int:
+        """Number of images of both splits."""
         return sum(self.split_counts.values())
 
     @classmethod
     def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
-        """Return the summary of an existing dataset from its set.json."""
+        """Return the summary of an existing dataset from its set.json.
+
+        Args:
+            info: contents of set.json.
+
+        Returns:
+            the summary.
+        """
         counts = info["counts"]
         split_counts = {name: counts[name] for name in SPLIT_NAMES}
         labels = LabelSummary.from_info(info.get("labels"))
@@ -56,7 +64,15 @@ class PreprocessSummary:
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
-    """Count the images of each split, the skipped files and the upscaled images."""
+    """Count the images of each split, the skipped files and the upscaled images.
+
+    Args:
+        manifest: rows of the manifest.
+        settings: options of preprocess.
+
+    Returns:
+        the summary.
+    """
     summary = PreprocessSummary()
     resized_side = max if settings.fit == "pad" else min
     for row in manifest:
@@ -69,7 +85,14 @@ def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSett
 
 
 def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emit: EventHandler, dry_run: bool) -> None:
-    """Report how many images the dataset holds, and which files were skipped or upscaled."""
+    """Report how many images the dataset holds, and which files were skipped or upscaled.
+
+    Args:
+        summary: the summary.
+        settings: options of preprocess.
+        emit: receives notes and warnings.
+        dry_run: whether nothing was written.
+    """
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
     emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
     if summary.labels is not None:

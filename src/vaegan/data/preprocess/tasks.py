@@ -1,4 +1,4 @@
-"""Process one file: read it, decode it, crop and resize it. Nothing that a file holds raises an exception here."""
+"""Process one file: read, decode, crop and resize it. No content of a file raises an exception."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ METADATA_SUFFIXES = (
 
 
 def run_tasks(tasks: list[Task], settings: PreprocessSettings) -> list[TaskResult]:
-    """Run tasks in this process, one after the other."""
+    """Run tasks in this process, one after the other.
+
+    Args:
+        tasks: files to prepare.
+        settings: options of preprocess.
+
+    Returns:
+        one result per task.
+    """
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels is checked instead, before anything is decoded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -34,7 +42,15 @@ def run_tasks(tasks: list[Task], settings: PreprocessSettings) -> list[TaskResul
 
 
 def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
-    """Run one task. Whatever is wrong with the file becomes the reason in the result."""
+    """Run one task. Whatever is wrong with the file becomes the reason in the result.
+
+    Args:
+        task: file to prepare.
+        settings: options of preprocess.
+
+    Returns:
+        the images, or the reason why there are none.
+    """
     sha256 = stamp = ""
     try:
         with open_hashed(task.location) as (file, sha256, stamp):

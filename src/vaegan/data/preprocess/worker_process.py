@@ -1,4 +1,4 @@
-"""The program of a worker process: tasks arrive on its standard input, results leave on its standard output.
+"""The program of a worker process: tasks arrive on standard input, results leave on standard output.
 
 A message is a JSON header, followed by the bytes objects that JSON cannot hold. There is no pickle in it, so neither
 process runs code that the other sends.
@@ -20,9 +20,13 @@ _LENGTH_BYTES = 8
 
 
 def send_message(stream: IO[bytes], record: Any) -> None:
-    """Write a dataclass, or a list of them, as one message: the lengths of header and payload, then these two.
+    """Write a dataclass, or a list of them, as one message: lengths, header and payload.
 
     The header holds a length in place of each bytes object; these make up the payload.
+
+    Args:
+        stream: pipe to the other process.
+        record: the dataclass, or a list of them.
     """
     payload: list[bytes] = []
 
@@ -39,7 +43,14 @@ def send_message(stream: IO[bytes], record: Any) -> None:
 
 
 def receive_message(stream: IO[bytes]) -> tuple[Any, IO[bytes]] | None:
-    """Read one message: its header and its payload. Returns None when the other process is gone."""
+    """Read one message.
+
+    Args:
+        stream: pipe from the other process.
+
+    Returns:
+        its header and its payload, or None when the other process is gone.
+    """
     lengths = stream.read(2 * _LENGTH_BYTES)
     header_length, payload_length = int.from_bytes(lengths[:_LENGTH_BYTES]), int.from_bytes(lengths[_LENGTH_BYTES:])
     header, payload = stream.read(header_length), stream.read(payload_length)
@@ -49,12 +60,27 @@ def receive_message(stream: IO[bytes]) -> tuple[Any, IO[bytes]] | None:
 
 
 def task_from_header(fields: dict[str, Any]) -> Task:
-    """Rebuild a Task from its part of a header."""
+    """Rebuild a Task from its part of a header.
+
+    Args:
+        fields: values by name of the field.
+
+    Returns:
+        the task.
+    """
     return Task(**{**fields, "location": FileLocation(**fields["location"])})
 
 
 def result_from_header(fields: dict[str, Any], payload: IO[bytes]) -> TaskResult:
-    """Rebuild a TaskResult from a header and its payload."""
+    """Rebuild a TaskResult from a header and its payload.
+
+    Args:
+        fields: values by name of the field.
+        payload: bytes that the header refers to.
+
+    Returns:
+        the result.
+    """
     images = []
     for image in fields["images"]:
         image["original_size"], image["box"] = tuple(image["original_size"]), tuple(image["box"])

@@ -41,14 +41,25 @@ class WorkerPool(Protocol):
     """Runs tasks in worker processes: on this machine, or on a cluster."""
 
     def run_batches(self, next_batch: NextBatch) -> Iterator[list[TaskResult]]:
-        """Run all tasks that `next_batch` returns, and yield the results batch by batch, in any order."""
+        """Run all tasks, and return the results batch by batch, in any order.
+
+        Args:
+            next_batch: returns the next batch of tasks, or None after the last.
+
+        Yields:
+            results of some tasks.
+        """
 
     def close(self) -> None:
         """Stop the workers at once."""
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use.
+
+    Returns:
+        at least 1.
+    """
     with contextlib.suppress(AttributeError, OSError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -94,7 +105,14 @@ class WorkerProcess:
             return
 
     def run_batch(self, tasks: list[Task]) -> list[TaskResult]:
-        """Return a result for every task, also for one that the process is lost over; fewer after `close`."""
+        """Run tasks, also those that the process is lost over.
+
+        Args:
+            tasks: files to prepare.
+
+        Returns:
+            one result per task; fewer after `close`.
+        """
         results: list[TaskResult] = []
         num_crashes = 0
         while len(results) < len(tasks) and not self.is_closed:
@@ -160,7 +178,17 @@ class LocalWorkerPool:
             self.idle_workers.put(worker)
 
     def run_batches(self, next_batch: NextBatch) -> Iterator[list[TaskResult]]:
-        """See WorkerPool. Raises VaeganError if no worker process can be started."""
+        """Run tasks; see `WorkerPool.run_batches`.
+
+        Args:
+            next_batch: returns the next batch of tasks, or None.
+
+        Yields:
+            results.
+
+        Raises:
+            VaeganError: if no worker process can be started.
+        """
         pending: set[Future[list[TaskResult]]] = set()
         while True:
             while len(pending) < BATCHES_PER_WORKER * len(self.workers) and (tasks := next_batch()) is not None:
@@ -178,6 +206,7 @@ class LocalWorkerPool:
             yield from batches
 
     def close(self) -> None:
+        """Stop the workers at once."""
         for worker in self.workers:
             worker.close()
         self.executor.shutdown(cancel_futures=True)

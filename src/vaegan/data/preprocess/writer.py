@@ -1,4 +1,4 @@
-"""Writing the finished dataset: shards, set.json, manifest and preview, moved to their place in one step."""
+"""Write the finished dataset: shards, set.json, manifest and preview, moved to their place at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,14 @@ class CorruptImage(Exception):
 
 
 def content_options(settings: PreprocessSettings) -> dict[str, Any]:
-    """Return the options that change the content of the dataset, not only how it is made."""
+    """Return the options that change the content of the dataset, not only how it is made.
+
+    Args:
+        settings: options of preprocess.
+
+    Returns:
+        values by name.
+    """
     fields = option_fields(PreprocessSettings)
     return {name: value for name, value in dataclasses.asdict(settings).items() if fields[name].option.resume_locked}
 
@@ -71,7 +78,13 @@ class DatasetWriter:
         self.channels = 1 if settings.grayscale else 3
 
     def write(self, out: Path, sources: list[Path], summary: PreprocessSummary, pool: WorkerPool) -> None:
-        """Write the dataset to `out`, replacing one that is there. `pool` makes the thumbnails of the preview.
+        """Write the dataset, replacing one that is there.
+
+        Args:
+            out: the dataset's directory.
+            sources: resolved sources.
+            summary: summary of the manifest.
+            pool: makes the thumbnails of the preview.
 
         Raises:
             CorruptImage: If stored pixels are damaged. `out` is then as it was.

@@ -37,13 +37,23 @@ def _placed_lenses(drawing: FaceDrawing, glasses: GlassesStyle) -> list[tuple[fl
 
 
 def draw_lenses(drawing: FaceDrawing, glasses: GlassesStyle) -> None:
-    """Draw the clear lenses. They are drawn before the eyes."""
+    """Draw the clear lenses. They are drawn before the eyes.
+
+    Args:
+        drawing: the face.
+        glasses: shape of the glasses.
+    """
     for _, _, outline in _placed_lenses(drawing, glasses):
         drawing.canvas.fill_polygon(outline, blend(drawing.skin_color, WHITE, 0.38))
 
 
 def draw_glasses_frame(drawing: FaceDrawing, glasses: GlassesStyle) -> None:
-    """Draw the frame and dark lenses. They are drawn after the eyes."""
+    """Draw the frame and dark lenses. They are drawn after the eyes.
+
+    Args:
+        drawing: the face.
+        glasses: shape of the glasses.
+    """
     canvas, lenses = drawing.canvas, _placed_lenses(drawing, glasses)
     if not lenses:
         return

@@ -74,5 +74,11 @@ BACKGROUND_PATTERNS: dict[str, BackgroundFunction] = {
 
 
 def draw_background(canvas: Canvas, pattern: str, palette: str) -> None:
-    """Draw a background pattern on a canvas that is filled with the main color of the palette."""
+    """Draw a background pattern on a canvas that is filled with the main color of the palette.
+
+    Args:
+        canvas: the canvas.
+        pattern: name of a pattern.
+        palette: name of a palette.
+    """
     BACKGROUND_PATTERNS[pattern](canvas, *BACKGROUND_PALETTES[palette])

@@ -26,7 +26,11 @@ def _torso_outline() -> Points:
 
 
 def draw_neck(drawing: FaceDrawing) -> None:
-    """Draw the neck and the shadow of the chin on it."""
+    """Draw the neck and the shadow of the chin on it.
+
+    Args:
+        drawing: the face.
+    """
     canvas = drawing.canvas
     right = catmull_rom([(NECK_HALF_WIDTH, 0.5), (NECK_HALF_WIDTH - 0.02, 1.05), (NECK_HALF_WIDTH + 0.10, 1.36)])
     neck = symmetric_line(*right, (0.0, 1.75))

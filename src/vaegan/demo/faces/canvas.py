@@ -26,13 +26,29 @@ _CORNER_COSINE = math.cos(math.radians(30))
 
 
 def blend(a: Color, b: Color, amount: float) -> Color:
-    """Return a mixture of two colors: `amount` 0 gives `a`, 1 gives `b`."""
+    """Return a mixture of two colors.
+
+    Args:
+        a: first color.
+        b: second color.
+        amount: 0 gives `a`, 1 gives `b`.
+
+    Returns:
+        the color.
+    """
     red, green, blue = (round(x + (y - x) * amount) for x, y in zip(a, b, strict=True))
     return red, green, blue
 
 
 def luma(color: Color) -> float:
-    """Return the brightness of a color (BT.601 luma), 0 (black) to 1 (white)."""
+    """Return the brightness of a color (BT.601 luma).
+
+    Args:
+        color: RGB, 0 to 255.
+
+    Returns:
+        0 (black) to 1 (white).
+    """
     return (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
 
 
@@ -55,20 +71,39 @@ class Canvas:
         self.set_frame(width / 2, height / 2, 1, 0)
 
     def set_frame(self, x: float, y: float, unit_pixels: float, degrees: float) -> None:
-        """Put the origin at the final pixel (x, y) and rotate the axes clockwise by `degrees`."""
+        """Set origin, unit and rotation of what is drawn next.
+
+        Args:
+            x: of the origin, in final pixels.
+            y: of the origin, in final pixels.
+            unit_pixels: final pixels per unit.
+            degrees: clockwise rotation of the axes.
+        """
         angle = math.radians(degrees)
         self.unit_pixels = unit_pixels * SUPERSAMPLING
         self._cos, self._sin = math.cos(angle) * self.unit_pixels, math.sin(angle) * self.unit_pixels
         self._origin_x, self._origin_y = x * SUPERSAMPLING, y * SUPERSAMPLING
 
     def to_pixels(self, points: Iterable[Point]) -> Points:
-        """Convert points from units to pixels of the supersampled image."""
+        """Convert points from units to pixels of the supersampled image.
+
+        Args:
+            points: in units.
+
+        Returns:
+            in pixels of the supersampled image.
+        """
         c, s, ox, oy = self._cos, self._sin, self._origin_x, self._origin_y
         cx, sx = c * self.x_sign, s * self.x_sign
         return [(ox + x * cx - y * s, oy + x * sx + y * c) for x, y in points]
 
     def fill_polygon(self, points: Iterable[Point], color: Color) -> None:
-        """Fill a polygon without an outline."""
+        """Fill a polygon without an outline.
+
+        Args:
+            points: corners, in units.
+            color: RGB.
+        """
         self.pillow_draw.polygon(self.to_pixels(points), fill=color)
 
     def draw_shape(
@@ -82,7 +117,13 @@ class Canvas:
     ) -> None:
         """Fill a polygon, shade the side away from the light, and draw the outline.
 
-        The width of the shade and the blur of its edge are in units. A color of None leaves out that part.
+        Args:
+            points: corners, in units.
+            color: RGB.
+            shade_color: RGB; None leaves the shade out.
+            shade_width: in units.
+            blur_radius: blur of the shade's edge, in units.
+            outline_color: RGB; None leaves the outline out.
         """
         polygon = self.to_pixels(points)
         self.pillow_draw.polygon(polygon, fill=color)
@@ -95,35 +136,70 @@ class Canvas:
             self._draw_pixel_line([*polygon, polygon[0]], outline_color, OUTLINE_WIDTH)
 
     def draw_line(self, points: Points, color: Color = OUTLINE_COLOR, width: float = OUTLINE_WIDTH) -> None:
-        """Draw an open line with round ends and corners; `width` is in units."""
+        """Draw an open line with round ends and corners.
+
+        Args:
+            points: in units.
+            color: RGB.
+            width: in units.
+        """
         pixel_points = self.to_pixels(points)
         self._draw_pixel_line(pixel_points, color, width)
         for x, y in (pixel_points[0], pixel_points[-1]):
             self._fill_pixel_disc(x, y, width / 2 * self.unit_pixels, color)
 
     def draw_outline(self, points: Points, color: Color = OUTLINE_COLOR, width: float = OUTLINE_WIDTH) -> None:
-        """Draw a closed line; `width` is in units."""
+        """Draw a closed line.
+
+        Args:
+            points: in units.
+            color: RGB.
+            width: in units.
+        """
         polygon = self.to_pixels(points)
         self._draw_pixel_line([*polygon, polygon[0]], color, width)
 
     def fill_disc(self, x: float, y: float, radius: float, color: Color) -> None:
-        """Fill a disc without an outline."""
+        """Fill a disc without an outline.
+
+        Args:
+            x: of the center, in units.
+            y: of the center, in units.
+            radius: in units.
+            color: RGB.
+        """
         ((px, py),) = self.to_pixels([(x, y)])
         self._fill_pixel_disc(px, py, radius * self.unit_pixels, color)
 
     def fill_discs(self, discs: Sequence[Disc], color: Color) -> None:
-        """Fill the union of discs, with one outline around all of them."""
+        """Fill the union of discs, with one outline around all of them.
+
+        Args:
+            discs: x, y and radius of each, in units.
+            color: RGB.
+        """
         for x, y, radius in discs:
             self.fill_disc(x, y, radius + OUTLINE_WIDTH / 2, OUTLINE_COLOR)
         for x, y, radius in discs:
             self.fill_disc(x, y, radius - OUTLINE_WIDTH / 2, color)
 
     def fill_clipped(self, clip: Points, points: Points, color: Color, blur_radius: float = 0.0) -> None:
-        """Fill the intersection of two polygons; `blur_radius` (units) blurs the edge of `points`."""
+        """Fill the intersection of two polygons.
+
+        Args:
+            clip: corners of one, in units.
+            points: corners of the other, in units.
+            color: RGB.
+            blur_radius: blur of the edge of `points`, in units.
+        """
         self._fill_masked(self.to_pixels(clip), self.to_pixels(points), color, blur_radius, fill_outside=False)
 
     def to_image(self) -> Image.Image:
-        """Return the image at its final size, antialiased."""
+        """Return the image at its final size, antialiased.
+
+        Returns:
+            RGB.
+        """
         return self.image.reduce(SUPERSAMPLING)
 
     def _fill_masked(self, clip: Points, points: Points, color: Color, blur_radius: float, fill_outside: bool) -> None:

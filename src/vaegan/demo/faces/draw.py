@@ -32,7 +32,14 @@ BEARDS_BELOW_MOUTH = ("stubble", "full", "goatee")
 
 
 def draw_face(face: Face) -> Image.Image:
-    """Draw a face as an RGB image of face.width x face.height pixels. Equal faces give equal pixels."""
+    """Draw a face. Equal faces give equal pixels.
+
+    Args:
+        face: its attributes.
+
+    Returns:
+        RGB, face.width x face.height pixels.
+    """
     # One unit is half the height of the head. The head tilts around the neck.
     shorter_side = min(face.width, face.height)
     unit = face.head_scale * shorter_side
@@ -85,10 +92,18 @@ def draw_face(face: Face) -> Image.Image:
 def write_faces(
     out_dir: Path, count: int, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write `count` faces as face-00000.png, face-00001.png, ... and then their attributes.csv.
+    """Write faces as face-00000.png, face-00001.png, ... and then their attributes.csv.
 
-    Files of the same names are replaced. The count does not change what the faces look like. After each face,
-    on_progress(num_written, count) is called.
+    Files of the same names are replaced. The count does not change what the faces look like.
+
+    Args:
+        out_dir: folder to write into.
+        count: number of faces, at least 1.
+        seed: seed of the faces.
+        on_progress: called after each face with (number written, count).
+
+    Raises:
+        ValueError: if `count` is below 1.
     """
     if count < 1:
         raise ValueError(f"count is {count}; at least 1 face is needed")

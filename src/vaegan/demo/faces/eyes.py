@@ -120,7 +120,11 @@ EYEBROW_STYLES: dict[str, tuple[float, float, float]] = {
 
 
 def draw_eyes(drawing: FaceDrawing) -> None:
-    """Draw both eyes and both eyebrows."""
+    """Draw both eyes and both eyebrows.
+
+    Args:
+        drawing: the face.
+    """
     face = drawing.face
     for side in (-1, 1):
         x, y = drawing.to_face_front(side * face.eye_gap, EYE_Y)

@@ -197,19 +197,31 @@ CHEEK_STYLES: dict[str, Callable[[FaceDrawing, float, float, int], None]] = {
 
 
 def draw_cheeks(drawing: FaceDrawing) -> None:
-    """Draw both cheeks."""
+    """Draw both cheeks.
+
+    Args:
+        drawing: the face.
+    """
     for side in (-1, 1):
         x, y = drawing.to_face_front(side * (drawing.face.eye_gap + 0.12), 0.42)
         CHEEK_STYLES[drawing.face.cheeks](drawing, x, y, side)
 
 
 def draw_nose(drawing: FaceDrawing) -> None:
-    """Draw the nose. It points to the side that the head turns to."""
+    """Draw the nose. It points to the side that the head turns to.
+
+    Args:
+        drawing: the face.
+    """
     x, y = drawing.to_face_front(0.02 * drawing.turn, NOSE_Y)
     NOSE_STYLES[drawing.face.nose](drawing, x, y, 1.0 if drawing.turn >= 0 else -1.0)
 
 
 def draw_mouth(drawing: FaceDrawing) -> None:
-    """Draw the mouth."""
+    """Draw the mouth.
+
+    Args:
+        drawing: the face.
+    """
     x, y = drawing.to_face_front(0.0, MOUTH_Y)
     MOUTH_STYLES[drawing.face.mouth](drawing, x, y, 0.295 * drawing.face.mouth_width)

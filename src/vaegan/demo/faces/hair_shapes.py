@@ -35,7 +35,18 @@ class HairStyle:
 
 
 def hair_cap_outline(drawing: FaceDrawing, pad: float, lift: float, end_y: float, hairline: Points) -> Points:
-    """Return an outline of hair down to height `end_y`; `hairline` runs from right to left."""
+    """Return an outline of hair.
+
+    Args:
+        drawing: the face.
+        pad: how much wider than the skull, in units.
+        lift: how much higher than the skull, in units.
+        end_y: height at which it ends, in units.
+        hairline: points from right to left, in units.
+
+    Returns:
+        in units.
+    """
     turn = 0.07 * drawing.turn
     edge = drawing.half_width(end_y) + pad * 0.6
     outer = catmull_rom([(-edge, end_y), *drawing.skull_arc(pad, lift, -172, -8), (edge, end_y)])
@@ -55,7 +66,13 @@ def _crescent_outline(drawing: FaceDrawing, start: float, end: float, radius: fl
 
 
 def draw_front_hair(drawing: FaceDrawing, points: Points, has_highlight: bool = True) -> None:
-    """Draw hair in front of the head, its shadow on the forehead, and a highlight on its lit side."""
+    """Draw hair in front of the head, its shadow on the forehead, and a highlight on its lit side.
+
+    Args:
+        drawing: the face.
+        points: outline of the hair, in units.
+        has_highlight: whether to draw the highlight.
+    """
     draw_forehead_shadow(drawing, points)
     drawing.draw_hair(points, 0.13)
     if has_highlight:
@@ -65,6 +82,11 @@ def draw_front_hair(drawing: FaceDrawing, points: Points, has_highlight: bool = 
 
 
 def draw_strands(drawing: FaceDrawing, *lines: Points) -> None:
-    """Draw thin strands of darker hair."""
+    """Draw thin strands of darker hair.
+
+    Args:
+        drawing: the face.
+        *lines: points of each strand, in units.
+    """
     for line in lines:
         drawing.canvas.draw_line(catmull_rom(line), blend(drawing.hair_shade, OUTLINE_COLOR, 0.25), 0.045)

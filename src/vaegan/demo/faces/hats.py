@@ -126,7 +126,11 @@ OPEN_HAT_STYLES = ("none", "headband", "bow")
 
 
 def draw_hat(drawing: FaceDrawing) -> None:
-    """Draw the hat."""
+    """Draw the hat.
+
+    Args:
+        drawing: the face.
+    """
     color = CLOTHING_COLORS[drawing.face.hat_color]
     accent = blend(color, WHITE, 0.78) if luma(color) < 0.75 else blend(color, (222, 66, 66), 0.8)
     HAT_STYLES[drawing.face.hat](drawing, color, blend(color, (44, 20, 70), 0.28), accent)

@@ -66,9 +66,17 @@ class FaceDrawing:
         return self.canvas.light_sign * self.canvas.x_sign
 
     def skull_arc(self, pad: float, lift: float, start: float, end: float, step: float = 18) -> Points:
-        """Return points along the skull, `pad` wider and `lift` higher, from `start` to `end` degrees.
+        """Return points along the skull; -180 degrees is the left temple, -90 the top, 0 the right temple.
 
-        -180 degrees is the left temple, -90 the top, 0 the right temple.
+        Args:
+            pad: how much wider, in units.
+            lift: how much higher, in units.
+            start: in degrees.
+            end: in degrees.
+            step: about the distance of the points, in degrees.
+
+        Returns:
+            in units.
         """
         count = max(2, round(abs(end - start) / step))
         angles = [math.radians(start + (end - start) * i / count) for i in range(count + 1)]
@@ -76,7 +84,14 @@ class FaceDrawing:
         return [(rx * math.cos(a), SKULL_CENTER_Y + ry * math.sin(a)) for a in angles]
 
     def half_width(self, y: float) -> float:
-        """Return half the width of the head at height `y`, units; 0 below the chin."""
+        """Return half the width of the head at a height.
+
+        Args:
+            y: height, in units.
+
+        Returns:
+            in units; 0 below the chin.
+        """
         if y <= SKULL_CENTER_Y:
             return self.skull_half_width * math.sqrt(max(0.0, 1 - ((y - SKULL_CENTER_Y) / SKULL_HEIGHT) ** 2))
         for (upper_x, upper_y), (lower_x, lower_y) in itertools.pairwise(self._right_side):
@@ -85,20 +100,41 @@ class FaceDrawing:
         return 0.0
 
     def to_face_front(self, x: float, y: float) -> Point:
-        """Shift a point on the front of the face by the turn of the head."""
+        """Shift a point on the front of the face by the turn of the head.
+
+        Args:
+            x: in units.
+            y: in units.
+
+        Returns:
+            the shifted point, in units.
+        """
         return x + 0.12 * self.turn, y
 
     def draw_hair(self, points: Points, shade_width: float = 0.12) -> None:
-        """Draw a shape in the hair color, with its shade and outline."""
+        """Draw a shape in the hair color, with its shade and outline.
+
+        Args:
+            points: outline, in units.
+            shade_width: in units.
+        """
         self.canvas.draw_shape(points, self.hair_color, self.hair_shade, shade_width)
 
 
 def draw_nothing(*args: object) -> None:
-    """Draw nothing, for styles like "none"."""
+    """Draw nothing, for styles like "none".
+
+    Args:
+        *args: not used.
+    """
 
 
 def draw_ears(drawing: FaceDrawing) -> None:
-    """Draw both ears. The head is drawn later and covers their inner halves."""
+    """Draw both ears. The head is drawn later and covers their inner halves.
+
+    Args:
+        drawing: the face.
+    """
     canvas = drawing.canvas
     for side in (-1, 1):
         x = side * (drawing.half_width(0.15) + 0.06) - 0.07 * drawing.turn
@@ -110,18 +146,33 @@ def draw_ears(drawing: FaceDrawing) -> None:
 
 
 def draw_head(drawing: FaceDrawing) -> None:
-    """Draw the head."""
+    """Draw the head.
+
+    Args:
+        drawing: the face.
+    """
     drawing.canvas.draw_shape(drawing.head_outline, drawing.skin_color, drawing.skin_shade, 0.17, blur_radius=0.035)
 
 
 def draw_forehead_shadow(drawing: FaceDrawing, points: Points) -> None:
-    """Draw the shadow on the head of hair or a hat with the outline `points`."""
+    """Draw the shadow of hair or a hat on the head.
+
+    Args:
+        drawing: the face.
+        points: outline of the hair or the hat, in units.
+    """
     shadow = [(x - 0.04 * drawing.light_sign, y + 0.12) for x, y in points]
     drawing.canvas.fill_clipped(drawing.face_clip, shadow, drawing.skin_shade)
 
 
 def draw_skull_highlight(drawing: FaceDrawing, rx: float, ry: float) -> None:
-    """Draw a highlight on the lit side of a bald skull, an arc with the radii `rx` and `ry`."""
+    """Draw a highlight on the lit side of a bald skull.
+
+    Args:
+        drawing: the face.
+        rx: horizontal radius of the arc, in units.
+        ry: vertical radius of the arc, in units.
+    """
     start, end = (-150, -122) if drawing.light_sign < 0 else (-30, -58)
     arc = ellipse_points(0, SKULL_CENTER_Y, rx, ry, start, end)
     drawing.canvas.draw_line(arc, blend(drawing.skin_color, WHITE, 0.55), 0.08)

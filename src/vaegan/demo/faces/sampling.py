@@ -165,7 +165,15 @@ def _random_pose(rng: Random) -> dict[str, Any]:
 
 
 def random_face(seed: int, index: int) -> Face:
-    """Return face number `index` of the endless series that `seed` defines."""
+    """Return one face of an endless series.
+
+    Args:
+        seed: seed of the series.
+        index: number of the face, from 0.
+
+    Returns:
+        its attributes.
+    """
     rng = Random(f"comic face {seed}/{index}")
     is_masculine = rng.random() < 0.5
     person = _random_person(rng, is_masculine)

@@ -16,7 +16,15 @@ _SPAN_WEIGHTS = [
 
 
 def catmull_rom(points: Sequence[Point], is_closed: bool = False) -> Points:
-    """Return dense points of a Catmull-Rom spline; a closed one does not repeat its first point."""
+    """Return dense points of a Catmull-Rom spline.
+
+    Args:
+        points: points that it passes through.
+        is_closed: whether it returns to the first point, which is not repeated.
+
+    Returns:
+        the points.
+    """
     if len(points) < 3:
         return list(points)
     before, after = (points[-1], [points[0], points[1]]) if is_closed else (points[0], [points[-1]])
@@ -33,7 +41,19 @@ def catmull_rom(points: Sequence[Point], is_closed: bool = False) -> Points:
 
 
 def ellipse_points(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360) -> Points:
-    """Return points of an ellipse, or of its arc from `start` to `end` degrees, clockwise from the right."""
+    """Return points of an ellipse or of its arc, clockwise from the right.
+
+    Args:
+        x: of the center.
+        y: of the center.
+        rx: horizontal radius.
+        ry: vertical radius.
+        start: in degrees.
+        end: in degrees.
+
+    Returns:
+        the points.
+    """
     count = max(6, round(abs(end - start) / 15))
     is_closed = abs(end - start) >= 360
     angles = [math.radians(start + (end - start) * i / count) for i in range(count if is_closed else count + 1)]
@@ -41,16 +61,40 @@ def ellipse_points(x: float, y: float, rx: float, ry: float, start: float = 0, e
 
 
 def reflect_x(points: Iterable[Point]) -> Points:
-    """Mirror the points left to right and reverse their order: the other half of a symmetric outline."""
+    """Mirror the points left to right and reverse their order: the other half of a symmetric outline.
+
+    Args:
+        points: one half.
+
+    Returns:
+        the other half.
+    """
     return [(-x, y) for x, y in points][::-1]
 
 
 def symmetric_line(*right_half: Point) -> Points:
-    """Return a symmetric line, whose right half is given up to the middle or to a point beside it."""
+    """Return a symmetric line, whose right half is given up to the middle or to a point beside it.
+
+    Args:
+        *right_half: points up to the middle or to a point beside it.
+
+    Returns:
+        the whole line.
+    """
     has_middle_point = right_half[-1][0] == 0
     return [*right_half, *reflect_x(right_half[:-1] if has_middle_point else right_half)]
 
 
 def place(points: Iterable[Point], x: float, y: float, width: float = 1.0) -> Points:
-    """Scale the points by `width` to the sides (negative: mirror them), then move their origin to (x, y)."""
+    """Scale points to the sides, then move them.
+
+    Args:
+        points: the points.
+        x: where their origin moves to.
+        y: where their origin moves to.
+        width: factor of their x; a negative one mirrors them.
+
+    Returns:
+        the moved points.
+    """
     return [(x + width * px, y + py) for px, py in points]

@@ -27,13 +27,14 @@ from benchmarks.judges import MIN_PER_CLASS, extract, load_classifier, save_clas
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.data.labels import YES
 from vaegan.inference.attributes import Attribute, AttributeSet, fit_attributes
-from vaegan.inference.edit import edit_latents, parse_change, parse_conditions, sample_where
+from vaegan.inference.edit import edit_latents, edit_until_visible, parse_change, parse_conditions, sample_where
 from vaegan.inference.model import Model, load
 from vaegan.metrics.prdc import prdc
 from vaegan.utils.images import to_float
 
 MAX_FACES = 256
 WHERE_SAMPLES = 256
+METHODS = ("ours", "one step", "hold all", "mean difference", "no covariance")
 
 
 class Reader:
@@ -83,13 +84,17 @@ def has_attribute(attribute: Attribute, values: Sequence[str]) -> Tensor:
     return torch.tensor([value == attribute.value for value in values])
 
 
-def edit_by(method: str, attributes: AttributeSet, attribute: Attribute, latents: Tensor, means: Tensor) -> Tensor:
+def edit_by(
+    method: str, model: Model, attributes: AttributeSet, attribute: Attribute, latents: Tensor, means: Tensor
+) -> Tensor:
     """Turn an attribute on, by our edit or by a baseline that reaches the same score."""
     change = parse_change(attributes, attribute.name, "yes" if attribute.value == YES else attribute.value)
     if method == "ours":
+        return edit_until_visible(model, attributes, latents, [change])
+    if method == "one step":
         return edit_latents(attributes, latents, [change])
     if method == "hold all":
-        return edit_latents(attributes, latents, [change], hold=["all"])
+        return edit_until_visible(model, attributes, latents, [change], hold=["all"])
     step = attribute.weight if method == "no covariance" else means
     change_of_score = (attribute.on_score - attribute.scores(latents)).clamp_min(0)
     return (latents.double() + change_of_score[:, None] * step / (step @ attribute.weight)).float()
@@ -115,8 +120,8 @@ def measure_edits(
     train_latents = model.encode(train[subset])
     means = (train_latents[has[subset]].mean(0) - train_latents[~has[subset]].mean(0)).double()
     result = {}
-    for method in ("ours", "hold all", "mean difference", "no covariance"):
-        edited = model.decode(edit_by(method, attributes, attribute, latents, means))
+    for method in METHODS:
+        edited = model.decode(edit_by(method, model, attributes, attribute, latents, means))
         read = reader.read(edited)
         others = [
             sum(a != b for a, b in zip(read[name], read_plain[name], strict=True)) / len(edited)

@@ -62,7 +62,7 @@ def test_it_serves_until_ctrl_c(vae_run):
             url = json.loads(server.stdout.readline())["page"]
             assert url == f"http://127.0.0.1:{port}/"
             assert b"<main>" in urllib.request.urlopen(url, timeout=60).read()
-            request = urllib.request.Request(url, headers={"Host": "evil.example"})
+            request = urllib.request.PreprocessRequest(url, headers={"Host": "evil.example"})
             with pytest.raises(urllib.error.HTTPError) as error_info:
                 urllib.request.urlopen(request, timeout=60)
             assert error_info.value.code == 403

@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.config.tool_settings import DemoSettings, InterpolateSettings, SampleSettings
-from vaegan.data.dataset import is_dataset
+from vaegan.data.dataset import is_dataset, open_dataset
 from vaegan.data.preprocess.preprocess import prepare
+from vaegan.demo.edits import save_edits
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, TaskProgress
+from vaegan.inference.attributes import attributes_path, fit_attributes, save_attributes
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
 from vaegan.inference.model import load
 from vaegan.inference.sample import save_samples
+from vaegan.report.run_report import refresh_run_report
 from vaegan.run_dir import RunDir
 from vaegan.training.train import train_gan, train_vae
 
 VAE_TIME_FRACTION = 0.3
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
-RESERVED_SECONDS = 12.0
-"""Time that is left for sampling at the end."""
+RESERVED_SECONDS = 25.0
+"""Time that is left for sampling, and for learning and editing attributes, at the end."""
+LABEL_COLUMNS = "glasses,hat,beard,hair,hair_color,skin,mouth,background_palette"
 FACES_HINT = "choose another folder, or add --force"
 FACE_FILE_PATTERN = re.compile(r"face-\d{5,}\.png")
 
@@ -129,7 +133,8 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
         check_faces_match_seed(directory / "faces", settings.seed)
     faces = draw_face_folder(directory / "faces", settings.n, settings.seed, force, emit)
     if not is_dataset(dataset) or force:
-        prepare([faces], dataset, force=force, on_event=emit)
+        table = str(faces / ATTRIBUTES_FILENAME)
+        prepare([faces], dataset, force=force, on_event=emit, labels=table, label_columns=LABEL_COLUMNS)
 
     # Training
     deadline = start_time + settings.minutes * 60 - RESERVED_SECONDS
@@ -142,6 +147,7 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     # Results
     results = {"faces": faces, "dataset": dataset, "vae_run": vae_run, "gan_run": gan_run}
     results |= _sample_and_interpolate(directory, vae_run, gan_run, device, force, emit)
+    results |= _learn_and_edit_attributes(directory, dataset, gan_run, device, emit)
     duration = f"{(time.perf_counter() - start_time) / 60:.1f} minutes"
     emit(Note(f"Done in {duration}. Look at {results['samples']} first, then at {results['animation']}"))
     return results
@@ -159,3 +165,18 @@ def _sample_and_interpolate(
     files = check_interpolation(gan, len(keyframes.latents), settings, directory / "interpolation", force)
     save_interpolation(gan, keyframes, settings, files, emit)
     return {"samples": samples, "vae_samples": vae_samples, **files}
+
+
+def _learn_and_edit_attributes(
+    directory: Path, dataset_path: Path, gan_run: Path, device: str, emit: EventHandler
+) -> dict[str, Path]:
+    """Learn the attributes of the drawn faces, and edit some of them; nothing for a dataset without labels."""
+    dataset, gan = open_dataset(dataset_path), load(gan_run, device)
+    if not dataset.has_labels:
+        emit(Note(f"{dataset_path} has no labels, so no attributes are learned; --force starts over with them"))
+        return {}
+    path = attributes_path(gan.info.path)
+    save_attributes(path, fit_attributes(gan, dataset, emit))
+    refresh_run_report(gan, emit)
+    edits = save_edits(gan, dataset, directory / "edits.png", emit)
+    return {"attributes": path} | ({} if edits is None else {"edits": edits})

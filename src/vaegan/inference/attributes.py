@@ -42,8 +42,8 @@ MIN_AUC, MIN_R_SQUARED = 0.6, 0.05
 """The 95 % interval of a probe that is offered lies above this."""
 NONE_VALUES = ("none", "no")
 """Values of a categorical column that mean that there is nothing."""
-TYPICAL_QUANTILE = 0.75
-"""Quantile of the scores of images with an attribute that an edit aims at."""
+TYPICAL_QUANTILE = 0.9
+"""Quantile of the scores of images with an attribute that an edit aims at: those that have it clearly."""
 ENTANGLED_FRACTION = 0.25
 MARKED = "marked"
 """Kind of an attribute that a user has marked on some faces, without labels."""

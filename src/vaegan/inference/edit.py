@@ -29,6 +29,8 @@ ALL = "all"
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 MAX_DRAWS_PER_SAMPLE = 2000
 DRAWS_PER_BATCH = 256
+LOOKS = 2
+MAX_OVERSHOOT = 1.5
 NO_DEMAND = 1e6
 """A score may fall by this much where nothing is demanded of it."""
 STRIP_STRENGTHS = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -133,6 +135,7 @@ def edit_latents(
     changes: Sequence[Change],
     hold: Iterable[str] = (),
     strength: float = 1.0,
+    overshoot: Tensor | None = None,
 ) -> Tensor:
     """Change latents as little as possible so that they have the attributes that are asked for.
 
@@ -143,14 +146,61 @@ def edit_latents(
         latents: float [N, d].
         hold: Names of columns whose scores shall not change, or "all".
         strength: Factor on the change of each latent; 0 leaves the latents as they are.
+        overshoot: float [N, changes], how far beyond the typical score each latent shall go, as a fraction of the
+            distance from off to on; None for 0.
 
     Returns:
         The changed latents, float32 [N, d].
     """
-    demands = [demand for change in changes for demand in _demands(attributes, latents, change)]
+    beyond = torch.zeros(len(latents), len(changes)) if overshoot is None else overshoot
+    demands = [
+        demand
+        for index, change in enumerate(changes)
+        for demand in _demands(attributes, latents, change, beyond[:, index].double())
+    ]
     for attribute in _held_attributes(attributes, hold, changes):
         demands.append(_Demand(attribute, torch.zeros(len(latents), dtype=torch.float64), 1, is_at_least=False))
     edited = _meet(attributes, latents, demands)
+    return torch.lerp(latents.float(), edited, strength)
+
+
+def edit_until_visible(
+    model: Model,
+    attributes: AttributeSet,
+    latents: Tensor,
+    changes: Sequence[Change],
+    hold: Iterable[str] = (),
+    strength: float = 1.0,
+) -> Tensor:
+    """Change latents as `edit_latents` does, and further where the decoded images do not show it yet.
+
+    The images are encoded again. Where an attribute that was turned on or off scores less there than it does typically,
+    the latent goes further by what is missing. A model without an encoder cannot look, so its changes stay as they are.
+
+    Args:
+        model: The model that decodes the latents.
+        attributes: Its attributes.
+        latents: float [N, d].
+        changes: What shall become of the attributes.
+        hold: Names of columns whose scores shall not change, or "all".
+        strength: Factor on the change of each latent.
+
+    Returns:
+        The changed latents, float32 [N, d].
+
+    Raises:
+        UsageError: If `hold` names an attribute that does not exist or that is changed, or leaves no way.
+    """
+    hold, overshoot = list(hold), torch.zeros(len(latents), len(changes))
+    edited = edit_latents(attributes, latents, changes, hold)
+    for _ in range(LOOKS if model.encoder is not None else 0):
+        seen = model.encode(model.decode(edited))
+        for index, change in enumerate(changes):
+            attribute = change.attribute
+            typical = attribute.on_score if change.direction > 0 else attribute.off_score
+            missing = change.direction * (typical - attribute.scores(seen)) / (attribute.on_score - attribute.off_score)
+            overshoot[:, index] = (overshoot[:, index] + missing.clamp(0, 1)).clamp_max(MAX_OVERSHOOT)
+        edited = edit_latents(attributes, latents, changes, hold, overshoot=overshoot)
     return torch.lerp(latents.float(), edited, strength)
 
 
@@ -175,8 +225,8 @@ def _meet(attributes: AttributeSet, latents: Tensor, demands: Sequence[_Demand])
     )
 
 
-def _demands(attributes: AttributeSet, latents: Tensor, change: Change) -> list[_Demand]:
-    """Return the demands of one change on the attributes of its column."""
+def _demands(attributes: AttributeSet, latents: Tensor, change: Change, overshoot: Tensor) -> list[_Demand]:
+    """Return the demands of one change on the attributes of its column; `overshoot` [N] as in `edit_latents`."""
     attribute, scores = change.attribute, change.attribute.scores(latents)
     if change.direction == 0:
         unit = 1.0 if attribute.kind == NUMERIC else attribute.score_stddev
@@ -184,8 +234,9 @@ def _demands(attributes: AttributeSet, latents: Tensor, change: Change) -> list[
         return [_Demand(attribute, amount, 1, is_at_least=False)]
     values = [other for other in attributes.of(attribute.name) if other.value != YES]
     if change.direction > 0 and attribute.value == YES and values:
-        return _demand_nearest_value(attributes, latents, attribute, values)
-    goal = attribute.on_score if change.direction > 0 else attribute.off_score
+        return _demand_nearest_value(attributes, latents, attribute, values, overshoot)
+    typical = attribute.on_score if change.direction > 0 else attribute.off_score
+    goal = typical + change.direction * overshoot * (attribute.on_score - attribute.off_score)
     demands = [_Demand(attribute, goal - scores, change.direction)]
     for other in attributes.of(attribute.name):
         if other is attribute:
@@ -201,22 +252,24 @@ def _demands(attributes: AttributeSet, latents: Tensor, change: Change) -> list[
 
 
 def _demand_nearest_value(
-    attributes: AttributeSet, latents: Tensor, attribute: Attribute, values: Sequence[Attribute]
+    attributes: AttributeSet, latents: Tensor, attribute: Attribute, values: Sequence[Attribute], overshoot: Tensor
 ) -> list[_Demand]:
     """Demand that there is something, namely the value that each latent [N, d] is nearest to.
 
     All the hats together have no direction of their own: each kind of hat has.
     """
+    changes = [
+        value.on_score + overshoot * (value.on_score - value.off_score) - value.scores(latents) for value in values
+    ]
     steps = [
-        _meet(attributes, latents, [_Demand(value, value.on_score - value.scores(latents), 1)]) for value in values
+        _meet(attributes, latents, [_Demand(value, change, 1)]) for value, change in zip(values, changes, strict=True)
     ]
     precision = torch.linalg.inv(attributes.covariance)
     differences = [step.double() - latents.double() for step in steps]
     lengths = torch.stack([((difference @ precision) * difference).sum(1) for difference in differences])
     nearest = lengths.argmin(0)
     demands = [_Demand(attribute, attribute.on_score - attribute.scores(latents), 1)]
-    for index, value in enumerate(values):
-        change = value.on_score - value.scores(latents)
+    for index, (value, change) in enumerate(zip(values, changes, strict=True)):
         demands.append(_Demand(value, torch.where(nearest == index, change, -NO_DEMAND), 1))
     return demands
 
@@ -373,10 +426,8 @@ def edit_files(
     latents = model.encode(images)
     if settings.invert_steps:
         latents = invert(model, images, latents, settings.invert_steps, emit)
-    strips = [
-        edit_latents(attributes, latents, changes, hold, settings.strength * strength) for strength in STRIP_STRENGTHS
-    ]
-    edited = edit_latents(attributes, latents, changes, hold, settings.strength)
+    full = edit_until_visible(model, attributes, latents, changes, hold)
+    edited, *strips = (torch.lerp(latents, full, settings.strength * strength) for strength in (1.0, *STRIP_STRENGTHS))
     decoded, result = model.decode(latents), model.decode(edited)
 
     asked = ", ".join(change.text for change in changes)

@@ -201,10 +201,11 @@ class Model:
             UsageError: if there is no such attribute or value.
             VaeganError: if the model has no encoder or no attributes.
         """
-        from vaegan.inference.edit import edit_latents, parse_changes
+        from vaegan.inference.edit import edit_until_visible, parse_changes
 
         changes = parse_changes(self.attributes, values)
-        return self.decode(edit_latents(self.attributes, self.encode(images), changes, hold, strength))
+        latents = self.encode(images)
+        return self.decode(edit_until_visible(self, self.attributes, latents, changes, hold, strength))
 
     def interpolate(
         self,

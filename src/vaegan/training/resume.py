@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, changed_locked_options, option_fields
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler
+from vaegan.metrics_log import read_metrics
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import choose_device_context
 from vaegan.training.setup import (
@@ -118,13 +120,49 @@ def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None
     run_dir.remove_partial_files()
     checkpoint = run_dir.latest_checkpoint(emit)
     if checkpoint is None:
+        _refuse_lost_checkpoints(setup)
         return None
     if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
         raise VaeganError(
             f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: start over with --force"
         )
+    run_dir.keep_newer_weights(parse_step(checkpoint), emit)
     run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
     return str(checkpoint)
+
+
+def _refuse_lost_checkpoints(setup: TrainSetup) -> None:
+    """Raise VaeganError if a run without checkpoints has trained: a new start would replace its weights and metrics.
+
+    A run that was killed before its first checkpoint is no such run. It has no weights yet, except the best ones, and
+    no metrics beyond the step of that checkpoint.
+    """
+    run_dir, kind = setup.run_dir, setup.request.kind
+    first_checkpoint = int((setup.saved_config or {})["schedule"].get("checkpoint_every", 1))
+    metrics_step = max((line.get("step", 0.0) for line in read_metrics(run_dir.path)), default=0.0)
+    if run_dir.weights_path.exists():
+        found = run_dir.weights_path.name
+    elif _weights_step(run_dir.best_weights_path) > first_checkpoint:
+        found = run_dir.best_weights_path.name
+    elif metrics_step > first_checkpoint:
+        found = f"metrics up to step {metrics_step:.0f}"
+    else:
+        return
+    use = f"sample from it as it is{f', train a GAN with --from-vae {run_dir.path}' if kind == 'vae' else ''}"
+    raise VaeganError(
+        f"{run_dir.path} holds {found}, but no checkpoint to resume from, and a new start would replace it: {use},"
+        " choose another --run, or add --force"
+    )
+
+
+def _weights_step(path: Path) -> float:
+    """Return the step of a weights file: 0 without the file, infinity if it cannot be read."""
+    if not path.exists():
+        return 0.0
+    try:
+        return read_weights_info(path).step
+    except VaeganError:
+        return math.inf
 
 
 def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:

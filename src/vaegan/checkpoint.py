@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.utils.files import atomic_write, ensure_within, file_sha256, read_json
 from vaegan.version import __version__
@@ -45,6 +46,8 @@ class WeightsInfo:
     step: int
     images_seen: int
     vaegan_version: str
+    image_options: Mapping[str, Any] | None = None
+    """Options of preprocess that cropped and resized the training images, or None if the file does not say."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -107,11 +110,19 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 
 
 def save_model(
-    path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
+    path: Path,
+    model: nn.Module,
+    kind: str,
+    config: ModelConfig,
+    step: int,
+    images_seen: int,
+    kid: float | None = None,
+    image_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model's state_dict as a .safetensors file, with all that is needed to use it in the metadata.
 
-    `kind` is "vae" or "gan", `kid` the kernel inception distance of the weights if it was measured.
+    `kind` is "vae" or "gan", `kid` the kernel inception distance of the weights if it was measured, `image_options` the
+    options of preprocess that cropped and resized the training images.
     """
     metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,
@@ -123,6 +134,8 @@ def save_model(
     }
     if kid is not None:
         metadata["kid"] = kid
+    if image_options is not None:
+        metadata["image_options"] = dict(image_options)
     # A single entry, because safetensors writes several in random order, and equal runs should give equal files.
     save_tensors(path, model.state_dict(), {METADATA_KEY: json.dumps(metadata)})
 
@@ -176,9 +189,18 @@ def read_weights_info(path: Path) -> WeightsInfo:
             step=require_int(metadata, "step"),
             images_seen=require_int(metadata, "images_seen"),
             vaegan_version=printable(metadata.get("vaegan_version", "?"), 40),
+            image_options=_checked_image_options(metadata.get("image_options")),
         )
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {printable(error_text(error), 300)}") from error
+
+
+def _checked_image_options(options: Any) -> Mapping[str, Any] | None:
+    """Return the options of preprocess in a file's metadata. Raises VaeganError or AttributeError for bad values."""
+    if options is None:
+        return None
+    build_settings(PreprocessSettings, options)
+    return dict(options)
 
 
 @dataclass(frozen=True)

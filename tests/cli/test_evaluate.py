@@ -163,7 +163,7 @@ def test_missing_best_weights_are_an_error(gan_run, copy, here, capsys):
 def test_a_gan_whose_vae_is_gone_is_evaluated_without_it(gan_run, vae_run, copy, here, capsys):
     alone = copy(gan_run)
     config = json.loads((alone / "config.json").read_text())
-    config["from_vae"]["path"] = str(here / "gone.safetensors")
+    config["from_vae"] = {"path": str(here / "gone.safetensors"), "sha256": "0" * 64}
     (alone / "config.json").write_text(json.dumps(config))
     status, out, err = run(capsys, "evaluate", alone, "-n", 24, "--json")
     assert status == 0 and "gone" in err and list(json.loads(out)["columns"]) == ["samples", "real"]

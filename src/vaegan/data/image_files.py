@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES_PER_BATCH = 64
+IMAGE_OPTIONS = ("fit", "crop_position", "pad_mode", "background")
+"""The options of preprocess that change an image, beside its size and channels, which the model's config has."""
 NamedImages = tuple[list[str], "Tensor"]
 """Names of some images, and the images, uint8 [N, C, S, S]."""
 ImageFileBatch = tuple[list[str], "Tensor", list[str]]
@@ -38,16 +40,20 @@ class CandidateFile:
     source_file: SourceFile
 
 
-def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDataset | None) -> PreprocessSettings:
-    """Return settings that crop and resize images like those of `dataset`, but do not skip any.
-
-    Without a dataset, or if its options are unreadable, the defaults are used.
-    """
-    options: Any = dataset.info.get("options") if dataset is not None else None
+def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
+    """Return the options that cropped and resized the images of a dataset, or None if set.json does not hold them."""
+    saved = dataset.info.get("options")
+    options = {name: saved[name] for name in IMAGE_OPTIONS if name in saved} if isinstance(saved, dict) else {}
     try:
-        settings = build_settings(PreprocessSettings, options if isinstance(options, dict) else {})
+        build_settings(PreprocessSettings, options)
     except UsageError:
-        settings = PreprocessSettings()
+        return None
+    return options or None
+
+
+def derive_preprocess_settings(size: int, channels: int, options: Mapping[str, Any]) -> PreprocessSettings:
+    """Return settings that crop and resize images as `options` say (see `image_options`), but do not skip any."""
+    settings = build_settings(PreprocessSettings, options)
     return replace(settings, size=size, grayscale=channels == 1, frames="first", min_side=0, max_aspect=None)
 
 

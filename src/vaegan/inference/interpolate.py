@@ -83,7 +83,7 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
     Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0. A
     note gives the PSNR of each image.
     """
-    images = _read_single_images(model, paths)
+    images = _read_single_images(model, paths, emit)
     if model.encoder is None and invert_steps:
         emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
         latents = torch.zeros(len(images), model.latent_dim)
@@ -103,8 +103,8 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
     return Keyframes(latents, f"images {_join([path.name for path in paths])}", errors)
 
 
-def _read_single_images(model: Model, paths: Sequence[Path]) -> Tensor:
-    settings = preprocess_settings_for(model.info)
+def _read_single_images(model: Model, paths: Sequence[Path], emit: EventHandler) -> Tensor:
+    settings = preprocess_settings_for(model.info, emit)
     images = []
     for path in paths:
         if path.is_dir():

@@ -62,7 +62,7 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
     """Reconstruct the first `max_images` images of files, folders or datasets."""
     names: list[str] = []
     batches: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         batches.append(images)
         if len(names) >= max_images:
@@ -159,7 +159,7 @@ def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventH
     """Write the posterior means and names of the images of files, folders or datasets; return the number of images."""
     names: list[str] = []
     latents: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         latents.append(model.encode(images))
     write_bytes(path, serialize_latents(model, names, torch.cat(latents)))

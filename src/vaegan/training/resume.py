@@ -15,6 +15,7 @@ from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler
 from vaegan.metrics_log import read_metrics
+from vaegan.run_lookup import find_recorded_dataset, find_source_vae
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import choose_device_context
 from vaegan.training.setup import (
@@ -35,16 +36,16 @@ def setup_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distr
     Raises:
         VaeganError: for options, dataset and VAE that contradict the run, and for damaged files.
     """
-    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_resumed_run(request, dist_ctx))
+    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_resumed_run(request, emit, dist_ctx))
     setup = with_precision_of_rank_0(setup, dist_ctx)
     checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
     if checkpoint:
         return replace(setup, checkpoint=Path(checkpoint))
     # The run was stopped before its first checkpoint: it starts again from its VAE.
-    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=find_source_vae(setup)))
+    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=_load_source_vae(setup)))
 
 
-def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) -> TrainSetup:
+def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     path, saved, settings_class = request.run_dir.path, request.run_dir.read_config(), request.settings_class
     if saved["kind"] != request.kind:
         raise VaeganError(
@@ -59,7 +60,7 @@ def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) ->
     _check_same_options(request, saved_settings, saved)
     _check_same_vae(request, saved)
 
-    dataset = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
+    dataset = open_dataset(request.data_path or find_recorded_dataset(request.run_dir, emit))
     if dataset.fingerprint != saved["data"].get("fingerprint"):
         raise VaeganError(
             f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
@@ -165,23 +166,25 @@ def _weights_step(path: Path) -> float:
         return math.inf
 
 
-def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
+def _load_source_vae(setup: TrainSetup) -> WeightsInfo | None:
     """Return the VAE that a resumed run was started from, for a run without a checkpoint.
 
     Raises:
         VaeganError: if it is gone or was trained further.
     """
-    source = (setup.saved_config or {}).get("from_vae")
-    if not source:
+    found, path = find_source_vae(setup.run_dir), setup.request.from_vae
+    if found is None:
         return None
-    path = setup.request.from_vae or Path(str(source.get("path", "")))
+    is_same = path is not None  # `_check_same_vae` has compared it
+    if path is None:
+        path, is_same = found
     try:
         weights = read_vae_weights(path)
     except VaeganError as error:
         raise VaeganError(
             f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
         ) from error
-    if source.get("sha256") != file_sha256(weights.path):
+    if not is_same:
         raise VaeganError(
             f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
         )

@@ -15,6 +15,7 @@ from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_datas
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
 from vaegan.run_dir import RunDir, find_run
+from vaegan.run_lookup import open_recorded_dataset, relative_to_cwd
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, choose_device_context
@@ -268,15 +269,12 @@ def _open_dataset(data_path: Path | None, vae_weights: WeightsInfo | None, emit:
         vae_run = find_run(vae_weights.path)
         if vae_run is None:
             raise VaeganError(f"{vae_weights.path} is in no run that names its dataset: give DATA, a prepared dataset")
-        path = Path(str(vae_run.read_config()["data"].get("path", "")))
-        emit(Note(f"Using {_relative_to_cwd(path)}, which the VAE was trained on"))
-        return open_dataset(path)
+        dataset = open_recorded_dataset(vae_run, emit)
+        if dataset.fingerprint == vae_run.read_config()["data"].get("fingerprint"):
+            emit(Note(f"Using {relative_to_cwd(dataset.path)}, which the VAE was trained on"))
+        return dataset
     newest = find_newest_dataset(Path("data"))
     if newest is None:
         raise VaeganError("no prepared dataset under data/: make one with: vaegan preprocess FOLDER")
     emit(Note(f"Using {newest}, the newest prepared dataset"))
     return open_dataset(newest)
-
-
-def _relative_to_cwd(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -14,6 +14,7 @@ import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
 from vaegan.config.settings import VAESettings
+from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
 from vaegan.events import Event, EventHandler, Note, TrainingFinished, TrainingStarted, ignore_event
@@ -21,6 +22,7 @@ from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.report.run_report import ReportWriter
 from vaegan.run_dir import find_run
+from vaegan.run_lookup import record_path
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
@@ -199,14 +201,19 @@ def build(
     if batch_size < num_ranks:
         raise UsageError(f"--batch-size {batch_size}: {num_ranks} processes need an image each, at least {num_ranks}")
     train_images, val_images = load_train_val_images(setup)
+    options = image_options(setup.dataset)
     local_slice = dist_ctx.local_slice(batch_size)
     sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
     evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
     if isinstance(settings, VAESettings):
-        vae_trainer = VAETrainer(setup.model_config, settings, device_ctx, train_images, val_images, accumulator)
+        vae_trainer = VAETrainer(
+            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options
+        )
         return vae_trainer, sampler, evaluator
     vae = _load_vae(setup.vae_weights) if setup.vae_weights else None
-    gan_trainer = GANTrainer(setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images))
+    gan_trainer = GANTrainer(
+        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options
+    )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
         copied = gan_trainer.decoder_transfer
         emit(
@@ -246,7 +253,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
     if setup.vae_weights is not None:
         path, vae_run = setup.vae_weights.path, find_run(setup.vae_weights.path)
         source_vae = {
-            "path": str(path.resolve()),
+            **record_path(path, setup.run_dir.path),
             "sha256": file_sha256(path),
             "step": setup.vae_weights.step,
             "train_seconds": training_seconds(vae_run.path) if vae_run is not None else 0.0,
@@ -258,7 +265,11 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "machine": describe_machine(setup.device_ctx),
         "model": asdict(setup.model_config),
         "options": asdict(setup.settings),
-        "data": {"path": str(dataset.path.resolve()), "fingerprint": dataset.fingerprint, "counts": dataset.counts},
+        "data": {
+            **record_path(dataset.path, setup.run_dir.path),
+            "fingerprint": dataset.fingerprint,
+            "counts": dataset.counts,
+        },
         "from_vae": source_vae,
         "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
         "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),

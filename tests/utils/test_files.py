@@ -123,7 +123,7 @@ SPECIAL_FILES = {
     "a socket, not a regular file": make_socket,
     "a directory, not a regular file": lambda path, monkeypatch: path.mkdir(),
     "a device, not a regular file": lambda path, monkeypatch: path.symlink_to("/dev/zero"),
-    "No such file or directory": lambda path, monkeypatch: path.symlink_to(path.parent / "nothing"),
+    "a link to nothing": lambda path, monkeypatch: path.symlink_to(path.parent / "nothing"),
     "Too many levels of symbolic links": lambda path, monkeypatch: path.symlink_to(path),
 }
 
@@ -156,9 +156,11 @@ def test_reading_what_is_no_regular_file_is_one_line(tmp_path, monkeypatch, use,
 def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path):
     make_pipe(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
-    for name in ("pipe", "device"):
-        with pytest.raises(OSError, match="not a regular file"):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for name in ("pipe", "device", "dangling"):
+        with pytest.raises(OSError, match="not a regular file|a link to nothing"):
             append_regular(tmp_path / name)
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_bytes_are_appended_and_read_back(tmp_path):

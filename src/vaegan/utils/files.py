@@ -48,8 +48,11 @@ def _check_regular(mode: int, path: Path | str) -> None:
 def _open_nonblocking(path: str, flags: int) -> int:
     """Open a path as `open_regular` does; the opener of `open`."""
     # before the open, because opening a device can have effects, such as rewinding a tape
-    with contextlib.suppress(FileNotFoundError):
-        _check_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - an opener gets a string
+    try:
+        _check_regular(Path(path).stat().st_mode, path)
+    except FileNotFoundError:
+        if Path(path).is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link to nothing", path) from None
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
     try:
         _check_regular(os.fstat(descriptor).st_mode, path)  # it may have been replaced in between

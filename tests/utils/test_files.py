@@ -158,7 +158,7 @@ def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path):
     (tmp_path / "device").symlink_to("/dev/null")
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     for name in ("pipe", "device", "dangling"):
-        with pytest.raises(OSError, match="not a regular file|a link to nothing"):
+        with pytest.raises(OSError, match=r"not a regular file|a link to nothing"):
             append_regular(tmp_path / name)
     assert not (tmp_path / "nothing").exists()
 

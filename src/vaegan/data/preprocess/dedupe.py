@@ -152,8 +152,7 @@ class ManifestBuilder:
             self._drop_near_duplicates()
         else:
             self._group_look_alikes()
-        group_keys = (self._group_key(row) for row in self._select_rows() if row.image is not None)
-        self.split_of_key = make_split_function(group_keys, self.settings.val_fraction)
+        self.split_of_key = make_split_function(self._iter_group_keys, self.settings.val_fraction)
         self.db.commit()
 
     def __iter__(self) -> Iterator[ManifestRow]:
@@ -161,6 +160,9 @@ class ManifestBuilder:
             if row.image is not None:
                 row.split = self.split_of_key(self._group_key(row))
             yield row
+
+    def _iter_group_keys(self) -> Iterator[str]:
+        return (self._group_key(row) for row in self._select_rows() if row.image is not None)
 
     def _group_key(self, row: ManifestRow) -> str:
         return self.groups.find(split_key(row.name, row.sha256, self.group_pattern))

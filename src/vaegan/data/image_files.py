@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
+from vaegan.data.preprocess.bit_depth import BIT_DEPTHS
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, NOT_AN_IMAGE
@@ -43,11 +44,14 @@ def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDatase
 
     Without a dataset, or if its options are unreadable, the defaults are used.
     """
-    options: Any = dataset.info.get("options") if dataset is not None else None
+    info: dict[str, Any] = {} if dataset is None else dataset.info
+    options = info.get("options")
     try:
         settings = build_settings(PreprocessSettings, options if isinstance(options, dict) else {})
     except UsageError:
         settings = PreprocessSettings()
+    if settings.gray_bits == "auto" and info.get("gray_bits") in BIT_DEPTHS:  # what all images of the dataset needed
+        settings = replace(settings, gray_bits=str(int(info["gray_bits"])))
     return replace(settings, size=size, grayscale=channels == 1, frames="first", min_side=0, max_aspect=None)
 
 

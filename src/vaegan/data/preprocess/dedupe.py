@@ -74,7 +74,7 @@ ORDER BY files.name, images.frame
 
 _SELECT_MANIFEST = """
 SELECT
-    files.file_id, files.name, files.location, files.sha256, files.reason, files.detail,
+    files.file_id, files.name, files.sha256, files.reason, files.detail,
     images.frame, images.slot, images.width, images.height, images.crop_box, images.crc32,
     exact_duplicates.duplicate_of AS exact_duplicate_of, near_duplicates.duplicate_of AS near_duplicate_of
 FROM files
@@ -101,7 +101,6 @@ class ManifestRow:
 
     file_id: int
     name: str
-    location_json: str  # the file's `FileLocation`, parsed only when it is needed
     sha256: str
     skip_reason: str  # empty for an image of the dataset
     detail: str
@@ -222,4 +221,4 @@ class ManifestBuilder:
                 original_size, frame = (row["width"], row["height"]), row["frame"]
                 image = StoredImage(row["slot"], original_size, (left, top, right, bottom), row["crc32"])
             name = decode_name(row["name"])
-            yield ManifestRow(row["file_id"], name, row["location"], row["sha256"], reason, detail, frame, image)
+            yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

@@ -23,7 +23,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import atomic_write, ensure_within, file_sha256, read_json
+from vaegan.utils.files import atomic_write, ensure_within, file_sha256, open_regular, read_json
 from vaegan.version import __version__
 
 WEIGHTS_FORMAT_VERSION = 2
@@ -77,7 +77,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         VaeganError: if the file is missing, damaged or not a safetensors file, also while its tensors are read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             (header_bytes,) = struct.unpack("<Q", stream.read(8))
         if header_bytes > MAX_SAFETENSORS_HEADER_BYTES:
             raise ValueError(f"a header of {header_bytes} bytes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, printable
-from vaegan.utils.files import read_json, restore_replaced, write_json
+from vaegan.utils.files import read_json, read_json_lines, restore_replaced, write_json
 
 if TYPE_CHECKING:  # preprocessing does not need torch
     from torch import Tensor
@@ -108,15 +107,12 @@ class PreparedDataset:
 
 def _read_manifest(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield (row, name, split) of each image in the manifest. Lines that cannot be read are ignored."""
-    if not path.is_file():
+    if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while line := file.readline(MAX_MANIFEST_LINE):
-            with contextlib.suppress(ValueError, RecursionError, AttributeError):
-                entry = json.loads(line)
-                row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
-                if type(row) is int and isinstance(name, str) and isinstance(split, str):
-                    yield row, printable(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
+    for entry in read_json_lines(path, MAX_MANIFEST_LINE):
+        row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
+        if type(row) is int and isinstance(name, str) and isinstance(split, str):
+            yield row, printable(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
 
 
 def find_foreign_entry(path: Path) -> str | None:
@@ -196,5 +192,5 @@ def write_manifest(out_dir: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 def find_newest_dataset(root: Path) -> Path | None:
     """Return the prepared dataset directly under `root` that was written last, or None."""
-    paths = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
+    paths = [path for path in root.glob("*") if is_dataset(path) and not path.name.startswith(".")]
     return max(paths, key=lambda path: (path / "set.json").stat().st_mtime, default=None)

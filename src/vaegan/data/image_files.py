@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
+from vaegan.data.preprocess.bit_depth import BIT_DEPTHS
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, NOT_AN_IMAGE
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES_PER_BATCH = 64
-IMAGE_OPTIONS = ("fit", "crop_position", "pad_mode", "background")
+IMAGE_OPTIONS = ("fit", "crop_position", "pad_mode", "background", "gray_bits")
 """The options of preprocess that change an image, beside its size and channels, which the model's config has."""
 NamedImages = tuple[list[str], "Tensor"]
 """Names of some images, and the images, uint8 [N, C, S, S]."""
@@ -44,6 +45,8 @@ def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
     """Return the options that cropped and resized the images of a dataset, or None if set.json does not hold them."""
     saved = dataset.info.get("options")
     options = {name: saved[name] for name in IMAGE_OPTIONS if name in saved} if isinstance(saved, dict) else {}
+    if options.get("gray_bits") == "auto" and dataset.info.get("gray_bits") in BIT_DEPTHS:
+        options["gray_bits"] = str(int(dataset.info["gray_bits"]))  # what all images of the dataset needed
     try:
         build_settings(PreprocessSettings, options)
     except UsageError:

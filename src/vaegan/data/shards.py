@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vaegan.utils.files import open_regular
+
 MAX_SHARD_BYTES = 2**27
 MAX_HEADER_BYTES = 2**16
 ImageShape = tuple[int, int, int]
@@ -47,7 +49,7 @@ def write_shard(path: Path, images: Iterable[bytes], splits: bytes, shape: Image
 
 def hash_shard(path: Path, digest: Any) -> None:
     """Update `digest` with a shard's bytes after the header, as `write_shard` does. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header_length = int.from_bytes(file.read(8), "little")
         file.seek(8 + min(header_length, MAX_HEADER_BYTES))
         while chunk := file.read(2**20):

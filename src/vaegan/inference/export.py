@@ -18,7 +18,7 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, Note
 from vaegan.inference.model import Model
 from vaegan.models.vae import Encoder
-from vaegan.utils.files import check_has_file_name, write_bytes
+from vaegan.utils.files import check_has_file_name, open_regular, write_bytes
 
 OPSET = 18
 MAX_ONNX_DIFF = 1e-4
@@ -92,7 +92,8 @@ def _is_made_by_vaegan(path: Path) -> bool:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        with open_regular(path) as file:
+            model = onnx.load(file, load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return False
     return any(entry.key == METADATA_KEY for entry in model.metadata_props)

@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vaegan.utils.files import write_bytes
+from vaegan.utils.files import open_regular, write_bytes
 
 ASSETS_DIR = Path(__file__).parent
 GENERATOR_TAG = '<meta name="generator" content="vaegan">'
@@ -120,6 +120,9 @@ def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") 
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a page, which hold its meta tags."""
-    with path.open("rb") as file:
-        return file.read(4096)
+    """Return the first bytes of a page, which hold its meta tags; b"" if it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(4096)
+    except OSError:
+        return b""

@@ -1,15 +1,22 @@
-"""Write files so that a kill at any moment leaves the old content or the new, never a mixture.
+"""Read files that may come from a stranger, and write files atomically.
 
-Everything is written under a temporary name in the same directory, flushed to disk, then renamed.
+Every path that a user or a stranger's directory names is opened by `open_regular`. A pipe, a socket or a device would
+otherwise block for ever or never end.
+
+Everything is written under a temporary name in the same directory, flushed to disk, then renamed. So a kill at any
+moment leaves the old content or the new, never a mixture.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +26,137 @@ from vaegan.errors import UsageError, VaeganError, error_text, printable
 PARTIAL_PREFIX = ".partial-"
 REPLACED_PREFIX = ".replaced-"
 MAX_JSON_BYTES = 16 * 2**20
+_FILE_TYPES = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+def _check_regular(mode: int, path: Path | str) -> None:
+    """Raise OSError unless `mode`, of a stat result, is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = _FILE_TYPES.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open a path as `open_regular` does; the opener of `open`."""
+    # before the open, because opening a device can have effects, such as rewinding a tape
+    try:
+        _check_regular(Path(path).stat().st_mode, path)
+    except FileNotFoundError:
+        if Path(path).is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link to nothing", path) from None
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        _check_regular(os.fstat(descriptor).st_mode, path)  # it may have been replaced in between
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class _RegularFileIO(io.FileIO):
+    """A file whose reads never return None, which a non-blocking read of the system's log does."""
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise self._would_block()
+        return count
+
+    def readall(self) -> bytes:
+        content: bytes | None = super().readall()
+        if content is None:
+            raise self._would_block()
+        return content
+
+    def _would_block(self) -> OSError:
+        return OSError(errno.EAGAIN, "a file that waits for data, not a regular file", str(self.name))
+
+
+def open_regular(path: Path | str) -> io.BufferedReader:
+    """Open a regular file for reading bytes, without ever blocking. Links are followed.
+
+    Raises:
+        OSError: If the file cannot be opened, or is a directory, a named pipe, a socket or a device.
+    """
+    return io.BufferedReader(_RegularFileIO(str(path), "r", opener=_open_nonblocking))
+
+
+def append_regular(path: Path | str) -> io.BufferedRandom:
+    """Open a regular file, created if needed, for reading bytes and appending some; else as `open_regular`."""
+    return io.BufferedRandom(_RegularFileIO(str(path), "a+", opener=_open_nonblocking))
+
+
+def check_regular(path: Path) -> None:
+    """Check that `path` is a regular file that can be opened, for a library that opens paths by itself.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    open_regular(path).close()
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Read a whole regular file of at most `max_bytes`.
+
+    Raises:
+        VaeganError: If it cannot be opened, is no regular file, or is longer.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
+    if len(content) > max_bytes:
+        raise VaeganError(f"{path} is damaged: longer than {max_bytes} bytes, the limit for such a file")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
+    try:
+        value = json.loads(read_bytes(path, MAX_JSON_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise VaeganError(f"{path} is damaged: not valid JSON ({printable(error_text(error), 200)})") from error
+    if not isinstance(value, dict):
+        raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_json_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file with one on each line, in order; lines that are damaged are left out.
+
+    A line of more than `max_line_bytes` is damaged.
+
+    Raises:
+        VaeganError: If the file cannot be opened or read, or is no regular file.
+    """
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(max_line_bytes):
+                with contextlib.suppress(ValueError, RecursionError):
+                    record = json.loads(line.decode("utf-8", "replace"))
+                    if isinstance(record, dict):
+                        yield record
+    except OSError as error:
+        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a regular file's content, in hexadecimal. Raises OSError."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- Writing --------------------------------------------------------------------------------------------------------
 
 
 def _fsync_file(path: Path) -> None:
@@ -86,23 +224,6 @@ def write_json(path: Path, value: Any) -> None:
     except UnicodeEncodeError:  # a file name that is not valid Unicode: escape everything
         content = json.dumps(value, indent=2).encode()
     write_bytes(path, content + b"\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise VaeganError(f"{path} is damaged: longer than {MAX_JSON_BYTES} bytes, the limit for such a file")
-        value = json.loads(content.decode("utf-8"))
-    except OSError as error:
-        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise VaeganError(f"{path} is damaged: not valid JSON ({printable(error_text(error), 200)})") from error
-    if not isinstance(value, dict):
-        raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
-    return value
 
 
 @contextlib.contextmanager
@@ -179,9 +300,3 @@ def check_has_file_name(out: Path) -> None:
     """Raise UsageError if the value of --out has no file name: ".", ".." or the root of a disk."""
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} is a directory: give a name in it")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from vaegan.errors import VaeganError
-from vaegan.utils.files import write_bytes
+from vaegan.utils.files import open_regular, write_bytes
 from vaegan.utils.video import read_video_comment
 
 if TYPE_CHECKING:  # preprocess writes images without importing torch
@@ -95,7 +95,7 @@ def is_made_by_vaegan(path: Path) -> bool:
     if path.suffix.lower() == ".mp4":
         return read_video_comment(path).startswith(SIGNATURE)
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             png_software, exif_software = image.info.get("Software"), image.getexif().get(EXIF_SOFTWARE)
             gif_comment = image.info.get("comment", b"")
             return SIGNATURE in (png_software, exif_software) or gif_comment.startswith(SIGNATURE.encode())

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
+from vaegan.utils.files import check_regular, read_json
 
 LOCK_FILE = "run.lock"
 HOLDER_FILE = "run.lock.json"
@@ -54,11 +55,14 @@ def _acquire(lock: FileLock, directory: Path) -> dict[str, Any]:
     holder_path = directory / HOLDER_FILE
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            check_regular(directory / LOCK_FILE)
         lock.acquire(timeout=0)
         previous_holder = _read_holder(holder_path)
         if _is_on_another_machine(previous_holder):
             lock.release()
             raise _in_use_error(directory, previous_holder)
+        holder_path.unlink(missing_ok=True)  # writing into a pipe would block
         holder_path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}), encoding="utf-8")
     except Timeout:
         raise _in_use_error(directory, _read_holder(holder_path)) from None
@@ -70,10 +74,9 @@ def _acquire(lock: FileLock, directory: Path) -> dict[str, Any]:
 
 def _read_holder(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8")[:4096])
-    except (OSError, ValueError):
+        return read_json(path)
+    except VaeganError:
         return {}
-    return holder if isinstance(holder, dict) else {}
 
 
 def _is_on_another_machine(holder: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vaegan.cli import main
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import TRAIN, VAL
 from vaegan.data.preprocess.database import PreprocessDB
@@ -33,10 +34,46 @@ def face(index):
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=30), st.floats(0.01, 0.5))
 def test_equal_keys_are_in_one_split_and_val_is_not_empty(keys, val_fraction):
-    splits = list(map(make_split_function(keys, val_fraction), keys))
+    splits = list(map(make_split_function(lambda: keys, val_fraction), keys))
     assert len(set(zip(keys, splits, strict=True))) == len(set(keys))
     assert TRAIN in splits
     assert (VAL in splits) == (len(set(keys)) > 1)
+    assert splits.count(VAL) <= len(keys) / 2
+
+
+@given(st.lists(st.integers(1, 9), min_size=20, max_size=60), st.sampled_from([0.1, 0.2, 0.5]))
+def test_the_val_fraction_is_kept_for_groups_that_are_small(sizes, val_fraction):
+    keys = [f"group {index}" for index, size in enumerate(sizes) for _ in range(size)]
+    split = make_split_function(lambda: keys, val_fraction)
+    num_val = sum(split(key) == VAL for key in keys)
+    assert num_val <= len(keys) / 2
+    assert abs(num_val - val_fraction * len(keys)) <= max(5, val_fraction * len(keys) / 2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_val"),
+    [([100, 3], 3), ([38, 2], 2), ([20, 20], 20), ([60, 30, 10], 10), ([34, 33, 33], 33), ([1] * 40, 4), ([7], 0)],
+)
+def test_few_groups_are_split_as_near_to_the_fraction_as_possible(sizes, num_val, monkeypatch):
+    keys = [f"group {index}" for index, size in enumerate(sizes) for _ in range(size)]
+    monkeypatch.setattr("vaegan.data.preprocess.splits.hash_split", lambda key, val_fraction: VAL)
+    split = make_split_function(lambda: keys, 0.1)
+    assert sum(split(key) == VAL for key in keys) == num_val
+
+
+def test_a_split_that_groups_make_impossible_is_told(tmp_path, capsys):
+    """As with two people, of whom one has nearly all the images."""
+    for person, count in (("amy", 20), ("zoe", 12)):
+        (tmp_path / "in" / person).mkdir(parents=True)
+        for index in range(count):
+            face(index + 40 * count).resize((40, 40)).save(tmp_path / "in" / person / f"{index}.png")
+    arguments = ["preprocess", str(tmp_path / "in"), "--out", str(tmp_path / "set"), "--size", "32"]
+    assert main([*arguments, "--group-by", r"^(\w+)/"]) == 0
+    message = capsys.readouterr().err
+    assert "32 images: 20 for training, 12 for validation" in message
+    assert (
+        "0.38 of the images are for validation, not 0.1: the groups that have to share a split are too few" in message
+    )
 
 
 def test_val_fraction_holds_for_many_keys():

@@ -259,7 +259,7 @@ def test_files_that_cannot_be_read(tmp_path, process_file, monkeypatch):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_by_name(tmp_path)["dangling.png"].reason == "cannot be read"
-    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "not a regular file")):
+    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "a named pipe, not a regular file")):
         result = process_file(tmp_path / name)
         assert (result.reason, result.detail) == ("cannot be read", detail)
     assert process_file(tmp_path / "gone.png").detail == "No such file or directory"
@@ -268,7 +268,7 @@ def test_files_that_cannot_be_read(tmp_path, process_file, monkeypatch):
     def refuse(*arguments, **more):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("vaegan.data.preprocess.file_reader.open_regular", refuse)
     result = process_file(tmp_path / "locked.png")
     assert (result.reason, result.detail) == ("cannot be read", "Permission denied")
 

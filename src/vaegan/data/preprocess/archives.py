@@ -29,6 +29,7 @@ from vaegan.data.preprocess.file_reader import MAX_FILE_BYTES
 from vaegan.data.preprocess.records import FileLocation, SourceFile
 from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, TOO_LARGE, UNREADABLE, UNSAFE_NAME
 from vaegan.errors import VaeganError, error_text
+from vaegan.utils.files import open_regular
 
 SpoolPathFactory = Callable[[Path], Path]
 """From the path of a compressed tar to the path of a new spool file for its members."""
@@ -61,7 +62,7 @@ def is_archive(path: Path) -> bool:
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(512)
     except OSError:
         return False
@@ -78,7 +79,7 @@ def iter_members(path: Path, stamp: str, make_spool_path: SpoolPathFactory) -> I
     """
     location = FileLocation(str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(6)
             compression = next((name for magic, name in _COMPRESSION_MAGIC.items() if head.startswith(magic)), None)
             if head.startswith(_ZIP_MAGIC) or path.name.lower().endswith(ZIP_SUFFIXES):

@@ -40,15 +40,26 @@ _PRAGMAS = "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORM
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 
--- One row per source file. search_number: the last search that found it.
+-- One row per source file. search_number: the last search that found it. gray_bits: see `Task`.
 CREATE TABLE IF NOT EXISTS files (
     file_id INTEGER PRIMARY KEY, name BLOB UNIQUE, location TEXT, stamp TEXT, search_number INTEGER,
-    is_done INTEGER, sha256 TEXT DEFAULT '', reason TEXT DEFAULT '', detail TEXT DEFAULT '');
+    is_done INTEGER, sha256 TEXT DEFAULT '', reason TEXT DEFAULT '', detail TEXT DEFAULT '',
+    gray_bits INTEGER DEFAULT 0);
 
 -- One row per prepared image. slot: its position in the pixel file; crop_box: JSON array.
 CREATE TABLE IF NOT EXISTS images (
     file_id INTEGER, frame INTEGER, slot INTEGER, width INTEGER, height INTEGER, crop_box TEXT, crc32 INTEGER,
-    perceptual_hash BLOB, PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
+    perceptual_hash BLOB, gray_tag_bits INTEGER, gray_needed_bits INTEGER,
+    PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
+"""
+
+# Files with gray values of more than 8 bits that were not read with the bit depth :bits.
+_UPDATE_GRAY_BITS = """
+UPDATE files SET gray_bits = :bits, is_done = 0
+WHERE file_id IN (
+    SELECT file_id FROM images JOIN files USING (file_id)
+    WHERE gray_tag_bits = :tag_bits AND gray_needed_bits != 0
+        AND :bits != CASE gray_bits WHEN 0 THEN gray_needed_bits ELSE gray_bits END)
 """
 
 
@@ -211,24 +222,48 @@ class PreprocessDB:
 
     def pending_tasks(self) -> Iterator[Task]:
         """Yield a task for each file that is not done, by name. Results may be saved while iterating."""
-        query = "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
+        query = "SELECT file_id, name FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
         last_name = b""
         while rows := self.execute(query, last_name=last_name).fetchmany(TASKS_PER_QUERY):
             for row in rows:
-                suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
-                yield Task(row["file_id"], FileLocation.from_json(row["location"]), suffix)
+                yield self.make_task(row["file_id"])
             last_name = rows[-1]["name"]
 
-    def file_location(self, file_id: int) -> FileLocation:
-        """Return where a file's bytes are."""
-        row = self.fetch_one("SELECT location FROM files WHERE file_id = :file_id", file_id=file_id)
-        return FileLocation.from_json(row["location"])
+    def make_task(self, file_id: int, **fields: Any) -> Task:
+        """Return a task for a file; `fields` are further fields of the task."""
+        query = "SELECT name, location, gray_bits FROM files WHERE file_id = :file_id"
+        row = self.fetch_one(query, file_id=file_id)
+        suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
+        location = FileLocation.from_json(row["location"])
+        return Task(file_id, location, suffix, gray_bits=row["gray_bits"], **fields)
 
     def reset_file(self, file_id: int) -> None:
         """Discard the results of a file, so that it is prepared again."""
         self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=file_id)
         statement = "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id"
         self.execute(statement, file_id=file_id)
+
+    # ---- Bit depth of gray values -------------------------------------------------------------------------------
+
+    def gray_bit_depths(self) -> dict[int, tuple[int, int]]:
+        """Return the bit depth that all 16-bit gray images need, and their number, by what their files' tags claim.
+
+        0 stands for files without such a tag.
+        """
+        rows = self.execute(
+            "SELECT gray_tag_bits, max(gray_needed_bits) AS bits, count(*) AS count FROM images"
+            " WHERE gray_needed_bits != 0 GROUP BY gray_tag_bits"
+        )
+        return {row["gray_tag_bits"]: (row["bits"], row["count"]) for row in rows}
+
+    def unify_gray_bits(self) -> bool:
+        """Mark the files to be prepared again that were read with another bit depth; return whether there are any."""
+        cursors = [
+            self.execute(_UPDATE_GRAY_BITS, tag_bits=tag_bits, bits=bits)
+            for tag_bits, (bits, _) in self.gray_bit_depths().items()
+        ]
+        self.commit()
+        return any(cursor.rowcount for cursor in cursors)
 
     # ---- Prepared images ----------------------------------------------------------------------------------------
 
@@ -254,8 +289,8 @@ class PreprocessDB:
         width, height = image.original_size
         location = {"file_id": file_id, "slot": self.num_slots}
         self.execute(
-            "INSERT OR REPLACE INTO images (file_id, frame, slot, width, height, crop_box, crc32, perceptual_hash)"
-            " VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32, :perceptual_hash)",
+            "INSERT OR REPLACE INTO images VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32,"
+            " :perceptual_hash, :gray_tag_bits, :gray_needed_bits)",
             **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
         self.num_slots += 1

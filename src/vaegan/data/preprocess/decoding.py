@@ -14,6 +14,7 @@ from typing import BinaryIO
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
 from vaegan.config.tool_settings import PreprocessSettings
+from vaegan.data.preprocess.bit_depth import GrayDepth, find_gray_depth
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 from vaegan.errors import error_text
 
@@ -47,6 +48,7 @@ class DecodedFrame:
     image: Image.Image  # of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size
     original_size: tuple[int, int]  # width and height in pixels, upright and not reduced
     icc_profile: bytes  # b"" for sRGB; applied after resizing, when there are far fewer pixels
+    gray_depth: GrayDepth | None = None  # of 16-bit gray values
 
 
 @functools.cache
@@ -75,13 +77,16 @@ def open_image(file: BinaryIO) -> Image.Image:
     raise SkipFile(NOT_AN_IMAGE)
 
 
-def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int) -> Iterator[DecodedFrame]:
+def decode_frames(
+    file: BinaryIO, settings: PreprocessSettings, first_frame: int, gray_bits: int = 0
+) -> Iterator[DecodedFrame]:
     """Yield the frames of an image from `first_frame` on; only the first frame unless `settings` takes all.
+
+    `gray_bits` is the bit depth of 16-bit gray values without a range in the file's tags; 0 = what each frame needs.
 
     Raises:
         SkipFile: The file is not an image, is broken, or has too many pixels.
     """
-    background = parse_color(settings.background)
     try:
         with open_image(file) as image:
             num_frames = getattr(image, "n_frames", 1) if settings.frames == "all" else 1
@@ -90,7 +95,7 @@ def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int
                     image.seek(index)
                 if image.width * image.height > settings.max_pixels:
                     raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
-                yield _decode_frame(image, index, settings.size, background)
+                yield _decode_frame(image, index, file, settings, gray_bits)
     except DECODE_ERRORS as error:
         raise SkipFile(BROKEN_IMAGE, error_text(error)[:200]) from error
     except Image.DecompressionBombError as error:
@@ -99,9 +104,11 @@ def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int
         raise SkipFile(TOO_LARGE, "out of memory") from error
 
 
-def _decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
+def _decode_frame(
+    image: Image.Image, index: int, file: BinaryIO, settings: PreprocessSettings, gray_bits: int
+) -> DecodedFrame:
     size = image.size
-    draft_size = (target_size * DRAFT_SCALE, target_size * DRAFT_SCALE)
+    draft_size = (settings.size * DRAFT_SCALE, settings.size * DRAFT_SCALE)
     is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]
     image.load()
     icc_profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
@@ -113,9 +120,20 @@ def _decode_frame(image: Image.Image, index: int, target_size: int, background: 
         size = upright.size
     elif transpose in _AXIS_SWAPPING_TRANSPOSES:
         size = size[1], size[0]
-    normalized = normalize_mode(upright, background)
+    gray_depth = _find_gray_depth(image, file, settings, gray_bits)
+    normalized = normalize_mode(upright, parse_color(settings.background), gray_depth)
     is_srgb = not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
-    return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile)
+    return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile, gray_depth)
+
+
+def _find_gray_depth(
+    image: Image.Image, file: BinaryIO, settings: PreprocessSettings, gray_bits: int
+) -> GrayDepth | None:
+    if image.mode not in _HIGH_BIT_DEPTH_MODES:
+        return None
+    if settings.gray_bits != "auto":
+        return GrayDepth(0.0, 2.0 ** int(settings.gray_bits) - 1)
+    return find_gray_depth(image, file, gray_bits)
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -126,10 +144,12 @@ def _exif_orientation(image: Image.Image) -> int:
         return 1
 
 
-def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def normalize_mode(
+    image: Image.Image, background: tuple[int, int, int], gray_depth: GrayDepth | None = None
+) -> Image.Image:
     """Convert an image of any mode to RGB, L or CMYK with 8 bits per channel, over `background` where transparent."""
     if image.mode in _HIGH_BIT_DEPTH_MODES or image.mode == "F":
-        image = to_8bit_grayscale(image)
+        image = to_8bit_grayscale(image, gray_depth)
     if _has_transparency(image):
         image = image.convert("RGBA")
         canvas = Image.new("RGB", image.size, background)
@@ -147,27 +167,29 @@ def _has_transparency(image: Image.Image) -> bool:
     return has_alpha or "transparency" in image.info
 
 
-def to_8bit_grayscale(image: Image.Image) -> Image.Image:
+def to_8bit_grayscale(image: Image.Image, gray_depth: GrayDepth | None = None) -> Image.Image:
     """Scale an image of 16-bit integers, 32-bit integers or floats linearly to 8 bits.
 
-    The range that becomes 0 to 255 is 0 to 65535 for integers, and 0 to 1 or else 0 to 255 for floats. An image with
-    values outside of it is scaled from its own minimum and maximum.
+    The range of `gray_depth` becomes 0 to 255. Without it, that is 0 to 1 or else 0 to 255 for floats, and the image's
+    own minimum and maximum for integers, and for floats outside of these.
 
     Raises:
         ValueError: An image of floats holds infinite values or NaN.
     """
-    limits = [1.0, 255.0] if image.mode == "F" else [65535.0]
     if image.mode != "F":
         image = image.convert("I")
-    low, high = map(float, image.getextrema())  # type: ignore[arg-type]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("values that are not finite")
-    image = image.convert("F")
-    for limit in limits:
-        if low >= 0 and high <= limit:
-            low, high = 0.0, limit
-            break
+    if gray_depth is not None:
+        low, high = gray_depth.low, gray_depth.high
+    else:
+        low, high = map(float, image.getextrema())  # type: ignore[arg-type]
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("values that are not finite")
+        for limit in (1.0, 255.0) if image.mode == "F" else ():
+            if low >= 0 and high <= limit:
+                low, high = 0.0, limit
+                break
 
+    image = image.convert("F")
     scale = 255 / (high - low) if high > low else 1.0
     scaled = image.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
     scaled.info.pop("transparency", None)  # a transparent value of the original depth

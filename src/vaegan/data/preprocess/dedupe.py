@@ -74,7 +74,7 @@ ORDER BY files.name, images.frame
 
 _SELECT_MANIFEST = """
 SELECT
-    files.file_id, files.name, files.location, files.sha256, files.reason, files.detail,
+    files.file_id, files.name, files.sha256, files.reason, files.detail,
     images.frame, images.slot, images.width, images.height, images.crop_box, images.crc32,
     exact_duplicates.duplicate_of AS exact_duplicate_of, near_duplicates.duplicate_of AS near_duplicate_of
 FROM files
@@ -101,7 +101,6 @@ class ManifestRow:
 
     file_id: int
     name: str
-    location_json: str  # the file's `FileLocation`, parsed only when it is needed
     sha256: str
     skip_reason: str  # empty for an image of the dataset
     detail: str
@@ -152,8 +151,7 @@ class ManifestBuilder:
             self._drop_near_duplicates()
         else:
             self._group_look_alikes()
-        group_keys = (self._group_key(row) for row in self._select_rows() if row.image is not None)
-        self.split_of_key = make_split_function(group_keys, self.settings.val_fraction)
+        self.split_of_key = make_split_function(self._iter_group_keys, self.settings.val_fraction)
         self.db.commit()
 
     def __iter__(self) -> Iterator[ManifestRow]:
@@ -161,6 +159,9 @@ class ManifestBuilder:
             if row.image is not None:
                 row.split = self.split_of_key(self._group_key(row))
             yield row
+
+    def _iter_group_keys(self) -> Iterator[str]:
+        return (self._group_key(row) for row in self._select_rows() if row.image is not None)
 
     def _group_key(self, row: ManifestRow) -> str:
         return self.groups.find(split_key(row.name, row.sha256, self.group_pattern))
@@ -220,4 +221,4 @@ class ManifestBuilder:
                 original_size, frame = (row["width"], row["height"]), row["frame"]
                 image = StoredImage(row["slot"], original_size, (left, top, right, bottom), row["crc32"])
             name = decode_name(row["name"])
-            yield ManifestRow(row["file_id"], name, row["location"], row["sha256"], reason, detail, frame, image)
+            yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

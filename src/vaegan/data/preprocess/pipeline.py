@@ -32,6 +32,7 @@ from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, Datase
 from vaegan.errors import Interrupted, VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.utils.files import read_json, restore_replaced
+from vaegan.utils.text import count_text
 
 WORK_DIR_PREFIX = ".preparing-"
 FILES_PER_BATCH = 32
@@ -198,6 +199,9 @@ class PreprocessPipeline:
         try:
             while True:
                 self._process_files(pool)
+                if self.db.unify_gray_bits():
+                    continue
+                self._report_gray_bits()
                 self.manifest.dedupe_and_split()
                 summary = summarize_manifest(self.manifest, self.settings)
                 self._check_summary(summary)
@@ -283,8 +287,7 @@ class PreprocessPipeline:
             for result in results:
                 self.db.save_result(result)
                 if result.next_frame:
-                    location = self.db.file_location(result.file_id)
-                    self.retry_tasks.append(Task(result.file_id, location, first_frame=result.next_frame))
+                    self.retry_tasks.append(self.db.make_task(result.file_id, first_frame=result.next_frame))
                 else:
                     done, skipped = done + 1, skipped + bool(result.reason)
             self.db.commit(COMMIT_SECONDS)
@@ -292,6 +295,13 @@ class PreprocessPipeline:
             detail = f"{done - skipped:,} kept, {skipped:,} skipped"
             self.emit(TaskProgress("Preparing", done, total, "files", rate, detail))
         self.db.commit()
+
+    def _report_gray_bits(self) -> None:
+        for bits, count in self.db.gray_bit_depths().values():
+            if bits < 16:
+                subject = f"{count_text(count, 'grayscale image')} of 16 bits {'uses' if count == 1 else 'use'}"
+                hint = "--gray-bits 16 makes 65535 white"
+                self.emit(Note(f"{subject} only {bits}: {2**bits - 1} is white; {hint}"))
 
     def _check_summary(self, summary: PreprocessSummary) -> None:
         """Raise VaeganError if there are no images, or if --strict is given and a file is skipped."""

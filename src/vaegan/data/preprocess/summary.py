@@ -11,6 +11,7 @@ from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
+from vaegan.data.preprocess.splits import is_near_fraction
 from vaegan.events import EventHandler, Note, WarningMessage
 
 
@@ -62,5 +63,10 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
             emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
     if summary.num_upscaled:
         emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
-    if not num_val and settings.val_fraction > 0:
+    if not settings.val_fraction:
+        return
+    if not num_val:
         emit(WarningMessage("there is only one image or group: no validation images, so nothing can be validated"))
+    elif not is_near_fraction(num_val, summary.num_images, settings.val_fraction):
+        fraction = f"{num_val / summary.num_images:.2g} of the images are for validation, not {settings.val_fraction:g}"
+        emit(WarningMessage(f"{fraction}: the groups that have to share a split are too few or too unequal"))

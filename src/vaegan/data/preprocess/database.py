@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vaegan.data.preprocess.records import (
     decode_name,
     encode_name,
 )
-from vaegan.data.preprocess.skip_reasons import RETRYABLE_REASONS
+from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
 from vaegan.errors import VaeganError, error_text
 
 DB_FILE = "state.sqlite"
@@ -61,6 +62,16 @@ WHERE file_id IN (
     WHERE gray_tag_bits = :tag_bits AND gray_needed_bits != 0
         AND :bits != CASE gray_bits WHEN 0 THEN gray_needed_bits ELSE gray_bits END)
 """
+
+
+@dataclass
+class FileCounts:
+    """Numbers of files: all, those that are done, and of these the ones kept, and skipped other than metadata."""
+
+    total: int
+    done: int
+    kept: int
+    skipped: int
 
 
 def remove_state(work_dir: Path) -> None:
@@ -207,13 +218,15 @@ class PreprocessDB:
             digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
         return digest.hexdigest()
 
-    def file_counts(self) -> tuple[int, int, int]:
-        """Return the number of files, of those that are done, and of those that are skipped."""
+    def file_counts(self) -> FileCounts:
+        """Count the files."""
         row = self.fetch_one(
             "SELECT count(*) AS total, coalesce(sum(is_done), 0) AS done,"
-            " coalesce(sum(is_done AND reason != ''), 0) AS skipped FROM files"
+            " coalesce(sum(is_done AND reason = ''), 0) AS kept,"
+            " coalesce(sum(is_done AND reason NOT IN ('', :metadata)), 0) AS skipped FROM files",
+            metadata=METADATA_FILE,
         )
-        return row["total"], row["done"], row["skipped"]
+        return FileCounts(**row)
 
     def skip_counts(self) -> Counter[str]:
         """Return the number of files that are skipped so far, by reason."""

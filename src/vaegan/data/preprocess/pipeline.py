@@ -25,11 +25,11 @@ from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.records import Task, encode_name
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
-from vaegan.data.preprocess.sources import find_files, resolve_sources
+from vaegan.data.preprocess.sources import IGNORED, find_files, resolve_sources
 from vaegan.data.preprocess.summary import PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
-from vaegan.errors import Interrupted, VaeganError, error_text
+from vaegan.errors import Interrupted, VaeganError, error_text, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.utils.files import read_json, restore_replaced
 from vaegan.utils.text import count_text
@@ -94,8 +94,8 @@ def _save_interrupted(db: PreprocessDB | None, dry_run: bool) -> str:
         return f"interrupted: {next_step}"
     with contextlib.suppress(sqlite3.Error):
         db.commit()
-    total, done, _ = db.file_counts()
-    return f"interrupted: {done:,} of {total:,} files are done; {next_step}"
+    counts = db.file_counts()
+    return f"interrupted: {counts.done:,} of {count_text(counts.total, 'file')} done; {next_step}"
 
 
 @contextlib.contextmanager
@@ -230,12 +230,12 @@ class PreprocessPipeline:
         for count, source_file in enumerate(source_files, 1):
             self.db.add_file(source_file)
             if count % SEARCH_PROGRESS_INTERVAL == 0:
-                self.emit(Note(f"{count:,} files found so far"))
+                self.emit(Note(f"{count_text(count, 'file')} found so far"))
         self.db.end_search()
         if ignored:
-            counts = ", ".join(f"{count} {what}{'s' if count > 1 else ''}" for what, count in sorted(ignored.items()))
+            counts = ", ".join(count_text(count, *IGNORED[what]) for what, count in sorted(ignored.items()))
             self.emit(Note(f"Ignored: {counts}"))
-        if not self.db.file_counts()[0]:
+        if not self.db.file_counts().total:
             raise VaeganError(f"{self.request.sources[0]} holds no files: give a folder of images")
 
     def _find_up_to_date_dataset(self) -> PreparedDataset | None:
@@ -262,8 +262,8 @@ class PreprocessPipeline:
             from vaegan.data.preprocess.ray_workers import RayWorkerPool
 
             return RayWorkerPool(settings, settings.workers, settings.ray_address)
-        total, done, _ = self.db.file_counts()
-        max_useful = max(1, (total - done) // MIN_FILES_PER_WORKER)
+        counts = self.db.file_counts()
+        max_useful = max(1, (counts.total - counts.done) // MIN_FILES_PER_WORKER)
         return LocalWorkerPool(settings, min(settings.workers or available_cores(), max_useful))
 
     def _task_batches(self) -> Iterator[list[Task]]:
@@ -275,10 +275,10 @@ class PreprocessPipeline:
 
     def _process_files(self, pool: WorkerPool) -> None:
         """Let the workers process all files that are not done, and save the results."""
-        total, done, skipped = self.db.file_counts()
-        if self.is_resumed and done < total:
-            self.emit(Note(f"Resuming: {done:,} of {total:,} files are done"))
-        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), done
+        counts = self.db.file_counts()
+        if self.is_resumed and counts.done < counts.total:
+            self.emit(Note(f"Resuming: {counts.done:,} of {count_text(counts.total, 'file')} done"))
+        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), counts.done
 
         def next_batch() -> list[Task] | None:
             return [self.retry_tasks.popleft()] if self.retry_tasks else next(batches, None)
@@ -289,11 +289,13 @@ class PreprocessPipeline:
                 if result.next_frame:
                     self.retry_tasks.append(self.db.make_task(result.file_id, first_frame=result.next_frame))
                 else:
-                    done, skipped = done + 1, skipped + bool(result.reason)
+                    counts.done += 1
+                    counts.kept += not result.reason
+                    counts.skipped += result.reason not in ("", METADATA_FILE)
             self.db.commit(COMMIT_SECONDS)
-            rate = (done - done_at_start) / max(1e-6, time.monotonic() - start_time)
-            detail = f"{done - skipped:,} kept, {skipped:,} skipped"
-            self.emit(TaskProgress("Preparing", done, total, "files", rate, detail))
+            rate = (counts.done - done_at_start) / max(1e-6, time.monotonic() - start_time)
+            detail = f"{counts.kept:,} kept, {counts.skipped:,} skipped"
+            self.emit(TaskProgress("Preparing", counts.done, counts.total, "files", rate, detail))
         self.db.commit()
 
     def _report_gray_bits(self) -> None:
@@ -305,15 +307,16 @@ class PreprocessPipeline:
 
     def _check_summary(self, summary: PreprocessSummary) -> None:
         """Raise VaeganError if there are no images, or if --strict is given and a file is skipped."""
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.skip_counts.items()))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skip_counts.items()))
         if not summary.num_images:
             raise VaeganError(f"{self.request.sources[0]} holds no readable image ({counts}): nothing was written")
         num_skipped = summary.skip_counts.total() - summary.skip_counts[METADATA_FILE]
         if self.settings.strict and num_skipped:
             first = next(row for row in self.manifest if row.skip_reason not in ("", METADATA_FILE))
             raise VaeganError(
-                f"--strict: {num_skipped} files are skipped ({counts}), the first {first.name!r} ({first.skip_reason});"
-                " nothing was written. Repair or remove them and run it again, or leave out --strict"
+                f"--strict: {count_text(num_skipped, 'file')} skipped ({counts}), first {printable(first.name, 300)!r}"
+                f" ({first.skip_reason}); nothing was written. Repair or remove them and run it again, or leave out"
+                " --strict"
             )
 
     def _write_and_report(self, summary: PreprocessSummary, pool: WorkerPool) -> None:

@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vaegan.data.dataset import is_dataset
 from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES, SpoolPathFactory, is_archive, iter_members
 from vaegan.data.preprocess.file_reader import size_and_mtime
 from vaegan.data.preprocess.records import FileLocation, SourceFile, encode_name
 from vaegan.data.preprocess.skip_reasons import UNREADABLE
 from vaegan.errors import VaeganError, error_text
 
-HIDDEN_ENTRY = "hidden entry"
-PREPARED_DATASET = "prepared dataset"
-REDUNDANT_LINK = "redundant folder link"
+HIDDEN_ENTRY, PREPARED_DATASET, REDUNDANT_LINK = "hidden", "dataset", "link"
+IGNORED = {
+    HIDDEN_ENTRY: ("hidden entry", "hidden entries"),
+    PREPARED_DATASET: ("prepared dataset",),
+    REDUNDANT_LINK: ("link to a folder that is searched anyway", "links to folders that are searched anyway"),
+}
+"""What is ignored, and its name in singular and plural."""
 
 
 def name_prefixes(sources: Sequence[Path]) -> dict[Path, str]:
@@ -33,11 +38,14 @@ def resolve_sources(sources: Sequence[Path]) -> list[Path]:
     """Return the sources as absolute paths: sorted, and without those that lie in another one.
 
     Raises:
-        VaeganError: A source does not exist.
+        VaeganError: A source does not exist, or is a prepared dataset.
     """
     for source in sources:
         if not source.exists():
             raise VaeganError(f"{source} does not exist: give a folder of images, an image, or an archive")
+        if is_dataset(source):
+            way_out = f"train on it (vaegan train-vae {source}), or give the folder that it was made from"
+            raise VaeganError(f"{source} is a prepared dataset already: {way_out}")
     resolved = {source.resolve() for source in sources}
     nested = {path for path in resolved if any(parent in resolved and parent.is_dir() for parent in path.parents)}
     return sorted(resolved - nested, key=lambda path: encode_name(str(path)))

@@ -88,6 +88,12 @@ def remove_state(work_dir: Path) -> None:
     shutil.rmtree(work_dir, ignore_errors=True)
 
 
+def cannot_write_error(work_dir: Path, error: OSError | sqlite3.Error) -> VaeganError:
+    """Return the error that the state in `work_dir` cannot be written, such as on a full disk."""
+    cause = f"cannot write {work_dir}: {error_text(error)}"
+    return VaeganError(f"{cause}; nothing is lost: free disk space, then run the same command again to resume")
+
+
 def _busy_error(work_dir: Path) -> VaeganError:
     return VaeganError(f"another vaegan preprocess is using {work_dir}: wait until it ends")
 
@@ -109,11 +115,11 @@ class PreprocessDB:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise _busy_error(work_dir) from error
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}") from error
+            raise cannot_write_error(work_dir, error) from error
         except sqlite3.DatabaseError as error:
             raise VaeganError(f"{work_dir} is damaged ({error_text(error)}): start over with --force") from error
         except OSError as error:
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}; nothing is lost") from error
+            raise cannot_write_error(work_dir, error) from error
         # cut off pixels whose rows were never committed
         self.num_slots = int(self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")["num_slots"])
         self.pixel_file.truncate(self.num_slots * bytes_per_image)
@@ -162,10 +168,9 @@ class PreprocessDB:
 
     def close(self) -> None:
         """Close the files. What was not committed is lost."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self.connection.rollback()
-        self.connection.close()
-        self.pixel_file.close()
+        for close in (self.connection.rollback, self.connection.close, self.pixel_file.close):
+            with contextlib.suppress(sqlite3.Error, OSError):  # a full disk has been reported already
+                close()
 
     # ---- Source files -------------------------------------------------------------------------------------------
 
@@ -307,6 +312,13 @@ class PreprocessDB:
             **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
         self.num_slots += 1
+
+    def has_images(self) -> bool:
+        """Return whether there is any prepared image, also if that cannot be found out."""
+        try:
+            return self.fetch_one("SELECT 1 FROM images") is not None
+        except sqlite3.Error:
+            return True
 
     def read_pixels(self, slot: int) -> bytes:
         """Return the pixels in a slot; fewer bytes if the file is cut short."""

@@ -21,7 +21,7 @@ from typing import Any
 from vaegan.config.options import flag_name
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
-from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
+from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, cannot_write_error, remove_state
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.records import Task, encode_name
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
@@ -29,7 +29,7 @@ from vaegan.data.preprocess.sources import IGNORED, find_files, resolve_sources
 from vaegan.data.preprocess.summary import PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
-from vaegan.errors import Interrupted, VaeganError, error_text, printable
+from vaegan.errors import Interrupted, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.utils.files import read_json, restore_replaced
 from vaegan.utils.text import count_text
@@ -72,13 +72,10 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         except Interrupted as error:
             raise Interrupted(_save_interrupted(db, request.dry_run)) from error
         except VaeganError:
-            is_state_useless = not request.dry_run and db is not None and db.fetch_one("SELECT 1 FROM images") is None
+            is_state_useless = not request.dry_run and db is not None and not db.has_images()
             raise
-        except sqlite3.Error as error:
-            raise VaeganError(f"cannot save the state in {work_dir}: {error_text(error)}; nothing is lost") from error
-        except OSError as error:
-            cause = f"cannot write {work_dir}: {error_text(error)}"
-            raise VaeganError(f"{cause}; run the same command again to resume") from error
+        except (sqlite3.Error, OSError) as error:
+            raise cannot_write_error(work_dir, error) from error
         finally:
             if db is not None:
                 db.close()
@@ -92,7 +89,7 @@ def _save_interrupted(db: PreprocessDB | None, dry_run: bool) -> str:
     next_step = "nothing was written" if dry_run else "run the same command again to resume"
     if db is None:
         return f"interrupted: {next_step}"
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, OSError):
         db.commit()
     counts = db.file_counts()
     return f"interrupted: {counts.done:,} of {count_text(counts.total, 'file')} done; {next_step}"

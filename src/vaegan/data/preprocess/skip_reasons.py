@@ -27,7 +27,7 @@ SKIP_REASONS = {
     GENERATED: "a sample, preview or grid; --include-generated takes it",
     UNREADABLE: "the system or the archive refuses, or decoding takes too long",
     CHANGED_WHILE_READ: "its bytes changed at every attempt",
-    TOO_LARGE: "more pixels than --max-pixels, or a file of more than 1 GiB",
+    TOO_LARGE: "more than --max-pixels, 1 GiB in a file, 256 MiB in a member of an archive, or a bomb",
     TOO_SMALL: "its shorter side is below --min-side",
     ASPECT_TOO_LARGE: "its aspect ratio exceeds --max-aspect",
     UNSAFE_NAME: "its name in the archive leads out of the archive",

@@ -28,7 +28,7 @@ from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
-from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, error_text
+from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, error_text, printable
 from vaegan.version import __version__
 
 COMMANDS = (
@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Interrupted             130         its message
     # BrokenPipeError         0           nothing: the reader of a pipe, such as head, has closed it
     # MemoryError, CUDA OOM   1           error: out of memory
+    # OSError of the system   1           error: the file's name and the reason
     # any other               1           error: a bug in vaegan
     # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.
     try:
@@ -106,6 +107,9 @@ def entry() -> None:
 def _describe_unexpected(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return f"out of memory ({error_text(error)[:120]}): try a smaller --batch-size or --preset"
+    if isinstance(error, OSError) and error.errno:  # refused by the system: a name that is too long, a failing disk
+        name = f"{printable(error.filename, 300)}: " if error.filename is not None else ""
+        return f"{name}{error_text(error)}"
     bug = f"{type(error).__name__}: {error_text(error)[:300]}"
     return f"{bug} (a bug in vaegan; VAEGAN_DEBUG=1 shows the traceback)"
 

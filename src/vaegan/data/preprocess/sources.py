@@ -102,11 +102,11 @@ def _walk_folder(
             pending.append(link)
 
         folder = pending.pop()
-        if folder == excluded_dir or ((folder / "set.json").is_file() and (folder / "manifest.jsonl").is_file()):
-            on_ignored(PREPARED_DATASET)
-            continue
         prefix = _join_name(root_prefix, folder.relative_to(root).as_posix() if folder != root else "")
         try:
+            if folder == excluded_dir or (is_dataset(folder) and (folder / "manifest.jsonl").is_file()):
+                on_ignored(PREPARED_DATASET)
+                continue
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):

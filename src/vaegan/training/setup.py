@@ -10,7 +10,7 @@ from typing import Any
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.options import build_settings, require_at_most_one
-from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
+from vaegan.config.settings import D_WARMUP_MAX_FRACTION, DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
@@ -213,6 +213,19 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
                 " color,translation"
             )
     return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights)
+
+
+def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:
+    """Return the setup with a default warm-up of the discriminator that leaves a short run time to learn.
+
+    A warm-up that was asked for stays, and so does that of a run that is resumed.
+    """
+    settings = setup.settings
+    is_default = setup.saved_config is None and merge_options(setup.request).get("d_warmup_steps") is None
+    if not isinstance(settings, GANSettings) or not is_default:
+        return setup
+    limit = int(D_WARMUP_MAX_FRACTION * total_steps)
+    return replace(setup, settings=replace(settings, d_warmup_steps=min(settings.d_warmup_steps or 0, limit)))
 
 
 def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weights: WeightsInfo | None) -> ModelConfig:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from vaegan.cli import main
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import open_dataset
-from vaegan.data.image_files import derive_preprocess_settings, read_images
+from vaegan.data.image_files import derive_preprocess_settings, image_options, read_images
 from vaegan.data.preprocess.bit_depth import find_gray_depth
 from vaegan.data.preprocess.records import FileLocation, Task
 from vaegan.data.preprocess.tasks import run_task
@@ -128,7 +128,7 @@ def test_all_images_are_read_with_the_bit_depth_that_the_brightest_needs(tmp_pat
     assert json.loads((tmp_path / "set" / "set.json").read_text())["gray_bits"] == 12
 
     # images on the command line are read as the dataset's were
-    settings = derive_preprocess_settings(32, 3, open_dataset(tmp_path / "set"))
+    settings = derive_preprocess_settings(32, 3, image_options(open_dataset(tmp_path / "set")))
     ((_, tensors),) = read_images([folder / "0.png"], settings, ignore_event)
     assert np.array_equal(tensors[0].numpy(), images[0])
 

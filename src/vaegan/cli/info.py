@@ -9,6 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
+from vaegan.cli.output import print_line
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
 from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
@@ -58,7 +59,7 @@ def info(
     if as_json:
         print_json({"grid": str(out_path), "dataset": str(dataset.path), "images": reconstructions.to_records()})
     else:
-        print(out_path)
+        print_line(str(out_path))
         print_table(("worst first", "PSNR, dB", "SSIM"), reconstructions.table_rows())
 
 
@@ -71,4 +72,4 @@ def _show_facts(path: Path, as_json: bool) -> None:
     else:
         width = max(map(len, facts))
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):<{width}}  {value}")
+            print_line(f"{name.replace('_', ' '):<{width}}  {value}")

@@ -19,7 +19,7 @@ from vaegan.run_lookup import open_recorded_dataset, relative_to_cwd
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, choose_device_context
-from vaegan.utils.files import read_json
+from vaegan.utils.files import read_json, require_unicode
 
 TrainSettings = VAESettings | GANSettings
 
@@ -76,6 +76,7 @@ class TrainRequest:
 
     def validate(self) -> None:
         """Raise VaeganError for bad values and for a run directory that holds something else. Writes nothing."""
+        require_unicode(self.run_dir.path)
         require_at_most_one(self.explicit_options, DURATION_OPTIONS)
         build_settings(self.settings_class, self.explicit_options)
         parse_augmentations(str(self.explicit_options.get("augment", "none")))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import UsageError, VaeganError, error_text, printable
+from vaegan.errors import UsageError, VaeganError, disk_hint, error_text, printable
 
 PARTIAL_PREFIX = ".partial-"
 REPLACED_PREFIX = ".replaced-"
@@ -156,6 +156,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def require_unicode(path: Path) -> None:
+    """Raise VaeganError if a path is not valid Unicode: the library for safetensors files cannot open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise VaeganError(
+            f"{printable(path, 300)} is not valid Unicode, which names of datasets, runs and weights must be: rename it"
+        ) from None
+
+
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +193,7 @@ def _replaced_path(path: Path) -> Path:
 
 
 def _write_error(path: Path, error: OSError) -> VaeganError:
-    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed")
+    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed{disk_hint(error)}")
 
 
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:

@@ -74,12 +74,17 @@ def enlarge(images: Tensor, factor: int) -> Tensor:
     return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
+def valid_unicode(note: str) -> str:
+    """Return a note with the bytes of file names that are not valid Unicode escaped, as files need it."""
+    return note.encode("utf-8", "backslashreplace").decode()
+
+
 def png_bytes(image: Image.Image, note: str = "") -> bytes:
     """Encode a PNG whose metadata names vaegan as the software and holds `note` as the comment."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SIGNATURE)
     if note:
-        info.add_itxt("Comment", note)
+        info.add_itxt("Comment", valid_unicode(note))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION_LEVEL)
     return buffer.getvalue()

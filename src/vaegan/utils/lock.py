@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vaegan.errors import VaeganError, error_text, printable
+from vaegan.errors import VaeganError, disk_hint, error_text, printable
 from vaegan.events import EventHandler, Note
 from vaegan.utils.files import check_regular, read_json
 
@@ -68,7 +68,9 @@ def _acquire(lock: FileLock, directory: Path) -> dict[str, Any]:
         raise _in_use_error(directory, _read_holder(holder_path)) from None
     except OSError as error:
         lock.release()
-        raise VaeganError(f"cannot lock {directory / LOCK_FILE}: {error_text(error)}; choose another --run") from error
+        raise VaeganError(
+            f"cannot lock {directory / LOCK_FILE}: {error_text(error)}; choose another --run{disk_hint(error)}"
+        ) from error
     return previous_holder
 
 

@@ -15,7 +15,7 @@ from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
-from vaegan.utils.files import check_has_file_name, require_unicode
+from vaegan.utils.files import check_has_file_name, check_writable, require_unicode
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
@@ -60,6 +60,8 @@ def preprocess_with_summary(
     out = out if out is not None else default_output_dir(sources, settings.size)
     check_has_file_name(out)
     require_unicode(out)
+    if not dry_run:
+        check_writable(out)
     return out, run_pipeline(PreprocessRequest(list(sources), out, settings, force, dry_run), on_event)
 
 

@@ -72,10 +72,8 @@ def test_latents_from_a_file(capsys, faces, vae_run):
     assert run(capsys, "encode", vae_run, "0.png", "1.png", "odd.jpg", "-q")[0] == 0
     command = ["interpolate", vae_run, "--latents", "latents/vae-0-1-odd.safetensors", "--frames", "3"]
     status, out, _ = run(capsys, *command, "--loop")
-    assert (status, out) == (
-        0,
-        "samples/vae-interpolation-vae-0-1-odd.png\nsamples/vae-interpolation-vae-0-1-odd.gif\n",
-    )
+    name = "samples/vae-interpolation-vae-0-1-odd"
+    assert (status, out) == (0, f"{name}.png\n{name}.gif\n")
     model = load(vae_run, "cpu")
     decoded = model.reconstruct(faces[:2])
     strip = read_grid("samples/vae-interpolation-vae-0-1-odd.png")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_INTERVAL_SECONDS = 10.0
+MIN_PASSES_SHOWN = 100
+"""So many passes over a dataset are worth a word: it is small for this length."""
 UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
 HIDDEN_METRICS = re.compile(r"kid_|kl_per_dim_|agg_posterior_|.*_per_dim$")
 """Metrics that are only logged to metrics.jsonl: with them, a progress line would be too long."""
@@ -79,6 +81,9 @@ def _format_training_start(event: TrainingStarted) -> str:
     name, num_images = event.label.upper(), (event.total - event.step) * event.batch_size
     action = f"Resuming the {name} at step {event.step}" if event.step else f"Training the {name}"
     line = f"{action}: {event.total - event.step} steps, {num_images:,} images"
+    num_passes = num_images // event.num_train_images if event.num_train_images else 0
+    if num_passes >= MIN_PASSES_SHOWN:
+        line += f" (each of {event.num_train_images:,} about {num_passes:,} times)"
     if not event.images_per_second:
         return line
     duration = format_duration(num_images / event.images_per_second)

@@ -150,7 +150,14 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
         # 7. Train
         emit(
-            TrainingStarted(trainer.kind, loop.steps_done, schedule.total_steps, sampler.batch_size, images_per_second)
+            TrainingStarted(
+                trainer.kind,
+                loop.steps_done,
+                schedule.total_steps,
+                sampler.batch_size,
+                images_per_second,
+                setup.dataset.counts["train"],
+            )
         )
         loop.run(stop)
     return run_dir.path

@@ -23,7 +23,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import atomic_write, ensure_within, file_sha256, open_regular, read_json
+from vaegan.utils.files import atomic_write, ensure_within, file_sha256, open_regular, read_json, require_unicode
 from vaegan.version import __version__
 
 WEIGHTS_FORMAT_VERSION = 2
@@ -53,6 +53,8 @@ class WeightsInfo:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and metadata to a safetensors file atomically; see `atomic_write`."""
 
+    require_unicode(path)
+
     def write(partial: Path) -> None:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
@@ -76,6 +78,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     Raises:
         VaeganError: if the file is missing, damaged or not a safetensors file, also while its tensors are read.
     """
+    require_unicode(path)
     try:
         with open_regular(path) as stream:
             (header_bytes,) = struct.unpack("<Q", stream.read(8))

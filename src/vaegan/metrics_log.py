@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, error_text, printable
+from vaegan.errors import VaeganError, disk_hint, error_text, printable
 from vaegan.events import Alarm, Event, Rollback, TrainingProgress, TrainingStarted, ValidationMetrics
 from vaegan.utils.files import append_regular, ensure_within, open_regular, read_json_lines, write_bytes
 
@@ -107,4 +107,4 @@ class MetricsWriter:
             with append_regular(self.log_path) as file:
                 file.write(json.dumps(record | values).encode() + b"\n")
         except OSError as error:
-            raise VaeganError(f"cannot write {self.log_path}: {error_text(error)}") from error
+            raise VaeganError(f"cannot write {self.log_path}: {error_text(error)}{disk_hint(error)}") from error

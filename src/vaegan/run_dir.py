@@ -24,7 +24,7 @@ from vaegan.checkpoint import (
     verify_tensors,
 )
 from vaegan.config.options import require_int
-from vaegan.errors import VaeganError, error_text, printable
+from vaegan.errors import VaeganError, disk_hint, error_text, printable
 from vaegan.events import EventHandler, WarningMessage
 from vaegan.utils.files import (
     PARTIAL_PREFIX,
@@ -139,7 +139,7 @@ class RunDir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VaeganError(f"cannot create {self.path}: {error_text(error)}") from error
+            raise VaeganError(f"cannot create {self.path}: {error_text(error)}{disk_hint(error)}") from error
 
     def kept_weights(self) -> list[Path]:
         """Return the weights that `keep_newer_weights` set aside."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 1_000_000
 MAX_SEEDS_IN_NAME = 6
+MAX_SOURCES_IN_NAME, MAX_SOURCES_LENGTH = 4, 80
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
@@ -65,6 +67,22 @@ def weights_slug(weights: Path) -> str:
     if weights.name == BEST_WEIGHTS_FILE:
         return f"{parent.resolve().name}-best"
     return parent.resolve().name if weights.name == WEIGHTS_FILE else weights.stem
+
+
+def settings_slug(settings: object, names: Sequence[str]) -> str:
+    """Return the settings that are not at their defaults, for use in file names: "-truncation-0.5-scale-2" or ""."""
+    defaults = type(settings)()
+    values = {name: getattr(settings, name) for name in names}
+    return "".join(f"-{name}-{value:g}" for name, value in values.items() if value != getattr(defaults, name))
+
+
+def sources_slug(sources: Sequence[Path]) -> str:
+    """Return a text for file names that differs for different files: "amy", "amy-zoe", "amy-zoe-etc-2901e2a7"."""
+    names = [path.resolve().stem for path in sources]
+    shown = "-".join(names[:MAX_SOURCES_IN_NAME])[:MAX_SOURCES_LENGTH]
+    if shown == "-".join(names):
+        return shown
+    return f"{shown}-etc-{zlib.crc32(repr([str(path.resolve()) for path in sources]).encode()):08x}"
 
 
 def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:

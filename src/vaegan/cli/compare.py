@@ -43,6 +43,6 @@ def compare(
         result = compare_runs(runs, data, device=device, on_event=emit, **vars(settings))
         write_comparison(result, out_dir, emit)
     if as_json:
-        print_json({**result.facts, "columns": to_json(result.metrics)})
+        print_json({**result.facts, "caution": result.caution, "columns": to_json(result.metrics)})
     else:
         print_table(("metric", "better", *result.metrics), table_rows(result.metrics))

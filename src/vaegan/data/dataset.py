@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, printable
-from vaegan.utils.files import read_json, read_json_lines, restore_replaced, write_json
+from vaegan.utils.files import read_json, read_json_lines, require_unicode, restore_replaced, write_json
 
 if TYPE_CHECKING:  # preprocessing does not need torch
     from torch import Tensor
@@ -135,6 +135,7 @@ def is_dataset(path: Path) -> bool:
 
 def open_dataset(path: Path) -> PreparedDataset:
     """Open the prepared dataset at `path`. Raises VaeganError if it is missing, damaged or of another format."""
+    require_unicode(path)
     restore_replaced(path)
     if not path.exists():
         raise VaeganError(f"{path} does not exist; prepare a dataset with: vaegan preprocess FOLDER --out {path}")

@@ -21,6 +21,7 @@ from vaegan.inference.sample import check_not_directory, concat_batches, provena
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.animation import MAX_ANIMATION_BYTES, check_animation, save_animation, split_animation_path
+from vaegan.utils.files import check_writable, note_replaced
 from vaegan.utils.images import check_overwrite, enlarge, make_grid, save_png
 
 MAX_INTERPOLATION_FRAMES = 10_000
@@ -139,6 +140,7 @@ def check_interpolation(
     num_played = 2 * num_frames if settings.ping_pong and not settings.loop else num_frames
     check_animation(animation, num_played, side, side, settings.fps)
     check_overwrite([strip, animation], force)
+    check_writable(strip)
     return {"strip": strip, "animation": animation}
 
 
@@ -149,6 +151,7 @@ def save_interpolation(
 
     Call `check_interpolation` first, which returns `paths`. Keyframes are decoded exactly, without interpolation.
     """
+    note_replaced(paths.values(), emit)
     method = settings.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
     batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))

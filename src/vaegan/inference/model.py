@@ -99,8 +99,14 @@ class Model:
             yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
 
     def sample(self, n: int = 64, seed: int = 0, truncation: float = 1.0) -> Tensor:
-        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only."""
-        return torch.cat(list(self.sample_batches(range(seed, seed + n), truncation)))
+        """Sample `n` images, of the seeds `seed`, `seed` + 1, ...; an image depends on its own seed only.
+
+        Raises UsageError for a negative `n`.
+        """
+        if n < 0:
+            raise UsageError(f"n={n}: expected 0 or more images")
+        no_images = self.decode(torch.empty(0, self.latent_dim))
+        return torch.cat([no_images, *self.sample_batches(range(seed, seed + n), truncation)])
 
     def interpolate(
         self,

@@ -15,7 +15,7 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.run_dir import RunDir
 from vaegan.utils.animation import check_animation, save_animation, split_animation_path
-from vaegan.utils.files import ensure_within, open_regular
+from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular
 from vaegan.utils.images import check_overwrite, enlarge, from_pil
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def write_timelapse(
     # Check, then write.
     check_animation(path, len(frames), width * settings.scale, (height + caption_height) * settings.scale, fps)
     check_overwrite([path], force)
+    check_writable(path)
+    note_replaced([path], emit)
     save_animation(frames, path, fps, f"{len(chosen)} previews of {run_dir.path}")
     emit(FileWritten("timelapse", path))
     return path, len(chosen)

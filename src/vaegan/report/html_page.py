@@ -116,7 +116,7 @@ def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") 
         f"{GENERATOR_TAG}{head}<title>{name}</title><style>{THEME_CSS}{PAGE_CSS}{CHART_CSS}</style></head>"
         f"<body><h1 {VOLATILE_ATTRIBUTE}>{name}</h1>{''.join(sections)}<script>{script}</script></body></html>\n"
     )
-    write_bytes(path, page.encode())
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
 def read_head(path: Path) -> bytes:

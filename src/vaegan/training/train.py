@@ -13,11 +13,19 @@ from typing import Any
 import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
-from vaegan.config.settings import VAESettings
+from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
-from vaegan.events import Event, EventHandler, Note, TrainingFinished, TrainingStarted, ignore_event
+from vaegan.events import (
+    Event,
+    EventHandler,
+    Note,
+    TrainingFinished,
+    TrainingStarted,
+    WarningMessage,
+    ignore_event,
+)
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.report.run_report import ReportWriter
@@ -32,7 +40,7 @@ from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, TrainSetup, setup_new_run
+from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
@@ -126,6 +134,8 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
         # 5. Length and intervals in steps, by a measurement where minutes were asked for
         schedule, images_per_second = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
+        setup = limit_d_warmup(setup, schedule.total_steps)
+        trainer.settings = setup.settings
         loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator)
 
         # 6. Resume from the checkpoint, or prepare the directory of a new run
@@ -136,13 +146,36 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
             dist_ctx.run_on_main(lambda: run_dir.prepare_new(request.force))
         dist_ctx.run_on_main(lambda: _write_run_files(setup, loop, images_per_second))
         loop.replay_metrics_log()
+        _warn_if_nothing_learns(setup, schedule.total_steps, emit)
 
         # 7. Train
         emit(
-            TrainingStarted(trainer.kind, loop.steps_done, schedule.total_steps, sampler.batch_size, images_per_second)
+            TrainingStarted(
+                trainer.kind,
+                loop.steps_done,
+                schedule.total_steps,
+                sampler.batch_size,
+                images_per_second,
+                setup.dataset.counts["train"],
+            )
         )
         loop.run(stop)
     return run_dir.path
+
+
+def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:
+    """Warn if the whole run is the discriminator's warm-up, so that the generator never changes."""
+    settings = setup.settings
+    if not isinstance(settings, GANSettings) or not (setup.vae_weights or (setup.saved_config or {}).get("from_vae")):
+        return
+    warmup_steps = settings.d_warmup_steps or 0
+    if total_steps <= warmup_steps:
+        emit(
+            WarningMessage(
+                f"all {total_steps} steps of this run train only the discriminator (--d-warmup-steps {warmup_steps}):"
+                " the generator stays the VAE's decoder. Train longer"
+            )
+        )
 
 
 @contextlib.contextmanager

@@ -17,14 +17,18 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import UsageError, VaeganError, error_text, printable
+from vaegan.errors import UsageError, VaeganError, disk_hint, error_text, printable
+from vaegan.events import EventHandler, Note
 
 PARTIAL_PREFIX = ".partial-"
 REPLACED_PREFIX = ".replaced-"
+MAX_NAME_BYTES = 220
+"""File systems allow 255 bytes, also for the names of partial and replaced files."""
 MAX_JSON_BYTES = 16 * 2**20
 _FILE_TYPES = {
     stat.S_IFDIR: "a directory",
@@ -156,6 +160,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def require_unicode(path: Path) -> None:
+    """Raise VaeganError if a path is not valid Unicode: the library for safetensors files cannot open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise VaeganError(
+            f"{printable(path, 300)} is not valid Unicode, which names of datasets, runs and weights must be: rename it"
+        ) from None
+
+
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +197,7 @@ def _replaced_path(path: Path) -> Path:
 
 
 def _write_error(path: Path, error: OSError) -> VaeganError:
-    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed")
+    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed{disk_hint(error)}")
 
 
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
@@ -294,6 +308,31 @@ def ensure_within(path: Path, root: Path) -> Path:
     if not is_within:
         raise VaeganError(f"{path} is a link out of {root}, to {target}: put the file itself there, or name {target}")
     return path
+
+
+def check_writable(out: Path) -> None:
+    """Raise VaeganError unless a file or directory can be made at the value of --out; nothing stays on disk.
+
+    Its parent directories need not exist.
+    """
+    num_bytes = len(os.fsencode(out.name))
+    if num_bytes > MAX_NAME_BYTES:
+        raise VaeganError(f"--out: a name of {num_bytes} bytes is too long (at most {MAX_NAME_BYTES}): choose another")
+    try:
+        parent = out.parent
+        while not parent.exists() and not parent.is_symlink():
+            parent = parent.parent
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise VaeganError(f"cannot write --out {out}: {parent}: {error_text(error)}{disk_hint(error)}") from error
+
+
+def note_replaced(paths: Iterable[Path], emit: EventHandler) -> None:
+    """Emit a note for each file that is about to be replaced."""
+    for path in paths:
+        if path.exists():
+            emit(Note(f"Replacing the older {path}"))
 
 
 def check_has_file_name(out: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # preprocess writes images without importing torch
     from torch import Tensor
 
 SIGNATURE = "vaegan"
+GRID_PADDING = 2
 EXIF_SOFTWARE = 0x0131
 PNG_COMPRESSION_LEVEL = 3  # faster than zlib's default of 6, and hardly larger on small images
 
@@ -50,7 +51,7 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.frombytes("L" if channels == 1 else "RGB", (width, height), content)
 
 
-def make_grid(images: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
+def make_grid(images: Tensor, columns: int | None = None, padding: int = GRID_PADDING) -> Tensor:
     """Arrange uint8 [N, C, H, W] in one uint8 [C, H', W'] grid with white padding; N = 1 is returned without padding.
 
     Same result as torchvision.utils.make_grid, whose import is slow.
@@ -74,20 +75,36 @@ def enlarge(images: Tensor, factor: int) -> Tensor:
     return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
-def png_bytes(image: Image.Image, note: str = "") -> bytes:
-    """Encode a PNG whose metadata names vaegan as the software and holds `note` as the comment."""
+def valid_unicode(note: str) -> str:
+    """Return a note with the bytes of file names that are not valid Unicode escaped, as files need it."""
+    return note.encode("utf-8", "backslashreplace").decode()
+
+
+def png_bytes(image: Image.Image, note: str = "", source: str = "") -> bytes:
+    """Encode a PNG whose metadata names vaegan as the software, `note` as the comment and `source` as the source."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SIGNATURE)
     if note:
-        info.add_itxt("Comment", note)
+        info.add_itxt("Comment", valid_unicode(note))
+    if source:
+        info.add_text("Source", source)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION_LEVEL)
     return buffer.getvalue()
 
 
-def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True) -> None:
+def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True, source: str = "") -> None:
     """Write uint8 [C, H, W] as a PNG, atomically; see `png_bytes` and `atomic_write`."""
-    write_bytes(path, png_bytes(to_pil(image), note), durable)
+    write_bytes(path, png_bytes(to_pil(image), note, source), durable)
+
+
+def png_source(path: Path) -> str:
+    """Return the source in the metadata of an image that vaegan wrote, such as the hash of weights; else ""."""
+    try:
+        with open_regular(path) as file, Image.open(file) as image:
+            return str(image.info.get("Source", "")) if image.info.get("Software") == SIGNATURE else ""
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
 
 
 def has_signature(image: Image.Image) -> bool:

@@ -16,7 +16,7 @@ from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
-from vaegan.utils.files import check_has_file_name
+from vaegan.utils.files import check_has_file_name, check_writable, require_unicode
 
 MAX_NAME_BYTES = 150
 
@@ -64,6 +64,9 @@ def preprocess_with_summary(
         raise UsageError("no SRC: give a folder of images")
     out = out if out is not None else default_output_dir(sources, settings.size)
     check_has_file_name(out)
+    require_unicode(out)
+    if not dry_run:
+        check_writable(out)
     return out, run_pipeline(PreprocessRequest(list(sources), out, settings, force, dry_run), on_event)
 
 

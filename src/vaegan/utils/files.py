@@ -336,12 +336,6 @@ def note_replaced(paths: Iterable[Path], emit: EventHandler) -> None:
 
 
 def check_has_file_name(out: Path) -> None:
-    """Raise UsageError if the value of --out has no file name (".", ".." or the root of a disk), or one too long."""
+    """Raise UsageError if the value of --out has no file name: ".", ".." or the root of a disk."""
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} is a directory: give a name in it")
-    try:
-        parent = next(parent for parent in out.absolute().parents if parent.exists())
-        (parent / _partial_path(out).name).lstat()
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"--out {printable(out, 300)}: too long a name for this system, shorten it") from error

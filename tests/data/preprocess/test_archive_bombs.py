@@ -158,4 +158,4 @@ def test_a_full_disk_is_not_the_fault_of_the_archive(tmp_path, monkeypatch, caps
     monkeypatch.setattr(archives._Spool, "open", lambda self, path: FullDisk())
     assert main(["preprocess", str(tmp_path / "in"), "--out", str(tmp_path / "set"), "--size", "32"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "No space left on device" in line and "run the same command again to resume" in line
+    assert "No space left on device" in line and "run the same command again" in line

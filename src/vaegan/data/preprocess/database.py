@@ -90,8 +90,8 @@ def remove_state(work_dir: Path) -> None:
 
 def cannot_write_error(work_dir: Path, error: OSError | sqlite3.Error) -> VaeganError:
     """Return the error that the state in `work_dir` cannot be written, such as on a full disk."""
-    cause = f"cannot write {work_dir}: {error_text(error)}"
-    return VaeganError(f"{cause}; nothing is lost: free disk space, then run the same command again to resume")
+    cause = f"cannot write {work_dir}: {error_text(error)}; nothing is lost"
+    return VaeganError(f"{cause}: free disk space or make it writable, then run the same command again to resume")
 
 
 def _busy_error(work_dir: Path) -> VaeganError:

@@ -21,7 +21,6 @@ from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.preview import CROP_EXAMPLES, GRID_IMAGES, CropExample, EvenSample, draw_dataset_preview
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
-from vaegan.errors import VaeganError
 from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, write_bytes
 from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
@@ -64,17 +63,14 @@ class DatasetWriter:
         size = self.settings.size
         splits = bytes(row.split for row, _ in self._included())
         grid_images, example_images = self._choose_preview_images(summary.num_images)
-        try:
-            with atomic_directory(out) as partial_dir:
-                write_manifest(partial_dir, self._manifest_entries())
-                info = self._dataset_info(sources, summary)
-                write_dataset(partial_dir, self._iter_pixels(), splits, (self.channels, size, size), info)
-                # the preview is drawn last, when the checksums of all pixels are known to be right
-                grid = [self._read_image(image) for image in grid_images]
-                examples = self._make_crop_examples(example_images, pool)
-                write_bytes(partial_dir / "preview.png", png_bytes(draw_dataset_preview(grid, examples, size)))
-        except VaeganError as error:
-            raise VaeganError(f"{error}; free disk space, then run the same command again to resume") from error
+        with atomic_directory(out) as partial_dir:
+            write_manifest(partial_dir, self._manifest_entries())
+            info = self._dataset_info(sources, summary)
+            write_dataset(partial_dir, self._iter_pixels(), splits, (self.channels, size, size), info)
+            # the preview is drawn last, when the checksums of all pixels are known to be right
+            grid = [self._read_image(image) for image in grid_images]
+            examples = self._make_crop_examples(example_images, pool)
+            write_bytes(partial_dir / "preview.png", png_bytes(draw_dataset_preview(grid, examples, size)))
 
     def _included(self) -> Iterator[IncludedImage]:
         """Yield the manifest rows of the dataset's images with their images, in the dataset's order."""

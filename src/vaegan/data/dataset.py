@@ -144,7 +144,7 @@ def _read_manifest(path: Path) -> Iterator[tuple[int, str, str]]:
         return
     for entry in read_json_lines(path, MAX_MANIFEST_LINE):
         row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
-        if type(row) is int and row >= 0 and isinstance(name, str) and split in ("train", "val"):
+        if type(row) is int and row >= 0 and isinstance(name, str) and isinstance(split, str) and split in SPLIT_NAMES:
             yield row, printable(name, 300) + (f" frame {frame}" if _is_whole(frame) else ""), split
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +34,14 @@ def _saved_tag(path: Path) -> str:
         return ""
 
 
+def _weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def channels_last(network: ContrastiveFeatures) -> FeatureExtractor:
     """Return the network as an extractor; its convolutions are faster on images in channels_last layout."""
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
@@ -47,9 +56,13 @@ def load_or_train_features(
     """
     path, tag = dataset.path / FEATURES_FILE, f"features {FEATURES_VERSION} of {dataset.fingerprint}"
     network = ContrastiveFeatures(dataset.channels)
-    if _saved_tag(path) == tag:
+    saved_tag = _saved_tag(path)
+    if saved_tag.startswith(tag):
         try:
-            load_strict(network, load_tensors(path), path)
+            tensors = load_tensors(path)
+            if saved_tag != f"{tag}, weights {_weights_sha256(tensors)}":
+                raise VaeganError(f"{path} is damaged: its weights do not match their checksum")
+            load_strict(network, tensors, path)
             return network.eval().requires_grad_(False)
         except VaeganError as error:
             emit(WarningMessage(f"{error}: training the features again"))
@@ -62,7 +75,8 @@ def load_or_train_features(
     )
     try:
         # one metadata entry: safetensors writes several in no fixed order
-        save_tensors(path, network.state_dict(), {METADATA_KEY: tag})
+        weights = network.state_dict()
+        save_tensors(path, weights, {METADATA_KEY: f"{tag}, weights {_weights_sha256(weights)}"})
     except VaeganError as error:
         emit(WarningMessage(f"{error}; the trained features are not saved"))
     return network

@@ -55,11 +55,11 @@ CREATE TABLE IF NOT EXISTS files (
     location TEXT CHECK (typeof(location) = 'text'),
     stamp TEXT CHECK (typeof(stamp) = 'text'),
     search_number INTEGER CHECK (typeof(search_number) = 'integer'),
-    is_done INTEGER CHECK (is_done IN (0, 1)),
+    is_done INTEGER CHECK (typeof(is_done) = 'integer' AND is_done IN (0, 1)),
     sha256 TEXT DEFAULT '' CHECK (typeof(sha256) = 'text'),
-    reason TEXT DEFAULT '' CHECK (reason IN ('', {", ".join(f"'{reason}'" for reason in SKIP_REASONS)})),
+    reason TEXT DEFAULT '' CHECK (typeof(reason) = 'text' AND reason IN ('', {", ".join(f"'{reason}'" for reason in SKIP_REASONS)})),
     detail TEXT DEFAULT '' CHECK (typeof(detail) = 'text'),
-    gray_bits INTEGER DEFAULT 0 CHECK (gray_bits BETWEEN 0 AND 16));
+    gray_bits INTEGER DEFAULT 0 CHECK (typeof(gray_bits) = 'integer' AND gray_bits BETWEEN 0 AND 16));
 
 -- One row per prepared image. slot: its position in the pixel file; crop_box: JSON array.
 CREATE TABLE IF NOT EXISTS images (
@@ -71,8 +71,8 @@ CREATE TABLE IF NOT EXISTS images (
     crop_box TEXT CHECK (typeof(crop_box) = 'text'),
     crc32 INTEGER CHECK (typeof(crc32) = 'integer'),
     perceptual_hash BLOB CHECK (typeof(perceptual_hash) = 'blob' AND length(perceptual_hash) IN {HASH_LENGTHS}),
-    gray_tag_bits INTEGER CHECK (gray_tag_bits BETWEEN 0 AND 16),
-    gray_needed_bits INTEGER CHECK (gray_needed_bits BETWEEN 0 AND 16),
+    gray_tag_bits INTEGER CHECK (typeof(gray_tag_bits) = 'integer' AND gray_tag_bits BETWEEN 0 AND 16),
+    gray_needed_bits INTEGER CHECK (typeof(gray_needed_bits) = 'integer' AND gray_needed_bits BETWEEN 0 AND 16),
     PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
 """
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)

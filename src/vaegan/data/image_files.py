@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
+from vaegan.data.preprocess.archives import is_archive
 from vaegan.data.preprocess.bit_depth import BIT_DEPTHS
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task
@@ -57,7 +58,8 @@ def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
 def derive_preprocess_settings(size: int, channels: int, options: Mapping[str, Any]) -> PreprocessSettings:
     """Return settings that crop and resize images as `options` say (see `image_options`), but do not skip any."""
     settings = build_settings(PreprocessSettings, options)
-    return replace(settings, size=size, grayscale=channels == 1, frames="first", min_side=0, max_aspect=None)
+    settings = replace(settings, size=size, grayscale=channels == 1, frames="first")
+    return replace(settings, include_generated=True, min_side=0, max_aspect=None)
 
 
 def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: EventHandler) -> Iterator[NamedImages]:
@@ -95,9 +97,11 @@ def _read_batches(sources: Sequence[Path], settings: PreprocessSettings) -> Iter
             yield from _read_dataset(source, settings)
             continue
         source_files = find_files([source.resolve()], Path(), _reject_archive, lambda what: None)
-        is_explicit = not source.is_dir()
+        is_explicit = not source.is_dir() and not is_archive(source)
         for file in sorted(source_files, key=lambda file: file.name):
-            candidates.append(CandidateFile(str(source if is_explicit else source / file.name), is_explicit, file))
+            is_source = not source.is_dir() and file.location.stored_length < 0
+            name = str(source if is_source else source / file.name)
+            candidates.append(CandidateFile(name, is_explicit, file))
     yield from _read_files(candidates, settings)
 
 

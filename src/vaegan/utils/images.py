@@ -107,15 +107,22 @@ def png_source(path: Path) -> str:
         return ""
 
 
+def has_signature(image: Image.Image) -> bool:
+    """Return whether the metadata of an open image name vaegan as its software. No pixel is decoded."""
+    if image.format == "PNG":
+        return bool(image.info.get("Software") == SIGNATURE)
+    if image.format == "GIF":
+        return bytes(image.info.get("comment", b"")).startswith(SIGNATURE.encode())
+    return image.format in ("WEBP", "JPEG") and image.getexif().get(EXIF_SOFTWARE) == SIGNATURE
+
+
 def is_made_by_vaegan(path: Path) -> bool:
     """Return whether vaegan wrote this image or video file, so that it may be overwritten."""
     if path.suffix.lower() == ".mp4":
         return read_video_comment(path).startswith(SIGNATURE)
     try:
         with open_regular(path) as file, Image.open(file) as image:
-            png_software, exif_software = image.info.get("Software"), image.getexif().get(EXIF_SOFTWARE)
-            gif_comment = image.info.get("comment", b"")
-            return SIGNATURE in (png_software, exif_software) or gif_comment.startswith(SIGNATURE.encode())
+            return has_signature(image)
     except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError, Image.DecompressionBombError):
         return False
 

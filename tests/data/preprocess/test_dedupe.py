@@ -18,7 +18,7 @@ from vaegan.data.preprocess.perceptual_hash import (
     HASH_BITS,
     HASH_BYTES,
     MAX_HAMMING_DISTANCE,
-    has_structure,
+    is_comparable,
     is_near_duplicate,
     lsh_bands,
     perceptual_hash,
@@ -87,7 +87,7 @@ def test_near_duplicates_share_a_band(bits, flipped_bits):
     flipped = bits
     for bit in flipped_bits:
         flipped ^= 1 << bit
-    phash, other_phash = (number.to_bytes(HASH_BYTES) + bytes(9) for number in (bits, flipped))
+    phash, other_phash = (number.to_bytes(HASH_BYTES) + bytes(range(81)) for number in (bits, flipped))
     assert set(lsh_bands(phash)) & set(lsh_bands(other_phash))
     assert is_near_duplicate(phash, other_phash)
 
@@ -103,10 +103,41 @@ def test_a_recompressed_image_is_a_near_duplicate_and_another_face_is_not(tmp_pa
                 perceptual_hash(version.convert("RGB").resize((64, 64), Image.LANCZOS))
                 for version in (image, recompressed)
             )
-        assert has_structure(phash) and is_near_duplicate(phash, other_phash), index
+        assert is_comparable(phash) and is_near_duplicate(phash, other_phash), index
         phashes.append(phash)
     assert not any(is_near_duplicate(a, b) for index, a in enumerate(phashes) for b in phashes[:index])
-    assert not has_structure(perceptual_hash(Image.new("RGB", (64, 64), "red")))
+    assert not is_comparable(perceptual_hash(Image.linear_gradient("L")))
+
+
+def blank(color, index):
+    """An image of one color but for a few bytes."""
+    image = Image.new("RGB", (48, 48), color)
+    image.putpixel((index, index), tuple(value - 40 for value in color))
+    return image
+
+
+@given(st.integers(0, 255), st.integers(0, 3))
+def test_blank_images_of_nearly_one_color_share_a_band(value, difference):
+    phashes = [perceptual_hash(Image.new("L", (20, 20), level)) for level in (value, min(255, value + difference))]
+    assert set(lsh_bands(phashes[0])) & set(lsh_bands(phashes[1]))
+    assert is_near_duplicate(*phashes)
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_blank_images_are_near_duplicates_of_those_of_their_color(tmp_path, manifest, grayscale):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    colors = {"white": (255, 255, 255), "gray": (128, 128, 128), "red": (255, 60, 60)}
+    for name, color in colors.items():
+        for index in range(4):
+            blank(color, index).save(folder / f"{name}-{index}.png")
+    face(3).resize((80, 80)).save(folder / "face.png")
+    entries = manifest(prepare([folder], tmp_path / "near", size=32, dedupe="near", grayscale=grayscale))
+    kept = {name for name, entry in entries.items() if "row" in entry}
+    assert kept == {"face.png", "white-0.png", "gray-0.png", "red-0.png"}
+    entries = manifest(prepare([folder], tmp_path / "exact", size=32, val_fraction=0.3, grayscale=grayscale))
+    for name in colors:
+        assert len({entry["split"] for path, entry in entries.items() if path.startswith(name)}) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=20))

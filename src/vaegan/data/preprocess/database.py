@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vaegan.data.preprocess.records import (
     decode_name,
     encode_name,
 )
-from vaegan.data.preprocess.skip_reasons import RETRYABLE_REASONS
+from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
 from vaegan.errors import VaeganError, error_text
 
 DB_FILE = "state.sqlite"
@@ -63,6 +64,16 @@ WHERE file_id IN (
 """
 
 
+@dataclass
+class FileCounts:
+    """Numbers of files: all, those that are done, and of these the ones kept, and skipped other than metadata."""
+
+    total: int
+    done: int
+    kept: int
+    skipped: int
+
+
 def remove_state(work_dir: Path) -> None:
     """Remove the state in `work_dir`, damaged or not. Raises VaeganError if another process is using it."""
     if (work_dir / DB_FILE).exists():
@@ -75,6 +86,12 @@ def remove_state(work_dir: Path) -> None:
         finally:
             connection.close()
     shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def cannot_write_error(work_dir: Path, error: OSError | sqlite3.Error) -> VaeganError:
+    """Return the error that the state in `work_dir` cannot be written, such as on a full disk."""
+    cause = f"cannot write {work_dir}: {error_text(error)}; nothing is lost"
+    return VaeganError(f"{cause}: free disk space or make it writable, then run the same command again to resume")
 
 
 def _busy_error(work_dir: Path) -> VaeganError:
@@ -98,11 +115,11 @@ class PreprocessDB:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise _busy_error(work_dir) from error
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}") from error
+            raise cannot_write_error(work_dir, error) from error
         except sqlite3.DatabaseError as error:
             raise VaeganError(f"{work_dir} is damaged ({error_text(error)}): start over with --force") from error
         except OSError as error:
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}; nothing is lost") from error
+            raise cannot_write_error(work_dir, error) from error
         # cut off pixels whose rows were never committed
         self.num_slots = int(self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")["num_slots"])
         self.pixel_file.truncate(self.num_slots * bytes_per_image)
@@ -151,10 +168,9 @@ class PreprocessDB:
 
     def close(self) -> None:
         """Close the files. What was not committed is lost."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self.connection.rollback()
-        self.connection.close()
-        self.pixel_file.close()
+        for close in (self.connection.rollback, self.connection.close, self.pixel_file.close):
+            with contextlib.suppress(sqlite3.Error, OSError):  # a full disk has been reported already
+                close()
 
     # ---- Source files -------------------------------------------------------------------------------------------
 
@@ -207,13 +223,15 @@ class PreprocessDB:
             digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
         return digest.hexdigest()
 
-    def file_counts(self) -> tuple[int, int, int]:
-        """Return the number of files, of those that are done, and of those that are skipped."""
+    def file_counts(self) -> FileCounts:
+        """Count the files."""
         row = self.fetch_one(
             "SELECT count(*) AS total, coalesce(sum(is_done), 0) AS done,"
-            " coalesce(sum(is_done AND reason != ''), 0) AS skipped FROM files"
+            " coalesce(sum(is_done AND reason = ''), 0) AS kept,"
+            " coalesce(sum(is_done AND reason NOT IN ('', :metadata)), 0) AS skipped FROM files",
+            metadata=METADATA_FILE,
         )
-        return row["total"], row["done"], row["skipped"]
+        return FileCounts(**row)
 
     def skip_counts(self) -> Counter[str]:
         """Return the number of files that are skipped so far, by reason."""
@@ -294,6 +312,13 @@ class PreprocessDB:
             **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
         self.num_slots += 1
+
+    def has_images(self) -> bool:
+        """Return whether there is any prepared image, also if that cannot be found out."""
+        try:
+            return self.fetch_one("SELECT 1 FROM images") is not None
+        except sqlite3.Error:
+            return True
 
     def read_pixels(self, slot: int) -> bytes:
         """Return the pixels in a slot; fewer bytes if the file is cut short."""

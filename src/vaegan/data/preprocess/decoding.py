@@ -15,13 +15,16 @@ from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.bit_depth import GrayDepth, find_gray_depth
-from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
+from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, GENERATED, NEEDS_HEIC, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 from vaegan.errors import error_text
+from vaegan.utils.images import has_signature
 
 REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB"})
 """Formats that Pillow only identifies, or hands to an external program: never opened."""
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 """Formats that Pillow opens without loading its forty other plugins."""
+SINGLE_PICTURE_FORMATS = ("MPO", "HEIF")
+"""Formats of phones, whose further pictures are depths, thumbnails or the other eye's view of the first one."""
 DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError, RuntimeError),
     *(ArithmeticError, AssertionError, struct.error, zlib.error),
@@ -31,6 +34,8 @@ DRAFT_SCALE = 2
 """JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still this many times the target size."""
 _HIGH_BIT_DEPTH_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _OUTPUT_MODES = ("RGB", "L", "CMYK")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_JPEG_END_MARKER = b"\xff\xd9"
 _EXIF_ORIENTATION_TAG = 0x0112
 _Transpose = Image.Transpose
 _EXIF_TRANSPOSES = {
@@ -74,7 +79,25 @@ def open_image(file: BinaryIO) -> Image.Image:
             continue
         except Image.DecompressionBombError as error:
             raise SkipFile(TOO_LARGE, str(error)) from error
+    if _is_heic(file):
+        return _open_heic(file)
     raise SkipFile(NOT_AN_IMAGE)
+
+
+def _is_heic(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
+
+
+def _open_heic(file: BinaryIO) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise SkipFile(NEEDS_HEIC, "pip install 'vaegan[heic]'") from None
+    pillow_heif.register_heif_opener()
+    file.seek(0)
+    return Image.open(file, formats=("HEIF",))
 
 
 def decode_frames(
@@ -89,7 +112,11 @@ def decode_frames(
     """
     try:
         with open_image(file) as image:
+            if not settings.include_generated and has_signature(image):
+                raise SkipFile(GENERATED)
             num_frames = getattr(image, "n_frames", 1) if settings.frames == "all" else 1
+            if image.format in SINGLE_PICTURE_FORMATS:
+                num_frames = 1
             for index in range(first_frame, num_frames):
                 if index:
                     image.seek(index)
@@ -110,7 +137,12 @@ def _decode_frame(
     size = image.size
     draft_size = (settings.size * DRAFT_SCALE, settings.size * DRAFT_SCALE)
     is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]
-    image.load()
+    try:
+        image.load()
+    except OSError:
+        if image.format not in ("JPEG", "MPO"):
+            raise
+        image = _load_jpeg_without_end(file, draft_size)
     icc_profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
 
     # turn the image upright; the size of a draft is reduced, so its original size comes from the header
@@ -124,6 +156,24 @@ def _decode_frame(
     normalized = normalize_mode(upright, parse_color(settings.background), gray_depth)
     is_srgb = not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
     return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile, gray_depth)
+
+
+def _load_jpeg_without_end(file: BinaryIO, draft_size: tuple[int, int]) -> Image.Image:
+    """Load a JPEG that lacks only its end marker. Raises OSError if it is cut short earlier.
+
+    All pixels are there if what follows in the file does not change them.
+    """
+    file.seek(0)
+    content = file.read().rstrip(b"\xff")
+    versions = []
+    for filler in (b"", b"\x55" * 64):
+        version = Image.open(io.BytesIO(content + filler + _JPEG_END_MARKER), formats=("JPEG",))
+        version.draft(None, draft_size)  # type: ignore[arg-type]
+        version.load()
+        versions.append(version)
+    if versions[0].tobytes() != versions[1].tobytes():
+        raise OSError("image file is truncated")
+    return versions[0]
 
 
 def _find_gray_depth(

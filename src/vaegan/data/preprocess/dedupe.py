@@ -22,7 +22,7 @@ from vaegan.data.dataset import TRAIN
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.perceptual_hash import (
     NUM_BANDS,
-    has_structure,
+    is_comparable,
     is_interchangeable,
     is_near_duplicate,
     lsh_bands,
@@ -193,7 +193,7 @@ class ManifestBuilder:
     def _hashed_images(self, order: str) -> Iterator[sqlite3.Row]:
         """Yield the images whose perceptual hash is distinctive enough to compare."""
         for image in self.db.execute(f"{_SELECT_IMAGES} ORDER BY {order}"):
-            if has_structure(image["perceptual_hash"]):
+            if is_comparable(image["perceptual_hash"]):
                 yield image
 
     def _indexed_look_alikes(self, image: sqlite3.Row) -> list[sqlite3.Row]:
@@ -202,7 +202,7 @@ class ManifestBuilder:
 
     def _add_to_index(self, image: sqlite3.Row) -> None:
         rows = ((band, image["file_id"], image["frame"]) for band in lsh_bands(image["perceptual_hash"]))
-        self.db.connection.executemany("INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)", rows)
+        self.db.connection.executemany("INSERT OR IGNORE INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)", rows)
 
     def _split_key(self, image: sqlite3.Row) -> str:
         return split_key(decode_name(image["name"]), image["sha256"], self.group_pattern)

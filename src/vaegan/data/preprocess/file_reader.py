@@ -19,6 +19,7 @@ from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, CHANGED_WHILE_RE
 from vaegan.utils.files import open_regular
 
 MAX_FILE_BYTES = 2**30
+MAX_MEMBER_BYTES = 2**28  # of an archive: members are read into memory
 MAX_IN_MEMORY_BYTES = 2**26
 MAX_READ_ATTEMPTS = 3
 _ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -74,7 +75,7 @@ def _read_member(path: Path, location: FileLocation) -> bytes:
     zipfile cannot do this: it reads the whole list first, which would be read again for every member.
     """
     largest = max(location.uncompressed_size, location.stored_length)
-    if largest > MAX_FILE_BYTES:
+    if largest > MAX_MEMBER_BYTES:
         raise SkipFile(TOO_LARGE, f"a member of {largest:,} bytes")
     with open_regular(path) as file:
         try:

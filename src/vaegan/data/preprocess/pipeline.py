@@ -21,15 +21,15 @@ from typing import Any
 from vaegan.config.options import flag_name
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
-from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
+from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, cannot_write_error, remove_state
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.records import Task, encode_name
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
-from vaegan.data.preprocess.sources import find_files, resolve_sources
+from vaegan.data.preprocess.sources import IGNORED, find_files, resolve_sources
 from vaegan.data.preprocess.summary import PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
-from vaegan.errors import Interrupted, VaeganError, error_text
+from vaegan.errors import Interrupted, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.utils.files import read_json, restore_replaced
 from vaegan.utils.text import count_text
@@ -72,13 +72,10 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         except Interrupted as error:
             raise Interrupted(_save_interrupted(db, request.dry_run)) from error
         except VaeganError:
-            is_state_useless = not request.dry_run and db is not None and db.fetch_one("SELECT 1 FROM images") is None
+            is_state_useless = not request.dry_run and db is not None and not db.has_images()
             raise
-        except sqlite3.Error as error:
-            raise VaeganError(f"cannot save the state in {work_dir}: {error_text(error)}; nothing is lost") from error
-        except OSError as error:
-            cause = f"cannot write {work_dir}: {error_text(error)}"
-            raise VaeganError(f"{cause}; run the same command again to resume") from error
+        except (sqlite3.Error, OSError) as error:
+            raise cannot_write_error(work_dir, error) from error
         finally:
             if db is not None:
                 db.close()
@@ -92,10 +89,10 @@ def _save_interrupted(db: PreprocessDB | None, dry_run: bool) -> str:
     next_step = "nothing was written" if dry_run else "run the same command again to resume"
     if db is None:
         return f"interrupted: {next_step}"
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, OSError):
         db.commit()
-    total, done, _ = db.file_counts()
-    return f"interrupted: {done:,} of {total:,} files are done; {next_step}"
+    counts = db.file_counts()
+    return f"interrupted: {counts.done:,} of {count_text(counts.total, 'file')} done; {next_step}"
 
 
 @contextlib.contextmanager
@@ -230,12 +227,12 @@ class PreprocessPipeline:
         for count, source_file in enumerate(source_files, 1):
             self.db.add_file(source_file)
             if count % SEARCH_PROGRESS_INTERVAL == 0:
-                self.emit(Note(f"{count:,} files found so far"))
+                self.emit(Note(f"{count_text(count, 'file')} found so far"))
         self.db.end_search()
         if ignored:
-            counts = ", ".join(f"{count} {what}{'s' if count > 1 else ''}" for what, count in sorted(ignored.items()))
+            counts = ", ".join(count_text(count, *IGNORED[what]) for what, count in sorted(ignored.items()))
             self.emit(Note(f"Ignored: {counts}"))
-        if not self.db.file_counts()[0]:
+        if not self.db.file_counts().total:
             raise VaeganError(f"{self.request.sources[0]} holds no files: give a folder of images")
 
     def _find_up_to_date_dataset(self) -> PreparedDataset | None:
@@ -262,8 +259,8 @@ class PreprocessPipeline:
             from vaegan.data.preprocess.ray_workers import RayWorkerPool
 
             return RayWorkerPool(settings, settings.workers, settings.ray_address)
-        total, done, _ = self.db.file_counts()
-        max_useful = max(1, (total - done) // MIN_FILES_PER_WORKER)
+        counts = self.db.file_counts()
+        max_useful = max(1, (counts.total - counts.done) // MIN_FILES_PER_WORKER)
         return LocalWorkerPool(settings, min(settings.workers or available_cores(), max_useful))
 
     def _task_batches(self) -> Iterator[list[Task]]:
@@ -275,10 +272,10 @@ class PreprocessPipeline:
 
     def _process_files(self, pool: WorkerPool) -> None:
         """Let the workers process all files that are not done, and save the results."""
-        total, done, skipped = self.db.file_counts()
-        if self.is_resumed and done < total:
-            self.emit(Note(f"Resuming: {done:,} of {total:,} files are done"))
-        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), done
+        counts = self.db.file_counts()
+        if self.is_resumed and counts.done < counts.total:
+            self.emit(Note(f"Resuming: {counts.done:,} of {count_text(counts.total, 'file')} done"))
+        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), counts.done
 
         def next_batch() -> list[Task] | None:
             return [self.retry_tasks.popleft()] if self.retry_tasks else next(batches, None)
@@ -289,11 +286,13 @@ class PreprocessPipeline:
                 if result.next_frame:
                     self.retry_tasks.append(self.db.make_task(result.file_id, first_frame=result.next_frame))
                 else:
-                    done, skipped = done + 1, skipped + bool(result.reason)
+                    counts.done += 1
+                    counts.kept += not result.reason
+                    counts.skipped += result.reason not in ("", METADATA_FILE)
             self.db.commit(COMMIT_SECONDS)
-            rate = (done - done_at_start) / max(1e-6, time.monotonic() - start_time)
-            detail = f"{done - skipped:,} kept, {skipped:,} skipped"
-            self.emit(TaskProgress("Preparing", done, total, "files", rate, detail))
+            rate = (counts.done - done_at_start) / max(1e-6, time.monotonic() - start_time)
+            detail = f"{counts.kept:,} kept, {counts.skipped:,} skipped"
+            self.emit(TaskProgress("Preparing", counts.done, counts.total, "files", rate, detail))
         self.db.commit()
 
     def _report_gray_bits(self) -> None:
@@ -305,15 +304,16 @@ class PreprocessPipeline:
 
     def _check_summary(self, summary: PreprocessSummary) -> None:
         """Raise VaeganError if there are no images, or if --strict is given and a file is skipped."""
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.skip_counts.items()))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skip_counts.items()))
         if not summary.num_images:
             raise VaeganError(f"{self.request.sources[0]} holds no readable image ({counts}): nothing was written")
         num_skipped = summary.skip_counts.total() - summary.skip_counts[METADATA_FILE]
         if self.settings.strict and num_skipped:
             first = next(row for row in self.manifest if row.skip_reason not in ("", METADATA_FILE))
             raise VaeganError(
-                f"--strict: {num_skipped} files are skipped ({counts}), the first {first.name!r} ({first.skip_reason});"
-                " nothing was written. Repair or remove them and run it again, or leave out --strict"
+                f"--strict: {count_text(num_skipped, 'file')} skipped ({counts}), first {printable(first.name, 300)!r}"
+                f" ({first.skip_reason}); nothing was written. Repair or remove them and run it again, or leave out"
+                " --strict"
             )
 
     def _write_and_report(self, summary: PreprocessSummary, pool: WorkerPool) -> None:

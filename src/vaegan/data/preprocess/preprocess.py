@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
 from vaegan.utils.files import check_has_file_name, check_writable, require_unicode
 
+MAX_DEFAULT_NAME_BYTES = 150
+
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
     """Return data/<name>-<size>, named after the first source."""
     first = sources[0].resolve()
     name = first.name if first.is_dir() else first.name.split(".")[0]
+    if len(os.fsencode(name)) > MAX_DEFAULT_NAME_BYTES:  # other names are derived from it
+        name = os.fsencode(name)[:MAX_DEFAULT_NAME_BYTES].decode("utf-8", "ignore")
     return Path("data") / f"{name or 'faces'}-{size}"
 
 

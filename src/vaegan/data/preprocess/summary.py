@@ -13,6 +13,7 @@ from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
 from vaegan.data.preprocess.splits import is_near_fraction
 from vaegan.events import EventHandler, Note, WarningMessage
+from vaegan.utils.text import count_text
 
 
 @dataclass
@@ -50,19 +51,20 @@ def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSett
 def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emit: EventHandler, dry_run: bool) -> None:
     """Report how many images the dataset holds, and which files were skipped or upscaled."""
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
-    emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
+    emit(Note(f"{count_text(summary.num_images, 'image')}: {num_train:,} for training, {num_val:,} for validation"))
     skip_counts = Counter(summary.skip_counts)
-    if skip_counts.pop(METADATA_FILE, 0):
-        emit(Note("metadata files beside the images were ignored"))
+    if num_metadata := skip_counts.pop(METADATA_FILE, 0):
+        emit(Note(f"{count_text(num_metadata, 'metadata file')} beside the images ignored"))
     if skip_counts:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skip_counts.items()))
-        hint = "" if dry_run else "; manifest.jsonl lists them"
-        emit(WarningMessage(f"{skip_counts.total()} files skipped ({counts}){hint}"))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skip_counts.items()))
+        hint = "" if dry_run else "; see manifest.jsonl"
+        emit(WarningMessage(f"{count_text(skip_counts.total(), 'file')} skipped ({counts}){hint}"))
         width = max(map(len, skip_counts))
         for reason, count in skip_counts.most_common():
             emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
     if summary.num_upscaled:
-        emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
+        images = count_text(summary.num_upscaled, "image")
+        emit(WarningMessage(f"{images} smaller than {settings.size} pixels upscaled: the models learn the blur"))
     if not settings.val_fraction:
         return
     if not num_val:

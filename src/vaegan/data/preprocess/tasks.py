@@ -21,9 +21,17 @@ from vaegan.errors import error_text
 
 MAX_RESULT_BYTES = 2**22
 """Bytes of pixels in one result; the other frames of a longer animation are left to further tasks."""
-METADATA_SUFFIXES = (
-    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".parquet", ".xml", ".yaml", ".yml", ".html", ".arrow",
-)  # fmt: skip
+METADATA_SUFFIXES = frozenset((
+    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".text", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log",
+    ".parquet", ".arrow", ".feather", ".avro", ".orc", ".xlsx", ".ods", ".sqlite", ".db",
+    # fields of WebDataset samples, and indices of its archives
+    ".cls", ".cls2", ".class", ".count", ".index", ".inx", ".idx", ".id", ".transcript", ".caption", ".label",
+    ".labels", ".npy", ".npz", ".cbor", ".msg", ".msgpack", ".mp", ".ten", ".tb", ".pth", ".pt", ".pyd", ".pickle",
+    # files beside photographs, and vaegan's own
+    ".xmp", ".aae", ".pts", ".safetensors", ".onnx",
+))  # fmt: skip
+# The text of a label may begin like an image.
+_NO_IMAGE_REASONS = (skip_reasons.NOT_AN_IMAGE, skip_reasons.BROKEN_IMAGE, skip_reasons.EMPTY_FILE)
 
 
 def run_tasks(tasks: list[Task], settings: PreprocessSettings) -> list[TaskResult]:
@@ -47,7 +55,7 @@ def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
             return TaskResult(task.file_id, sha256, stamp, next_frame=next_frame, images=images)
     except SkipFile as skip:
         reason = skip.reason
-        if reason == skip_reasons.NOT_AN_IMAGE and task.suffix in METADATA_SUFFIXES:
+        if reason in _NO_IMAGE_REASONS and task.suffix in METADATA_SUFFIXES:
             reason = skip_reasons.METADATA_FILE
         if reason == skip_reasons.CHANGED_WHILE_READ:
             sha256 = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +30,9 @@ WEIGHTS_FORMAT_VERSION = 2
 MODEL_KINDS = ("vae", "gan")
 METADATA_KEY = "vaegan"
 """Name of the entry in the metadata of safetensors and ONNX files that describes the model, as JSON."""
+BEST_KID_STATE_KEY = "quick_eval.best"
+"""Name of a tensor of the training state: best KID, infinite at first, and its step."""
+MAX_STATE_VALUE = 1e15
 MAX_SAFETENSORS_HEADER_BYTES = 2**20
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_STATE_FILE = "training.safetensors"
@@ -217,7 +220,28 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the checkpoint directory `path`; raise VaeganError if it is damaged."""
-    return Checkpoint(path, verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE))
+    step, tensors = verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE)
+    for name, tensor in tensors.items():
+        # checksums do not help against who wrote both; NaN compares false
+        if name != BEST_KID_STATE_KEY and not bool((tensor.abs() <= MAX_STATE_VALUE).all()):
+            raise VaeganError(f"{path / TRAINING_STATE_FILE} is damaged: {printable(name)} is not finite, or too large")
+    return Checkpoint(path, step, tensors)
+
+
+def state_tensor(
+    tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], min_value: float = 0.0
+) -> list[float] | None:
+    """Return the numbers of a small tensor in a training state, or None if there is none of that name.
+
+    Raises VaeganError if it has another shape, or a number that is NaN or below `min_value`.
+    """
+    tensor = tensors.get(name)
+    if tensor is None:
+        return None
+    if tuple(tensor.shape) != tuple(shape) or not bool((tensor >= min_value).all()):
+        raise VaeganError(f"{printable(name)} is not of the shape {list(shape)}, or holds bad numbers")
+    values: list[float] = tensor.double().tolist()
+    return values
 
 
 def verify_checksums(path: Path) -> int:
@@ -231,7 +255,9 @@ def verify_checksums(path: Path) -> int:
         for name in (TRAINING_STATE_FILE, WEIGHTS_FILE):
             if file_sha256(ensure_within(path / name, path)) != checksums[name]:
                 raise VaeganError(f"{path / name} does not match its checksum")
-        return require_int(state, "step")
+        if (step := require_int(state, "step")) != parse_step(path):
+            raise VaeganError(f"{path / CHECKPOINT_STATE_FILE} says step {step}")
+        return step
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise VaeganError(f"{path}: {error_text(error)}") from error
 

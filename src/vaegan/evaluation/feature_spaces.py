@@ -20,6 +20,7 @@ from vaegan.utils.images import to_float
 
 EXTRACT_BATCH_SIZE = 128
 FEATURES_VERSION = "2"
+MAX_FEATURE = 1e12
 
 FeatureExtractor = Callable[[Tensor], Tensor]
 """From float [B, C, S, S] in [-1, 1] to features [B, d]."""
@@ -34,11 +35,12 @@ def _saved_tag(path: Path) -> str:
         return ""
 
 
-def _weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the numbers of a network."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode("utf-8", "backslashreplace"))
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -56,12 +58,11 @@ def load_or_train_features(
     """
     path, tag = dataset.path / FEATURES_FILE, f"features {FEATURES_VERSION} of {dataset.fingerprint}"
     network = ContrastiveFeatures(dataset.channels)
-    saved_tag = _saved_tag(path)
-    if saved_tag.startswith(tag):
+    if (saved_tag := _saved_tag(path)).startswith(tag):
         try:
             tensors = load_tensors(path)
-            if saved_tag != f"{tag}, weights {_weights_sha256(tensors)}":
-                raise VaeganError(f"{path} is damaged: its weights do not match their checksum")
+            if saved_tag != f"{tag}, {_fingerprint(tensors)}":
+                raise VaeganError(f"{path} is damaged: its numbers have changed")
             load_strict(network, tensors, path)
             return network.eval().requires_grad_(False)
         except VaeganError as error:
@@ -75,8 +76,8 @@ def load_or_train_features(
     )
     try:
         # one metadata entry: safetensors writes several in no fixed order
-        weights = network.state_dict()
-        save_tensors(path, weights, {METADATA_KEY: f"{tag}, weights {_weights_sha256(weights)}"})
+        tensors = network.state_dict()
+        save_tensors(path, tensors, {METADATA_KEY: f"{tag}, {_fingerprint(tensors)}"})
     except VaeganError as error:
         emit(WarningMessage(f"{error}; the trained features are not saved"))
     return network
@@ -113,6 +114,9 @@ class FeatureSpaces:
     def fit_whitening(self, train_images: Tensor) -> dict[str, Tensor]:
         """Fit the whitening of every space to uint8 [N, C, S, S] and return the whitened features."""
         features = self._extract(train_images)
+        for name, values in features.items():
+            if not bool((values.abs() < MAX_FEATURE).all()):  # NaN compares false
+                raise VaeganError(f"the {name} features are not finite, or huge: their network is damaged")
         self.whitening = {name: Whitening(values) for name, values in features.items()}
         return self._whiten(features)
 

@@ -43,6 +43,7 @@ TASKS_PER_QUERY = 256
 MAX_SLOT = 2**40
 MAX_SIDE = 2**31 - 1
 _PRAGMAS = "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"
+_REASONS = ", ".join(f"'{reason}'" for reason in SKIP_REASONS)
 # The state of an earlier run may be damaged: `PRAGMA quick_check` verifies these types and ranges before it is used.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (
@@ -57,7 +58,7 @@ CREATE TABLE IF NOT EXISTS files (
     search_number INTEGER CHECK (typeof(search_number) = 'integer'),
     is_done INTEGER CHECK (typeof(is_done) = 'integer' AND is_done IN (0, 1)),
     sha256 TEXT DEFAULT '' CHECK (typeof(sha256) = 'text'),
-    reason TEXT DEFAULT '' CHECK (typeof(reason) = 'text' AND reason IN ('', {", ".join(f"'{reason}'" for reason in SKIP_REASONS)})),
+    reason TEXT DEFAULT '' CHECK (typeof(reason) = 'text' AND reason IN ('', {_REASONS})),
     detail TEXT DEFAULT '' CHECK (typeof(detail) = 'text'),
     gray_bits INTEGER DEFAULT 0 CHECK (typeof(gray_bits) = 'integer' AND gray_bits BETWEEN 0 AND 16));
 

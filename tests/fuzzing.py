@@ -5,7 +5,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -254,6 +253,7 @@ class OverLimit(BaseException):
 @contextlib.contextmanager
 def limits():
     """Fail instead of hanging or being killed: bound CPU seconds, wall seconds and additional memory."""
+    import resource  # POSIX only, as the signals below
 
     def fail(number, frame):
         raise OverLimit(f"more than {CPU_SECONDS} seconds of CPU time or {WALL_SECONDS} seconds")

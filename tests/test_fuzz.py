@@ -11,7 +11,7 @@ if sys.platform != "linux":
 from fuzzing import COMMANDS, SPECIAL_KINDS, check_damaged, check_special, make_project
 
 CASES_PER_BLOCK, NUM_BLOCKS = 500, 20
-NUM_QUICK_CASES = 40
+NUM_QUICK_CASES = 20
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,11 @@ def test_learned_features_are_saved_with_the_dataset_and_trained_again_when_dama
     status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
     assert status == 0 and "once per dataset" in err
     assert features.read_bytes() == content
+
+    features.write_bytes(content[:-400] + b"\xff" * 400)  # other numbers, not finite
+    status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
+    assert status == 0 and "features.safetensors is damaged: its numbers have changed" in err
+    assert features.read_bytes() == content
     open_dataset(data).load()
 
 

@@ -12,7 +12,6 @@ no effect, and a new image affects another only if the two look alike. All table
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -217,8 +216,7 @@ class ManifestBuilder:
             elif row["near_duplicate_of"] is not None:
                 reason, detail, frame = NEAR_DUPLICATE, decode_name(row["near_duplicate_of"]), row["frame"]
             elif not reason and row["frame"] is not None:
-                left, top, right, bottom = json.loads(row["crop_box"])
                 original_size, frame = (row["width"], row["height"]), row["frame"]
-                image = StoredImage(row["slot"], original_size, (left, top, right, bottom), row["crc32"])
+                image = StoredImage(row["slot"], original_size, self.db.load_box(row["crop_box"]), row["crc32"])
             name = decode_name(row["name"])
             yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

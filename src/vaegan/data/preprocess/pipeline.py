@@ -21,7 +21,14 @@ from typing import Any
 from vaegan.config.options import flag_name
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
-from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, cannot_write_error, remove_state
+from vaegan.data.preprocess.database import (
+    COMMIT_SECONDS,
+    DATABASE_ERRORS,
+    PreprocessDB,
+    cannot_write_error,
+    database_error,
+    remove_state,
+)
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.records import Task, encode_name
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS
@@ -31,7 +38,7 @@ from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, availabl
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
 from vaegan.errors import Interrupted, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
-from vaegan.utils.files import read_json, restore_replaced
+from vaegan.utils.files import restore_replaced
 from vaegan.utils.text import count_text
 
 WORK_DIR_PREFIX = ".preparing-"
@@ -74,7 +81,9 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         except VaeganError:
             is_state_useless = not request.dry_run and db is not None and not db.has_images()
             raise
-        except (sqlite3.Error, OSError) as error:
+        except DATABASE_ERRORS as error:
+            raise database_error(work_dir, error) from error
+        except OSError as error:
             raise cannot_write_error(work_dir, error) from error
         finally:
             if db is not None:
@@ -139,16 +148,20 @@ def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
 
 def _check_same_origin(request: PreprocessRequest, sources: list[Path]) -> None:
     """Raise VaeganError if the dataset at `out` has other options, or sources that were not given now."""
-    out, info = request.out, read_json(request.out / "set.json")
-    way_out = "choose another --out, or add --force to replace it"
+    out, way_out = request.out, "choose another --out, or add --force to replace it"
+    try:
+        info = open_dataset(out).info
+    except VaeganError as error:
+        raise VaeganError(f"{error}: {way_out}") from error
     if info.get("pipeline_version") != PIPELINE_VERSION:
         version = info.get("vaegan_version", "unknown")
-        raise VaeganError(f"{out} was prepared by another version of vaegan ({version}): {way_out}")
+        raise VaeganError(f"{out} was prepared by another version of vaegan ({printable(version)}): {way_out}")
     _check_same_options(f"{out} was prepared", info.get("options"), request.settings, way_out)
     old_sources = [Path(source) for source in info.get("sources", [])]
     missing = [path for path in old_sources if not any(path.is_relative_to(source) for source in sources)]
     if missing:
-        raise VaeganError(f"{out} was prepared from {missing[0]}, which is not among the sources: add it, {way_out}")
+        source = printable(missing[0], 300)
+        raise VaeganError(f"{out} was prepared from {source}, which is not among the sources: add it, {way_out}")
 
 
 def _check_same_options(subject: str, saved_options: Any, settings: PreprocessSettings, way_out: str) -> None:
@@ -176,10 +189,10 @@ class PreprocessPipeline:
         saved_options = db.get_meta("options")
         self.is_resumed = saved_options is not None
         if saved_options is not None:
-            way_out = "give the same options to resume, or add --force to start over"
-            _check_same_options(f"{request.out} was started", json.loads(saved_options), self.settings, way_out)
             if db.get_meta("pipeline_version") != str(PIPELINE_VERSION):
                 raise VaeganError(f"{request.out} was started by another version of vaegan: add --force to start over")
+            way_out = "give the same options to resume, or add --force to start over"
+            _check_same_options(f"{request.out} was started", db.load_json(saved_options), self.settings, way_out)
         db.set_meta("options", json.dumps(content_options(self.settings)))
         db.set_meta("pipeline_version", str(PIPELINE_VERSION))
 
@@ -218,6 +231,8 @@ class PreprocessPipeline:
         def make_spool_path(archive: Path) -> Path:
             key = f"unpacked {encode_name(str(archive)).hex()}"  # hex, because file names may not be valid text
             number = self.db.get_meta(key) or str(len(list(self.db.work_dir.glob("unpacked-*"))))
+            if not number.isdecimal():
+                raise self.db.damaged_error(f"{key}: {number}")
             self.db.set_meta(key, number)
             return self.db.work_dir / f"unpacked-{number}"
 
@@ -249,7 +264,7 @@ class PreprocessPipeline:
         if dataset.info.get("sources_fingerprint") != self.db.sources_fingerprint():
             return None
         # a file that a worker could not read may be readable now, with the same size and modification time
-        search_skips, all_skips = self.db.skip_counts(), dataset.info["skip_reasons"]
+        search_skips, all_skips = self.db.skip_counts(), dataset.info.get("skip_reasons", {})
         is_final = all(search_skips[reason] == all_skips.get(reason, 0) for reason in RETRYABLE_REASONS)
         return dataset if is_final and dataset.is_intact() else None
 

@@ -32,7 +32,8 @@ class PreprocessSummary:
     def from_info(cls, info: dict[str, Any]) -> PreprocessSummary:
         """Return the summary of an existing dataset from its set.json."""
         counts = info["counts"]
-        return cls({name: counts[name] for name in SPLIT_NAMES}, Counter(info["skip_reasons"]), counts["upscaled"])
+        skip_counts = Counter(info.get("skip_reasons", {}))
+        return cls({name: counts[name] for name in SPLIT_NAMES}, skip_counts, counts.get("upscaled", 0))
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
@@ -61,7 +62,7 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
         emit(WarningMessage(f"{count_text(skip_counts.total(), 'file')} skipped ({counts}){hint}"))
         width = max(map(len, skip_counts))
         for reason, count in skip_counts.most_common():
-            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
+            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS.get(reason, '')}"))
     if summary.num_upscaled:
         images = count_text(summary.num_upscaled, "image")
         emit(WarningMessage(f"{images} smaller than {settings.size} pixels upscaled: the models learn the blur"))

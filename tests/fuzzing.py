@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import struct
 import tarfile
 import zipfile
@@ -228,24 +227,6 @@ def damage(path, rng):
         restore_checksums(path.parent)
 
 
-def replace_by_special(path, kind):
-    """Put something that is no regular file in the place of a file."""
-    path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        targets = {"device": "/dev/zero", "dangling link": "nothing", "cyclic link": path.name}
-        path.symlink_to(targets[kind])
-
-
-SPECIAL_KINDS = ("pipe", "socket", "directory", "device", "dangling link", "cyclic link")
-
-
 class OverLimit(BaseException):
     """A command took too long; not an Exception, so that no handler of vaegan's catches it."""
 
@@ -303,19 +284,3 @@ def check_damaged(project, folder, seed):
         raise
     finally:
         shutil.rmtree(case, ignore_errors=True)
-
-
-def check_special(project, folder, name, kind):
-    """Put something else in the place of one file, and use it by every command that reads it."""
-    for index, command in enumerate(COMMANDS[name]):
-        case = folder / f"case-{index}"
-        shutil.copytree(project, case)
-        replace_by_special(case / name, kind)
-        try:
-            with contextlib.chdir(case):
-                check(command)
-        except BaseException as error:
-            error.add_note(f"{kind} as {name}, {' '.join(command)}")
-            raise
-        finally:
-            shutil.rmtree(case, ignore_errors=True)

@@ -36,6 +36,7 @@ NEW_VAE = [
 NEW_GAN = ["train-gan", "--from-vae", "vae", "--run", "new", "--steps", "1", "--batch-size", "4", "--device", "cpu"]
 SAMPLE = ["sample", "-n", "1", "--device", "cpu"]
 EVALUATE = ["evaluate", "vae", "-n", "16", "--device", "cpu"]
+COMPARE = ["compare", "vae", "gan", "-n", "16", "--device", "cpu"]
 INTERPOLATE = ["interpolate", "vae", "--frames", "2", "--scale", "1", "--device", "cpu"]
 COMMANDS = {
     "vae/model.safetensors": [["info", "vae"], [*SAMPLE, "vae"], ["encode", "vae", "face.png"], NEW_GAN, RESUME_VAE],
@@ -51,7 +52,7 @@ COMMANDS = {
     ],
     "gan/config.json": [["info", "gan"], [*SAMPLE, "gan"], ["report", "gan"], ["timelapse", "gan"], RESUME_GAN],
     "vae/metrics.jsonl": [["info", "vae"], ["report", "vae"], RESUME_VAE],
-    "gan/metrics.jsonl": [["info", "gan"], ["report", "gan"], RESUME_GAN],
+    "gan/metrics.jsonl": [["info", "gan"], ["report", "gan"], RESUME_GAN, COMPARE],
     f"vae/{STEP}/state.json": [["info", "vae"], RESUME_VAE],
     f"gan/{STEP}/state.json": [RESUME_GAN],
     f"vae/{STEP}/training.safetensors": [RESUME_VAE],

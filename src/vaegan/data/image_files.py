@@ -19,6 +19,7 @@ from vaegan.data.preprocess.sources import find_files
 from vaegan.data.preprocess.tasks import run_tasks
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler, WarningMessage
+from vaegan.utils.files import real_path
 from vaegan.utils.images import from_pil
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _read_batches(sources: Sequence[Path], settings: PreprocessSettings) -> Iter
             candidates = []
             yield from _read_dataset(source, settings)
             continue
-        source_files = find_files([source.resolve()], Path(), _reject_archive, lambda what: None)
+        source_files = find_files([real_path(source)], Path(), _reject_archive, lambda what: None)
         is_explicit = not source.is_dir() and not is_archive(source)
         for file in sorted(source_files, key=lambda file: file.name):
             is_source = not source.is_dir() and file.location.stored_length < 0

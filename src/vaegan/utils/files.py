@@ -251,11 +251,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     Raises:
         VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = real_path(path) if path.is_symlink() else path
     restore_replaced(path)
     partial, replaced = _partial_path(path), _replaced_path(path)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)
         partial.mkdir(parents=True)
         yield partial
         for file in partial.rglob("*"):
@@ -263,15 +263,26 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 _fsync_file(file)
         _fsync_directory(partial)
         if path.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+            remove_tree(replaced)
             path.replace(replaced)
         partial.replace(path)
         _fsync_directory(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        remove_tree(replaced)
     except OSError as error:
         raise _write_error(path, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory, if there is one; what cannot be deleted stays. Links are not followed."""
+    if path.is_dir():  # rmtree opens whatever it is given, and would wait for a pipe
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def real_path(path: Path) -> Path:
+    """Return the absolute path without links. Unlike `Path.resolve`, it does not raise for links in circles."""
+    return Path(os.path.realpath(path))
 
 
 def restore_replaced(path: Path) -> None:
@@ -287,10 +298,10 @@ def clean_partial_files(directory: Path) -> None:
         path = directory / replaced.name.removeprefix(REPLACED_PREFIX)
         restore_replaced(path)
         if path.exists():  # if restoring failed, this is the only copy
-            shutil.rmtree(replaced, ignore_errors=True)
+            remove_tree(replaced)
     for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
         if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
+            remove_tree(partial)
         else:
             partial.unlink(missing_ok=True)
 

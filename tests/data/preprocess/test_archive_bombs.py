@@ -97,7 +97,7 @@ class _Zeros:
 def test_a_compressed_tar_does_not_fill_the_disk(tmp_path, monkeypatch, mode):
     monkeypatch.setattr(archives, "FREE_ARCHIVE_BYTES", MEBIBYTE)
     path = tmp_path / f"bomb.tar.{mode[2:]}"
-    write_tar_bomb(path, mode, 64 * MEBIBYTE)
+    write_tar_bomb(path, mode, 16 * MEBIBYTE)
     files = find(path, tmp_path / "spool")
     assert [(file.name, file.reason) for file in files] == [("a.png", ""), (path.name, "too large")]
     assert files[-1].detail == "the archive unpacks to more than 200 times its size"
@@ -108,7 +108,7 @@ def test_a_skipped_member_of_a_compressed_tar_counts_too(tmp_path, monkeypatch):
     """A member that is too large is not written, but has to be unpacked to find what follows."""
     for name, value in {"FREE_ARCHIVE_BYTES": MEBIBYTE, "MAX_MEMBER_BYTES": MEBIBYTE}.items():
         monkeypatch.setattr(archives, name, value)
-    write_tar_bomb(tmp_path / "bomb.tar.gz", "w:gz", 64 * MEBIBYTE)
+    write_tar_bomb(tmp_path / "bomb.tar.gz", "w:gz", 16 * MEBIBYTE)
     reasons = [file.reason for file in find(tmp_path / "bomb.tar.gz", tmp_path / "spool")]
     assert reasons == ["", "too large", "too large"]
     assert (tmp_path / "spool").stat().st_size == len(png())

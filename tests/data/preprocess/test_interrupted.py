@@ -100,7 +100,7 @@ def test_a_kill_while_writing_the_dataset_resumes(mixed_sources, expected_files,
 
 def test_a_kill_before_the_state_is_removed_is_cleaned_up(mixed_sources, expected_files, tmp_path, monkeypatch):
     out = tmp_path / "sets" / "set"
-    monkeypatch.setattr(pipeline.shutil, "rmtree", lambda *args, **kwargs: None)
+    monkeypatch.setattr(pipeline, "remove_tree", lambda path: None)
     prepare([mixed_sources], out, **OPTIONS)
     monkeypatch.undo()
     assert len(list(out.parent.iterdir())) == 2

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ from vaegan.data.preprocess.records import (
 )
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS, SKIP_REASONS
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import append_regular
+from vaegan.utils.files import append_regular, remove_tree
 
 DB_FILE = "state.sqlite"
 PIXEL_FILE = "images.bin"
@@ -111,7 +110,11 @@ def remove_state(work_dir: Path) -> None:
                 raise _busy_error(work_dir) from error
         finally:
             connection.close()
-    shutil.rmtree(work_dir, ignore_errors=True)
+    if work_dir.is_dir():
+        remove_tree(work_dir)
+    else:
+        with contextlib.suppress(OSError):  # something else, left there by a stranger
+            work_dir.unlink(missing_ok=True)
 
 
 def cannot_write_error(work_dir: Path, error: Exception) -> VaeganError:

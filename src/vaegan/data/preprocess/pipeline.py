@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sqlite3
 import tempfile
 import time
@@ -38,7 +37,7 @@ from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, availabl
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
 from vaegan.errors import Interrupted, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
-from vaegan.utils.files import restore_replaced
+from vaegan.utils.files import real_path, remove_tree, restore_replaced
 from vaegan.utils.text import count_text
 
 WORK_DIR_PREFIX = ".preparing-"
@@ -89,7 +88,7 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
             if db is not None:
                 db.close()
             if is_state_useless:
-                shutil.rmtree(work_dir, ignore_errors=True)
+                remove_tree(work_dir)
     return summary
 
 
@@ -136,7 +135,7 @@ def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
         return
     if not is_dataset(out):
         raise VaeganError(f"{out} exists and is not a prepared dataset: choose another --out")
-    source_inside = next((source for source in sources if source.is_relative_to(out.resolve())), None)
+    source_inside = next((source for source in sources if source.is_relative_to(real_path(out))), None)
     if source_inside is not None:
         raise VaeganError(f"{source_inside} is inside --out {out}, which is replaced as a whole: choose another --out")
     if foreign_entry := find_foreign_entry(out):
@@ -237,7 +236,7 @@ class PreprocessPipeline:
             return self.db.work_dir / f"unpacked-{number}"
 
         self.db.begin_search()
-        out = self.request.out.resolve()
+        out = real_path(self.request.out)
         source_files = find_files(self.sources, out, make_spool_path, lambda what: ignored.update([what]))
         for count, source_file in enumerate(source_files, 1):
             self.db.add_file(source_file)

@@ -16,14 +16,14 @@ from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
-from vaegan.utils.files import check_has_file_name, check_writable, require_unicode
+from vaegan.utils.files import check_has_file_name, check_writable, real_path, require_unicode
 
 MAX_DEFAULT_NAME_BYTES = 150
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
     """Return data/<name>-<size>, named after the first source."""
-    first = sources[0].resolve()
+    first = real_path(sources[0])
     name = first.name if first.is_dir() else first.name.split(".")[0]
     if len(os.fsencode(name)) > MAX_DEFAULT_NAME_BYTES:  # other names are derived from it
         name = os.fsencode(name)[:MAX_DEFAULT_NAME_BYTES].decode("utf-8", "ignore")

@@ -14,6 +14,7 @@ from vaegan.data.preprocess.file_reader import size_and_mtime
 from vaegan.data.preprocess.records import FileLocation, SourceFile, encode_name
 from vaegan.data.preprocess.skip_reasons import UNREADABLE
 from vaegan.errors import VaeganError, error_text
+from vaegan.utils.files import real_path
 
 HIDDEN_ENTRY, PREPARED_DATASET, REDUNDANT_LINK = "hidden", "dataset", "link"
 IGNORED = {
@@ -51,7 +52,7 @@ def resolve_sources(sources: Sequence[Path]) -> list[Path]:
         if is_dataset(source):
             way_out = f"train on it (vaegan train-vae {source}), or give the folder that it was made from"
             raise VaeganError(f"{source} is a prepared dataset already: {way_out}")
-    resolved = {source.resolve() for source in sources}
+    resolved = {real_path(source) for source in sources}
     nested = {path for path in resolved if any(parent in resolved and parent.is_dir() for parent in path.parents)}
     return sorted(resolved - nested, key=lambda path: encode_name(str(path)))
 
@@ -94,7 +95,7 @@ def _walk_folder(
         if not pending:
             links.sort()
             link = links.pop(0)[-1]
-            target = link.resolve()
+            target = real_path(link)
             if not _is_outside_sources(target, sources, followed):
                 on_ignored(REDUNDANT_LINK)
                 continue
@@ -118,7 +119,7 @@ def _walk_folder(
                     elif not entry.is_symlink():
                         pending.append(Path(entry.path))
                     else:
-                        target = Path(entry.path).resolve()
+                        target = real_path(Path(entry.path))
                         sort_key = len(target.parts), encode_name(str(target)), encode_name(entry.path)
                         links.append((*sort_key, Path(entry.path)))
         except OSError as error:

@@ -26,7 +26,7 @@ METADATA_SUFFIXES = frozenset((
     ".parquet", ".arrow", ".feather", ".avro", ".orc", ".xlsx", ".ods", ".sqlite", ".db",
     # fields of WebDataset samples, and indices of its archives
     ".cls", ".cls2", ".class", ".count", ".index", ".inx", ".idx", ".id", ".transcript", ".caption", ".label",
-    ".labels", ".npy", ".npz", ".cbor", ".msg", ".msgpack", ".mp", ".ten", ".tb", ".pth", ".pt", ".pyd", ".pickle",
+    ".labels", ".npy", ".npz", ".cbor", ".msg", ".msgpack", ".mp", ".ten", ".tb", ".pth", ".pt", ".pyd",
     # files beside photographs, and vaegan's own
     ".xmp", ".aae", ".pts", ".safetensors", ".onnx",
 ))  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.preview import CROP_EXAMPLES, GRID_IMAGES, CropExample, EvenSample, draw_dataset_preview
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
-from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, write_bytes
+from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, remove_tree, write_bytes
 from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
 
@@ -158,4 +157,4 @@ def _remove_partial_outputs(out: Path) -> None:
     pattern = re.compile(re.escape(PARTIAL_PREFIX) + r"\d+-" + re.escape(out.name))
     for path in out.parent.iterdir():
         if pattern.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)

@@ -5,10 +5,8 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import signal
-import socket
 import struct
 import tarfile
 import zipfile
@@ -38,6 +36,7 @@ NEW_VAE = [
 NEW_GAN = ["train-gan", "--from-vae", "vae", "--run", "new", "--steps", "1", "--batch-size", "4", "--device", "cpu"]
 SAMPLE = ["sample", "-n", "1", "--device", "cpu"]
 EVALUATE = ["evaluate", "vae", "-n", "16", "--device", "cpu"]
+COMPARE = ["compare", "vae", "gan", "-n", "16", "--device", "cpu"]
 INTERPOLATE = ["interpolate", "vae", "--frames", "2", "--scale", "1", "--device", "cpu"]
 COMMANDS = {
     "vae/model.safetensors": [["info", "vae"], [*SAMPLE, "vae"], ["encode", "vae", "face.png"], NEW_GAN, RESUME_VAE],
@@ -53,7 +52,7 @@ COMMANDS = {
     ],
     "gan/config.json": [["info", "gan"], [*SAMPLE, "gan"], ["report", "gan"], ["timelapse", "gan"], RESUME_GAN],
     "vae/metrics.jsonl": [["info", "vae"], ["report", "vae"], RESUME_VAE],
-    "gan/metrics.jsonl": [["info", "gan"], ["report", "gan"], RESUME_GAN],
+    "gan/metrics.jsonl": [["info", "gan"], ["report", "gan"], RESUME_GAN, COMPARE],
     f"vae/{STEP}/state.json": [["info", "vae"], RESUME_VAE],
     f"gan/{STEP}/state.json": [RESUME_GAN],
     f"vae/{STEP}/training.safetensors": [RESUME_VAE],
@@ -229,24 +228,6 @@ def damage(path, rng):
         restore_checksums(path.parent)
 
 
-def replace_by_special(path, kind):
-    """Put something that is no regular file in the place of a file."""
-    path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        targets = {"device": "/dev/zero", "dangling link": "nothing", "cyclic link": path.name}
-        path.symlink_to(targets[kind])
-
-
-SPECIAL_KINDS = ("pipe", "socket", "directory", "device", "dangling link", "cyclic link")
-
-
 class OverLimit(BaseException):
     """A command took too long; not an Exception, so that no handler of vaegan's catches it."""
 
@@ -254,6 +235,7 @@ class OverLimit(BaseException):
 @contextlib.contextmanager
 def limits():
     """Fail instead of hanging or being killed: bound CPU seconds, wall seconds and additional memory."""
+    import resource  # POSIX only, as the signals below
 
     def fail(number, frame):
         raise OverLimit(f"more than {CPU_SECONDS} seconds of CPU time or {WALL_SECONDS} seconds")
@@ -303,19 +285,3 @@ def check_damaged(project, folder, seed):
         raise
     finally:
         shutil.rmtree(case, ignore_errors=True)
-
-
-def check_special(project, folder, name, kind):
-    """Put something else in the place of one file, and use it by every command that reads it."""
-    for index, command in enumerate(COMMANDS[name]):
-        case = folder / f"case-{index}"
-        shutil.copytree(project, case)
-        replace_by_special(case / name, kind)
-        try:
-            with contextlib.chdir(case):
-                check(command)
-        except BaseException as error:
-            error.add_note(f"{kind} as {name}, {' '.join(command)}")
-            raise
-        finally:
-            shutil.rmtree(case, ignore_errors=True)

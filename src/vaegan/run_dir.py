@@ -159,7 +159,12 @@ class RunDir:
         if newest_step > step:
             kept = self.path / f"{KEPT_WEIGHTS_PREFIX}-{newest_step:07d}.safetensors"
             self.weights_path.replace(kept)
-            emit(WarningMessage(f"The weights of step {newest_step} have no checkpoint: kept as {kept} until then"))
+            emit(
+                WarningMessage(
+                    f"{self.weights_path} of step {newest_step} is newer than the checkpoint: kept as {kept} until the"
+                    " run is as far again"
+                )
+            )
 
     def remove_partial_files(self) -> None:
         """Delete what a killed process left half-written; raise VaeganError if a link leads out of the run."""

@@ -46,12 +46,17 @@ def test_images_of_other_weights_do_not_stay_in_a_folder(vae_run, gan_run, here,
     assert run(capsys, "sample", vae_run, "-n", 6, "--separate", "-o", "faces")[0] == 0
     assert run(capsys, "sample", vae_run, "--seeds", "8-9", "--separate", "-o", "faces")[0] == 0
     assert len(list(Path("faces").iterdir())) == 8  # of the same weights: they stay
+    before = {path.name: path.read_bytes() for path in Path("faces").iterdir()}
     status, _, err = run(capsys, "sample", gan_run, "-n", 2, "--separate", "-o", "faces")
-    assert status == 0 and "Removed 8 images of other weights from faces" in err.splitlines()
+    assert status == 1 and "faces holds 6 images of other weights: choose another --out, or add --force" in err
+    assert before == {path.name: path.read_bytes() for path in Path("faces").iterdir()}
+    status, _, err = run(capsys, "sample", gan_run, "-n", 2, "--separate", "-o", "faces", "--force")
+    assert status == 0 and "Removed faces/seed-0000008.png, of other weights" in err.splitlines()
     assert sorted(path.name for path in Path("faces").iterdir()) == ["seed-0000000.png", "seed-0000001.png"]
+    assert run(capsys, "sample", vae_run, "-n", 2, "--separate", "-o", "faces")[0] == 0  # all are replaced
     Image.new("RGB", (4, 4)).save("faces/mine.png")
-    assert run(capsys, "sample", vae_run, "-n", 2, "--separate", "-o", "faces")[0] == 1
-    assert run(capsys, "sample", vae_run, "-n", 1, "--separate", "-o", "faces", "--force")[0] == 0
+    assert run(capsys, "sample", gan_run, "-n", 2, "--separate", "-o", "faces")[0] == 1
+    assert run(capsys, "sample", gan_run, "-n", 1, "--separate", "-o", "faces", "--force")[0] == 0
     assert sorted(path.name for path in Path("faces").iterdir()) == ["mine.png", "seed-0000000.png"]
 
 

@@ -111,3 +111,34 @@ def test_names_that_are_too_long_end_in_one_line(vae_run, drawn, here, capsys, n
         errors = [line for line in lines if line.startswith("error: ")]
         assert code == (1 if errors else 0) and len(errors) <= 1, lines
         assert "a bug in vaegan" not in "".join(errors)
+
+
+@posix
+def test_a_disk_that_is_full_from_the_start_is_named_with_the_way_to_go_on(prepared, here, capsys):
+    import resource
+
+    options = [
+        "--preset",
+        "tiny",
+        "--latent-dim",
+        "8",
+        "--batch-size",
+        "8",
+        "--precision",
+        "fp32",
+        "--steps",
+        "1",
+        "-q",
+    ]
+    command = ["train-vae", str(prepared), "--run", "run", *options]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for max_file_bytes in (0, 300, 20_000):  # lock, config.json, then previews or the checkpoint fail
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, hard))
+        try:
+            assert main(command) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: cannot ") and "File too large" in line
+        assert line.endswith("then run the same command again")
+    assert main(command) == 0

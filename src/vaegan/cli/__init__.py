@@ -114,6 +114,8 @@ def _describe_unexpected(error: Exception) -> str:
     if isinstance(error, OSError):
         name = f"{printable(error.filename, 300)}: " if error.filename is not None else ""
         return f"{name}{error_text(error)}{disk_hint(error)}"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return f"{printable(error_text(error), 300)}: a link that leads to itself"
     bug = f"{type(error).__name__}: {error_text(error)[:300]}"
     return f"{bug} (a bug in vaegan; VAEGAN_DEBUG=1 shows the traceback)"
 

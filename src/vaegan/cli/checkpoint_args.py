@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 1_000_000
 MAX_SEEDS_IN_NAME = 6
-MAX_SOURCES_IN_NAME, MAX_SOURCES_LENGTH = 4, 80
+MAX_SOURCES_IN_NAME, MAX_SOURCES_BYTES = 4, 80
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
@@ -80,7 +80,8 @@ def settings_slug(settings: object, names: Sequence[str]) -> str:
 def sources_slug(sources: Sequence[Path]) -> str:
     """Return a text for file names that differs for different files: "amy", "amy-zoe", "amy-zoe-etc-2901e2a7"."""
     names = [real_path(path).stem for path in sources]
-    shown = "-".join(names[:MAX_SOURCES_IN_NAME])[:MAX_SOURCES_LENGTH]
+    first_names = "-".join(names[:MAX_SOURCES_IN_NAME]).encode("utf-8", "surrogateescape")
+    shown = first_names[:MAX_SOURCES_BYTES].decode("utf-8", "ignore")
     if shown == "-".join(names):
         return shown
     return f"{shown}-etc-{zlib.crc32(repr([str(real_path(path)) for path in sources]).encode()):08x}"

@@ -49,11 +49,12 @@ def info(
     with event_reporter(quiet) as emit:
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import find_outliers, save_reconstructions
-        from vaegan.inference.sample import check_images_path
+        from vaegan.inference.sample import check_grid_path, check_grid_size
 
         model = load(path, device)
         out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-outliers.png"
-        check_images_path(out_path, 2 * settings.n, model.info.config.size, settings.scale, False, force)
+        check_grid_size(2 * settings.n, model.info.config.size, settings.scale)
+        check_grid_path(out_path, force)
         dataset, reconstructions = find_outliers(model, data, settings.n, emit)
         save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
     if as_json:

@@ -59,7 +59,7 @@ def sample(
 
         if settings.pick is not None:
             probe = out or Path("samples") / ("picked" if separate else "picked.png")  # picking takes long
-            check_images_path(probe, settings.pick, model.info.config.size, settings.scale, separate, force)
+            check_images_path(model, probe, [""] * settings.pick, settings.scale, separate, force)
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
         name += settings_slug(settings, ("truncation", "scale"))

@@ -55,13 +55,24 @@ def check_grid_size(count: int, image_size: int, scale: int) -> None:
         )
 
 
-def check_images_path(path: Path, count: int, image_size: int, scale: int, separate: bool, force: bool) -> None:
-    """Raise VaeganError unless images may be written to `path`: a grid, or if `separate` a folder."""
-    if separate:
-        _check_image_folder(path, force)
-    else:
-        check_grid_size(count, image_size, scale)
+def check_images_path(model: Model, path: Path, names: Sequence[str], scale: int, separate: bool, force: bool) -> None:
+    """Raise VaeganError unless images of `model` may be written to `path`: a grid, or if `separate` a folder."""
+    if not separate:
+        check_grid_size(len(names), model.info.config.size, scale)
         check_grid_path(path, force)
+        return
+    _check_image_folder(path, force)
+    others = [] if force else _images_of_other_weights(path, names, file_sha256(model.info.path))
+    if others:
+        count = count_text(len(others), "image")
+        raise VaeganError(f"{path} holds {count} of other weights: choose another --out, or add --force to delete them")
+
+
+def _images_of_other_weights(folder: Path, names: Sequence[str], weights_hash: str) -> list[Path]:
+    """Return the images in `folder` that would stay among new ones called `names`, and are of other weights."""
+    new_names = {f"{name}.png" for name in names}
+    paths = [path for path in folder.glob("*.png") if path.name not in new_names]
+    return [path for path in paths if png_source(path) not in ("", weights_hash)]
 
 
 def check_grid_path(path: Path, force: bool) -> None:
@@ -107,26 +118,20 @@ def save_images(
     """Write images of `model` as a PNG grid, or if `separate` each to NAME.png in the folder `path`.
 
     Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name, which is in its
-    note. Images of other weights in the folder are deleted: nobody could tell them from the new ones.
+    note. With `force`, images of other weights in the folder are deleted: nobody could tell them from the new ones.
     """
-    check_images_path(path, len(names), model.info.config.size, scale, separate, force)
+    check_images_path(model, path, names, scale, separate, force)
     note, weights_hash = provenance_note(model, description), file_sha256(model.info.path)
     if separate:
-        _remove_images_of_other_weights(path, weights_hash, emit)
+        for other in _images_of_other_weights(path, names, weights_hash):
+            other.unlink(missing_ok=True)
+            emit(Note(f"Removed {other}, of other weights"))
         _save_separately(batches, names, scale, path, note, weights_hash, emit)
     else:
         note_replaced([path], emit)
         grid = make_grid(concat_batches(batches, len(names), emit), padding=GRID_PADDING)
         save_png(enlarge(grid, scale), path, note, source=weights_hash)
     emit(FileWritten("samples", path))
-
-
-def _remove_images_of_other_weights(folder: Path, weights_hash: str, emit: EventHandler) -> None:
-    others = [path for path in folder.glob("*.png") if png_source(path) not in ("", weights_hash)]
-    for path in others:
-        path.unlink(missing_ok=True)
-    if others:
-        emit(Note(f"Removed {count_text(len(others), 'image')} of other weights from {folder}"))
 
 
 def _save_separately(

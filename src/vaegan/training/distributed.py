@@ -137,7 +137,7 @@ def _read_environment() -> DistributedContext:
             raise UsageError(f"{name}={printable(text)} is set, expected a whole number: {DISTRIBUTED_HINT}")
         values[name] = int(text)
     world_size = max(1, values["WORLD_SIZE"])
-    if world_size > 1 and not dist.is_initialized():
+    if world_size > 1 and dist.is_available() and not dist.is_initialized():
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
         if missing:
             raise UsageError(f"WORLD_SIZE={world_size} is set, but {' and '.join(missing)} not: {DISTRIBUTED_HINT}")

@@ -135,7 +135,8 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         # 5. Length and intervals in steps, by a measurement where minutes were asked for
         schedule, images_per_second = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
         setup = limit_d_warmup(setup, schedule.total_steps)
-        trainer.settings = setup.settings
+        if setup.saved_config is None:
+            trainer.settings = setup.settings
         loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator)
 
         # 6. Resume from the checkpoint, or prepare the directory of a new run

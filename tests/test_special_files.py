@@ -78,3 +78,10 @@ def test_special_files_among_the_sources(project, tmp_path, name, command, kind)
 @pytest.mark.parametrize("kind", SPECIAL_KINDS)
 def test_any_special_file_in_place_of_the_output_of_preprocess(project, tmp_path, name, kind):
     check_state(project, tmp_path / "case", name, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("kind", SPECIAL_KINDS)
+def test_special_files_in_place_of_every_file(project, tmp_path, name, kind):
+    check_special(project, tmp_path, name, kind)

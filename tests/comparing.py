@@ -3,7 +3,7 @@
 import json
 import re
 
-TIMES = {"images_per_second", "path", "train_seconds"}
+TIMES = {"images_per_second", "path", "relative_path", "train_seconds"}
 VARIES = re.compile(r"(?<=data-volatile>)[^<]*|(?<=<title>)[^<]*")
 
 

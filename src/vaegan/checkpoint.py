@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,14 +21,18 @@ from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
+from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import atomic_write, ensure_within, file_sha256, read_json
+from vaegan.utils.files import atomic_write, ensure_within, file_sha256, open_regular, read_json, require_unicode
 from vaegan.version import __version__
 
 WEIGHTS_FORMAT_VERSION = 2
 MODEL_KINDS = ("vae", "gan")
 METADATA_KEY = "vaegan"
 """Name of the entry in the metadata of safetensors and ONNX files that describes the model, as JSON."""
+BEST_KID_STATE_KEY = "quick_eval.best"
+"""Name of a tensor of the training state: best KID, infinite at first, and its step."""
+MAX_STATE_VALUE = 1e15
 MAX_SAFETENSORS_HEADER_BYTES = 2**20
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_STATE_FILE = "training.safetensors"
@@ -45,6 +49,8 @@ class WeightsInfo:
     step: int
     images_seen: int
     vaegan_version: str
+    image_options: Mapping[str, Any] | None = None
+    """Options of preprocess that cropped and resized the training images, or None if the file does not say."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -58,6 +64,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         VaeganError: if the file cannot be written.
     """
+
+    require_unicode(path)
 
     def write(partial: Path) -> None:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -88,8 +96,9 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     Raises:
         VaeganError: if the file is missing, damaged or not a safetensors file, also while its tensors are read.
     """
+    require_unicode(path)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             (header_bytes,) = struct.unpack("<Q", stream.read(8))
         if header_bytes > MAX_SAFETENSORS_HEADER_BYTES:
             raise ValueError(f"a header of {header_bytes} bytes")
@@ -140,7 +149,14 @@ def _as_bytes(tensor: Tensor) -> Tensor:
 
 
 def save_model(
-    path: Path, model: nn.Module, kind: str, config: ModelConfig, step: int, images_seen: int, kid: float | None = None
+    path: Path,
+    model: nn.Module,
+    kind: str,
+    config: ModelConfig,
+    step: int,
+    images_seen: int,
+    kid: float | None = None,
+    image_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model's state_dict as a .safetensors file whose metadata holds all that is needed to use it.
 
@@ -152,6 +168,7 @@ def save_model(
         step: optimizer steps done.
         images_seen: training images seen.
         kid: kernel inception distance of these weights, if it was measured.
+        image_options: options of preprocess that cropped and resized the training images.
 
     Raises:
         VaeganError: if the file cannot be written.
@@ -166,6 +183,8 @@ def save_model(
     }
     if kid is not None:
         metadata["kid"] = kid
+    if image_options is not None:
+        metadata["image_options"] = dict(image_options)
     # A single entry, because safetensors writes several in random order, and equal runs should give equal files.
     save_tensors(path, model.state_dict(), {METADATA_KEY: json.dumps(metadata)})
 
@@ -243,9 +262,18 @@ def read_weights_info(path: Path) -> WeightsInfo:
             step=require_int(metadata, "step"),
             images_seen=require_int(metadata, "images_seen"),
             vaegan_version=printable(metadata.get("vaegan_version", "?"), 40),
+            image_options=_checked_image_options(metadata.get("image_options")),
         )
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {printable(error_text(error), 300)}") from error
+
+
+def _checked_image_options(options: Any) -> Mapping[str, Any] | None:
+    """Return the options of preprocess in a file's metadata. Raises VaeganError or AttributeError for bad values."""
+    if options is None:
+        return None
+    build_settings(PreprocessSettings, options)
+    return dict(options)
 
 
 @dataclass(frozen=True)
@@ -269,7 +297,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         VaeganError: if a file is missing or damaged.
     """
-    return Checkpoint(path, verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE))
+    step, tensors = verify_checksums(path), load_tensors(path / TRAINING_STATE_FILE)
+    for name, tensor in tensors.items():
+        # checksums do not help against who wrote both; NaN compares false
+        if name != BEST_KID_STATE_KEY and not bool((tensor.abs() <= MAX_STATE_VALUE).all()):
+            raise VaeganError(f"{path / TRAINING_STATE_FILE} is damaged: {printable(name)} is not finite, or too large")
+    return Checkpoint(path, step, tensors)
+
+
+def state_tensor(
+    tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], min_value: float = 0.0
+) -> list[float] | None:
+    """Return the numbers of a small tensor in a training state, or None if there is none of that name.
+
+    Raises VaeganError if it has another shape, or a number that is NaN or below `min_value`.
+    """
+    tensor = tensors.get(name)
+    if tensor is None:
+        return None
+    if tuple(tensor.shape) != tuple(shape) or not bool((tensor >= min_value).all()):
+        raise VaeganError(f"{printable(name)} is not of the shape {list(shape)}, or holds bad numbers")
+    values: list[float] = tensor.double().tolist()
+    return values
 
 
 def verify_checksums(path: Path) -> int:
@@ -290,7 +339,9 @@ def verify_checksums(path: Path) -> int:
         for name in (TRAINING_STATE_FILE, WEIGHTS_FILE):
             if file_sha256(ensure_within(path / name, path)) != checksums[name]:
                 raise VaeganError(f"{path / name} does not match its checksum")
-        return require_int(state, "step")
+        if (step := require_int(state, "step")) != parse_step(path):
+            raise VaeganError(f"{path / CHECKPOINT_STATE_FILE} says step {step}")
+        return step
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise VaeganError(f"{path}: {error_text(error)}") from error
 

@@ -1,5 +1,7 @@
 """Errors with one-line messages for the user: the value, what was expected, and what to do next."""
 
+import errno
+
 
 class VaeganError(Exception):
     """An error that the user can fix. The CLI prints its one-line message and exits with `exit_code`."""
@@ -37,6 +39,12 @@ def error_text(error: BaseException) -> str:
     """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
+
+
+def disk_hint(error: OSError) -> str:
+    """Return what to do about a full disk, for the end of a message; empty for other errors."""
+    is_full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return ": free disk space, then run the same command again" if is_full else ""
 
 
 def printable(value: object, max_length: int = 80) -> str:

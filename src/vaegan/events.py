@@ -43,13 +43,17 @@ class TextTable:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Training starts, or resumes, at `step` of `total`. `label` is "vae" or "gan"."""
+    """Training starts, or resumes, at `step` of `total`. `label` is "vae" or "gan".
+
+    `num_train_images` is the number of different images, 0 if it is unknown.
+    """
 
     label: str
     step: int
     total: int
     batch_size: int
     images_per_second: float | None = None
+    num_train_images: int = 0
 
 
 @dataclass(frozen=True)

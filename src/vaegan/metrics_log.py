@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import VaeganError, error_text, printable
+from vaegan.errors import VaeganError, disk_hint, error_text, printable
 from vaegan.events import Alarm, Event, Rollback, TrainingProgress, TrainingStarted, ValidationMetrics
-from vaegan.utils.files import ensure_within, write_bytes
+from vaegan.utils.files import append_regular, ensure_within, open_regular, read_json_lines, write_bytes
 
 METRICS_FILE = "metrics.jsonl"
 MAX_METRICS_LINE_BYTES = 2**16
@@ -29,17 +29,21 @@ def truncate_log(run_path: Path, step: int, num_rollbacks: int) -> None:
     """
     path = run_path / METRICS_FILE
     if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            lines = [line for line in file if _is_before(line, step, num_rollbacks)]
-        write_bytes(path, "".join(lines).encode())
+        try:
+            with open_regular(path) as file:
+                all_lines = iter(lambda: file.readline(MAX_METRICS_LINE_BYTES), b"")
+                lines = [line for line in all_lines if _is_before(line, step, num_rollbacks)]
+        except OSError as error:
+            raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
+        write_bytes(path, b"".join(lines))
 
 
-def _is_before(line: str, step: int, num_rollbacks: int) -> bool:
+def _is_before(line: bytes, step: int, num_rollbacks: int) -> bool:
     """Return whether a line is complete and not later than the checkpoint; False for damaged lines."""
     try:
         record = json.loads(line)
         is_before = int(record["step"]) <= step and int(record.get(ROLLBACKS_KEY, 0)) <= num_rollbacks
-        return is_before and line.endswith("\n")
+        return is_before and line.endswith(b"\n")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return False
 
@@ -58,15 +62,8 @@ def round_metric(value: float) -> float:
 
 def _read_records(run_path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of metrics.jsonl in order; damaged lines are left out."""
-    path = run_path / METRICS_FILE
-    if not path.is_file():
-        return
-    with ensure_within(path, run_path).open(encoding="utf-8", errors="replace") as file:
-        while line := file.readline(MAX_METRICS_LINE_BYTES):
-            with contextlib.suppress(ValueError, RecursionError):
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    yield record
+    path = ensure_within(run_path / METRICS_FILE, run_path)
+    return read_json_lines(path, MAX_METRICS_LINE_BYTES) if path.exists() else iter(())
 
 
 def read_metrics(run_path: Path) -> Iterator[dict[str, float]]:
@@ -137,7 +134,7 @@ class MetricsWriter:
             record["images_per_second"] = round(event.images_per_second, 1)
         record["train_seconds"] = round(self.previous_seconds + time.perf_counter() - self.start_time, 1)
         try:
-            with self.log_path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record | values) + "\n")
+            with append_regular(self.log_path) as file:
+                file.write(json.dumps(record | values).encode() + b"\n")
         except OSError as error:
-            raise VaeganError(f"cannot write {self.log_path}: {error_text(error)}") from error
+            raise VaeganError(f"cannot write {self.log_path}: {error_text(error)}{disk_hint(error)}") from error

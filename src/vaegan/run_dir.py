@@ -18,12 +18,13 @@ from vaegan.checkpoint import (
     WEIGHTS_FILE,
     has_flag,
     parse_step,
+    read_weights_info,
     save_tensors,
     verify_checksums,
     verify_tensors,
 )
 from vaegan.config.options import require_int
-from vaegan.errors import VaeganError, error_text, printable
+from vaegan.errors import VaeganError, disk_hint, error_text, printable
 from vaegan.events import EventHandler, WarningMessage
 from vaegan.utils.files import (
     PARTIAL_PREFIX,
@@ -49,7 +50,9 @@ MANAGED_FILES = (
     *(CONFIG_FILE, metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
     *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR),
 )
-"""All that a training writes into its directory; --force deletes these and nothing else."""
+"""All that a training writes into its directory; --force deletes these, kept weights, and nothing else."""
+KEPT_WEIGHTS_PREFIX = "model-step"
+"""Prefix of weights that are newer than the checkpoint that a run resumed from: "model-step-0001000.safetensors"."""
 
 
 def _check_config_values(config: Mapping[str, Any]) -> None:
@@ -155,8 +158,7 @@ class RunDir:
         self.check_is_run_or_empty(force)
         clean_partial_files(self.path)
         if force:
-            for name in MANAGED_FILES:
-                path = self.path / name
+            for path in (*(self.path / name for name in MANAGED_FILES), *self.kept_weights()):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
@@ -164,7 +166,32 @@ class RunDir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VaeganError(f"cannot create {self.path}: {error_text(error)}") from error
+            raise VaeganError(f"cannot create {self.path}: {error_text(error)}{disk_hint(error)}") from error
+
+    def kept_weights(self) -> list[Path]:
+        """Return the weights that `keep_newer_weights` set aside."""
+        paths = self.path.glob(f"{KEPT_WEIGHTS_PREFIX}-*.safetensors")
+        return [path for path in paths if parse_step(path.with_suffix(""), KEPT_WEIGHTS_PREFIX) >= 0]
+
+    def keep_newer_weights(self, step: int, emit: EventHandler) -> None:
+        """Set the run's weights aside if they are newer than `step`, the checkpoint to resume from.
+
+        That checkpoint's weights take their place, and reaching the same step again may take days. The kept file is
+        deleted with the first checkpoint that is not older.
+        """
+        try:
+            newest_step = read_weights_info(self.weights_path).step
+        except VaeganError:
+            return
+        if newest_step > step:
+            kept = self.path / f"{KEPT_WEIGHTS_PREFIX}-{newest_step:07d}.safetensors"
+            self.weights_path.replace(kept)
+            emit(
+                WarningMessage(
+                    f"{self.weights_path} of step {newest_step} is newer than the checkpoint: kept as {kept} until the"
+                    " run is as far again"
+                )
+            )
 
     def remove_partial_files(self) -> None:
         """Delete what a killed process left half-written.
@@ -258,6 +285,9 @@ class RunDir:
                 write_json(partial / CHECKPOINT_STATE_FILE, state)
             verify_checksums(path)
             self.copy_weights_from(path)
+            for kept in self.kept_weights():
+                if parse_step(kept.with_suffix(""), KEPT_WEIGHTS_PREFIX) <= step:
+                    kept.unlink(missing_ok=True)
         except VaeganError as error:
             older = [checkpoint for checkpoint in self.checkpoints() if checkpoint != path]
             remaining = f"{older[-1]} is intact" if older else "there is no older one"

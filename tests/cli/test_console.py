@@ -72,6 +72,13 @@ def test_durations_are_printed_in_their_best_unit(seconds, text):
     assert format_duration(seconds) == text
 
 
+def test_many_passes_over_a_small_dataset_are_printed():
+    event = TrainingStarted("vae", 0, 7500, 32, num_train_images=40)
+    text = "Training the VAE: 7500 steps, 240,000 images (each of 40 about 6,000 times)"
+    assert describe_event(event) == text
+    assert describe_event(TrainingStarted("vae", 0, 7500, 32, num_train_images=4000)) == text.partition(" (")[0]
+
+
 def test_resuming_is_printed():
     event = TrainingStarted("gan", 40, 100, 10)
     assert describe_event(event) == "Resuming the GAN at step 40: 60 steps, 600 images"

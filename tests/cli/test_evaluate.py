@@ -4,7 +4,10 @@ import json
 import shutil
 
 import pytest
+import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
@@ -62,6 +65,11 @@ def test_learned_features_are_saved_with_the_dataset_and_trained_again_when_dama
     features.write_bytes(content[:-50])
     status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
     assert status == 0 and "once per dataset" in err
+    assert features.read_bytes() == content
+
+    features.write_bytes(content[:-400] + b"\xff" * 400)  # other numbers, not finite
+    status, _, err = run(capsys, "evaluate", vae_run, data, "-n", 24)
+    assert status == 0 and "features.safetensors is damaged: its numbers have changed" in err
     assert features.read_bytes() == content
     open_dataset(data).load()
 
@@ -163,7 +171,7 @@ def test_missing_best_weights_are_an_error(gan_run, copy, here, capsys):
 def test_a_gan_whose_vae_is_gone_is_evaluated_without_it(gan_run, vae_run, copy, here, capsys):
     alone = copy(gan_run)
     config = json.loads((alone / "config.json").read_text())
-    config["from_vae"]["path"] = str(here / "gone.safetensors")
+    config["from_vae"] = {"path": str(here / "gone.safetensors"), "sha256": "0" * 64}
     (alone / "config.json").write_text(json.dumps(config))
     status, out, err = run(capsys, "evaluate", alone, "-n", 24, "--json")
     assert status == 0 and "gone" in err and list(json.loads(out)["columns"]) == ["samples", "real"]
@@ -177,3 +185,26 @@ def test_a_gan_from_scratch_has_no_encoder(prepared, here, capsys):
     shutil.copy("scratch/model.safetensors", "alone.safetensors")
     status, _, err = run(capsys, "evaluate", "alone.safetensors", "-n", 24)
     assert status == 1 and "DATA" in err
+
+
+@pytest.mark.parametrize("value", [float("inf"), 1e30, 0.5])
+def test_learned_features_that_have_changed_are_learned_again(value, prepared, vae_run, copy, here, capsys):
+    data = copy(prepared)
+    command = ["evaluate", vae_run, data, "-n", 16, "--json"]
+    status, before, _ = run(capsys, *command)
+    assert status == 0 and "Training features" not in run(capsys, *command)[2]
+    path = data / "features.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = next(name for name in tensors if tensors[name].is_floating_point())
+    save_file(tensors | {name: torch.full_like(tensors[name], value)}, path, metadata)
+    status, out, err = run(capsys, *command)
+    assert status == 0 and f"{path} is damaged: its numbers have changed: training the features again" in err
+    assert json.loads(out)["columns"] == json.loads(before)["columns"]
+
+
+def test_the_comparison_of_a_small_dataset_has_the_caution_of_its_evaluation(vae_run, gan_run, here, capsys):
+    caution = json.loads(run(capsys, "compare", vae_run, gan_run, "-n", 16, "--json")[1])["caution"]
+    assert caution.startswith("small dataset, 48 images") and (
+        caution == json.loads(run(capsys, "evaluate", vae_run, "-n", 16, "--json")[1])["caution"]
+    )

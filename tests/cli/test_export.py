@@ -121,3 +121,12 @@ def test_bad_input(capsys, here, vae_run, prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = failing(capsys, "export", vae_run, "--onnx")
     assert "exporting needs onnx, onnxruntime and onnxscript" in line and "pip install 'vaegan[export]'" in line
+
+
+def test_a_folder_holds_the_parts_of_one_model_only(onnxruntime, mixed_vae_run, vae_run, here, capsys):
+    for run_dir, parts in ((mixed_vae_run, ["decoder", "encoder", "prior"]), (vae_run, ["decoder", "encoder"])):
+        status, out, err = run(capsys, "export", run_dir, "--onnx", "--out", "onnx/")
+        assert status == 0 and out.splitlines() == [f"onnx/{part}.onnx" for part in parts]
+        assert sorted(path.name for path in Path("onnx").iterdir()) == [f"{part}.onnx" for part in parts]
+    assert "Replacing the older onnx/decoder.onnx" in err and "onnx/prior.onnx, of an older export, was removed" in err
+    assert [path.name for path in here.iterdir()] == ["onnx"]

@@ -70,19 +70,20 @@ def test_without_an_encoder_inversion_starts_from_the_average_face(capsys, faces
 
 def test_latents_from_a_file(capsys, faces, vae_run):
     assert run(capsys, "encode", vae_run, "0.png", "1.png", "odd.jpg", "-q")[0] == 0
-    command = ["interpolate", vae_run, "--latents", "latents/vae.safetensors", "--frames", "3"]
+    command = ["interpolate", vae_run, "--latents", "latents/vae-0-1-odd.safetensors", "--frames", "3"]
     status, out, _ = run(capsys, *command, "--loop")
-    assert (status, out) == (0, "samples/vae-interpolation-vae.png\nsamples/vae-interpolation-vae.gif\n")
+    name = "samples/vae-interpolation-vae-0-1-odd"
+    assert (status, out) == (0, f"{name}.png\n{name}.gif\n")
     model = load(vae_run, "cpu")
     decoded = model.reconstruct(faces[:2])
-    strip = read_grid("samples/vae-interpolation-vae.png")
+    strip = read_grid("samples/vae-interpolation-vae-0-1-odd.png")
     assert strip.shape[:2] == (3, 3) and torch.equal(strip[0, 0], decoded[0]) and torch.equal(strip[2, 2], decoded[0])
-    with Image.open("samples/vae-interpolation-vae.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae-0-1-odd.gif") as animation:
         assert animation.n_frames == 6
     status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-ping-pong")
-    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-1-and-0.png")
+    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-0-1-odd-1-and-0.png")
     assert torch.equal(read_grid(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
-    with Image.open("samples/vae-interpolation-vae-1-and-0.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae-0-1-odd-1-and-0.gif") as animation:
         assert animation.n_frames == 3
 
 

@@ -31,7 +31,7 @@ def test_reconstruct_writes_pairs_and_errors(capsys, images, vae_run):
     status, out, err = run(capsys, "reconstruct", vae_run, "2.png", "0.png", "odd.jpg", "broken.png", "--json")
     assert status == 0
     result = json.loads(out)
-    assert result["grid"] == "samples/vae-reconstructions.png"
+    assert result["grid"] == "samples/vae-reconstructions-2-0-odd-broken.png"
     assert [row["image"] for row in result["images"]] == ["2.png", "0.png", "odd.jpg"]
     assert "warning: broken.png: not an image" in err
     model = load(vae_run, "cpu")
@@ -59,17 +59,17 @@ def test_images_are_cropped_and_resized_like_the_dataset(capsys, here, drawn, tm
 
 
 def test_latents_are_written_and_decoded(capsys, images, vae_run, prepared):
-    assert run(capsys, "encode", vae_run, "0.png", "1.png")[:2] == (0, "latents/vae.safetensors\n")
-    stored = load_tensors(Path("latents/vae.safetensors"))
+    assert run(capsys, "encode", vae_run, "0.png", "1.png")[:2] == (0, "latents/vae-0-1.safetensors\n")
+    stored = load_tensors(Path("latents/vae-0-1.safetensors"))
     model = load(vae_run, "cpu")
     assert torch.equal(stored["latents"], model.encode(images[:2]))
     assert json.loads(bytes(stored["names"].tolist())) == ["0.png", "1.png"]
-    status, out, err = run(capsys, "decode", vae_run, "latents/vae.safetensors", "--separate")
-    assert (status, out) == (0, "samples/vae-vae\n") and "other weights" not in err
+    status, out, err = run(capsys, "decode", vae_run, "latents/vae-0-1.safetensors", "--separate")
+    assert (status, out) == (0, "samples/vae-vae-0-1\n") and "other weights" not in err
     decoded = model.reconstruct(images[:2])
     for index in range(2):
-        assert torch.equal(from_pil(Image.open(f"samples/vae-vae/latent-000000{index}.png")), decoded[index])
-    assert run(capsys, "decode", vae_run, "latents/vae.safetensors", "-o", "grid.png")[:2] == (0, "grid.png\n")
+        assert torch.equal(from_pil(Image.open(f"samples/vae-vae-0-1/latent-000000{index}.png")), decoded[index])
+    assert run(capsys, "decode", vae_run, "latents/vae-0-1.safetensors", "-o", "grid.png")[:2] == (0, "grid.png\n")
     assert run(capsys, "encode", vae_run, prepared, "-o", "set.safetensors", "-q")[0] == 0
     train, val = open_dataset(prepared).load()
     expected = torch.cat([model.encode(val), model.encode(train)])
@@ -78,12 +78,12 @@ def test_latents_are_written_and_decoded(capsys, images, vae_run, prepared):
 
 def test_latents_of_another_encoder_give_a_warning(capsys, images, vae_run, gan_run, prepared):
     assert run(capsys, "encode", vae_run, "0.png")[0] == 0
-    status, _, err = run(capsys, "decode", gan_run, "latents/vae.safetensors")
+    status, _, err = run(capsys, "decode", gan_run, "latents/vae-0.safetensors")
     assert status == 0 and "other weights" not in err  # a GAN contains the encoder of its VAE
     tiny = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--steps", "1", "--seed", "9", "-q")
     assert run(capsys, "train-vae", prepared, "--run", "other", *tiny)[0] == 0
-    status, _, err = run(capsys, "decode", "other", "latents/vae.safetensors")
-    assert status == 0 and "warning: latents/vae.safetensors was encoded by other weights" in err
+    status, _, err = run(capsys, "decode", "other", "latents/vae-0.safetensors")
+    assert status == 0 and "warning: latents/vae-0.safetensors was encoded by other weights" in err
     save_file({"latents": torch.randn(3, 8).half()}, "other.safetensors")
     assert run(capsys, "decode", gan_run, "other.safetensors", "-q")[0] == 0
 

@@ -262,7 +262,8 @@ def test_a_vae_alone_and_a_gan_without_its_dataset_and_vae(vae_run, gan_run, cop
     assert open_session(vae_run, "vae", "cpu", ignore_event).describe()["decoders"] == ["VAE"]
     run = copy(gan_run)
     config = json.loads((run / "config.json").read_text())
-    config["data"]["path"], config["from_vae"]["path"] = str(run / "gone"), str(run / "gone.safetensors")
+    config["data"] |= {"path": str(run / "gone"), "relative_path": "gone", "fingerprint": "gone"}
+    config["from_vae"] = {"path": str(run / "gone.safetensors"), "sha256": "gone"}
     (run / "config.json").write_text(json.dumps(config))
     about = open_session(run, "gan", "cpu", ignore_event).describe()
     assert about["decoders"] == ["GAN"] and "gone" in about["notes"][0]

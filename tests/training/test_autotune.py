@@ -95,9 +95,11 @@ def test_sizes_are_tried_told_recorded_and_not_tried_again(brief, capsys, prepar
     assert json.loads(capsys.readouterr().out)["latent_dim_choice"] == probed["reason"]
 
 
-def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_path):
+def test_sizes_of_a_run_of_minutes_are_tried_within_them(brief, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaegan.training.autotune.measure_step_seconds", lambda *arguments: 0.012)
     train_vae(prepared, tmp_path / "run", latent_dim="auto", minutes=0.02, preset="tiny", batch_size=8)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["latent_dim_trials"]["steps"] > 0
+    trials = json.loads((tmp_path / "run" / "config.json").read_text())["latent_dim_trials"]
+    assert trials["steps"] == 5  # of two sizes: a tenth of the 100 steps that fit into 1.2 seconds
 
 
 def test_a_run_that_is_too_short_takes_the_presets_size(capsys, prepared, tmp_path):

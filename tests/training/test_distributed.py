@@ -12,6 +12,7 @@ from pieces import collapsing
 from ranked import COLLAPSED, GAN, GAUSSIAN, RECONSTRUCTED, VAE, one_normal
 
 from vaegan.checkpoint import load_tensors, strip_prefix
+from vaegan.cli import main
 from vaegan.errors import UsageError
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.train import train_gan, train_vae
@@ -30,7 +31,6 @@ def ranked(prepared, vae_run, tmp_path_factory):
         [*command, str(ROOT / "tests/training/ranked.py"), str(prepared), str(vae_run), str(out)],
         capture_output=True,
         text=True,
-        timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
     )
     assert done.returncode == 0, done.stderr
@@ -187,3 +187,21 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
         tensor = torch.ones(2)
         world.all_reduce_sum_([tensor])
         assert torch.equal(tensor, torch.ones(2)) and world.broadcast(3) == 3 and world.any_rank(True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 is set, but RANK and MASTER_ADDR and MASTER_PORT not"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE=2 is set, but MASTER_ADDR and MASTER_PORT not"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is set, expected a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "7", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, "RANK=7 is not below WORLD_SIZE=2"),
+    ],
+)
+def test_a_left_over_environment_is_named(environment, message, prepared, here, monkeypatch, capsys):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train-vae", str(prepared), "--run", "run", "--steps", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{message}: start several processes with torchrun, or unset WORLD_SIZE for one" in line
+    assert not list(here.iterdir())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pieces import COMMON, VAE, interrupted_after, trainer_of
 
 from comparing import assert_same_run
+from vaegan.cli import main
 from vaegan.errors import VaeganError
 from vaegan.training.train import train_gan, train_vae
 
@@ -67,16 +68,66 @@ def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
 
 def test_killed_before_the_first_checkpoint_a_gan_starts_from_its_vae_again(prepared, copy, vae_run, tmp_path):
     vae = copy(vae_run)
-    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=3, **COMMON)
-    for gone in ("checkpoints", "previews"):
-        shutil.rmtree(tmp_path / "gan" / gone)
+    options = {**COMMON, "steps": 3, "checkpoint_every": 3}
+    train_gan(prepared, tmp_path / "gan", from_vae=vae, **options)
+
+    def as_killed():
+        shutil.rmtree(tmp_path / "gan" / "checkpoints")
+        (tmp_path / "gan" / "model.safetensors").unlink()
+
+    as_killed()
     train_gan(None, tmp_path / "gan")
-    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae, steps=3, **COMMON)
+    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae, **options)
     assert_same_run(tmp_path / "gan", whole)
-    shutil.rmtree(tmp_path / "gan" / "checkpoints")
+    as_killed()
     (vae / "model.safetensors").unlink()
     with pytest.raises(VaeganError, match="no checkpoint yet and its VAE is gone"):
         train_gan(None, tmp_path / "gan")
+
+
+def files_of(run):
+    return {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (["model.safetensors", "best.safetensors", "metrics.jsonl"], "holds model.safetensors, but no checkpoint"),
+        (["best.safetensors"], "holds best.safetensors, but no checkpoint"),
+        (["metrics.jsonl"], "holds metrics up to step 4, but no checkpoint"),
+    ],
+)
+def test_training_without_its_checkpoints_is_never_replaced(kind, kept, words, prepared, vae_run, tmp_path, capsys):
+    train, run = trainer_of(kind, prepared, vae_run), tmp_path / "run"
+    train(run, steps=4, checkpoint_every=2, evaluate_every=4)
+    shutil.rmtree(run / "checkpoints")
+    for path in run.iterdir():
+        if path.is_file() and path.name not in ("config.json", *kept):
+            path.unlink()
+    before = files_of(run)
+    assert main([f"train-{kind}", str(prepared), "--run", str(run)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line and "choose another --run, or add --force" in line
+    assert ("--from-vae" in line) == (kind == "vae")
+    assert files_of(run) == before
+    train(run, steps=4, force=True)
+    assert (run / "checkpoints").is_dir()
+
+
+def test_weights_newer_than_the_checkpoint_are_kept_until_the_run_is_as_far_again(prepared, vae_run, tmp_path):
+    train, run = trainer_of("vae", prepared, vae_run), tmp_path / "run"
+    train(run, steps=4, checkpoint_every=2)
+    newest = (run / "model.safetensors").read_bytes()
+    shutil.rmtree(run / "checkpoints" / "step-0000004")
+    told = []
+    with interrupted_after(3):
+        train(run, steps=4, on_event=told.append)
+    kept = run / "model-step-0000004.safetensors"
+    assert kept.read_bytes() == newest != (run / "model.safetensors").read_bytes()
+    assert any(f"kept as {kept}" in getattr(event, "text", "") for event in told)
+    train(run, steps=4)
+    assert not kept.exists() and (run / "model.safetensors").read_bytes() == newest
 
 
 def test_a_config_file_that_contradicts_the_run_is_refused(prepared, tmp_path):

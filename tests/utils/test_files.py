@@ -1,14 +1,24 @@
 import errno
+import io
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from vaegan.errors import VaeganError
 from vaegan.utils.files import (
+    _RegularFileIO,
+    append_regular,
     atomic_directory,
     atomic_write,
+    check_regular,
     clean_partial_files,
+    file_sha256,
+    open_regular,
+    read_bytes,
     read_json,
+    read_json_lines,
     restore_replaced,
     write_bytes,
     write_json,
@@ -94,3 +104,96 @@ def test_damaged_json_is_an_error(tmp_path, content, message):
 def test_json_is_read_as_it_was_written(tmp_path):
     write_json(tmp_path / "x.json", {"name": "Zoë", "n": 1})
     assert read_json(tmp_path / "x.json") == {"name": "Zoë", "n": 1}
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+    return path
+
+
+def make_socket(path, monkeypatch):
+    monkeypatch.chdir(path.parent)  # the path of a socket has at most about 100 bytes
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+    return path
+
+
+SPECIAL_FILES = {
+    "a named pipe, not a regular file": lambda path, monkeypatch: make_pipe(path),
+    "a socket, not a regular file": make_socket,
+    "a directory, not a regular file": lambda path, monkeypatch: path.mkdir(),
+    "a device, not a regular file": lambda path, monkeypatch: path.symlink_to("/dev/zero"),
+    "a link to nothing": lambda path, monkeypatch: path.symlink_to(path.parent / "nothing"),
+    "Too many levels of symbolic links": lambda path, monkeypatch: path.symlink_to(path),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such files are POSIX only")
+@pytest.mark.parametrize("reason", SPECIAL_FILES)
+@pytest.mark.parametrize("use", [open_regular, check_regular, file_sha256])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, monkeypatch, use, reason):
+    path = tmp_path / "special"
+    SPECIAL_FILES[reason](path, monkeypatch)
+    with pytest.raises(OSError) as caught:
+        use(path)
+    assert caught.value.strerror == reason
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such files are POSIX only")
+@pytest.mark.parametrize("reason", SPECIAL_FILES)
+@pytest.mark.parametrize(
+    "use", [lambda path: read_bytes(path, 9), read_json, lambda path: list(read_json_lines(path, 9))]
+)
+def test_reading_what_is_no_regular_file_is_one_line(tmp_path, monkeypatch, use, reason):
+    path = tmp_path / "special"
+    SPECIAL_FILES[reason](path, monkeypatch)
+    with pytest.raises(VaeganError) as caught:
+        use(path)
+    assert str(caught.value) == f"cannot read {path}: {reason}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such files are POSIX only")
+def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path):
+    make_pipe(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/null")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for name in ("pipe", "device", "dangling"):
+        with pytest.raises(OSError, match=r"not a regular file|a link to nothing"):
+            append_regular(tmp_path / name)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_bytes_are_appended_and_read_back(tmp_path):
+    path = tmp_path / "log"
+    for part in (b"one ", b"two"):
+        with append_regular(path) as file:
+            file.write(part)
+    with append_regular(path) as file:
+        file.seek(0)
+        assert file.read() == b"one two"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has such reads")
+@pytest.mark.parametrize("size", [1, 2**20, -1])
+def test_a_read_that_would_wait_is_an_error(size):
+    """The system's log looks like a regular file, but waits for data."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with io.BufferedReader(_RegularFileIO(read_end, "r")) as file, pytest.raises(OSError, match="waits for data"):
+        file.read(size)
+    os.close(write_end)
+
+
+def test_a_file_up_to_the_limit_is_read(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"123456789")
+    assert read_bytes(path, 9) == b"123456789"
+    with pytest.raises(VaeganError, match=r"a\.bin is damaged: longer than 8 bytes"):
+        read_bytes(path, 8)
+
+
+def test_damaged_lines_are_left_out(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    long_line = b'{"long": "' + b"x" * 100 + b'"}'
+    path.write_bytes(b'{"a": 1}\n[2]\n{"b": \n' + long_line + b'\n{"c": "\xff"}\n' + b"[" * 90 + b'\n{"d": 4}')
+    assert list(read_json_lines(path, 64)) == [{"a": 1}, {"c": "\ufffd"}, {"d": 4}]

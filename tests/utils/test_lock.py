@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
 import filelock
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from vaegan.cli import main
 from vaegan.errors import VaeganError
 from vaegan.events import Note, ignore_event
-from vaegan.utils.lock import HOLDER_FILE, LOCK_FILE, run_lock
+from vaegan.utils import lock
+from vaegan.utils.lock import HOLDER_FILE, LEASE_SECONDS, LOCK_FILE, run_lock
 
 
 def leave_lock(directory, **holder):
@@ -59,10 +61,30 @@ def test_the_lock_of_a_killed_process_is_taken_over_with_a_note(tmp_path, pid):
 
 def test_the_lock_of_another_machine_is_respected_and_the_way_out_named(tmp_path):
     leave_lock(tmp_path, pid=12, host="node-7")
-    message = rf"process 12 on node-7.*if it is gone, remove {tmp_path / HOLDER_FILE}"
+    message = rf"process 12 on node-7.*if it was killed, wait 5 minutes or remove {tmp_path / HOLDER_FILE}"
     with pytest.raises(VaeganError, match=message), run_lock(tmp_path, ignore_event):
         pass
     assert json.loads((tmp_path / HOLDER_FILE).read_text())["host"] == "node-7"
+
+
+def test_the_lock_of_another_machine_is_taken_over_when_it_shows_no_sign_of_life(tmp_path):
+    """Also that of this machine under a former name."""
+    leave_lock(tmp_path, pid=12, host="node-7")
+    past = (tmp_path / HOLDER_FILE).stat().st_mtime - LEASE_SECONDS - 5
+    os.utime(tmp_path / HOLDER_FILE, (past, past))
+    events = []
+    with run_lock(tmp_path, events.append):
+        assert json.loads((tmp_path / HOLDER_FILE).read_text())["pid"] == os.getpid()
+    assert events == [Note(f"Took over {tmp_path} from process 12 on node-7, which is gone")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_shows_that_it_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
+    with run_lock(tmp_path, ignore_event):
+        os.utime(tmp_path / HOLDER_FILE, (0, 0))
+        while (tmp_path / HOLDER_FILE).stat().st_mtime == 0:
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b"{", b'{"pid": "' + b"x" * 9999])

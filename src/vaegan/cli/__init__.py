@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from vaegan.cli.explore import explore
 from vaegan.cli.export import export
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
+from vaegan.cli.output import printable_output
 from vaegan.cli.preprocess import preprocess
 from vaegan.cli.reconstruct import reconstruct
 from vaegan.cli.report import report
@@ -30,7 +32,7 @@ from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
 from vaegan.cli.train_vae import train_vae
-from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, error_text
+from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, disk_hint, error_text, printable
 from vaegan.version import __version__
 
 COMMANDS = (
@@ -75,13 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted.
     """
+    with printable_output():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     # exception               exit code   printed
     # none                    0
     # VaeganError             1           error: its message
     # UsageError              2           error: its message (typer's own usage errors exit with 2 as well)
     # Interrupted             130         its message
-    # BrokenPipeError         0           nothing: the reader of a pipe, such as head, has closed it
     # MemoryError, CUDA OOM   1           error: out of memory
+    # OSError                 1           error: the file's name and the system's message
     # any other               1           error: a bug in vaegan
     # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.
     try:
@@ -90,8 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit_request:
         code = exit_request.code
         return code if isinstance(code, int) else int(code is not None)
-    except BrokenPipeError:
-        return 0
     except (VaeganError, Interrupted) as error:
         if _is_debug():
             raise
@@ -115,6 +120,11 @@ def entry() -> None:
 def _describe_unexpected(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return f"out of memory ({error_text(error)[:120]}): try a smaller --batch-size or --preset"
+    if isinstance(error, OSError):
+        name = f"{printable(error.filename, 300)}: " if error.filename is not None else ""
+        return f"{name}{error_text(error)}{disk_hint(error)}"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return f"{printable(error_text(error), 300)}: a link that leads to itself"
     bug = f"{type(error).__name__}: {error_text(error)[:300]}"
     return f"{bug} (a bug in vaegan; VAEGAN_DEBUG=1 shows the traceback)"
 
@@ -161,4 +171,5 @@ def _silence_other_ranks() -> Iterator[None]:
 
 
 def _print_error(text: str) -> None:
-    print(f"[rank {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads stderr any more
+        print(f"[rank {_rank()}] {text}" if _rank() else text, file=sys.stderr, flush=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaegan.cli.console import format_duration
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
+from vaegan.utils.files import real_path
 
 if TYPE_CHECKING:
     from vaegan.inference.model import Model
 
 MAX_SEEDS = 1_000_000
 MAX_SEEDS_IN_NAME = 6
+MAX_SOURCES_IN_NAME, MAX_SOURCES_BYTES = 4, 80
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
@@ -92,10 +95,27 @@ def weights_slug(weights: Path) -> str:
 
     parent = weights.parent
     if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
-        return f"{parent.parent.parent.resolve().name}-{parent.name}"
+        return f"{real_path(parent.parent.parent).name}-{parent.name}"
     if weights.name == BEST_WEIGHTS_FILE:
-        return f"{parent.resolve().name}-best"
-    return parent.resolve().name if weights.name == WEIGHTS_FILE else weights.stem
+        return f"{real_path(parent).name}-best"
+    return real_path(parent).name if weights.name == WEIGHTS_FILE else weights.stem
+
+
+def settings_slug(settings: object, names: Sequence[str]) -> str:
+    """Return the settings that are not at their defaults, for use in file names: "-truncation-0.5-scale-2" or ""."""
+    defaults = type(settings)()
+    values = {name: getattr(settings, name) for name in names}
+    return "".join(f"-{name}-{value:g}" for name, value in values.items() if value != getattr(defaults, name))
+
+
+def sources_slug(sources: Sequence[Path]) -> str:
+    """Return a text for file names that differs for different files: "amy", "amy-zoe", "amy-zoe-etc-2901e2a7"."""
+    names = [real_path(path).stem for path in sources]
+    first_names = "-".join(names[:MAX_SOURCES_IN_NAME]).encode("utf-8", "surrogateescape")
+    shown = first_names[:MAX_SOURCES_BYTES].decode("utf-8", "ignore")
+    if shown == "-".join(names):
+        return shown
+    return f"{shown}-etc-{zlib.crc32(repr([str(real_path(path)) for path in sources]).encode()):08x}"
 
 
 def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:

@@ -10,6 +10,7 @@ import typer
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, with_settings
 from vaegan.config.tool_settings import EvaluateSettings
+from vaegan.utils.files import real_path
 
 MAX_RUNS_IN_NAME = 4
 
@@ -37,12 +38,12 @@ def compare(
         from vaegan.evaluation.compare import write_comparison
         from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json
 
-        run_names = [run.resolve().name for run in runs[:MAX_RUNS_IN_NAME]]
+        run_names = [real_path(run).name for run in runs[:MAX_RUNS_IN_NAME]]
         out_dir = out or Path("evaluations") / "-".join(["compare", *run_names])
         check_evaluation_dir(out_dir, force)
         result = compare_runs(runs, data, device=device, on_event=emit, **vars(settings))
         write_comparison(result, out_dir, emit)
     if as_json:
-        print_json({**result.facts, "columns": to_json(result.metrics)})
+        print_json({**result.facts, "caution": result.caution, "columns": to_json(result.metrics)})
     else:
         print_table(("metric", "better", *result.metrics), table_rows(result.metrics))

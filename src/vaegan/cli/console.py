@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaegan.cli.output import can_print, print_line
 from vaegan.events import (
     Alarm,
     Event,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_INTERVAL_SECONDS = 10.0
+MIN_PASSES_SHOWN = 100
+"""So many passes over a dataset are worth a word: it is small for this length."""
 UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
 HIDDEN_METRICS = re.compile(r"kid_|kl_per_dim_|agg_posterior_|.*_per_dim$")
 """Metrics that are only logged to metrics.jsonl: with them, a progress line would be too long."""
@@ -113,6 +116,9 @@ def _format_training_start(event: TrainingStarted) -> str:
     name, num_images = event.label.upper(), (event.total - event.step) * event.batch_size
     action = f"Resuming the {name} at step {event.step}" if event.step else f"Training the {name}"
     line = f"{action}: {event.total - event.step} steps, {num_images:,} images"
+    num_passes = num_images // event.num_train_images if event.num_train_images else 0
+    if num_passes >= MIN_PASSES_SHOWN:
+        line += f" (each of {event.num_train_images:,} about {num_passes:,} times)"
     if not event.images_per_second:
         return line
     duration = format_duration(num_images / event.images_per_second)
@@ -272,11 +278,27 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
 
         reporter = RichReporter(Console(stderr=True))
         try:
-            yield reporter
+            yield _until_closed(reporter)
         finally:
-            reporter.close()
+            with contextlib.suppress(OSError):
+                reporter.close()
     else:
-        yield PlainReporter()
+        yield _until_closed(PlainReporter())
+
+
+def _until_closed(report: EventHandler) -> EventHandler:
+    """Return `report`, which falls silent once stderr cannot be written: a closed pipe must not end a training."""
+    is_open = True
+
+    def report_if_open(event: Event) -> None:
+        nonlocal is_open
+        if is_open:
+            try:
+                report(event)
+            except OSError:
+                is_open = False
+
+    return report_if_open
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -303,7 +325,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         rows: cells.
     """
     for line in format_table(header, rows):
-        print(line)
+        print_line(line)
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -312,7 +334,8 @@ def print_json(values: Mapping[str, Any]) -> None:
     Args:
         values: values with a JSON form by name.
     """
-    print(json.dumps(values, ensure_ascii=False))
+    text = json.dumps(values, ensure_ascii=False)
+    print_line(text if can_print(text) else json.dumps(values))
 
 
 def print_results(paths: Mapping[str, Path | str], as_json: bool, **extra: Any) -> None:
@@ -327,4 +350,4 @@ def print_results(paths: Mapping[str, Path | str], as_json: bool, **extra: Any) 
         print_json({**{name: str(path) for name, path in paths.items()}, **extra})
     else:
         for path in paths.values():
-            print(path)
+            print_line(str(path))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, weights_slug
+from vaegan.cli.checkpoint_args import load_model, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
 from vaegan.config.tool_settings import DecodeSettings
@@ -34,12 +34,13 @@ def decode(
 
         from vaegan.inference.model import INFERENCE_BATCH_SIZE
         from vaegan.inference.reconstruct import read_latents
-        from vaegan.inference.sample import provenance_note, save_images
+        from vaegan.inference.sample import save_images
 
         z = read_latents(latents, model, emit)
         batches = map(model.decode, torch.split(z, INFERENCE_BATCH_SIZE))
         names = [f"latent-{row:07d}" for row in range(len(z))]
-        name, note = f"{weights_slug(model.info.path)}-{latents.stem}", provenance_note(model, f"latents of {latents}")
+        name = f"{weights_slug(model.info.path)}-{latents.stem}{settings_slug(settings, ('scale',))}"
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
-        save_images(batches, names, settings.scale, out_path, note, emit, separate, force)
+        description = f"latents of {latents}"
+        save_images(model, batches, names, settings.scale, out_path, description, emit, separate, force)
     print_results({"samples": out_path}, as_json, num_images=len(z))

@@ -61,9 +61,8 @@ def edit(
         changes = parse_changes(model.attributes, values)
         name = "-".join(f"{name}-{value}" for name, value in values.items())[:MAX_NAME_LENGTH]
         slug = "".join(character if character.isalnum() or character in "-_+" else "-" for character in name)
-        paths = edit_sheet_paths(
-            out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{slug}.png", settings.n, force
-        )
+        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{slug}.png"
+        paths = edit_sheet_paths(model, out_path, settings.n, settings.scale, force)
         records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit)
     print_results(paths, as_json, images=records)
     if not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from vaegan.cli.checkpoint_args import load_model, weights_slug
+from vaegan.cli.checkpoint_args import load_model, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet, out_option
 
@@ -25,7 +25,7 @@ def encode(
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import check_latents_path, encode_files
 
-        out_path = out or Path("latents") / f"{weights_slug(model.info.path)}.safetensors"
+        out_path = out or Path("latents") / f"{weights_slug(model.info.path)}-{sources_slug(images)}.safetensors"
         check_latents_path(out_path, force)
         num_images = encode_files(model, images, out_path, emit)
     print_results({"latents": out_path}, as_json, num_images=num_images)

@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet, out_option
+from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet
 from vaegan.errors import UsageError
 
 
@@ -17,8 +17,14 @@ def export(
     ckpt: CheckpointArg,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files; needs vaegan[export].")] = False,
     out: Annotated[
-        Path | None,
-        out_option("Path NAME of the files NAME-decoder.onnx, NAME-encoder.onnx and NAME-prior.onnx.", "exports/..."),
+        str | None,  # a Path would lose the slash at the end
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="<path>",
+            help="Path NAME of the files NAME-decoder.onnx, NAME-encoder.onnx and NAME-prior.onnx, or a folder DIR/.",
+            show_default="exports/...",
+        ),
     ] = None,
     best: Best = False,
     force: Force = False,

@@ -9,6 +9,7 @@ import typer
 
 from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
+from vaegan.cli.output import print_line
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
 from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
@@ -48,17 +49,18 @@ def info(
     with event_reporter(quiet) as emit:
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import find_outliers, save_reconstructions
-        from vaegan.inference.sample import check_grid_path
+        from vaegan.inference.sample import check_grid_path, check_grid_size
 
         model = load(path, device)
         out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-outliers.png"
-        check_grid_path(out_path, 2 * settings.n, force)
+        check_grid_size(2 * settings.n, model.info.config.size, settings.scale)
+        check_grid_path(out_path, force)
         dataset, reconstructions = find_outliers(model, data, settings.n, emit)
         save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
     if as_json:
         print_json({"grid": str(out_path), "dataset": str(dataset.path), "images": reconstructions.to_records()})
     else:
-        print(out_path)
+        print_line(str(out_path))
         print_table(("worst first", "PSNR, dB", "SSIM"), reconstructions.table_rows())
 
 
@@ -71,4 +73,4 @@ def _show_facts(path: Path, as_json: bool) -> None:
     else:
         width = max(map(len, facts))
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):<{width}}  {value}")
+            print_line(f"{name.replace('_', ' '):<{width}}  {value}")

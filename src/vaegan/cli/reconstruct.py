@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaegan.cli.checkpoint_args import load_model, weights_slug
+from vaegan.cli.checkpoint_args import load_model, settings_slug, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
 from vaegan.config.tool_settings import ReconstructSettings
@@ -29,8 +29,9 @@ def reconstruct(
         from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions
         from vaegan.inference.sample import check_grid_path
 
-        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-reconstructions.png"
-        check_grid_path(out_path, 2 * settings.n, force)
+        name = f"{weights_slug(model.info.path)}-reconstructions-{sources_slug(images)}"
+        out_path = out or Path("samples") / f"{name}{settings_slug(settings, ('scale',))}.png"
+        check_grid_path(out_path, force)
         reconstructions = reconstruct_files(model, images, settings.n, emit)
         save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
     print_results({"grid": out_path}, as_json, images=reconstructions.to_records())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
 from vaegan.config.options import require_at_most_one
@@ -65,13 +65,16 @@ def sample(
     seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.sample import save_samples
+        from vaegan.inference.sample import check_images_path, save_samples
 
         if where:
             seed_list = _seeds_where(model, where, seed_list, settings, emit)
         if settings.pick is not None:
+            probe = out or Path("samples") / ("picked" if separate else "picked.png")  # picking takes long
+            check_images_path(model, probe, [""] * settings.pick, settings.scale, separate, force)
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
+        name += settings_slug(settings, ("truncation", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
     picked = {"seeds": seed_list} if where or settings.pick is not None else {}

@@ -17,6 +17,8 @@ DURATION_OPTIONS = ("steps", "images", "minutes")
 
 D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
+D_WARMUP_MAX_FRACTION = 0.1
+"""Largest share of a run's steps that the default warm-up of the discriminator takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +230,10 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         None,
         "With --from-vae: steps that train only the discriminator before the generator starts; 0 = none.",
         min=0,
-        default_text=f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder",
+        default_text=(
+            f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder; at most"
+            f" {D_WARMUP_MAX_FRACTION:.0%} of the run"
+        ),
     )
     on_collapse: str = runtime_option(
         "rollback",

@@ -33,8 +33,15 @@ class PreprocessSettings:
     )
     background: str = option("white", "Color behind transparent images and for --pad-mode color: a name or #rrggbb.")
     grayscale: bool = option(False, "Store one channel instead of three.")
+    gray_bits: str = option(
+        "auto",
+        "Bits that 16-bit grayscale images use, of which the lowest is black and the highest white;"
+        " auto: as the files' tags say, else what all images need.",
+        choices=("auto", "8", "10", "12", "14", "16"),
+    )
     frames: str = option("first", "Frames of an animated image to use.", choices=("first", "all"))
-    min_side: int = option(0, "Skip images whose shorter side has fewer pixels; 0 = no limit.", min=0)
+    include_generated: bool = option(False, "Also use images that vaegan made: samples, previews and grids.")
+    min_side: int = option(16, "Skip images whose shorter side has fewer pixels; 0 = no limit.", min=0)
     max_aspect: float | None = option(
         None, "Skip images whose longer side exceeds this many times the shorter side.", min=1, default_text="no limit"
     )

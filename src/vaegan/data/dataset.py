@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vaegan.data.labels import LABELS_FILE, Labels, columns_from_json, read_labels
 from vaegan.data.shards import MAX_SHARD_BYTES, ImageShape, hash_shard, shard_name, write_shard
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import read_json, restore_replaced, write_json
+from vaegan.utils.files import open_regular, read_json, read_json_lines, require_unicode, restore_replaced, write_json
 
 if TYPE_CHECKING:  # preprocessing does not need torch
     from torch import Tensor
@@ -30,6 +29,39 @@ SPLIT_NAMES = ("train", "val")
 FEATURES_FILE = "features.safetensors"
 DATASET_FILES = frozenset(("set.json", "manifest.jsonl", "preview.png", FEATURES_FILE, LABELS_FILE))
 """The files of a dataset beside its shards."""
+
+
+def _is_whole(value: Any, low: int = 0, high: int = 10**15) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_whole, value.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# The shape of set.json: a check of each entry, and what it expects.
+_Entries = dict[str, tuple[Callable[[Any], bool], str]]
+_REQUIRED_ENTRIES: _Entries = {
+    "size": (lambda value: _is_whole(value, 1, 2**14), "a number of pixels"),
+    "channels": (lambda value: type(value) is int and value in (1, 3), "1 or 3"),
+    "shards": (lambda value: _is_whole(value, 1), "a number of files"),
+    "counts": (lambda value: _is_counts(value) and value.keys() >= {*SPLIT_NAMES}, "the numbers of images"),
+    "fingerprint": (_is_text, "text"),
+}
+_OPTIONAL_ENTRIES: _Entries = {
+    "options": (lambda value: isinstance(value, dict), "options by name"),
+    "sources": (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of paths"),
+    "sources_fingerprint": (_is_text, "text"),
+    "skip_reasons": (_is_counts, "numbers of files"),
+    "pipeline_version": (_is_whole, "a whole number"),
+    "gray_bits": (lambda value: _is_whole(value, 0, 16), "a number of bits"),
+    "vaegan_version": (_is_text, "text"),
+    "fit": (_is_text, "text"),
+}
 
 
 @dataclass(frozen=True)
@@ -146,7 +178,9 @@ class PreparedDataset:
             for path in self._shard_paths():
                 hash_shard(path, digest)
             if self.has_labels:
-                digest.update((self.path / LABELS_FILE).read_bytes())
+                with open_regular(self.path / LABELS_FILE) as file:
+                    while chunk := file.read(2**20):
+                        digest.update(chunk)
         except OSError:
             return False
         return digest.hexdigest() == self.fingerprint
@@ -154,15 +188,12 @@ class PreparedDataset:
 
 def _read_manifest(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield (row, name, split) of each image in the manifest. Lines that cannot be read are ignored."""
-    if not path.is_file():
+    if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while line := file.readline(MAX_MANIFEST_LINE):
-            with contextlib.suppress(ValueError, RecursionError, AttributeError):
-                entry = json.loads(line)
-                row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
-                if type(row) is int and isinstance(name, str) and isinstance(split, str):
-                    yield row, printable(name, 300) + (f" frame {frame}" if type(frame) is int else ""), split
+    for entry in read_json_lines(path, MAX_MANIFEST_LINE):
+        row, name, split, frame = (entry.get(key) for key in ("row", "path", "split", "frame"))
+        if type(row) is int and row >= 0 and isinstance(name, str) and isinstance(split, str) and split in SPLIT_NAMES:
+            yield row, printable(name, 300) + (f" frame {frame}" if _is_whole(frame) else ""), split
 
 
 def find_foreign_entry(path: Path) -> str | None:
@@ -208,6 +239,7 @@ def open_dataset(path: Path) -> PreparedDataset:
     Raises:
         VaeganError: if it is missing, damaged or of another format.
     """
+    require_unicode(path)
     restore_replaced(path)
     if not path.exists():
         raise VaeganError(f"{path} does not exist; prepare a dataset with: vaegan preprocess FOLDER --out {path}")
@@ -223,12 +255,18 @@ def open_dataset(path: Path) -> PreparedDataset:
         raise VaeganError(
             f"{path} has format {version}, this vaegan reads up to {DATASET_FORMAT_VERSION}: upgrade vaegan"
         )
-    has_sizes = all(isinstance(info.get(key), int) and info[key] > 0 for key in ("size", "channels", "shards"))
-    counts = info.get("counts")
-    has_counts = isinstance(counts, dict) and all(isinstance(counts.get(split), int) for split in SPLIT_NAMES)
-    if not (has_sizes and has_counts and isinstance(info.get("fingerprint"), str)):
-        raise VaeganError(f"{path / 'set.json'} is damaged: entries are missing; prepare the dataset again")
+    _check_info(path / "set.json", info)
     return PreparedDataset(path, info)
+
+
+def _check_info(path: Path, info: dict[str, Any]) -> None:
+    """Raise VaeganError if an entry of set.json is missing, or has another type or range than `write_dataset` gives."""
+    for name, (is_valid, expected) in (_REQUIRED_ENTRIES | _OPTIONAL_ENTRIES).items():
+        if name not in info and name in _OPTIONAL_ENTRIES:
+            continue
+        if not is_valid(info.get(name)):
+            found = printable(repr(info[name]), 40) if name in info else "missing"
+            raise VaeganError(f"{path} is damaged: {name} is {found}, expected {expected}; prepare the dataset again")
 
 
 def write_dataset(
@@ -289,5 +327,5 @@ def find_newest_dataset(root: Path) -> Path | None:
     Returns:
         the dataset's directory, or None.
     """
-    paths = [path.parent for path in root.glob("*/set.json") if not path.parent.name.startswith(".")]
+    paths = [path for path in root.glob("*") if is_dataset(path) and not path.name.startswith(".")]
     return max(paths, key=lambda path: (path / "set.json").stat().st_mtime, default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
+from vaegan.data.preprocess.archives import is_archive
+from vaegan.data.preprocess.bit_depth import BIT_DEPTHS
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, NOT_AN_IMAGE
@@ -17,12 +19,15 @@ from vaegan.data.preprocess.sources import find_files
 from vaegan.data.preprocess.tasks import run_tasks
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler, WarningMessage
+from vaegan.utils.files import real_path
 from vaegan.utils.images import from_pil
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES_PER_BATCH = 64
+IMAGE_OPTIONS = ("fit", "crop_position", "pad_mode", "background", "gray_bits")
+"""The options of preprocess that change an image, beside its size and channels, which the model's config has."""
 NamedImages = tuple[list[str], "Tensor"]
 """Names of some images, and the images, uint8 [N, C, S, S]."""
 ImageFileBatch = tuple[list[str], "Tensor", list[str]]
@@ -38,25 +43,24 @@ class CandidateFile:
     source_file: SourceFile
 
 
-def derive_preprocess_settings(size: int, channels: int, dataset: PreparedDataset | None) -> PreprocessSettings:
-    """Return settings that crop and resize images like those of a dataset, but do not skip any.
-
-    Without a dataset, or if its options are unreadable, the defaults are used.
-
-    Args:
-        size: side of the images in pixels.
-        channels: 1 or 3.
-        dataset: the dataset, if it is known.
-
-    Returns:
-        the settings.
-    """
-    options: Any = dataset.info.get("options") if dataset is not None else None
+def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
+    """Return the options that cropped and resized the images of a dataset, or None if set.json does not hold them."""
+    saved = dataset.info.get("options")
+    options = {name: saved[name] for name in IMAGE_OPTIONS if name in saved} if isinstance(saved, dict) else {}
+    if options.get("gray_bits") == "auto" and dataset.info.get("gray_bits") in BIT_DEPTHS:
+        options["gray_bits"] = str(int(dataset.info["gray_bits"]))  # what all images of the dataset needed
     try:
-        settings = build_settings(PreprocessSettings, options if isinstance(options, dict) else {})
+        build_settings(PreprocessSettings, options)
     except UsageError:
-        settings = PreprocessSettings()
-    return replace(settings, size=size, grayscale=channels == 1, frames="first", min_side=0, max_aspect=None)
+        return None
+    return options or None
+
+
+def derive_preprocess_settings(size: int, channels: int, options: Mapping[str, Any]) -> PreprocessSettings:
+    """Return settings that crop and resize images as `options` say (see `image_options`), but do not skip any."""
+    settings = build_settings(PreprocessSettings, options)
+    settings = replace(settings, size=size, grayscale=channels == 1, frames="first")
+    return replace(settings, include_generated=True, min_side=0, max_aspect=None)
 
 
 def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: EventHandler) -> Iterator[NamedImages]:
@@ -102,10 +106,12 @@ def _read_batches(sources: Sequence[Path], settings: PreprocessSettings) -> Iter
             candidates = []
             yield from _read_dataset(source, settings)
             continue
-        source_files = find_files([source.resolve()], Path(), _reject_archive, lambda what: None)
-        is_explicit = not source.is_dir()
+        source_files = find_files([real_path(source)], Path(), _reject_archive, lambda what: None)
+        is_explicit = not source.is_dir() and not is_archive(source)
         for file in sorted(source_files, key=lambda file: file.name):
-            candidates.append(CandidateFile(str(source if is_explicit else source / file.name), is_explicit, file))
+            is_source = not source.is_dir() and file.location.stored_length < 0
+            name = str(source if is_source else source / file.name)
+            candidates.append(CandidateFile(name, is_explicit, file))
     yield from _read_files(candidates, settings)
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaegan.utils.files import read_bytes
+
 if TYPE_CHECKING:  # preprocessing does not need torch
     from torch import Tensor
 
@@ -73,10 +75,8 @@ def read_labels(path: Path, columns: list[LabelColumn], counts: Sequence[int]) -
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if path.stat().st_size > 4 * len(columns) * sum(counts) + MAX_HEADER_BYTES:
-        raise ValueError(f"{path.name} is too long")
     try:
-        tensors = load(path.read_bytes())
+        tensors = load(read_bytes(path, 4 * len(columns) * sum(counts) + MAX_HEADER_BYTES))
     except SafetensorError as error:
         raise ValueError(f"{path.name}: {error}") from None
     tables = []

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vaegan.data.shards import ImageShape, images_offset
 from vaegan.errors import VaeganError, error_text, printable
+from vaegan.utils.files import check_regular, open_regular
 
 SINGLE_THREAD_NUMEL = 2**14
 """Number of elements that torch copies in one thread. It uses several from about twice as many on."""
@@ -28,6 +29,7 @@ class MemmapShard:
     def __init__(self, path: Path, shape: ImageShape, max_images: int) -> None:
         """Map a shard of images of the given shape. Raises VaeganError if it is damaged or too large."""
         try:
+            check_regular(path)
             with safe_open(path, framework="pt") as file:
                 images_slice = file.get_slice("images")
                 images_shape, dtype = tuple(images_slice.get_shape()), images_slice.get_dtype()
@@ -36,7 +38,7 @@ class MemmapShard:
                 raise VaeganError(f"{path} is damaged: images of shape {images_shape}, expected {shape}")
             if dtype != "U8" or split.dtype != torch.uint8 or split.shape != images_shape[:1]:
                 raise VaeganError(f"{path} is damaged: unexpected tensors; prepare the dataset again")
-            with path.open("rb") as opened:
+            with open_regular(path) as opened:
                 self._data_offset, count = images_offset(opened), images_shape[0]
                 self._mmap = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vaegan.utils.files import open_regular
+
 MAX_SHARD_BYTES = 2**27
 MAX_HEADER_BYTES = 2**16
 ImageShape = tuple[int, int, int]
@@ -70,7 +72,7 @@ def hash_shard(path: Path, digest: Any) -> None:
     Raises:
         OSError: if the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header_length = int.from_bytes(file.read(8), "little")
         file.seek(8 + min(header_length, MAX_HEADER_BYTES))
         while chunk := file.read(2**20):

@@ -29,6 +29,16 @@ VAE_TIME_FRACTION = 0.3
 RESERVED_SECONDS = 25.0
 """Time that is left for sampling, and for learning and editing attributes, at the end."""
 LABEL_COLUMNS = "glasses,hat,beard,hair,hair_color,skin,mouth,background_palette"
+DEMO_FILES = (
+    "faces",
+    "data",
+    "runs",
+    "samples.png",
+    "vae-samples.png",
+    "interpolation.png",
+    "interpolation.gif",
+    "edits.png",
+)
 FACES_HINT = "choose another folder, or add --force"
 FACE_FILE_PATTERN = re.compile(r"face-\d{5,}\.png")
 
@@ -94,6 +104,18 @@ def _is_demo_file(name: str) -> bool:
     return name.startswith((".partial-", "face-")) or name == ATTRIBUTES_FILENAME
 
 
+def _check_demo_dir(directory: Path, force: bool) -> None:
+    """Raise VaeganError if `directory` holds what the demo does not make, such as the user's own images."""
+    if force or not directory.is_dir():
+        return
+    for path in sorted(directory.iterdir()):
+        if path.name not in DEMO_FILES and not path.name.startswith("."):
+            raise VaeganError(
+                f"{directory} holds {path.name}, which is not of the demo: {FACES_HINT}; to train on your own images:"
+                f" vaegan preprocess {directory}"
+            )
+
+
 def _training_minutes(run_dir: Path, deadline: float, fraction: float, force: bool) -> float | None:
     """Return a fraction of the time until `deadline`; None for an existing run, which keeps its length."""
     if RunDir(run_dir).exists() and not force:
@@ -121,6 +143,7 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
         Interrupted: A signal stopped a training; its state was saved.
     """
     start_time = time.perf_counter()
+    _check_demo_dir(directory, force)
     dataset = directory / "data" / "faces-64"
     vae_run, gan_run = directory / "runs" / "vae", directory / "runs" / "gan"
     if force or not RunDir(gan_run).exists():

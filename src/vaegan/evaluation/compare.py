@@ -27,6 +27,7 @@ from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import check_dataset_fits, dataset_for
 from vaegan.utils.device import choose_device
+from vaegan.utils.files import real_path
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
 SAMPLES_PER_ROW = 12
@@ -49,7 +50,7 @@ class Comparison:
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
     """Return the shortest ends of the paths that are all different."""
-    resolved = [path.resolve().parts for path in paths]
+    resolved = [real_path(path).parts for path in paths]
     for length in range(1, max(map(len, resolved)) + 1):
         names = ["/".join(parts[-length:]) for parts in resolved]
         if len(set(names)) == len(names):

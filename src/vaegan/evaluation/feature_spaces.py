@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from vaegan.utils.images import to_float
 
 EXTRACT_BATCH_SIZE = 128
 FEATURES_VERSION = "2"
+MAX_FEATURE = 1e12
 
 FeatureExtractor = Callable[[Tensor], Tensor]
 """From float [B, C, S, S] in [-1, 1] to features [B, d]."""
@@ -31,6 +33,15 @@ def _saved_tag(path: Path) -> str:
             return str((file.metadata() or {}).get(METADATA_KEY, ""))
     except VaeganError:
         return ""
+
+
+def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the numbers of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode("utf-8", "backslashreplace"))
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def channels_last(network: ContrastiveFeatures) -> FeatureExtractor:
@@ -62,9 +73,12 @@ def load_or_train_features(
     """
     path, tag = dataset.path / FEATURES_FILE, f"features {FEATURES_VERSION} of {dataset.fingerprint}"
     network = ContrastiveFeatures(dataset.channels)
-    if _saved_tag(path) == tag:
+    if (saved_tag := _saved_tag(path)).startswith(tag):
         try:
-            load_strict(network, load_tensors(path), path)
+            tensors = load_tensors(path)
+            if saved_tag != f"{tag}, {_fingerprint(tensors)}":
+                raise VaeganError(f"{path} is damaged: its numbers have changed")
+            load_strict(network, tensors, path)
             return network.eval().requires_grad_(False)
         except VaeganError as error:
             emit(WarningMessage(f"{error}: training the features again"))
@@ -77,7 +91,8 @@ def load_or_train_features(
     )
     try:
         # one metadata entry: safetensors writes several in no fixed order
-        save_tensors(path, network.state_dict(), {METADATA_KEY: tag})
+        tensors = network.state_dict()
+        save_tensors(path, tensors, {METADATA_KEY: f"{tag}, {_fingerprint(tensors)}"})
     except VaeganError as error:
         emit(WarningMessage(f"{error}; the trained features are not saved"))
     return network
@@ -122,6 +137,9 @@ class FeatureSpaces:
             the whitened features of these images, [N, d] by space.
         """
         features = self._extract(train_images)
+        for name, values in features.items():
+            if not bool((values.abs() < MAX_FEATURE).all()):  # NaN compares false
+                raise VaeganError(f"the {name} features are not finite, or huge: their network is damaged")
         self.whitening = {name: Whitening(values) for name, values in features.items()}
         return self._whiten(features)
 

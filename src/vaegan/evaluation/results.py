@@ -15,7 +15,7 @@ from vaegan.events import EventHandler, FileWritten
 from vaegan.report import html_page
 from vaegan.report.charts import BarSeries, bar_chart
 from vaegan.run_dir import RunDir
-from vaegan.utils.files import atomic_directory, write_bytes, write_json
+from vaegan.utils.files import atomic_directory, check_writable, note_replaced, write_bytes, write_json
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
 EVALUATION_JSON, EVALUATION_PAGE = "evaluation.json", "report.html"
@@ -120,6 +120,8 @@ def check_evaluation_dir(out_dir: Path, force: bool) -> None:
         raise VaeganError(f"--out {out_dir} is a {kind}: name another directory")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVALUATION_JSON).is_file() and not force:
         raise VaeganError(f"{out_dir} exists and holds no evaluation: choose another --out, or add --force")
+    check_writable(out_dir / EVALUATION_JSON)
+    check_writable(out_dir)
 
 
 def write_evaluation_files(
@@ -170,6 +172,7 @@ def write_evaluation_files(
         summary = {**facts, "caution": caution, "warnings": warnings, "columns": to_json(metrics)}
         write_json(directory / EVALUATION_JSON, summary)
 
+    note_replaced([out_dir / EVALUATION_JSON], emit)
     if out_dir.is_dir() and any(path.name not in EVALUATION_FILES for path in out_dir.iterdir()):
         for name in EVALUATION_FILES - {image_name}:
             (out_dir / name).unlink(missing_ok=True)

@@ -33,6 +33,7 @@ from starlette.websockets import WebSocket
 from vaegan.errors import UsageError, VaeganError, error_text
 from vaegan.explore.attribute_sliders import MAX_MARKED_FACES
 from vaegan.explore.origin_check import OriginCheck
+from vaegan.explore.request_body import BodyReader, BodyRefused
 from vaegan.explore.session import ExploreSession
 from vaegan.explore.websocket import FaceSocket
 from vaegan.report.html_page import THEME_CSS
@@ -49,24 +50,9 @@ MAX_TRUNCATION = 2.0
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class RequestTooLarge(VaeganError):
-    """The body of a request is too long."""
-
-
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    # In parts, so that never more than `max_bytes` are held.
-    parts, length = [], 0
-    async for part in request.stream():
-        length += len(part)
-        if length > max_bytes:
-            raise RequestTooLarge(f"the request is larger than the limit of {max_bytes // 2**20} MiB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _read_json(request: Request) -> dict[str, Any]:
+def _parse_json(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(await _read_body(request, MAX_JSON_BYTES))
+        value = json.loads(body)
     except (ValueError, RecursionError):
         raise UsageError("expected JSON") from None
     if not isinstance(value, dict):
@@ -89,8 +75,9 @@ def _with_json_errors(endpoint: Endpoint) -> Endpoint:
     async def endpoint_with_errors(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except RequestTooLarge as error:
-            return JSONResponse({"error": str(error)}, 413)
+        except BodyRefused as error:
+            # The connection is closed, as the server would else read and discard the rest, which may never end.
+            return JSONResponse({"error": str(error)}, error.status_code, {"connection": "close"})
         except VaeganError as error:
             return JSONResponse({"error": str(error)}, 400)
         except ClientDisconnect:
@@ -107,12 +94,17 @@ class ExploreServer:
     def __init__(self, session: ExploreSession) -> None:
         """Serve one session. Images are drawn on one separate thread, so that the server stays responsive."""
         self.session = session
+        self.bodies = BodyReader()
         self.draw_executor = ThreadPoolExecutor(1, "vaegan-drawing")
         self.files = {"/": (PAGE_DIR / "index.html").read_bytes(), "/tokens.css": THEME_CSS.encode()}
         self.files |= {f"/{name}": (PAGE_DIR / name).read_bytes() for name in PAGE_FILES}
 
     async def _run_on_draw_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.draw_executor, function, *args)
+
+    async def _read_json(self, request: Request) -> dict[str, Any]:
+        async with self.bodies.read(request, MAX_JSON_BYTES) as body:
+            return _parse_json(body)
 
     def _parse_decoder_index(self, value: object) -> int:
         return min(max(int(_parse_number(value, 0)), 0), len(self.session.models) - 1)
@@ -185,37 +177,19 @@ class ExploreServer:
             JSON.
         """
         steps = max(0, int(_parse_number(request.query_params.get("steps"), 0)))
-        file_bytes = await _read_body(request, MAX_UPLOAD_BYTES)
-        return JSONResponse(await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps))
+        async with self.bodies.read(request, MAX_UPLOAD_BYTES) as file_bytes:
+            encoded = await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps)
+        return JSONResponse(encoded)
 
     async def render_png(self, request: Request) -> Response:
-        """Draw the face of a latent.
-
-        Args:
-            request: its JSON body gives the latent and the decoder.
-
-        Returns:
-            PNG.
-        """
-        body = await _read_json(request)
+        body = await self._read_json(request)
         latent = self.session.parse_latents([body.get("latent")], 1)[0]
         decoder_index = self._parse_decoder_index(body.get("decoder"))
         png = await self._run_on_draw_thread(self.session.render_png, latent, decoder_index)
         return Response(png, media_type="image/png")
 
     async def render_interpolation(self, request: Request) -> Response:
-        """Draw an interpolation between latents.
-
-        Args:
-            request: its JSON body gives the latents, the decoder and the format.
-
-        Returns:
-            GIF or MP4.
-
-        Raises:
-            UsageError: if there are fewer than two latents.
-        """
-        body = await _read_json(request)
+        body = await self._read_json(request)
         keyframes = self.session.parse_latents(body.get("latents"))
         if len(keyframes) < 2:
             raise UsageError("an interpolation needs two or more keyframes")
@@ -226,19 +200,11 @@ class ExploreServer:
         return Response(animation, media_type=ANIMATION_CONTENT_TYPES[kind])
 
     async def export_latents(self, request: Request) -> Response:
-        """Return latents as a file for `vaegan decode`.
-
-        Args:
-            request: its JSON body gives the latents.
-
-        Returns:
-            safetensors.
-        """
-        latents = self.session.parse_latents((await _read_json(request)).get("latents"))
+        latents = self.session.parse_latents((await self._read_json(request)).get("latents"))
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 
     async def make_attribute(self, request: Request) -> Response:
-        body = await _read_json(request)
+        body = await self._read_json(request)
         more, less = (self.session.parse_latents(body.get(side), MAX_MARKED_FACES) for side in ("more", "less"))
         mark = self.session.sliders.mark
         return JSONResponse(await self._run_on_draw_thread(mark, body.get("name"), more, less))

@@ -184,7 +184,7 @@ class ExploreSession:
         return {"latent": latent[0].tolist(), "psnr": round(psnr, 1), "image": f"data:image/png;base64,{png}"}
 
     def _read_image(self, file_bytes: bytes) -> Tensor:
-        settings = preprocess_settings_for(self.model.info)
+        settings = preprocess_settings_for(self.model.info, ignore_event)
         settings = replace(settings, max_pixels=min(settings.max_pixels, MAX_UPLOAD_PIXELS))
         with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
             # A file in a folder and without a suffix is never read as an archive.

@@ -19,9 +19,10 @@ from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
 from vaegan.inference.attributes import Attribute, AttributeSet
 from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import Model
-from vaegan.inference.sample import check_grid_path, provenance_note
+from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
 from vaegan.models.linear_probe import shift_scores
 from vaegan.run_lookup import preprocess_settings_for
+from vaegan.utils.files import note_replaced
 from vaegan.utils.images import enlarge, make_grid, save_png
 
 YES_WORDS, NO_WORDS = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
@@ -388,11 +389,12 @@ def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) 
 # ---- Files ----------------------------------------------------------------------------------------------------------
 
 
-def edit_sheet_paths(out: Path, count: int, force: bool) -> dict[str, Path]:
+def edit_sheet_paths(model: Model, out: Path, count: int, scale: int, force: bool) -> dict[str, Path]:
     """Return the paths of the sheet and of the strips; raise VaeganError unless they can be written."""
     strengths = out.with_name(f"{out.stem}-strengths{out.suffix}")
     for path, columns in ((out, 3), (strengths, len(STRIP_STRENGTHS))):
-        check_grid_path(path, columns * count, force)
+        check_grid_size(columns * count, model.info.config.size, scale)
+        check_grid_path(path, force)
     return {"edits": out, "strengths": strengths}
 
 
@@ -417,7 +419,7 @@ def edit_files(
     """
     names: list[str] = []
     batches: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         batches.append(images)
         if len(names) >= settings.n:
@@ -430,6 +432,7 @@ def edit_files(
     edited, *strips = (torch.lerp(latents, full, settings.strength * strength) for strength in (1.0, *STRIP_STRENGTHS))
     decoded, result = model.decode(latents), model.decode(edited)
 
+    note_replaced(paths.values(), emit)
     asked = ", ".join(change.text for change in changes)
     note = provenance_note(model, f"images, reconstructions and edits ({asked})")
     sheet = make_grid(torch.stack([images, decoded, result], 1).flatten(0, 1), 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, Note
 from vaegan.inference.model import Model
 from vaegan.models.vae import Encoder
-from vaegan.utils.files import check_has_file_name, write_bytes
+from vaegan.utils.files import check_has_file_name, check_writable, note_replaced, open_regular, write_bytes
 
 OPSET = 18
 MAX_ONNX_DIFF = 1e-4
@@ -63,8 +64,10 @@ class _ExportPart:
     example_inputs: tuple[Tensor, ...]
 
 
-def check_export(base: Path, force: bool) -> dict[str, Path]:
-    """Check that a model can be exported to files.
+def check_export(out: Path | str, force: bool) -> dict[str, Path]:
+    """Return the paths of decoder, encoder and prior by name of the part: OUT-decoder.onnx and so on.
+
+    Where `out` is a directory or ends with a slash, they are decoder.onnx and so on in it.
 
     Args:
         base: start of the paths.
@@ -84,14 +87,19 @@ def check_export(base: Path, force: bool) -> dict[str, Path]:
         raise VaeganError(
             f"exporting needs onnx, onnxruntime and onnxscript ({error_text(error)}): {EXPORT_INSTALL_HINT}"
         ) from None
-    check_has_file_name(base)
-    stem = base.with_suffix("") if base.suffix.lower() == ".onnx" else base
-    paths = {name: stem.with_name(f"{stem.name}-{name}.onnx") for name in PART_DESCRIPTIONS}
+    base = Path(out)
+    if base.is_dir() or str(out).endswith(("/", os.sep)):
+        paths = {name: base / f"{name}.onnx" for name in PART_DESCRIPTIONS}
+    else:
+        check_has_file_name(base)
+        stem = base.with_suffix("") if base.suffix.lower() == ".onnx" else base
+        paths = {name: stem.with_name(f"{stem.name}-{name}.onnx") for name in PART_DESCRIPTIONS}
     for path in paths.values():
         if path.is_dir():
             raise VaeganError(f"{path} is a directory: choose another --out")
         if path.exists() and not force and not _is_made_by_vaegan(path):
             raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")
+        check_writable(path)
     return paths
 
 
@@ -100,7 +108,8 @@ def _is_made_by_vaegan(path: Path) -> bool:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        with open_regular(path) as file:
+            model = onnx.load(file, load_external_data=False)
     except (DecodeError, OSError, ValueError):
         return False
     return any(entry.key == METADATA_KEY for entry in model.metadata_props)
@@ -137,6 +146,7 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> dic
             )
 
     # Write the files.
+    note_replaced((paths[name] for name in contents), emit)
     for name, content in contents.items():
         write_bytes(paths[name], content)
         emit(FileWritten("onnx", paths[name]))

@@ -22,6 +22,7 @@ from vaegan.inference.sample import check_not_directory, concat_batches, provena
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.animation import MAX_ANIMATION_BYTES, check_animation, save_animation, split_animation_path
+from vaegan.utils.files import check_writable, note_replaced
 from vaegan.utils.images import check_overwrite, enlarge, make_grid, save_png
 
 MAX_INTERPOLATION_FRAMES = 10_000
@@ -120,7 +121,7 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
     Raises:
         VaeganError: if an image cannot be read, or the model has no encoder and `invert_steps` is 0.
     """
-    images = _read_single_images(model, paths)
+    images = _read_single_images(model, paths, emit)
     if model.encoder is None and invert_steps:
         emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
         latents = torch.zeros(len(images), model.latent_dim)
@@ -156,8 +157,8 @@ def keyframes_of_attribute(
     return Keyframes(latents, f"{face.description}, {description}", face.reconstruction_errors, "lerp")
 
 
-def _read_single_images(model: Model, paths: Sequence[Path]) -> Tensor:
-    settings = preprocess_settings_for(model.info)
+def _read_single_images(model: Model, paths: Sequence[Path], emit: EventHandler) -> Tensor:
+    settings = preprocess_settings_for(model.info, emit)
     images = []
     for path in paths:
         if path.is_dir():
@@ -207,6 +208,7 @@ def check_interpolation(
     num_played = 2 * num_frames if settings.ping_pong and not settings.loop else num_frames
     check_animation(animation, num_played, side, side, settings.fps)
     check_overwrite([strip, animation], force)
+    check_writable(strip)
     return {"strip": strip, "animation": animation}
 
 
@@ -227,6 +229,7 @@ def save_interpolation(
     Raises:
         VaeganError: if a file cannot be written.
     """
+    note_replaced(paths.values(), emit)
     method = settings.method or keyframes.method or default_method(model.info.config.prior)
     latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
     batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))

@@ -156,7 +156,7 @@ class Model:
         """Sample images. An image depends on its own seed only.
 
         Args:
-            n: number of images, at least 1.
+            n: number of images, 0 or more.
             seed: of the first image; the next ones have the seeds `seed` + 1, `seed` + 2, ...
             truncation: as in `latents_from_seeds`.
             where: attributes that the images shall have, such as {"glasses": True, "hair_color": "red"}; the seeds of
@@ -166,15 +166,18 @@ class Model:
             uint8 [n, C, S, S].
 
         Raises:
-            UsageError: if there is no such attribute or value.
+            UsageError: if `n` is negative, or there is no such attribute or value.
             VaeganError: if the model has no attributes, or too few seeds have them.
         """
+        if n < 0:
+            raise UsageError(f"n={n}: expected 0 or more images")
         seeds: Sequence[int] = range(seed, seed + n)
-        if where:
+        if where and n:
             from vaegan.inference.edit import parse_conditions, sample_where
 
             seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
-        return torch.cat(list(self.sample_batches(seeds, truncation)))
+        no_images = self.decode(torch.empty(0, self.latent_dim))
+        return torch.cat([no_images, *self.sample_batches(seeds, truncation)])
 
     @cached_property
     def attributes(self) -> AttributeSet:

@@ -19,10 +19,10 @@ from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, encoder_sha256
-from vaegan.inference.sample import provenance_note
+from vaegan.inference.sample import check_grid_size, provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
-from vaegan.utils.files import check_has_file_name, file_sha256, write_bytes
+from vaegan.utils.files import check_has_file_name, check_writable, file_sha256, note_replaced, write_bytes
 from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
 LATENTS_KEY, NAMES_KEY = "latents", "names"
@@ -84,7 +84,7 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
     """
     names: list[str] = []
     batches: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         batches.append(images)
         if len(names) >= max_images:
@@ -139,6 +139,8 @@ def save_reconstructions(
     Raises:
         VaeganError: if the file cannot be written.
     """
+    check_grid_size(2 * len(reconstructions.names), model.info.config.size, scale)
+    note_replaced([path], emit)
     pairs = torch.stack([reconstructions.images, reconstructions.decoded], 1).flatten(0, 1)
     columns = 2 * math.ceil(math.sqrt(len(reconstructions.names) / 2))
     save_png(enlarge(make_grid(pairs, columns), scale), path, provenance_note(model, "images and reconstructions"))
@@ -160,6 +162,7 @@ def check_latents_path(path: Path, force: bool) -> None:
         raise VaeganError(f"--out {path}: name a .safetensors file, such as {path.with_suffix('')}.safetensors")
     if path.exists() and not force and not _is_latents_file(path):
         raise VaeganError(f"{path} exists and holds no latents of vaegan: choose another --out, or add --force")
+    check_writable(path)
 
 
 def _is_latents_file(path: Path) -> bool:
@@ -218,9 +221,10 @@ def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventH
     """
     names: list[str] = []
     latents: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info), emit):
+    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         latents.append(model.encode(images))
+    note_replaced([path], emit)
     write_bytes(path, serialize_latents(model, names, torch.cat(latents)))
     emit(FileWritten("latents", path))
     return len(names)

@@ -12,11 +12,23 @@ from torch import Tensor
 
 from vaegan.config.tool_settings import SampleSettings
 from vaegan.errors import UsageError, VaeganError
-from vaegan.events import EventHandler, FileWritten, TaskProgress
+from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
 from vaegan.inference.model import Model
-from vaegan.utils.images import check_overwrite, enlarge, is_made_by_vaegan, make_grid, save_png
+from vaegan.utils.files import check_writable, file_sha256, note_replaced
+from vaegan.utils.images import (
+    GRID_PADDING,
+    check_overwrite,
+    enlarge,
+    is_made_by_vaegan,
+    make_grid,
+    png_source,
+    save_png,
+)
+from vaegan.utils.text import count_text
 
 MAX_GRID_IMAGES = 16_384
+MAX_GRID_PIXELS = 150_000_000
+"""Writing takes about 12 bytes for each, and many programs open no larger images."""
 NUM_WRITER_THREADS = 8
 
 
@@ -46,24 +58,45 @@ def check_not_directory(path: Path) -> None:
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / 'samples.png'}")
 
 
-def check_grid_path(path: Path, count: int, force: bool) -> None:
-    """Check that a grid may be written to a path.
-
-    Args:
-        path: PNG file.
-        count: number of images.
-        force: allow to replace a file.
-
-    Raises:
-        UsageError: if there are too many images for one grid, or the path is no .png file.
-        VaeganError: if the path is a directory, or a file that `force` does not allow to replace.
-    """
+def check_grid_size(count: int, image_size: int, scale: int) -> None:
+    """Raise UsageError if a grid of `count` images of `image_size` pixels a side, enlarged, is too large."""
     if count > MAX_GRID_IMAGES:
         raise UsageError(f"{count} images do not fit in one grid (at most {MAX_GRID_IMAGES}): add --separate")
+    num_pixels = count * ((image_size + GRID_PADDING) * scale) ** 2
+    if num_pixels > MAX_GRID_PIXELS:
+        raise UsageError(
+            f"{count} images do not fit in one grid: {num_pixels / 1e6:,.0f} million pixels, at most"
+            f" {MAX_GRID_PIXELS / 1e6:.0f}: lower their number or --scale, or add --separate where there is that option"
+        )
+
+
+def check_images_path(model: Model, path: Path, names: Sequence[str], scale: int, separate: bool, force: bool) -> None:
+    """Raise VaeganError unless images of `model` may be written to `path`: a grid, or if `separate` a folder."""
+    if not separate:
+        check_grid_size(len(names), model.info.config.size, scale)
+        check_grid_path(path, force)
+        return
+    _check_image_folder(path, force)
+    others = [] if force else _images_of_other_weights(path, names, file_sha256(model.info.path))
+    if others:
+        count = count_text(len(others), "image")
+        raise VaeganError(f"{path} holds {count} of other weights: choose another --out, or add --force to delete them")
+
+
+def _images_of_other_weights(folder: Path, names: Sequence[str], weights_hash: str) -> list[Path]:
+    """Return the images in `folder` that would stay among new ones called `names`, and are of other weights."""
+    new_names = {f"{name}.png" for name in names}
+    paths = [path for path in folder.glob("*.png") if path.name not in new_names]
+    return [path for path in paths if png_source(path) not in ("", weights_hash)]
+
+
+def check_grid_path(path: Path, force: bool) -> None:
+    """Raise VaeganError unless a grid may be written to `path`."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a grid is a .png file; add --separate for a folder of images")
     check_not_directory(path)
     check_overwrite([path], force)
+    check_writable(path)
 
 
 def _check_image_folder(folder: Path, force: bool) -> None:
@@ -74,6 +107,7 @@ def _check_image_folder(folder: Path, force: bool) -> None:
         foreign = next((path for path in sorted(folder.iterdir()) if not is_made_by_vaegan(path)), None)
         if foreign is not None:
             raise VaeganError(f"{foreign} was not made by vaegan: choose another --out, or add --force")
+    check_writable(folder / "image.png")
 
 
 def concat_batches(batches: Iterable[Tensor], count: int, emit: EventHandler) -> Tensor:
@@ -95,46 +129,47 @@ def concat_batches(batches: Iterable[Tensor], count: int, emit: EventHandler) ->
 
 
 def save_images(
+    model: Model,
     batches: Iterable[Tensor],
     names: Sequence[str],
     scale: int,
     path: Path,
-    note: str,
+    description: str,
     emit: EventHandler,
     separate: bool,
     force: bool,
 ) -> None:
-    """Write images as a PNG grid, or each to a file of its own.
+    """Write images of `model` as a PNG grid, or if `separate` each to NAME.png in the folder `path`.
 
-    The batches are decoded only after `path` was checked.
-
-    Args:
-        batches: uint8 [B, C, S, S] each.
-        names: one per image.
-        scale: whole number by which the images are enlarged.
-        path: PNG file, or a folder if `separate`.
-        note: where the images come from; it is stored in the files.
-        emit: receives progress and a FileWritten.
-        separate: write each image to NAME.png in the folder `path`, with its name in its note.
-        force: allow to replace files.
-
-    Raises:
-        VaeganError: if a file may not or cannot be written.
+    Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name, which is in its
+    note. With `force`, images of other weights in the folder are deleted: nobody could tell them from the new ones.
     """
+    check_images_path(model, path, names, scale, separate, force)
+    note, weights_hash = provenance_note(model, description), file_sha256(model.info.path)
     if separate:
-        _check_image_folder(path, force)
-        _save_separately(batches, names, scale, path, note, emit)
+        for other in _images_of_other_weights(path, names, weights_hash):
+            other.unlink(missing_ok=True)
+            emit(Note(f"Removed {other}, of other weights"))
+        _save_separately(batches, names, scale, path, note, weights_hash, emit)
     else:
-        check_grid_path(path, len(names), force)
-        save_png(enlarge(make_grid(concat_batches(batches, len(names), emit)), scale), path, note)
+        note_replaced([path], emit)
+        grid = make_grid(concat_batches(batches, len(names), emit), padding=GRID_PADDING)
+        save_png(enlarge(grid, scale), path, note, source=weights_hash)
     emit(FileWritten("samples", path))
 
 
 def _save_separately(
-    batches: Iterable[Tensor], names: Sequence[str], scale: int, folder: Path, note: str, emit: EventHandler
+    batches: Iterable[Tensor],
+    names: Sequence[str],
+    scale: int,
+    folder: Path,
+    note: str,
+    weights_hash: str,
+    emit: EventHandler,
 ) -> None:
     def write(image: Tensor, name: str) -> None:
-        save_png(enlarge(image, scale), folder / f"{name}.png", f"{note}, {name}", durable=False)
+        path = folder / f"{name}.png"
+        save_png(enlarge(image, scale), path, f"{note}, {name}", durable=False, source=weights_hash)
 
     num_submitted = 0
     pending: list[Future[None]] = []
@@ -178,7 +213,7 @@ def save_samples(
     Raises:
         VaeganError: if a file may not or cannot be written.
     """
-    note = provenance_note(model, "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}")
+    description = "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}"
     names = [f"seed-{seed:07d}" for seed in seeds]
     batches = model.sample_batches(seeds, settings.truncation)
-    save_images(batches, names, settings.scale, path, note, emit, separate, force)
+    save_images(model, batches, names, settings.scale, path, description, emit, separate, force)

@@ -15,7 +15,7 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.run_dir import RunDir
 from vaegan.utils.animation import check_animation, save_animation, split_animation_path
-from vaegan.utils.files import ensure_within
+from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular
 from vaegan.utils.images import check_overwrite, enlarge, from_pil
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _PreviewFrames:
 
     def __iter__(self) -> Iterator[Tensor]:
         for index, (path, caption) in enumerate(zip(self.paths, self.captions, strict=True)):
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 frame = enlarge(from_pil(_add_caption(image.convert("RGB"), caption)), self.scale)
             yield frame
             self.emit(TaskProgress("Reading", index + 1, len(self.paths), "previews"))
@@ -79,7 +79,11 @@ def _add_caption(image: Image.Image, caption: str) -> Image.Image:
 def _preview_size(path: Path, run_dir: RunDir) -> tuple[int, int]:
     """Return width and height of a preview; raise VaeganError if it is damaged or too large."""
     try:
-        with warnings.catch_warnings(), Image.open(ensure_within(path, run_dir.path), formats=("PNG",)) as image:
+        with (
+            warnings.catch_warnings(),
+            open_regular(ensure_within(path, run_dir.path)) as file,
+            Image.open(file, formats=("PNG",)) as image,
+        ):
             warnings.simplefilter("ignore")
             if max(image.size) > MAX_PREVIEW_SIDE:
                 raise ValueError(f"{image.width}x{image.height} pixels")
@@ -150,6 +154,8 @@ def write_timelapse(
     # Check, then write.
     check_animation(path, len(frames), width * settings.scale, (height + caption_height) * settings.scale, fps)
     check_overwrite([path], force)
+    check_writable(path)
+    note_replaced([path], emit)
     save_animation(frames, path, fps, f"{len(chosen)} previews of {run_dir.path}")
     emit(FileWritten("timelapse", path))
     return path, len(chosen)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vaegan.errors import VaeganError
 from vaegan.models.prior import Prior, fit_mixture
 from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
@@ -28,6 +29,7 @@ from vaegan.utils.images import to_float
 AutocastFactory = Callable[[], AbstractContextManager[object]]
 SAMPLES_PER_IMAGE = 2  # for fitting the mixture; one of the image and one of its mirror image, if there is one
 NUM_JACOBIAN_LATENTS = 512
+MAX_VARIANCE = 1e12
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ def whiten_latents(
     image_means, image_log_vars = _encode_posteriors(vae, images, mirror, autocast)
     means, log_vars = image_means.flatten(0, 1), image_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
+    if not bool(moments.covariance.abs().max() < MAX_VARIANCE):  # NaN compares false
+        raise VaeganError(
+            "the VAE's latents are not finite, or huge: its weights are damaged, or training diverged; train with a"
+            " lower --lr"
+        )
     eigenvalues, eigenvectors = torch.linalg.eigh(moments.covariance)
     scale = eigenvalues.clamp_min(1e-8).sqrt()
     mixing_matrix = eigenvectors * scale

@@ -20,7 +20,7 @@ from vaegan.inference.edit import Change, edit_latents
 from vaegan.inference.model import Model
 from vaegan.report import html_page
 from vaegan.run_dir import STEP_PREVIEW, RunDir
-from vaegan.utils.files import ensure_within
+from vaegan.utils.files import ensure_within, open_regular
 from vaegan.utils.images import make_grid, png_bytes, to_float, to_pil
 
 MAX_PREVIEWS = 16
@@ -56,7 +56,7 @@ def jpeg_bytes(image: Image.Image) -> bytes:
 def _preview_jpeg(path: Path) -> bytes | None:
     """Return a preview as JPEG; None if the file is not an image or too large to be a preview."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), open_regular(path) as file, Image.open(file) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if image.width * image.height > MAX_PREVIEW_PIXELS:
                 return None

@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vaegan.utils.files import write_bytes
+from vaegan.utils.files import open_regular, write_bytes
 
 ASSETS_DIR = Path(__file__).parent
 GENERATOR_TAG = '<meta name="generator" content="vaegan">'
@@ -225,7 +225,7 @@ def write_page(path: Path, title: str, sections: Iterable[str], head: str = "") 
         f"{GENERATOR_TAG}{head}<title>{name}</title><style>{THEME_CSS}{PAGE_CSS}{CHART_CSS}</style></head>"
         f"<body><h1 {VOLATILE_ATTRIBUTE}>{name}</h1>{''.join(sections)}<script>{script}</script></body></html>\n"
     )
-    write_bytes(path, page.encode())
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
 def read_head(path: Path) -> bytes:
@@ -237,5 +237,8 @@ def read_head(path: Path) -> bytes:
     Returns:
         at most 4,096 bytes.
     """
-    with path.open("rb") as file:
-        return file.read(4096)
+    try:
+        with open_regular(path) as file:
+            return file.read(4096)
+    except OSError:
+        return b""

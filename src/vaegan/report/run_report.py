@@ -19,7 +19,7 @@ from vaegan.report import figures, html_page
 from vaegan.report.training_charts import metric_charts_html, read_series
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir, find_run
 from vaegan.run_lookup import train_val_images_for
-from vaegan.utils.files import ensure_within
+from vaegan.utils.files import check_writable, ensure_within
 
 REPORT_FILENAME = "report.html"
 MAX_ALARMS = 8
@@ -92,6 +92,7 @@ def check_report_path(path: Path, force: bool) -> None:
         raise VaeganError(f"--out {path} is a directory: name a file, such as {path / REPORT_FILENAME}")
     if path.exists() and not force and html_page.GENERATOR_TAG.encode() not in html_page.read_head(path):
         raise VaeganError(f"{path} exists and was not made by vaegan: choose another --out, or add --force")
+    check_writable(path)
 
 
 class ReportWriter:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.checkpoint import MAX_STATE_VALUE, state_tensor
 from vaegan.errors import UsageError
 
 RANDOMS_PER_IMAGE = 5
@@ -247,6 +248,5 @@ class AdaptiveAugment:
         Args:
             tensors: from `state_dict`.
         """
-        state = tensors.get("state")
-        values = [0.0] * 4 if state is None or state.shape != (4,) else state.tolist()
+        values = state_tensor(tensors, "state", (4,), min_value=-MAX_STATE_VALUE) or [0.0] * 4
         self.augment_p, self.train_val_gap, self.real_fake_margin, self.total_weight = values

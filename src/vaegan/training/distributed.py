@@ -20,9 +20,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vaegan.errors import PeerProcessFailed, UsageError
+from vaegan.errors import PeerProcessFailed, UsageError, VaeganError, error_text, printable
 
 T = TypeVar("T")
+DISTRIBUTED_HINT = "start several processes with torchrun, or unset WORLD_SIZE for one"
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,24 @@ def _all_reduce(tensor: Tensor, op: Any) -> None:
         ) from error
 
 
+def _read_environment() -> DistributedContext:
+    """Return the context that the environment describes. Raises UsageError if it is not that of torchrun."""
+    values = {}
+    for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+        text = os.environ.get(name, default).strip() or default
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise UsageError(f"{name}={printable(text)} is set, expected a whole number: {DISTRIBUTED_HINT}")
+        values[name] = int(text)
+    world_size = max(1, values["WORLD_SIZE"])
+    if world_size > 1 and dist.is_available() and not dist.is_initialized():
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if missing:
+            raise UsageError(f"WORLD_SIZE={world_size} is set, but {' and '.join(missing)} not: {DISTRIBUTED_HINT}")
+        if values["RANK"] >= world_size:
+            raise UsageError(f"RANK={values['RANK']} is not below WORLD_SIZE={world_size}: {DISTRIBUTED_HINT}")
+    return DistributedContext(values["RANK"], world_size, values["LOCAL_RANK"])
+
+
 @contextmanager
 def init_distributed() -> Iterator[DistributedContext]:
     """Join the processes that torchrun has started (WORLD_SIZE, RANK and LOCAL_RANK describe them).
@@ -183,12 +202,15 @@ def init_distributed() -> Iterator[DistributedContext]:
 
     Yields:
         the context; that of a single process without torchrun.
+
+    Raises:
+        UsageError: if the environment is incomplete, such as a left-over WORLD_SIZE.
+        VaeganError: if the processes do not find each other.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1 or not dist.is_available():
+    dist_ctx = _read_environment()
+    if dist_ctx.world_size == 1 or not dist.is_available():
         yield DistributedContext()
         return
-    dist_ctx = DistributedContext(int(os.environ["RANK"]), world_size, int(os.environ.get("LOCAL_RANK", "0")))
     owns_group = not dist.is_initialized()
     if owns_group:
         # Its functions have the group of the moment of import as a default. Imported later (an optimizer of torch does
@@ -197,7 +219,14 @@ def init_distributed() -> Iterator[DistributedContext]:
         use_nccl = torch.cuda.is_available() and dist.is_nccl_available()
         if use_nccl:
             torch.cuda.set_device(dist_ctx.local_rank % torch.cuda.device_count())
-        dist.init_process_group("cpu:gloo,cuda:nccl" if use_nccl else "gloo")
+        try:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if use_nccl else "gloo")
+        except (RuntimeError, ValueError) as error:
+            cause = printable(error_text(error), 200)
+            raise VaeganError(
+                f"the processes of WORLD_SIZE={dist_ctx.world_size} do not find each other ({cause}):"
+                f" {DISTRIBUTED_HINT}"
+            ) from error
     try:
         yield dist_ctx
     finally:

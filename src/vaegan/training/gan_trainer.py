@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,6 +90,7 @@ class GANTrainer:
         vae: initializes the generator (decoder) and the discriminator's trunk (encoder); None for random weights.
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
         train_val_images: train and validation images, uint8 [N, C, S, S], for `validate` and ADA.
+        image_options: options of preprocess for the weights' metadata.
     """
 
     kind = "gan"
@@ -101,7 +103,9 @@ class GANTrainer:
         vae: VAE | None,
         accumulator: GradientAccumulator | None = None,
         train_val_images: tuple[ImageArray, Tensor] | None = None,
+        image_options: Mapping[str, Any] | None = None,
     ) -> None:
+        self.image_options = image_options
         self.model_config, self.device_ctx = model_config, device_ctx
         self.settings = settings = settings.with_start_defaults(vae is not None)
         self.accumulator, self.lr_scale, self.penalty_scale = accumulator or GradientAccumulator(), 1.0, 1.0
@@ -452,4 +456,5 @@ class GANTrainer:
             VaeganError: if the file cannot be written.
         """
         images_seen = step * self.settings.batch_size
-        save_model(path, self.inference_model(), self.kind, self.model_config, step, images_seen, kid)
+        model = self.inference_model()
+        save_model(path, model, self.kind, self.model_config, step, images_seen, kid, self.image_options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from vaegan.checkpoint import read_checkpoint
+from vaegan.checkpoint import TRAINING_STATE_FILE, read_checkpoint
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import Interrupted, VaeganError
 from vaegan.events import Alarm, EventHandler, FileWritten, Rollback, SkippedStep, TrainingFinished, TrainingProgress
@@ -75,10 +75,13 @@ class TrainLoop:
             VaeganError: if the checkpoint is damaged or does not fit.
         """
         checkpoint = read_checkpoint(path)
-        self.trainer.load_state_dict(checkpoint.tensors, path)
-        self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
-        self.recovery.load_state_dict(checkpoint.tensors)
-        self.evaluator.load_state_dict(checkpoint.tensors)
+        try:
+            self.trainer.load_state_dict(checkpoint.tensors, path)
+            self.averager.load_state_dict(checkpoint.tensors, self.sampler.device)
+            self.recovery.load_state_dict(checkpoint.tensors)
+            self.evaluator.load_state_dict(checkpoint.tensors)
+        except VaeganError as error:
+            raise VaeganError(f"{path / TRAINING_STATE_FILE} is damaged: {error}") from error
         self._apply_recovery_scales()
         self.steps_done = checkpoint.step
 

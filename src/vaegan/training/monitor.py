@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import strip_prefix
+from vaegan.checkpoint import MAX_STATE_VALUE, state_tensor, strip_prefix
 from vaegan.diagnostics import AlarmTracker, past_best_warning
+from vaegan.errors import VaeganError, printable
 from vaegan.events import Alarm, EventHandler, FileWritten, ValidationMetrics, WarningMessage
 from vaegan.metrics_log import read_metrics, round_metric
 from vaegan.run_dir import DRIFT_PREVIEW, RunDir
@@ -72,8 +73,12 @@ class MetricAverager:
             device: where to keep the sums.
         """
         self.sums, self.counts = {}, {}
-        for name, sum_and_count in strip_prefix(tensors, AVERAGER_STATE_PREFIX).items():
-            self.sums[name], self.counts[name] = sum_and_count[0].float().to(device), int(sum_and_count[1])
+        saved = strip_prefix(tensors, AVERAGER_STATE_PREFIX)
+        for name in saved:
+            total, count = state_tensor(saved, name, (2,), min_value=-MAX_STATE_VALUE) or (0.0, 0.0)
+            if count < 1:
+                raise VaeganError(f"the mean of {printable(name)} has {count:g} values")
+            self.sums[name], self.counts[name] = torch.tensor(total).float().to(device), int(count)
 
 
 class ThroughputMonitor:

@@ -12,6 +12,8 @@ from dataclasses import astuple, dataclass, fields
 import torch
 from torch import Tensor
 
+from vaegan.checkpoint import state_tensor
+
 MAX_CONSECUTIVE_SKIPS = 8
 MAX_NAN_ROLLBACKS = 3
 MAX_COLLAPSE_ROLLBACKS = 2
@@ -88,6 +90,7 @@ class RecoveryState:
         Args:
             tensors: all tensors of the checkpoint.
         """
-        counts = tensors[RECOVERY_STATE_KEY].tolist() if RECOVERY_STATE_KEY in tensors else [0] * len(fields(self))
+        num_counts = len(fields(self))
+        counts = state_tensor(tensors, RECOVERY_STATE_KEY, (num_counts,)) or [0] * num_counts
         for field, count in zip(fields(self), counts, strict=True):
             setattr(self, field.name, int(count))

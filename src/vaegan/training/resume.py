@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, changed_locked_options, option_fields
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler
+from vaegan.metrics_log import read_metrics
+from vaegan.run_lookup import find_recorded_dataset, find_source_vae
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import choose_device_context
 from vaegan.training.setup import (
@@ -41,16 +44,16 @@ def setup_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distr
     Raises:
         VaeganError: for options, dataset and VAE that contradict the run, and for damaged files.
     """
-    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_resumed_run(request, dist_ctx))
+    setup = dist_ctx.run_on_all_ranks(lambda: _resolve_resumed_run(request, emit, dist_ctx))
     setup = with_precision_of_rank_0(setup, dist_ctx)
     checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
     if checkpoint:
         return replace(setup, checkpoint=Path(checkpoint))
     # The run was stopped before its first checkpoint: it starts again from its VAE.
-    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=find_source_vae(setup)))
+    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=_load_source_vae(setup)))
 
 
-def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) -> TrainSetup:
+def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     path, saved, settings_class = request.run_dir.path, request.run_dir.read_config(), request.settings_class
     if saved["kind"] != request.kind:
         raise VaeganError(
@@ -65,7 +68,7 @@ def _resolve_resumed_run(request: TrainRequest, dist_ctx: DistributedContext) ->
     _check_same_options(request, saved_settings, saved)
     _check_same_vae(request, saved)
 
-    dataset = open_dataset(request.data_path or Path(str(saved["data"].get("path", ""))))
+    dataset = open_dataset(request.data_path or find_recorded_dataset(request.run_dir, emit))
     if dataset.fingerprint != saved["data"].get("fingerprint"):
         raise VaeganError(
             f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
@@ -126,16 +129,52 @@ def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None
     run_dir.remove_partial_files()
     checkpoint = run_dir.latest_checkpoint(emit)
     if checkpoint is None:
+        _refuse_lost_checkpoints(setup)
         return None
     if read_weights_info(checkpoint).config.with_normal_prior() != setup.model_config.with_normal_prior():
         raise VaeganError(
             f"{checkpoint} is of another model than {run_dir.path / 'config.json'} says: start over with --force"
         )
+    run_dir.keep_newer_weights(parse_step(checkpoint), emit)
     run_dir.copy_weights_from(checkpoint)  # a kill may have come between the checkpoint and its copy
     return str(checkpoint)
 
 
-def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
+def _refuse_lost_checkpoints(setup: TrainSetup) -> None:
+    """Raise VaeganError if a run without checkpoints has trained: a new start would replace its weights and metrics.
+
+    A run that was killed before its first checkpoint is no such run. It has no weights yet, except the best ones, and
+    no metrics beyond the step of that checkpoint.
+    """
+    run_dir, kind = setup.run_dir, setup.request.kind
+    first_checkpoint = int((setup.saved_config or {})["schedule"].get("checkpoint_every", 1))
+    metrics_step = max((line.get("step", 0.0) for line in read_metrics(run_dir.path)), default=0.0)
+    if run_dir.weights_path.exists():
+        found = run_dir.weights_path.name
+    elif _weights_step(run_dir.best_weights_path) > first_checkpoint:
+        found = run_dir.best_weights_path.name
+    elif metrics_step > first_checkpoint:
+        found = f"metrics up to step {metrics_step:.0f}"
+    else:
+        return
+    use = f"sample from it as it is{f', train a GAN with --from-vae {run_dir.path}' if kind == 'vae' else ''}"
+    raise VaeganError(
+        f"{run_dir.path} holds {found}, but no checkpoint to resume from, and a new start would replace it: {use},"
+        " choose another --run, or add --force"
+    )
+
+
+def _weights_step(path: Path) -> float:
+    """Return the step of a weights file: 0 without the file, infinity if it cannot be read."""
+    if not path.exists():
+        return 0.0
+    try:
+        return read_weights_info(path).step
+    except VaeganError:
+        return math.inf
+
+
+def _load_source_vae(setup: TrainSetup) -> WeightsInfo | None:
     """Return the VAE that a resumed run was started from, for a run without a checkpoint.
 
     Args:
@@ -147,17 +186,19 @@ def find_source_vae(setup: TrainSetup) -> WeightsInfo | None:
     Raises:
         VaeganError: if it is gone or was trained further.
     """
-    source = (setup.saved_config or {}).get("from_vae")
-    if not source:
+    found, path = find_source_vae(setup.run_dir), setup.request.from_vae
+    if found is None:
         return None
-    path = setup.request.from_vae or Path(str(source.get("path", "")))
+    is_same = path is not None  # `_check_same_vae` has compared it
+    if path is None:
+        path, is_same = found
     try:
         weights = read_vae_weights(path)
     except VaeganError as error:
         raise VaeganError(
             f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
         ) from error
-    if source.get("sha256") != file_sha256(weights.path):
+    if not is_same:
         raise VaeganError(
             f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
         )

@@ -10,15 +10,16 @@ from typing import Any
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.options import build_settings, require_at_most_one
-from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
+from vaegan.config.settings import D_WARMUP_MAX_FRACTION, DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
 from vaegan.run_dir import RunDir, find_run
+from vaegan.run_lookup import open_recorded_dataset, relative_to_cwd
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext, choose_device_context
-from vaegan.utils.files import read_json
+from vaegan.utils.files import read_json, require_unicode
 
 TrainSettings = VAESettings | GANSettings
 
@@ -92,6 +93,7 @@ class TrainRequest:
         Raises:
             VaeganError: for bad values, and for a run directory that holds something else.
         """
+        require_unicode(self.run_dir.path)
         require_at_most_one(self.explicit_options, DURATION_OPTIONS)
         build_settings(self.settings_class, self.explicit_options)
         parse_augmentations(str(self.explicit_options.get("augment", "none")))
@@ -273,6 +275,19 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
     return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights)
 
 
+def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:
+    """Return the setup with a default warm-up of the discriminator that leaves a short run time to learn.
+
+    A warm-up that was asked for stays, and so does that of a run that is resumed.
+    """
+    settings = setup.settings
+    is_default = setup.saved_config is None and merge_options(setup.request).get("d_warmup_steps") is None
+    if not isinstance(settings, GANSettings) or not is_default:
+        return setup
+    limit = int(D_WARMUP_MAX_FRACTION * total_steps)
+    return replace(setup, settings=replace(settings, d_warmup_steps=min(settings.d_warmup_steps or 0, limit)))
+
+
 def _with_prior(model_config: ModelConfig, requested_prior: str | None, vae_weights: WeightsInfo | None) -> ModelConfig:
     """Return the config with the prior of --prior; a mixture can only come from a VAE that has one."""
     if requested_prior in (None, model_config.prior):
@@ -337,15 +352,12 @@ def _open_dataset(data_path: Path | None, vae_weights: WeightsInfo | None, emit:
         vae_run = find_run(vae_weights.path)
         if vae_run is None:
             raise VaeganError(f"{vae_weights.path} is in no run that names its dataset: give DATA, a prepared dataset")
-        path = Path(str(vae_run.read_config()["data"].get("path", "")))
-        emit(Note(f"Using {_relative_to_cwd(path)}, which the VAE was trained on"))
-        return open_dataset(path)
+        dataset = open_recorded_dataset(vae_run, emit)
+        if dataset.fingerprint == vae_run.read_config()["data"].get("fingerprint"):
+            emit(Note(f"Using {relative_to_cwd(dataset.path)}, which the VAE was trained on"))
+        return dataset
     newest = find_newest_dataset(Path("data"))
     if newest is None:
         raise VaeganError("no prepared dataset under data/: make one with: vaegan preprocess FOLDER")
     emit(Note(f"Using {newest}, the newest prepared dataset"))
     return open_dataset(newest)
-
-
-def _relative_to_cwd(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

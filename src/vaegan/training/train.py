@@ -13,14 +13,24 @@ from typing import Any
 import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
-from vaegan.config.settings import VAESettings
+from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
-from vaegan.events import Event, EventHandler, Note, TrainingFinished, TrainingStarted, ignore_event
+from vaegan.events import (
+    Event,
+    EventHandler,
+    Note,
+    TrainingFinished,
+    TrainingStarted,
+    WarningMessage,
+    ignore_event,
+)
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.report.run_report import ReportWriter
 from vaegan.run_dir import find_run
+from vaegan.run_lookup import record_path
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
@@ -30,7 +40,7 @@ from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, TrainSetup, setup_new_run
+from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
@@ -130,6 +140,9 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
         # 5. Length and intervals in steps, by a measurement where minutes were asked for
         schedule, images_per_second = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
+        setup = limit_d_warmup(setup, schedule.total_steps)
+        if setup.saved_config is None:
+            trainer.settings = setup.settings
         loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator)
 
         # 6. Resume from the checkpoint, or prepare the directory of a new run
@@ -140,13 +153,36 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
             dist_ctx.run_on_main(lambda: run_dir.prepare_new(request.force))
         dist_ctx.run_on_main(lambda: _write_run_files(setup, loop, images_per_second))
         loop.replay_metrics_log()
+        _warn_if_nothing_learns(setup, schedule.total_steps, emit)
 
         # 7. Train
         emit(
-            TrainingStarted(trainer.kind, loop.steps_done, schedule.total_steps, sampler.batch_size, images_per_second)
+            TrainingStarted(
+                trainer.kind,
+                loop.steps_done,
+                schedule.total_steps,
+                sampler.batch_size,
+                images_per_second,
+                setup.dataset.counts["train"],
+            )
         )
         loop.run(stop)
     return run_dir.path
+
+
+def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:
+    """Warn if the whole run is the discriminator's warm-up, so that the generator never changes."""
+    settings = setup.settings
+    if not isinstance(settings, GANSettings) or not (setup.vae_weights or (setup.saved_config or {}).get("from_vae")):
+        return
+    warmup_steps = settings.d_warmup_steps or 0
+    if total_steps <= warmup_steps:
+        emit(
+            WarningMessage(
+                f"all {total_steps} steps of this run train only the discriminator (--d-warmup-steps {warmup_steps}):"
+                " the generator stays the VAE's decoder. Train longer"
+            )
+        )
 
 
 @contextlib.contextmanager
@@ -213,14 +249,19 @@ def build(
     if batch_size < num_ranks:
         raise UsageError(f"--batch-size {batch_size}: {num_ranks} processes need an image each, at least {num_ranks}")
     train_images, val_images = load_train_val_images(setup)
+    options = image_options(setup.dataset)
     local_slice = dist_ctx.local_slice(batch_size)
     sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
     evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
     if isinstance(settings, VAESettings):
-        vae_trainer = VAETrainer(setup.model_config, settings, device_ctx, train_images, val_images, accumulator)
+        vae_trainer = VAETrainer(
+            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options
+        )
         return vae_trainer, sampler, evaluator
     vae = _load_vae(setup.vae_weights) if setup.vae_weights else None
-    gan_trainer = GANTrainer(setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images))
+    gan_trainer = GANTrainer(
+        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options
+    )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
         copied = gan_trainer.decoder_transfer
         emit(
@@ -260,7 +301,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
     if setup.vae_weights is not None:
         path, vae_run = setup.vae_weights.path, find_run(setup.vae_weights.path)
         source_vae = {
-            "path": str(path.resolve()),
+            **record_path(path, setup.run_dir.path),
             "sha256": file_sha256(path),
             "step": setup.vae_weights.step,
             "train_seconds": training_seconds(vae_run.path) if vae_run is not None else 0.0,
@@ -272,7 +313,11 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "machine": describe_machine(setup.device_ctx),
         "model": asdict(setup.model_config),
         "options": asdict(setup.settings),
-        "data": {"path": str(dataset.path.resolve()), "fingerprint": dataset.fingerprint, "counts": dataset.counts},
+        "data": {
+            **record_path(dataset.path, setup.run_dir.path),
+            "fingerprint": dataset.fingerprint,
+            "counts": dataset.counts,
+        },
         "from_vae": source_vae,
         "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
         "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +41,14 @@ class Trainer(Protocol):
 
     Attributes:
         kind: "vae" or "gan".
+        settings: options of the training run.
         lr_scale: factor of all learning rates, below 1 after a rollback.
         penalty_scale: factor of the gradient penalties of a GAN, above 1 after a rollback from mode collapse.
         accumulator: splits batches over ranks and micro-batches.
     """
 
     kind: str
+    settings: Any
     lr_scale: float
     penalty_scale: float
     accumulator: GradientAccumulator

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,7 @@ class VAETrainer:
         train_images: uint8 [N, C, S, S]; only read for validation and for latent whitening, not by `step`.
         val_images: uint8 [N, C, S, S], may be empty.
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
+        image_options: options of preprocess for the weights' metadata.
     """
 
     kind = "vae"
@@ -79,7 +81,9 @@ class VAETrainer:
         train_images: ImageArray,
         val_images: Tensor,
         accumulator: GradientAccumulator | None = None,
+        image_options: Mapping[str, Any] | None = None,
     ) -> None:
+        self.image_options = image_options
         self.model_config, self.settings, self.device_ctx = model_config, settings, device_ctx
         self.accumulator, self.lr_scale, self.penalty_scale = accumulator or GradientAccumulator(), 1.0, 1.0
         # statistics of the global batch; None if the loss sees the global batch at once and computes them itself
@@ -315,4 +319,5 @@ class VAETrainer:
             VaeganError: if the file cannot be written.
         """
         model = self.inference_model()
-        save_model(path, model, self.kind, model.config, step, step * self.settings.batch_size, kid)
+        images_seen = step * self.settings.batch_size
+        save_model(path, model, self.kind, model.config, step, images_seen, kid, self.image_options)

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vaegan.checkpoint import BEST_KID_STATE_KEY, MAX_STATE_VALUE, state_tensor
 from vaegan.data.memmap import ImageArray, strided_subset
+from vaegan.errors import VaeganError
 from vaegan.losses.vae import LIKELIHOODS, LOG_NORMALIZERS, kl_per_dim
 from vaegan.metrics.dimensionality import active_units, effective_rank
 from vaegan.metrics.distances import kid
@@ -35,8 +37,9 @@ MIN_EVAL_IMAGES = 8
 FEATURE_BATCH_SIZE = 64
 MIN_IMAGES_PER_EVALUATION = 16_000
 MAX_EVALUATIONS = 50
-BEST_KID_STATE_KEY = "quick_eval.best"
 NO_BEST_STEP = -1
+MIN_KID = -1e6
+"""The unbiased estimate is below 0 by chance, but never by so much."""
 
 
 def per_dim_metrics(metrics: Mapping[str, Tensor], num_dims: int) -> dict[str, Tensor]:
@@ -341,9 +344,11 @@ class QuickEvaluator:
             tensors: all tensors of the checkpoint.
         """
         self.best_kid, self.best_step = math.inf, NO_BEST_STEP
-        best = tensors.get(BEST_KID_STATE_KEY)
-        if best is not None and best.shape == (2,):
-            self.best_kid, self.best_step = float(best[0]), int(best[1])
+        best = state_tensor(tensors, BEST_KID_STATE_KEY, (2,), min_value=MIN_KID)
+        if best is not None:
+            if not best[1] <= MAX_STATE_VALUE:
+                raise VaeganError(f"{BEST_KID_STATE_KEY} holds bad numbers")
+            self.best_kid, self.best_step = best[0], int(best[1])
 
 
 def _coverage_and_diversity(real: dict[str, Tensor], fake: dict[str, Tensor]) -> dict[str, float]:

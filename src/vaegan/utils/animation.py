@@ -12,7 +12,7 @@ from PIL import Image
 
 from vaegan.errors import UsageError, VaeganError
 from vaegan.utils.files import check_has_file_name, write_bytes
-from vaegan.utils.images import EXIF_SOFTWARE, SIGNATURE, to_pil
+from vaegan.utils.images import EXIF_SOFTWARE, SIGNATURE, to_pil, valid_unicode
 from vaegan.utils.video import require_pyav, write_mp4
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def save_animation(frames: Frames, path: Path, fps: float, note: str = "") -> No
     Raises:
         VaeganError: if the file cannot be written.
     """
-    suffix, comment = path.suffix.lower(), f"{SIGNATURE}: {note}"
+    suffix, comment = path.suffix.lower(), f"{SIGNATURE}: {valid_unicode(note)}"
     if suffix == ".mp4":
         write_mp4((_pad_to_even(to_pil(frame)) for frame in frames), path, fps, comment)
     elif suffix == ".webp":

@@ -1,24 +1,176 @@
-"""Write files so that a kill at any moment leaves the old content or the new, never a mixture.
+"""Read files that may come from a stranger, and write files atomically.
 
-Everything is written under a temporary name in the same directory, flushed to disk, then renamed.
+Every path that a user or a stranger's directory names is opened by `open_regular`. A pipe, a socket or a device would
+otherwise block for ever or never end.
+
+Everything is written under a temporary name in the same directory, flushed to disk, then renamed. So a kill at any
+moment leaves the old content or the new, never a mixture.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaegan.errors import UsageError, VaeganError, error_text, printable
+from vaegan.errors import UsageError, VaeganError, disk_hint, error_text, printable
+from vaegan.events import EventHandler, Note
 
 PARTIAL_PREFIX = ".partial-"
 REPLACED_PREFIX = ".replaced-"
+MAX_NAME_BYTES = 220
+"""File systems allow 255 bytes, also for the names of partial and replaced files."""
 MAX_JSON_BYTES = 16 * 2**20
+_FILE_TYPES = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+def _check_regular(mode: int, path: Path | str) -> None:
+    """Raise OSError unless `mode`, of a stat result, is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = _FILE_TYPES.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open a path as `open_regular` does; the opener of `open`."""
+    # before the open, because opening a device can have effects, such as rewinding a tape
+    try:
+        _check_regular(Path(path).stat().st_mode, path)
+    except FileNotFoundError:
+        if Path(path).is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link to nothing", path) from None
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        _check_regular(os.fstat(descriptor).st_mode, path)  # it may have been replaced in between
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class _RegularFileIO(io.FileIO):
+    """A file whose reads never return None, which a non-blocking read of the system's log does."""
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise self._would_block()
+        return count
+
+    def readall(self) -> bytes:
+        content: bytes | None = super().readall()
+        if content is None:
+            raise self._would_block()
+        return content
+
+    def _would_block(self) -> OSError:
+        return OSError(errno.EAGAIN, "a file that waits for data, not a regular file", str(self.name))
+
+
+def open_regular(path: Path | str) -> io.BufferedReader:
+    """Open a regular file for reading bytes, without ever blocking. Links are followed.
+
+    Raises:
+        OSError: If the file cannot be opened, or is a directory, a named pipe, a socket or a device.
+    """
+    return io.BufferedReader(_RegularFileIO(str(path), "r", opener=_open_nonblocking))
+
+
+def append_regular(path: Path | str) -> io.BufferedRandom:
+    """Open a regular file, created if needed, for reading bytes and appending some; else as `open_regular`."""
+    return io.BufferedRandom(_RegularFileIO(str(path), "a+", opener=_open_nonblocking))
+
+
+def check_regular(path: Path) -> None:
+    """Check that `path` is a regular file that can be opened, for a library that opens paths by itself.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    open_regular(path).close()
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Read a whole regular file of at most `max_bytes`.
+
+    Raises:
+        VaeganError: If it cannot be opened, is no regular file, or is longer.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
+    if len(content) > max_bytes:
+        raise VaeganError(f"{path} is damaged: longer than {max_bytes} bytes, the limit for such a file")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
+    try:
+        value = json.loads(read_bytes(path, MAX_JSON_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise VaeganError(f"{path} is damaged: not valid JSON ({printable(error_text(error), 200)})") from error
+    if not isinstance(value, dict):
+        raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_json_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file with one on each line, in order; lines that are damaged are left out.
+
+    A line of more than `max_line_bytes` is damaged.
+
+    Raises:
+        VaeganError: If the file cannot be opened or read, or is no regular file.
+    """
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(max_line_bytes):
+                with contextlib.suppress(ValueError, RecursionError):
+                    record = json.loads(line.decode("utf-8", "replace"))
+                    if isinstance(record, dict):
+                        yield record
+    except OSError as error:
+        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a regular file's content, in hexadecimal. Raises OSError."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_unicode(path: Path) -> None:
+    """Raise VaeganError if a path is not valid Unicode: the library for safetensors files cannot open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise VaeganError(
+            f"{printable(path, 300)} is not valid Unicode, which names of datasets, runs and weights must be: rename it"
+        ) from None
+
+
+# ---- Writing --------------------------------------------------------------------------------------------------------
 
 
 def _fsync_file(path: Path) -> None:
@@ -45,7 +197,7 @@ def _replaced_path(path: Path) -> Path:
 
 
 def _write_error(path: Path, error: OSError) -> VaeganError:
-    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed")
+    return VaeganError(f"cannot write {path}: {error_text(error)}; no existing file was changed{disk_hint(error)}")
 
 
 def atomic_write(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
@@ -109,33 +261,6 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, content + b"\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: the file.
-
-    Returns:
-        the object.
-
-    Raises:
-        VaeganError: if the file is missing, not valid JSON, no object, or longer than MAX_JSON_BYTES.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise VaeganError(f"{path} is damaged: longer than {MAX_JSON_BYTES} bytes, the limit for such a file")
-        value = json.loads(content.decode("utf-8"))
-    except OSError as error:
-        raise VaeganError(f"cannot read {path}: {error_text(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise VaeganError(f"{path} is damaged: not valid JSON ({printable(error_text(error), 200)})") from error
-    if not isinstance(value, dict):
-        raise VaeganError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Write a directory that takes its place when the block ends without an error.
@@ -153,11 +278,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     Raises:
         VaeganError: if the disk is full or read-only, or permission is missing; `path` is unchanged then.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = real_path(path) if path.is_symlink() else path
     restore_replaced(path)
     partial, replaced = _partial_path(path), _replaced_path(path)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)
         partial.mkdir(parents=True)
         yield partial
         for file in partial.rglob("*"):
@@ -165,15 +290,26 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 _fsync_file(file)
         _fsync_directory(partial)
         if path.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+            remove_tree(replaced)
             path.replace(replaced)
         partial.replace(path)
         _fsync_directory(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        remove_tree(replaced)
     except OSError as error:
         raise _write_error(path, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory, if there is one; what cannot be deleted stays. Links are not followed."""
+    if path.is_dir():  # rmtree opens whatever it is given, and would wait for a pipe
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def real_path(path: Path) -> Path:
+    """Return the absolute path without links. Unlike `Path.resolve`, it does not raise for links in circles."""
+    return Path(os.path.realpath(path))
 
 
 def restore_replaced(path: Path) -> None:
@@ -197,10 +333,10 @@ def clean_partial_files(directory: Path) -> None:
         path = directory / replaced.name.removeprefix(REPLACED_PREFIX)
         restore_replaced(path)
         if path.exists():  # if restoring failed, this is the only copy
-            shutil.rmtree(replaced, ignore_errors=True)
+            remove_tree(replaced)
     for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
         if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
+            remove_tree(partial)
         else:
             partial.unlink(missing_ok=True)
 
@@ -230,6 +366,31 @@ def ensure_within(path: Path, root: Path) -> Path:
     return path
 
 
+def check_writable(out: Path) -> None:
+    """Raise VaeganError unless a file or directory can be made at the value of --out; nothing stays on disk.
+
+    Its parent directories need not exist.
+    """
+    num_bytes = len(os.fsencode(out.name))
+    if num_bytes > MAX_NAME_BYTES:
+        raise VaeganError(f"--out: a name of {num_bytes} bytes is too long (at most {MAX_NAME_BYTES}): choose another")
+    try:
+        parent = out.parent
+        while not parent.exists() and not parent.is_symlink():
+            parent = parent.parent
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise VaeganError(f"cannot write --out {out}: {parent}: {error_text(error)}{disk_hint(error)}") from error
+
+
+def note_replaced(paths: Iterable[Path], emit: EventHandler) -> None:
+    """Emit a note for each file that is about to be replaced."""
+    for path in paths:
+        if path.exists():
+            emit(Note(f"Replacing the older {path}"))
+
+
 def check_has_file_name(out: Path) -> None:
     """Check that the value of --out has a file name.
 
@@ -241,19 +402,3 @@ def check_has_file_name(out: Path) -> None:
     """
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} is a directory: give a name in it")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content.
-
-    Args:
-        path: the file.
-
-    Returns:
-        in hexadecimal.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from vaegan.errors import VaeganError
-from vaegan.utils.files import write_bytes
+from vaegan.utils.files import open_regular, write_bytes
 from vaegan.utils.video import read_video_comment
 
 if TYPE_CHECKING:  # preprocess writes images without importing torch
     from torch import Tensor
 
 SIGNATURE = "vaegan"
+GRID_PADDING = 2
 EXIF_SOFTWARE = 0x0131
 PNG_COMPRESSION_LEVEL = 3  # faster than zlib's default of 6, and hardly larger on small images
 
@@ -78,7 +79,7 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.frombytes("L" if channels == 1 else "RGB", (width, height), content)
 
 
-def make_grid(images: Tensor, columns: int | None = None, padding: int = 2) -> Tensor:
+def make_grid(images: Tensor, columns: int | None = None, padding: int = GRID_PADDING) -> Tensor:
     """Arrange images in one grid with white padding.
 
     Same result as torchvision.utils.make_grid, whose import is slow.
@@ -118,7 +119,7 @@ def enlarge(images: Tensor, factor: int) -> Tensor:
     return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
-def png_bytes(image: Image.Image, note: str = "") -> bytes:
+def valid_unicode(note: str) -> str:
     """Encode a PNG whose metadata names vaegan as the software.
 
     Args:
@@ -128,16 +129,23 @@ def png_bytes(image: Image.Image, note: str = "") -> bytes:
     Returns:
         the file's bytes.
     """
+    return note.encode("utf-8", "backslashreplace").decode()
+
+
+def png_bytes(image: Image.Image, note: str = "", source: str = "") -> bytes:
+    """Encode a PNG whose metadata names vaegan as the software, `note` as the comment and `source` as the source."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SIGNATURE)
     if note:
-        info.add_itxt("Comment", note)
+        info.add_itxt("Comment", valid_unicode(note))
+    if source:
+        info.add_text("Source", source)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION_LEVEL)
     return buffer.getvalue()
 
 
-def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True) -> None:
+def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True, source: str = "") -> None:
     """Write a PNG atomically.
 
     Args:
@@ -149,7 +157,25 @@ def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True) ->
     Raises:
         VaeganError: if it cannot be written.
     """
-    write_bytes(path, png_bytes(to_pil(image), note), durable)
+    write_bytes(path, png_bytes(to_pil(image), note, source), durable)
+
+
+def png_source(path: Path) -> str:
+    """Return the source in the metadata of an image that vaegan wrote, such as the hash of weights; else ""."""
+    try:
+        with open_regular(path) as file, Image.open(file) as image:
+            return str(image.info.get("Source", "")) if image.info.get("Software") == SIGNATURE else ""
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+
+
+def has_signature(image: Image.Image) -> bool:
+    """Return whether the metadata of an open image name vaegan as its software. No pixel is decoded."""
+    if image.format == "PNG":
+        return bool(image.info.get("Software") == SIGNATURE)
+    if image.format == "GIF":
+        return bytes(image.info.get("comment", b"")).startswith(SIGNATURE.encode())
+    return image.format in ("WEBP", "JPEG") and image.getexif().get(EXIF_SOFTWARE) == SIGNATURE
 
 
 def is_made_by_vaegan(path: Path) -> bool:
@@ -164,10 +190,8 @@ def is_made_by_vaegan(path: Path) -> bool:
     if path.suffix.lower() == ".mp4":
         return read_video_comment(path).startswith(SIGNATURE)
     try:
-        with Image.open(path) as image:
-            png_software, exif_software = image.info.get("Software"), image.getexif().get(EXIF_SOFTWARE)
-            gif_comment = image.info.get("comment", b"")
-            return SIGNATURE in (png_software, exif_software) or gif_comment.startswith(SIGNATURE.encode())
+        with open_regular(path) as file, Image.open(file) as image:
+            return has_signature(image)
     except (OSError, UnidentifiedImageError, ValueError, AttributeError, TypeError, Image.DecompressionBombError):
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaegan.errors import VaeganError, error_text
-from vaegan.utils.files import atomic_write
+from vaegan.utils.files import atomic_write, open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,7 +58,7 @@ def read_video_comment(path: Path) -> str:
     except ImportError:
         return ""
     try:
-        with av.open(str(path)) as container:
+        with open_regular(path) as file, av.open(file) as container:
             return str(container.metadata.get("comment", ""))
     except (av.error.FFmpegError, OSError, ValueError):
         return ""

@@ -238,7 +238,7 @@ def test_random_damage_never_raises(tmp_path, process_file, format_name, data):
 )
 def test_any_size_mode_and_fit_gives_a_prepared_image(tmp_path, process_file, width, height, mode, fit, pad, grayscale):
     Image.new(mode, (width, height)).save(tmp_path / "a", "PNG" if mode not in ("CMYK", "F") else "TIFF")
-    result = process_file(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale)
+    result = process_file(tmp_path / "a", fit=fit, pad_mode=pad, grayscale=grayscale, min_side=0)
     (prepared,) = result.images
     assert len(prepared.pixels) == 32 * 32 * (1 if grayscale else 3)
     assert prepared.original_size == (width, height)

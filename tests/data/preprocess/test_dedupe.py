@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vaegan.cli import main
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import TRAIN, VAL
 from vaegan.data.preprocess.database import PreprocessDB
@@ -17,7 +18,7 @@ from vaegan.data.preprocess.perceptual_hash import (
     HASH_BITS,
     HASH_BYTES,
     MAX_HAMMING_DISTANCE,
-    has_structure,
+    is_comparable,
     is_near_duplicate,
     lsh_bands,
     perceptual_hash,
@@ -33,10 +34,46 @@ def face(index):
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=30), st.floats(0.01, 0.5))
 def test_equal_keys_are_in_one_split_and_val_is_not_empty(keys, val_fraction):
-    splits = list(map(make_split_function(keys, val_fraction), keys))
+    splits = list(map(make_split_function(lambda: keys, val_fraction), keys))
     assert len(set(zip(keys, splits, strict=True))) == len(set(keys))
     assert TRAIN in splits
     assert (VAL in splits) == (len(set(keys)) > 1)
+    assert splits.count(VAL) <= len(keys) / 2
+
+
+@given(st.lists(st.integers(1, 9), min_size=20, max_size=60), st.sampled_from([0.1, 0.2, 0.5]))
+def test_the_val_fraction_is_kept_for_groups_that_are_small(sizes, val_fraction):
+    keys = [f"group {index}" for index, size in enumerate(sizes) for _ in range(size)]
+    split = make_split_function(lambda: keys, val_fraction)
+    num_val = sum(split(key) == VAL for key in keys)
+    assert num_val <= len(keys) / 2
+    assert abs(num_val - val_fraction * len(keys)) <= max(5, val_fraction * len(keys) / 2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_val"),
+    [([100, 3], 3), ([38, 2], 2), ([20, 20], 20), ([60, 30, 10], 10), ([34, 33, 33], 33), ([1] * 40, 4), ([7], 0)],
+)
+def test_few_groups_are_split_as_near_to_the_fraction_as_possible(sizes, num_val, monkeypatch):
+    keys = [f"group {index}" for index, size in enumerate(sizes) for _ in range(size)]
+    monkeypatch.setattr("vaegan.data.preprocess.splits.hash_split", lambda key, val_fraction: VAL)
+    split = make_split_function(lambda: keys, 0.1)
+    assert sum(split(key) == VAL for key in keys) == num_val
+
+
+def test_a_split_that_groups_make_impossible_is_told(tmp_path, capsys):
+    """As with two people, of whom one has nearly all the images."""
+    for person, count in (("amy", 20), ("zoe", 12)):
+        (tmp_path / "in" / person).mkdir(parents=True)
+        for index in range(count):
+            face(index + 40 * count).resize((40, 40)).save(tmp_path / "in" / person / f"{index}.png")
+    arguments = ["preprocess", str(tmp_path / "in"), "--out", str(tmp_path / "set"), "--size", "32"]
+    assert main([*arguments, "--group-by", r"^(\w+)/"]) == 0
+    message = capsys.readouterr().err
+    assert "32 images: 20 for training, 12 for validation" in message
+    assert (
+        "0.38 of the images are for validation, not 0.1: the groups that have to share a split are too few" in message
+    )
 
 
 def test_val_fraction_holds_for_many_keys():
@@ -50,7 +87,7 @@ def test_near_duplicates_share_a_band(bits, flipped_bits):
     flipped = bits
     for bit in flipped_bits:
         flipped ^= 1 << bit
-    phash, other_phash = (number.to_bytes(HASH_BYTES) + bytes(9) for number in (bits, flipped))
+    phash, other_phash = (number.to_bytes(HASH_BYTES) + bytes(range(81)) for number in (bits, flipped))
     assert set(lsh_bands(phash)) & set(lsh_bands(other_phash))
     assert is_near_duplicate(phash, other_phash)
 
@@ -66,10 +103,41 @@ def test_a_recompressed_image_is_a_near_duplicate_and_another_face_is_not(tmp_pa
                 perceptual_hash(version.convert("RGB").resize((64, 64), Image.LANCZOS))
                 for version in (image, recompressed)
             )
-        assert has_structure(phash) and is_near_duplicate(phash, other_phash), index
+        assert is_comparable(phash) and is_near_duplicate(phash, other_phash), index
         phashes.append(phash)
     assert not any(is_near_duplicate(a, b) for index, a in enumerate(phashes) for b in phashes[:index])
-    assert not has_structure(perceptual_hash(Image.new("RGB", (64, 64), "red")))
+    assert not is_comparable(perceptual_hash(Image.linear_gradient("L")))
+
+
+def blank(color, index):
+    """An image of one color but for a few bytes."""
+    image = Image.new("RGB", (48, 48), color)
+    image.putpixel((index, index), tuple(value - 40 for value in color))
+    return image
+
+
+@given(st.integers(0, 255), st.integers(0, 3))
+def test_blank_images_of_nearly_one_color_share_a_band(value, difference):
+    phashes = [perceptual_hash(Image.new("L", (20, 20), level)) for level in (value, min(255, value + difference))]
+    assert set(lsh_bands(phashes[0])) & set(lsh_bands(phashes[1]))
+    assert is_near_duplicate(*phashes)
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_blank_images_are_near_duplicates_of_those_of_their_color(tmp_path, manifest, grayscale):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    colors = {"white": (255, 255, 255), "gray": (128, 128, 128), "red": (255, 60, 60)}
+    for name, color in colors.items():
+        for index in range(4):
+            blank(color, index).save(folder / f"{name}-{index}.png")
+    face(3).resize((80, 80)).save(folder / "face.png")
+    entries = manifest(prepare([folder], tmp_path / "near", size=32, dedupe="near", grayscale=grayscale))
+    kept = {name for name, entry in entries.items() if "row" in entry}
+    assert kept == {"face.png", "white-0.png", "gray-0.png", "red-0.png"}
+    entries = manifest(prepare([folder], tmp_path / "exact", size=32, val_fraction=0.3, grayscale=grayscale))
+    for name in colors:
+        assert len({entry["split"] for path, entry in entries.items() if path.startswith(name)}) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=20))

@@ -238,7 +238,7 @@ def test_folders_are_searched_recursively(tmp_path):
         archive.writestr("__MACOSX/._d.png", b"x")
     ignored = []
     assert sorted(find_by_name(folder, ignored=ignored)) == ["b.png", "linked/c.png", "more.zip/d.png"]
-    assert sorted(set(ignored)) == ["hidden entry", "prepared dataset", "redundant folder link"]
+    assert sorted(set(ignored)) == ["dataset", "hidden", "link"]
 
 
 def test_several_sources_have_different_prefixes(tmp_path):
@@ -259,7 +259,7 @@ def test_files_that_cannot_be_read(tmp_path, process_file, monkeypatch):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_by_name(tmp_path)["dangling.png"].reason == "cannot be read"
-    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "not a regular file")):
+    for name, detail in (("dangling.png", "a link to nothing"), ("pipe.png", "a named pipe, not a regular file")):
         result = process_file(tmp_path / name)
         assert (result.reason, result.detail) == ("cannot be read", detail)
     assert process_file(tmp_path / "gone.png").detail == "No such file or directory"
@@ -268,7 +268,7 @@ def test_files_that_cannot_be_read(tmp_path, process_file, monkeypatch):
     def refuse(*arguments, **more):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("vaegan.data.preprocess.file_reader.open_regular", refuse)
     result = process_file(tmp_path / "locked.png")
     assert (result.reason, result.detail) == ("cannot be read", "Permission denied")
 

@@ -6,6 +6,8 @@ becomes a name on disk.
 
 The list of a zip is read by the standard `zipfile`, which holds it in memory while the archive is searched, and which
 refuses an archive as a whole where a name is marked as UTF-8 but is not. Names without that mark may hold any bytes.
+
+A few kilobytes can unpack to terabytes. `UnpackBudget` limits what is read, per archive and per run.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import contextlib
 import gzip
 import io
 import lzma
-import shutil
+import os
 import stat
 import struct
 import tarfile
@@ -23,12 +25,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, BinaryIO, Self
+from typing import IO, Any, BinaryIO, Self, cast
 
-from vaegan.data.preprocess.file_reader import MAX_FILE_BYTES
+from vaegan.data.preprocess.database import cannot_write_error
+from vaegan.data.preprocess.file_reader import MAX_MEMBER_BYTES
 from vaegan.data.preprocess.records import FileLocation, SourceFile
 from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, TOO_LARGE, UNREADABLE, UNSAFE_NAME
 from vaegan.errors import VaeganError, error_text
+from vaegan.utils.files import open_regular
 
 SpoolPathFactory = Callable[[Path], Path]
 """From the path of a compressed tar to the path of a new spool file for its members."""
@@ -39,6 +43,11 @@ ZIP_SUFFIXES = (".zip", ".cbz")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".cbt")
 ARCHIVE_SUFFIXES = ZIP_SUFFIXES + TAR_SUFFIXES
 MAX_TAR_METADATA_BYTES = 2**20
+MAX_ZIP_LIST_BYTES = 2**26
+MAX_UNPACK_RATIO = 200
+FREE_ARCHIVE_BYTES = 2**28
+FREE_RUN_BYTES = 2**30
+_COPY_BYTES = 2**16
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_FLAG_ENCRYPTED = 0x1
@@ -68,17 +77,46 @@ def is_archive(path: Path) -> bool:
     if path.name.lower().endswith(ARCHIVE_SUFFIXES):
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(512)
     except OSError:
         return False
     return head.startswith(_ZIP_MAGIC) or head[257:262] == b"ustar"
 
 
-def iter_members(path: Path, stamp: str, make_spool_path: SpoolPathFactory) -> Iterator[SourceFile]:
+class UnpackBudgetExceeded(Exception):
+    """An archive unpacks to more than its budget."""
+
+
+class UnpackBudget:
+    """Limits the bytes that archives unpack to.
+
+    An archive may unpack to 256 MiB, or to 200 times its size if that is more. All archives of a run may unpack to
+    1 GiB and 200 times their sizes.
+    """
+
+    def __init__(self) -> None:
+        self.archive_bytes, self.run_bytes = 0, FREE_RUN_BYTES
+
+    def start_archive(self, file: BinaryIO) -> None:
+        """Begin to count the bytes of another archive."""
+        allowed = MAX_UNPACK_RATIO * os.fstat(file.fileno()).st_size
+        self.archive_bytes, self.run_bytes = max(FREE_ARCHIVE_BYTES, allowed), self.run_bytes + allowed
+
+    def take(self, num_bytes: int) -> None:
+        """Count unpacked bytes. Raises UnpackBudgetExceeded if there are too many."""
+        if num_bytes > min(self.archive_bytes, self.run_bytes):
+            raise UnpackBudgetExceeded("the archive unpacks to too many bytes for its size")
+        self.archive_bytes, self.run_bytes = self.archive_bytes - num_bytes, self.run_bytes - num_bytes
+
+
+def iter_members(
+    path: Path, stamp: str, make_spool_path: SpoolPathFactory, budget: UnpackBudget
+) -> Iterator[SourceFile]:
     """List the members of an archive, without its folders and hidden files.
 
-    A damaged archive yields the members before the damage, and then a SourceFile with the name "" and a reason.
+    A damaged archive, or one beyond `budget`, yields the members before the damage, and then a SourceFile with the
+    name "" and a reason.
 
     Args:
         path: the archive.
@@ -89,19 +127,22 @@ def iter_members(path: Path, stamp: str, make_spool_path: SpoolPathFactory) -> I
         one file per member.
 
     Raises:
-        VaeganError: The archive needs a package that is not installed.
+        VaeganError: The archive needs a package that is not installed, or the spool file cannot be written.
     """
     location = FileLocation(str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            budget.start_archive(file)
             head = file.read(6)
             compression = next((name for magic, name in _COMPRESSION_MAGIC.items() if head.startswith(magic)), None)
             if head.startswith(_ZIP_MAGIC) or path.name.lower().endswith(ZIP_SUFFIXES):
-                yield from _iter_zip(file, path, stamp)
+                yield from _iter_zip(file, path, stamp, budget)
             elif compression is None:
                 yield from _iter_tar(file, path, stamp)
             else:
-                yield from _iter_compressed_tar(file, compression, stamp, make_spool_path(path))
+                yield from _iter_compressed_tar(file, compression, stamp, make_spool_path(path), budget)
+    except UnpackBudgetExceeded as error:
+        yield SourceFile("", location, stamp, TOO_LARGE, error_text(error))
     except OSError as error:
         # gzip and bz2 raise an OSError without an errno for damaged data
         yield SourceFile("", location, stamp, UNREADABLE if error.errno else BROKEN_ARCHIVE, error_text(error))
@@ -133,12 +174,28 @@ def _make_source_file(name: str, location: FileLocation, stamp: str, skip_reason
     return SourceFile(name.removeprefix("./"), location, stamp, *(skip_reason or ("", "")))
 
 
-def _iter_zip(file: BinaryIO, path: Path, stamp: str) -> Iterator[SourceFile]:
-    with zipfile.ZipFile(file) as archive:
+class _ZipListLimit:
+    """A file whose reads are bounded: zipfile reads the list of members at once, however long it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_ZIP_LIST_BYTES:
+            raise zipfile.BadZipFile(f"a list of members of {size:,} bytes")
+        return self._file.read(size)
+
+
+def _iter_zip(file: BinaryIO, path: Path, stamp: str, budget: UnpackBudget) -> Iterator[SourceFile]:
+    stored_bytes = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(cast(IO[bytes], _ZipListLimit(file))) as archive:
         for info in archive.infolist():
             name = _decode_zip_name(info)
             if name.endswith("/") or _is_hidden(name):
                 continue
+            stored_bytes -= info.compress_size
+            if stored_bytes < 0:
+                raise zipfile.BadZipFile("members that overlap")
             skip_reason = None
             if info.create_system == _ZIP_FROM_UNIX and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 skip_reason = (UNREADABLE, "not a regular file")
@@ -146,6 +203,8 @@ def _iter_zip(file: BinaryIO, path: Path, stamp: str) -> Iterator[SourceFile]:
                 skip_reason = (UNREADABLE, "encrypted")
             elif info.compress_type not in _SUPPORTED_ZIP_METHODS:
                 skip_reason = (UNREADABLE, f"compression method {info.compress_type}")
+            elif info.file_size <= MAX_MEMBER_BYTES:  # larger ones are not read
+                budget.take(info.file_size)
             member = (info.header_offset, info.compress_size, info.compress_type, info.file_size, info.CRC)
             yield _make_source_file(name, FileLocation(str(path), *member), f"{stamp}:{info.CRC}", skip_reason)
 
@@ -186,21 +245,67 @@ def _iter_tar(file: BinaryIO, path: Path, stamp: str) -> Iterator[SourceFile]:
             yield _make_source_file(member.name, location, f"{stamp}:{member.size}", skip_reason)
 
 
-def _iter_compressed_tar(file: BinaryIO, compression: str, stamp: str, spool_path: Path) -> Iterator[SourceFile]:
+class _Spool:
+    """A file to which the members of a compressed tar are appended. Raises VaeganError if it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size = path, 0
+        try:
+            self.file = self.open(path)
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def open(self, path: Path) -> io.RawIOBase:
+        return path.open("wb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def append(self, source: IO[bytes]) -> None:
+        while chunk := memoryview(source.read(_COPY_BYTES)):
+            while chunk:
+                try:
+                    num_written = self.file.write(chunk)
+                except OSError as error:
+                    raise self._write_error(error) from error
+                self.size, chunk = self.size + num_written, chunk[num_written:]
+
+    def _write_error(self, error: OSError) -> VaeganError:
+        return cannot_write_error(self.path.parent, error)
+
+
+class _BudgetStream:
+    """A decompressed stream whose bytes are counted as they are read."""
+
+    def __init__(self, stream: IO[bytes], budget: UnpackBudget) -> None:
+        self.stream, self.budget = stream, budget
+
+    def read(self, size: int) -> bytes:
+        content = self.stream.read(size)
+        self.budget.take(len(content))
+        return content
+
+
+def _iter_compressed_tar(
+    file: BinaryIO, compression: str, stamp: str, spool_path: Path, budget: UnpackBudget
+) -> Iterator[SourceFile]:
     """Copy the members into one spool file, and yield where in it they lie."""
     with (
-        spool_path.open("wb") as spool,
+        _Spool(spool_path) as spool,
         _open_decompressed(file, compression) as plain,
-        tarfile.open(fileobj=plain, mode="r|", tarinfo=_BoundedTarInfo) as tar,
+        tarfile.open(fileobj=cast(IO[bytes], _BudgetStream(plain, budget)), mode="r|", tarinfo=_BoundedTarInfo) as tar,
     ):
         for member, skip_reason in _iter_tar_members(tar):
-            offset = spool.tell()
+            offset = spool.size
             if skip_reason is None and _describe_unsafe_name(member.name) is None:
-                if member.size > MAX_FILE_BYTES:
+                if member.size > MAX_MEMBER_BYTES:
                     skip_reason = (TOO_LARGE, f"a member of {member.size:,} bytes")
                 else:
-                    shutil.copyfileobj(tar.extractfile(member) or io.BytesIO(), spool)
-                    if spool.tell() - offset != member.size:
+                    spool.append(tar.extractfile(member) or io.BytesIO())
+                    if spool.size - offset != member.size:
                         raise EOFError("cut short")
             location = FileLocation(str(spool_path), offset, member.size)
             yield _make_source_file(member.name, location, f"{stamp}:{member.size}", skip_reason)

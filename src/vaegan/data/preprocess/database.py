@@ -10,15 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaegan.data.preprocess.perceptual_hash import HASH_LENGTHS
 from vaegan.data.preprocess.records import (
+    Box,
     FileLocation,
     PreparedImage,
     SourceFile,
@@ -27,8 +29,9 @@ from vaegan.data.preprocess.records import (
     decode_name,
     encode_name,
 )
-from vaegan.data.preprocess.skip_reasons import RETRYABLE_REASONS
-from vaegan.errors import VaeganError, error_text
+from vaegan.data.preprocess.skip_reasons import METADATA_FILE, RETRYABLE_REASONS, SKIP_REASONS
+from vaegan.errors import VaeganError, error_text, printable
+from vaegan.utils.files import append_regular, remove_tree
 
 DB_FILE = "state.sqlite"
 PIXEL_FILE = "images.bin"
@@ -36,20 +39,64 @@ LOCK_SECONDS = 0.5
 SQLITE_CACHE_KIB = 32_768
 COMMIT_SECONDS = 2.0
 TASKS_PER_QUERY = 256
+MAX_SLOT = 2**40
+MAX_SIDE = 2**31 - 1
 _PRAGMAS = "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+_REASONS = ", ".join(f"'{reason}'" for reason in SKIP_REASONS)
+# The state of an earlier run may be damaged: `PRAGMA quick_check` verifies these types and ranges before it is used.
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS meta (
+    key TEXT PRIMARY KEY CHECK (typeof(key) = 'text'), value TEXT CHECK (typeof(value) = 'text')) WITHOUT ROWID;
 
--- One row per source file. search_number: the last search that found it.
+-- One row per source file. search_number: the last search that found it. gray_bits: see `Task`.
 CREATE TABLE IF NOT EXISTS files (
-    file_id INTEGER PRIMARY KEY, name BLOB UNIQUE, location TEXT, stamp TEXT, search_number INTEGER,
-    is_done INTEGER, sha256 TEXT DEFAULT '', reason TEXT DEFAULT '', detail TEXT DEFAULT '');
+    file_id INTEGER PRIMARY KEY,
+    name BLOB UNIQUE CHECK (typeof(name) = 'blob'),
+    location TEXT CHECK (typeof(location) = 'text'),
+    stamp TEXT CHECK (typeof(stamp) = 'text'),
+    search_number INTEGER CHECK (typeof(search_number) = 'integer'),
+    is_done INTEGER CHECK (typeof(is_done) = 'integer' AND is_done IN (0, 1)),
+    sha256 TEXT DEFAULT '' CHECK (typeof(sha256) = 'text'),
+    reason TEXT DEFAULT '' CHECK (typeof(reason) = 'text' AND reason IN ('', {_REASONS})),
+    detail TEXT DEFAULT '' CHECK (typeof(detail) = 'text'),
+    gray_bits INTEGER DEFAULT 0 CHECK (typeof(gray_bits) = 'integer' AND gray_bits BETWEEN 0 AND 16));
 
 -- One row per prepared image. slot: its position in the pixel file; crop_box: JSON array.
 CREATE TABLE IF NOT EXISTS images (
-    file_id INTEGER, frame INTEGER, slot INTEGER, width INTEGER, height INTEGER, crop_box TEXT, crc32 INTEGER,
-    perceptual_hash BLOB, PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
+    file_id INTEGER CHECK (typeof(file_id) = 'integer'),
+    frame INTEGER CHECK (typeof(frame) = 'integer' AND frame >= 0),
+    slot INTEGER CHECK (typeof(slot) = 'integer' AND slot BETWEEN 0 AND {MAX_SLOT}),
+    width INTEGER CHECK (typeof(width) = 'integer' AND width BETWEEN 1 AND {MAX_SIDE}),
+    height INTEGER CHECK (typeof(height) = 'integer' AND height BETWEEN 1 AND {MAX_SIDE}),
+    crop_box TEXT CHECK (typeof(crop_box) = 'text'),
+    crc32 INTEGER CHECK (typeof(crc32) = 'integer'),
+    perceptual_hash BLOB CHECK (typeof(perceptual_hash) = 'blob' AND length(perceptual_hash) IN {HASH_LENGTHS}),
+    gray_tag_bits INTEGER CHECK (typeof(gray_tag_bits) = 'integer' AND gray_tag_bits BETWEEN 0 AND 16),
+    gray_needed_bits INTEGER CHECK (typeof(gray_needed_bits) = 'integer' AND gray_needed_bits BETWEEN 0 AND 16),
+    PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
 """
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged database raises; the messages of SQLite may quote its bytes."""
+_WRITE_ERRORS = ("full", "readonly", "disk I/O error", "unable to open")
+
+# Files with gray values of more than 8 bits that were not read with the bit depth :bits.
+_UPDATE_GRAY_BITS = """
+UPDATE files SET gray_bits = :bits, is_done = 0
+WHERE file_id IN (
+    SELECT file_id FROM images JOIN files USING (file_id)
+    WHERE gray_tag_bits = :tag_bits AND gray_needed_bits != 0
+        AND :bits != CASE gray_bits WHEN 0 THEN gray_needed_bits ELSE gray_bits END)
+"""
+
+
+@dataclass
+class FileCounts:
+    """Numbers of files: all, those that are done, and of these the ones kept, and skipped other than metadata."""
+
+    total: int
+    done: int
+    kept: int
+    skipped: int
 
 
 def remove_state(work_dir: Path) -> None:
@@ -61,7 +108,7 @@ def remove_state(work_dir: Path) -> None:
     Raises:
         VaeganError: if another process is using it.
     """
-    if (work_dir / DB_FILE).exists():
+    if (work_dir / DB_FILE).is_file():
         connection = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
         try:
             connection.execute("BEGIN EXCLUSIVE")
@@ -70,7 +117,30 @@ def remove_state(work_dir: Path) -> None:
                 raise _busy_error(work_dir) from error
         finally:
             connection.close()
-    shutil.rmtree(work_dir, ignore_errors=True)
+    if work_dir.is_dir():
+        remove_tree(work_dir)
+    else:
+        with contextlib.suppress(OSError):  # something else, left there by a stranger
+            work_dir.unlink(missing_ok=True)
+
+
+def cannot_write_error(work_dir: Path, error: Exception) -> VaeganError:
+    """Return the error that the state in `work_dir` cannot be written, such as on a full disk."""
+    cause = f"cannot write {work_dir}: {error_text(error)}; nothing is lost"
+    return VaeganError(f"{cause}: free disk space or make it writable, then run the same command again to resume")
+
+
+def _damaged_error(work_dir: Path, cause: object) -> VaeganError:
+    return VaeganError(f"{work_dir} is damaged ({printable(cause, 200)}): start over with --force")
+
+
+def database_error(work_dir: Path, error: sqlite3.Error | UnicodeDecodeError) -> VaeganError:
+    """Return the error for a failed operation on the database: it is in use, cannot be written, or is damaged."""
+    if "locked" in str(error):
+        return _busy_error(work_dir)
+    if any(text in str(error) for text in _WRITE_ERRORS):
+        return cannot_write_error(work_dir, error)
+    return _damaged_error(work_dir, error_text(error))
 
 
 def _busy_error(work_dir: Path) -> VaeganError:
@@ -88,21 +158,21 @@ class PreprocessDB:
         self.work_dir, self.bytes_per_image, self.store_images = work_dir, bytes_per_image, store_images
         try:
             work_dir.mkdir(parents=True, exist_ok=True)
+            append_regular(work_dir / DB_FILE).close()  # SQLite would wait for a pipe
             self.connection = sqlite3.connect(work_dir / DB_FILE, isolation_level=None, timeout=LOCK_SECONDS)
             self._configure()
-            self.pixel_file = (work_dir / PIXEL_FILE).open("ab+")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise _busy_error(work_dir) from error
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}") from error
-        except sqlite3.DatabaseError as error:
-            raise VaeganError(f"{work_dir} is damaged ({error_text(error)}): start over with --force") from error
+            self.pixel_file = append_regular(work_dir / PIXEL_FILE)
+            row = self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")
+            self.num_slots, search_number = int(row["num_slots"]), self.get_meta("search_number") or "0"
+            # cut off pixels whose rows were never committed; lost ones become zeros, and do not match their checksums
+            self.pixel_file.truncate(self.num_slots * bytes_per_image)
+        except DATABASE_ERRORS as error:
+            raise database_error(work_dir, error) from error
         except OSError as error:
-            raise VaeganError(f"cannot write {work_dir}: {error_text(error)}; nothing is lost") from error
-        # cut off pixels whose rows were never committed
-        self.num_slots = int(self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")["num_slots"])
-        self.pixel_file.truncate(self.num_slots * bytes_per_image)
-        self.search_number = int(self.get_meta("search_number") or 0)
+            raise cannot_write_error(work_dir, error) from error
+        if not (search_number.isdecimal() and len(search_number) < 10):
+            raise self.damaged_error(f"search_number {search_number!r}")
+        self.search_number = int(search_number)
         self.last_commit_time = time.monotonic()
 
     def _configure(self) -> None:
@@ -110,7 +180,40 @@ class PreprocessDB:
         for pragma in (*_PRAGMAS, f"cache_size = -{SQLITE_CACHE_KIB}"):
             self.connection.execute(f"PRAGMA {pragma}")
         self.connection.executescript(_SCHEMA)
+        self._check_integrity()
         self.connection.execute("BEGIN IMMEDIATE")
+
+    def _check_integrity(self) -> None:
+        """Raise VaeganError if the tables of an earlier run have other columns or values than they should."""
+        query = "SELECT name, type, sql FROM sqlite_master WHERE name IN ('meta', 'files', 'images')"
+        with contextlib.closing(sqlite3.connect(":memory:")) as expected:
+            expected.executescript(_SCHEMA)
+            if sorted(map(tuple, self.connection.execute(query))) != sorted(map(tuple, expected.execute(query))):
+                raise self.damaged_error("its tables are not those of this version")
+        if self.fetch_one("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"):
+            raise self.damaged_error("it holds more than tables")
+        found = self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self.damaged_error(found)
+
+    def damaged_error(self, cause: object) -> VaeganError:
+        """Return the error that the state is damaged."""
+        return _damaged_error(self.work_dir, cause)
+
+    def load_json(self, text: str) -> Any:
+        """Parse JSON from the database. Raises VaeganError if it is damaged."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged_error(error_text(error)) from error
+
+    def load_box(self, text: str) -> Box:
+        """Parse the crop box of an image. Raises VaeganError if it is damaged."""
+        values = self.load_json(text)
+        has_types = isinstance(values, list) and [type(value) for value in values] == [int] * 4
+        if not has_types or min(values) < 0 or max(values) > MAX_SIDE:
+            raise self.damaged_error(f"crop_box {text}")
+        return values[0], values[1], values[2], values[3]
 
     def execute(self, statement: str, **values: Any) -> sqlite3.Cursor:
         """Execute a statement with named placeholders (:name).
@@ -183,10 +286,9 @@ class PreprocessDB:
 
     def close(self) -> None:
         """Close the files. What was not committed is lost."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self.connection.rollback()
-        self.connection.close()
-        self.pixel_file.close()
+        for close in (self.connection.rollback, self.connection.close, self.pixel_file.close):
+            with contextlib.suppress(sqlite3.Error, OSError):  # a full disk has been reported already
+                close()
 
     # ---- Source files -------------------------------------------------------------------------------------------
 
@@ -247,7 +349,7 @@ class PreprocessDB:
             digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
         return digest.hexdigest()
 
-    def file_counts(self) -> tuple[int, int, int]:
+    def file_counts(self) -> FileCounts:
         """Return the number of files, of those that are done, and of those that are skipped.
 
         Returns:
@@ -255,9 +357,11 @@ class PreprocessDB:
         """
         row = self.fetch_one(
             "SELECT count(*) AS total, coalesce(sum(is_done), 0) AS done,"
-            " coalesce(sum(is_done AND reason != ''), 0) AS skipped FROM files"
+            " coalesce(sum(is_done AND reason = ''), 0) AS kept,"
+            " coalesce(sum(is_done AND reason NOT IN ('', :metadata)), 0) AS skipped FROM files",
+            metadata=METADATA_FILE,
         )
-        return row["total"], row["done"], row["skipped"]
+        return FileCounts(**row)
 
     def skip_counts(self) -> Counter[str]:
         """Return the number of files that are skipped so far, by reason.
@@ -274,25 +378,20 @@ class PreprocessDB:
         Yields:
             the tasks.
         """
-        query = "SELECT file_id, name, location FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
+        query = "SELECT file_id, name FROM files WHERE name > :last_name AND is_done = 0 ORDER BY name"
         last_name = b""
         while rows := self.execute(query, last_name=last_name).fetchmany(TASKS_PER_QUERY):
             for row in rows:
-                suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
-                yield Task(row["file_id"], FileLocation.from_json(row["location"]), suffix)
+                yield self.make_task(row["file_id"])
             last_name = rows[-1]["name"]
 
-    def file_location(self, file_id: int) -> FileLocation:
-        """Return where a file's bytes are.
-
-        Args:
-            file_id: number of the file.
-
-        Returns:
-            the location.
-        """
-        row = self.fetch_one("SELECT location FROM files WHERE file_id = :file_id", file_id=file_id)
-        return FileLocation.from_json(row["location"])
+    def make_task(self, file_id: int, **fields: Any) -> Task:
+        """Return a task for a file; `fields` are further fields of the task."""
+        query = "SELECT name, location, gray_bits FROM files WHERE file_id = :file_id"
+        row = self.fetch_one(query, file_id=file_id)
+        suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
+        location = FileLocation.from_json(row["location"])  # written by the search of this run
+        return Task(file_id, location, suffix, gray_bits=row["gray_bits"], **fields)
 
     def reset_file(self, file_id: int) -> None:
         """Discard the results of a file, so that it is prepared again.
@@ -303,6 +402,28 @@ class PreprocessDB:
         self.execute("DELETE FROM images WHERE file_id = :file_id", file_id=file_id)
         statement = "UPDATE files SET is_done = 0, sha256 = '', reason = '', detail = '' WHERE file_id = :file_id"
         self.execute(statement, file_id=file_id)
+
+    # ---- Bit depth of gray values -------------------------------------------------------------------------------
+
+    def gray_bit_depths(self) -> dict[int, tuple[int, int]]:
+        """Return the bit depth that all 16-bit gray images need, and their number, by what their files' tags claim.
+
+        0 stands for files without such a tag.
+        """
+        rows = self.execute(
+            "SELECT gray_tag_bits, max(gray_needed_bits) AS bits, count(*) AS count FROM images"
+            " WHERE gray_needed_bits != 0 GROUP BY gray_tag_bits"
+        )
+        return {row["gray_tag_bits"]: (row["bits"], row["count"]) for row in rows}
+
+    def unify_gray_bits(self) -> bool:
+        """Mark the files to be prepared again that were read with another bit depth; return whether there are any."""
+        cursors = [
+            self.execute(_UPDATE_GRAY_BITS, tag_bits=tag_bits, bits=bits)
+            for tag_bits, (bits, _) in self.gray_bit_depths().items()
+        ]
+        self.commit()
+        return any(cursor.rowcount for cursor in cursors)
 
     # ---- Prepared images ----------------------------------------------------------------------------------------
 
@@ -331,11 +452,18 @@ class PreprocessDB:
         width, height = image.original_size
         location = {"file_id": file_id, "slot": self.num_slots}
         self.execute(
-            "INSERT OR REPLACE INTO images (file_id, frame, slot, width, height, crop_box, crc32, perceptual_hash)"
-            " VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32, :perceptual_hash)",
+            "INSERT OR REPLACE INTO images VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32,"
+            " :perceptual_hash, :gray_tag_bits, :gray_needed_bits)",
             **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
         self.num_slots += 1
+
+    def has_images(self) -> bool:
+        """Return whether there is any prepared image, also if that cannot be found out."""
+        try:
+            return self.fetch_one("SELECT 1 FROM images") is not None
+        except sqlite3.Error:
+            return True
 
     def read_pixels(self, slot: int) -> bytes:
         """Return the pixels of an image.

@@ -14,13 +14,17 @@ from typing import BinaryIO
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
 from vaegan.config.tool_settings import PreprocessSettings
-from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, NOT_AN_IMAGE, TOO_LARGE, SkipFile
+from vaegan.data.preprocess.bit_depth import GrayDepth, find_gray_depth
+from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, GENERATED, NEEDS_HEIC, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 from vaegan.errors import error_text
+from vaegan.utils.images import has_signature
 
 REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB"})
 """Formats that Pillow only identifies, or hands to an external program: never opened."""
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 """Formats that Pillow opens without loading its forty other plugins."""
+SINGLE_PICTURE_FORMATS = ("MPO", "HEIF")
+"""Formats of phones, whose further pictures are depths, thumbnails or the other eye's view of the first one."""
 DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError, RuntimeError),
     *(ArithmeticError, AssertionError, struct.error, zlib.error),
@@ -30,6 +34,8 @@ DRAFT_SCALE = 2
 """JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is still this many times the target size."""
 _HIGH_BIT_DEPTH_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _OUTPUT_MODES = ("RGB", "L", "CMYK")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_JPEG_END_MARKER = b"\xff\xd9"
 _EXIF_ORIENTATION_TAG = 0x0112
 _Transpose = Image.Transpose
 _EXIF_TRANSPOSES = {
@@ -47,6 +53,7 @@ class DecodedFrame:
     image: Image.Image  # of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size
     original_size: tuple[int, int]  # width and height in pixels, upright and not reduced
     icc_profile: bytes  # b"" for sRGB; applied after resizing, when there are far fewer pixels
+    gray_depth: GrayDepth | None = None  # of 16-bit gray values
 
 
 @functools.cache
@@ -92,33 +99,53 @@ def open_image(file: BinaryIO) -> Image.Image:
             continue
         except Image.DecompressionBombError as error:
             raise SkipFile(TOO_LARGE, str(error)) from error
+    if _is_heic(file):
+        return _open_heic(file)
     raise SkipFile(NOT_AN_IMAGE)
 
 
-def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int) -> Iterator[DecodedFrame]:
-    """Decode the frames of an image; only the first frame unless the settings take all.
+def _is_heic(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
-    Args:
-        file: the image's bytes.
-        settings: options of preprocess.
-        first_frame: index to start from.
 
-    Yields:
-        the frames, upright.
+def _open_heic(file: BinaryIO) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise SkipFile(NEEDS_HEIC, "pip install 'vaegan[heic]'") from None
+    pillow_heif.register_heif_opener()
+    file.seek(0)
+    try:
+        return Image.open(file, formats=("HEIF",))
+    except UnidentifiedImageError:  # whose message holds a memory address
+        raise SkipFile(BROKEN_IMAGE, "damaged HEIC") from None
+
+
+def decode_frames(
+    file: BinaryIO, settings: PreprocessSettings, first_frame: int, gray_bits: int = 0
+) -> Iterator[DecodedFrame]:
+    """Yield the frames of an image from `first_frame` on; only the first frame unless `settings` takes all.
+
+    `gray_bits` is the bit depth of 16-bit gray values without a range in the file's tags; 0 = what each frame needs.
 
     Raises:
         SkipFile: The file is not an image, is broken, or has too many pixels.
     """
-    background = parse_color(settings.background)
     try:
         with open_image(file) as image:
+            if not settings.include_generated and has_signature(image):
+                raise SkipFile(GENERATED)
             num_frames = getattr(image, "n_frames", 1) if settings.frames == "all" else 1
+            if image.format in SINGLE_PICTURE_FORMATS:
+                num_frames = 1
             for index in range(first_frame, num_frames):
                 if index:
                     image.seek(index)
                 if image.width * image.height > settings.max_pixels:
                     raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
-                yield _decode_frame(image, index, settings.size, background)
+                yield _decode_frame(image, index, file, settings, gray_bits)
     except DECODE_ERRORS as error:
         raise SkipFile(BROKEN_IMAGE, error_text(error)[:200]) from error
     except Image.DecompressionBombError as error:
@@ -127,11 +154,18 @@ def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int
         raise SkipFile(TOO_LARGE, "out of memory") from error
 
 
-def _decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
+def _decode_frame(
+    image: Image.Image, index: int, file: BinaryIO, settings: PreprocessSettings, gray_bits: int
+) -> DecodedFrame:
     size = image.size
-    draft_size = (target_size * DRAFT_SCALE, target_size * DRAFT_SCALE)
+    draft_size = (settings.size * DRAFT_SCALE, settings.size * DRAFT_SCALE)
     is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]
-    image.load()
+    try:
+        image.load()
+    except OSError:
+        if image.format not in ("JPEG", "MPO"):
+            raise
+        image = _load_jpeg_without_end(file, draft_size)
     icc_profile = b"" if image.mode in (*_HIGH_BIT_DEPTH_MODES, "F") else image.info.get("icc_profile") or b""
 
     # turn the image upright; the size of a draft is reduced, so its original size comes from the header
@@ -141,9 +175,38 @@ def _decode_frame(image: Image.Image, index: int, target_size: int, background: 
         size = upright.size
     elif transpose in _AXIS_SWAPPING_TRANSPOSES:
         size = size[1], size[0]
-    normalized = normalize_mode(upright, background)
+    gray_depth = _find_gray_depth(image, file, settings, gray_bits)
+    normalized = normalize_mode(upright, parse_color(settings.background), gray_depth)
     is_srgb = not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
-    return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile)
+    return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile, gray_depth)
+
+
+def _load_jpeg_without_end(file: BinaryIO, draft_size: tuple[int, int]) -> Image.Image:
+    """Load a JPEG that lacks only its end marker. Raises OSError if it is cut short earlier.
+
+    All pixels are there if what follows in the file does not change them.
+    """
+    file.seek(0)
+    content = file.read().rstrip(b"\xff")
+    versions = []
+    for filler in (b"", b"\x55" * 64):
+        version = Image.open(io.BytesIO(content + filler + _JPEG_END_MARKER), formats=("JPEG",))
+        version.draft(None, draft_size)  # type: ignore[arg-type]
+        version.load()
+        versions.append(version)
+    if versions[0].tobytes() != versions[1].tobytes():
+        raise OSError("image file is truncated")
+    return versions[0]
+
+
+def _find_gray_depth(
+    image: Image.Image, file: BinaryIO, settings: PreprocessSettings, gray_bits: int
+) -> GrayDepth | None:
+    if image.mode not in _HIGH_BIT_DEPTH_MODES:
+        return None
+    if settings.gray_bits != "auto":
+        return GrayDepth(0.0, 2.0 ** int(settings.gray_bits) - 1)
+    return find_gray_depth(image, file, gray_bits)
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -154,7 +217,9 @@ def _exif_orientation(image: Image.Image) -> int:
         return 1
 
 
-def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def normalize_mode(
+    image: Image.Image, background: tuple[int, int, int], gray_depth: GrayDepth | None = None
+) -> Image.Image:
     """Convert an image of any mode to RGB, L or CMYK with 8 bits per channel.
 
     Args:
@@ -165,7 +230,7 @@ def normalize_mode(image: Image.Image, background: tuple[int, int, int]) -> Imag
         the converted image.
     """
     if image.mode in _HIGH_BIT_DEPTH_MODES or image.mode == "F":
-        image = to_8bit_grayscale(image)
+        image = to_8bit_grayscale(image, gray_depth)
     if _has_transparency(image):
         image = image.convert("RGBA")
         canvas = Image.new("RGB", image.size, background)
@@ -183,11 +248,11 @@ def _has_transparency(image: Image.Image) -> bool:
     return has_alpha or "transparency" in image.info
 
 
-def to_8bit_grayscale(image: Image.Image) -> Image.Image:
+def to_8bit_grayscale(image: Image.Image, gray_depth: GrayDepth | None = None) -> Image.Image:
     """Scale an image of 16-bit integers, 32-bit integers or floats linearly to 8 bits.
 
-    The range that becomes 0 to 255 is 0 to 65535 for integers, and 0 to 1 or else 0 to 255 for floats. An image with
-    values outside of it is scaled from its own minimum and maximum.
+    The range of `gray_depth` becomes 0 to 255. Without it, that is 0 to 1 or else 0 to 255 for floats, and the image's
+    own minimum and maximum for integers, and for floats outside of these.
 
     Args:
         image: of a 16-bit, 32-bit or float mode.
@@ -198,18 +263,20 @@ def to_8bit_grayscale(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: An image of floats holds infinite values or NaN.
     """
-    limits = [1.0, 255.0] if image.mode == "F" else [65535.0]
     if image.mode != "F":
         image = image.convert("I")
-    low, high = map(float, image.getextrema())  # type: ignore[arg-type]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("values that are not finite")
-    image = image.convert("F")
-    for limit in limits:
-        if low >= 0 and high <= limit:
-            low, high = 0.0, limit
-            break
+    if gray_depth is not None:
+        low, high = gray_depth.low, gray_depth.high
+    else:
+        low, high = map(float, image.getextrema())  # type: ignore[arg-type]
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("values that are not finite")
+        for limit in (1.0, 255.0) if image.mode == "F" else ():
+            if low >= 0 and high <= limit:
+                low, high = 0.0, limit
+                break
 
+    image = image.convert("F")
     scale = 255 / (high - low) if high > low else 1.0
     scaled = image.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
     scaled.info.pop("transparency", None)  # a transparent value of the original depth

@@ -12,7 +12,6 @@ no effect, and a new image affects another only if the two look alike. All table
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from vaegan.data.dataset import TRAIN
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.perceptual_hash import (
     NUM_BANDS,
-    has_structure,
+    is_comparable,
     is_interchangeable,
     is_near_duplicate,
     lsh_bands,
@@ -74,7 +73,7 @@ ORDER BY files.name, images.frame
 
 _SELECT_MANIFEST = """
 SELECT
-    files.file_id, files.name, files.location, files.sha256, files.reason, files.detail,
+    files.file_id, files.name, files.sha256, files.reason, files.detail,
     images.frame, images.slot, images.width, images.height, images.crop_box, images.crc32,
     exact_duplicates.duplicate_of AS exact_duplicate_of, near_duplicates.duplicate_of AS near_duplicate_of
 FROM files
@@ -104,7 +103,6 @@ class ManifestRow:
 
     file_id: int
     name: str
-    location_json: str  # the file's `FileLocation`, parsed only when it is needed
     sha256: str
     skip_reason: str  # empty for an image of the dataset
     detail: str
@@ -167,8 +165,7 @@ class ManifestBuilder:
             self._drop_near_duplicates()
         else:
             self._group_look_alikes()
-        group_keys = (self._group_key(row) for row in self._select_rows() if row.image is not None)
-        self.split_of_key = make_split_function(group_keys, self.settings.val_fraction)
+        self.split_of_key = make_split_function(self._iter_group_keys, self.settings.val_fraction)
         self.db.commit()
 
     def __iter__(self) -> Iterator[ManifestRow]:
@@ -176,6 +173,9 @@ class ManifestBuilder:
             if row.image is not None:
                 row.split = self.split_of_key(self._group_key(row))
             yield row
+
+    def _iter_group_keys(self) -> Iterator[str]:
+        return (self._group_key(row) for row in self._select_rows() if row.image is not None)
 
     def _group_key(self, row: ManifestRow) -> str:
         return self.groups.find(split_key(row.name, row.sha256, self.group_pattern))
@@ -207,7 +207,7 @@ class ManifestBuilder:
     def _hashed_images(self, order: str) -> Iterator[sqlite3.Row]:
         """Yield the images whose perceptual hash is distinctive enough to compare."""
         for image in self.db.execute(f"{_SELECT_IMAGES} ORDER BY {order}"):
-            if has_structure(image["perceptual_hash"]):
+            if is_comparable(image["perceptual_hash"]):
                 yield image
 
     def _indexed_look_alikes(self, image: sqlite3.Row) -> list[sqlite3.Row]:
@@ -216,7 +216,7 @@ class ManifestBuilder:
 
     def _add_to_index(self, image: sqlite3.Row) -> None:
         rows = ((band, image["file_id"], image["frame"]) for band in lsh_bands(image["perceptual_hash"]))
-        self.db.connection.executemany("INSERT INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)", rows)
+        self.db.connection.executemany("INSERT OR IGNORE INTO lsh_bands (band, file_id, frame) VALUES (?, ?, ?)", rows)
 
     def _split_key(self, image: sqlite3.Row) -> str:
         return split_key(decode_name(image["name"]), image["sha256"], self.group_pattern)
@@ -231,8 +231,7 @@ class ManifestBuilder:
             elif row["near_duplicate_of"] is not None:
                 reason, detail, frame = NEAR_DUPLICATE, decode_name(row["near_duplicate_of"]), row["frame"]
             elif not reason and row["frame"] is not None:
-                left, top, right, bottom = json.loads(row["crop_box"])
                 original_size, frame = (row["width"], row["height"]), row["frame"]
-                image = StoredImage(row["slot"], original_size, (left, top, right, bottom), row["crc32"])
+                image = StoredImage(row["slot"], original_size, self.db.load_box(row["crop_box"]), row["crc32"])
             name = decode_name(row["name"])
-            yield ManifestRow(row["file_id"], name, row["location"], row["sha256"], reason, detail, frame, image)
+            yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

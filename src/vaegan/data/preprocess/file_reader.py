@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import io
 import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -16,9 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vaegan.data.preprocess.records import FileLocation
-from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, CHANGED_WHILE_READ, TOO_LARGE, UNREADABLE, SkipFile
+from vaegan.data.preprocess.skip_reasons import BROKEN_ARCHIVE, CHANGED_WHILE_READ, TOO_LARGE, SkipFile
+from vaegan.utils.files import open_regular
 
 MAX_FILE_BYTES = 2**30
+MAX_MEMBER_BYTES = 2**28  # of an archive: members are read into memory
 MAX_IN_MEMORY_BYTES = 2**26
 MAX_READ_ATTEMPTS = 3
 _ZIP_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -49,19 +50,17 @@ def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
         The bytes as a seekable file, their SHA-256, and the file's stamp ("" for a member of an archive).
 
     Raises:
-        SkipFile: It is no regular file, it is too large, the archive is broken, or another process keeps changing it.
-        OSError: The operating system refuses.
+        SkipFile: It is too large, the archive is broken, or another process keeps changing it.
+        OSError: It is no regular file, or the operating system refuses.
     """
     path = Path(location.path)
-    if not path.is_file():  # opening a pipe would block forever
-        raise SkipFile(UNREADABLE, _describe_non_file(path))
     if location.stored_length >= 0:
         content = _read_member(path, location)
         yield io.BytesIO(content), hashlib.sha256(content).hexdigest(), ""
         return
 
     for _ in range(MAX_READ_ATTEMPTS):
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
             stamp = size_and_mtime(status)
             if status.st_size > MAX_FILE_BYTES:
@@ -69,7 +68,7 @@ def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
             if status.st_size > MAX_IN_MEMORY_BYTES:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                yield io.BufferedReader(file), sha256, stamp
+                yield file, sha256, stamp
                 if size_and_mtime(os.fstat(file.fileno())) != stamp:
                     raise SkipFile(CHANGED_WHILE_READ)
                 return
@@ -80,21 +79,15 @@ def open_hashed(location: FileLocation) -> Iterator[tuple[BinaryIO, str, str]]:
     raise SkipFile(CHANGED_WHILE_READ)
 
 
-def _describe_non_file(path: Path) -> str:
-    if path.is_symlink() and not path.exists():
-        return "a link to nothing"
-    return "a folder now" if stat.S_ISDIR(path.stat().st_mode) else "not a regular file"
-
-
 def _read_member(path: Path, location: FileLocation) -> bytes:
     """Read a member of an archive, without the archive's list of members.
 
     zipfile cannot do this: it reads the whole list first, which would be read again for every member.
     """
     largest = max(location.uncompressed_size, location.stored_length)
-    if largest > MAX_FILE_BYTES:
+    if largest > MAX_MEMBER_BYTES:
         raise SkipFile(TOO_LARGE, f"a member of {largest:,} bytes")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             file.seek(location.offset)
         except (ValueError, OverflowError):  # a zip may declare any offset below 2**64

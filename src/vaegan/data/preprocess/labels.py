@@ -7,6 +7,7 @@ of the folder of an image can be its label.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import sys
@@ -30,7 +31,7 @@ from vaegan.data.labels import (
 )
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
-from vaegan.utils.files import file_sha256
+from vaegan.utils.files import check_regular, file_sha256, open_regular
 
 FOLDER_LABELS = "folders"
 NO_LABELS = "none"
@@ -101,9 +102,10 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
         UsageError: If a chosen column does not exist or cannot be a label.
         VaeganError: If the file cannot be read, or holds no labels.
     """
+    if not path.exists():
+        raise VaeganError(f"--labels {path}: no such file; give a .csv, .tsv or .jsonl file, or the word folders")
     try:
-        if not path.is_file():
-            raise VaeganError(f"--labels {path}: no such file; give a .csv, .tsv or .jsonl file, or the word folders")
+        check_regular(path)
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise VaeganError(
                 f"--labels {path}: larger than {MAX_TABLE_BYTES // 2**30} GiB, which is no table of labels"
@@ -140,7 +142,7 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return the names of the columns, and the rows, each with one text per column."""
     suffix = path.suffix.lower()
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
         if suffix in (".csv", ".tsv"):
             return _read_csv(path, csv.reader(file, delimiter="\t" if suffix == ".tsv" else ","))
         if suffix == ".jsonl":

@@ -5,6 +5,9 @@ The hash has 128 bits: for each cell of an 8 x 8 grid, whether it is brighter th
 
 Locality-sensitive hashing finds candidates without comparing all pairs: the bits are split into 7 bands. Hashes that
 differ in at most 6 bits have at least one band in common (pigeonhole principle).
+
+The bits of a blank image are noise. Blank images are compared by their colors only, and their bands are ranges of their
+mean value.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ GRID_SIZE = 8
 MIN_BRIGHTNESS_STEP = 2
 HASH_BITS = 2 * GRID_SIZE * GRID_SIZE
 HASH_BYTES = HASH_BITS // 8
+HASH_LENGTHS = tuple(HASH_BYTES + channels * (GRID_SIZE + 1) ** 2 for channels in (1, 3))
 MAX_HAMMING_DISTANCE = 6
 MAX_COLOR_DIFFERENCE = 3.5
 INTERCHANGEABLE_COLOR_DIFFERENCE = 0.5
 NUM_BANDS = MAX_HAMMING_DISTANCE + 1
 _MIN_DISTINCTIVE_BITS = 8
+_MAX_BLANK_CONTRAST = 8  # gray levels between the darkest and the brightest cell
+_BLANK_BAND_WIDTH = 8  # of two series of ranges that overlap by half, one has both of two values that are near
 _BAND_MASKS = [sum(1 << bit for bit in range(band, HASH_BITS, NUM_BANDS)) for band in range(NUM_BANDS)]
 _BAND_HASH_MULTIPLIER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # 2**128 / golden ratio: multiplicative hashing
 _BAND_HASH_BITS = 56
@@ -51,15 +57,18 @@ def perceptual_hash(image: Image.Image) -> bytes:
     return bits.to_bytes(HASH_BYTES) + colors
 
 
-def has_structure(phash: bytes) -> bool:
-    """Check that a hash can tell images apart: those of flat images and plain gradients are all alike.
+def is_blank(phash: bytes) -> bool:
+    """Check whether all cells of an image have nearly the same color."""
+    colors = phash[HASH_BYTES:]
+    num_channels = 1 if len(colors) == (GRID_SIZE + 1) ** 2 else 3
+    channels = [colors[channel::num_channels] for channel in range(num_channels)]
+    return all(max(values) - min(values) <= _MAX_BLANK_CONTRAST for values in channels)
 
-    Args:
-        phash: from `perceptual_hash`.
 
-    Returns:
-        whether it can.
-    """
+def is_comparable(phash: bytes) -> bool:
+    """Check that images with this hash can be told apart: the bits of all plain gradients are alike."""
+    if is_blank(phash):
+        return True
     num_ones = _hash_bits(phash).bit_count()
     return _MIN_DISTINCTIVE_BITS <= num_ones <= HASH_BITS - _MIN_DISTINCTIVE_BITS
 
@@ -74,6 +83,10 @@ def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
     Returns:
         whether they do.
     """
+    if is_blank(phash) != is_blank(other_phash):
+        return False
+    if is_blank(phash):
+        return _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
     distance = (_hash_bits(phash) ^ _hash_bits(other_phash)).bit_count()
     return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
 
@@ -88,7 +101,7 @@ def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
     Returns:
         whether they are.
     """
-    has_same_bits = phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
+    has_same_bits = is_blank(phash) or phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
     return has_same_bits and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
 
 
@@ -113,7 +126,19 @@ def lsh_bands(phash: bytes) -> Iterator[int]:
     Yields:
         a 59-bit number for each of the 7 bands.
     """
+    if is_blank(phash):
+        yield from _blank_bands(phash)
+        return
     bits = _hash_bits(phash)
     for band, mask in enumerate(_BAND_MASKS):
         band_hash = (bits & mask) * _BAND_HASH_MULTIPLIER % 2**HASH_BITS >> (HASH_BITS - _BAND_HASH_BITS)
         yield band << _BAND_HASH_BITS | band_hash
+
+
+def _blank_bands(phash: bytes) -> list[int]:
+    """Return 7 numbers, of which only two differ, for the mean value of a blank image's cells."""
+    colors = phash[HASH_BYTES:]
+    mean = sum(colors) / len(colors)
+    first, second = int(mean // _BLANK_BAND_WIDTH), int((mean + _BLANK_BAND_WIDTH / 2) // _BLANK_BAND_WIDTH)
+    bands = [NUM_BANDS << _BAND_HASH_BITS | first << 1, NUM_BANDS << _BAND_HASH_BITS | second << 1 | 1]
+    return bands + bands[:1] * (NUM_BANDS - 2)

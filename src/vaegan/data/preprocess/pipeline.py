@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sqlite3
 import tempfile
 import time
@@ -21,18 +20,26 @@ from typing import Any
 from vaegan.config.options import flag_name
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, find_foreign_entry, is_dataset, open_dataset
-from vaegan.data.preprocess.database import COMMIT_SECONDS, PreprocessDB, remove_state
+from vaegan.data.preprocess.database import (
+    COMMIT_SECONDS,
+    DATABASE_ERRORS,
+    PreprocessDB,
+    cannot_write_error,
+    database_error,
+    remove_state,
+)
 from vaegan.data.preprocess.dedupe import ManifestBuilder
 from vaegan.data.preprocess.labels import LabelMatcher, MatchedLabels
 from vaegan.data.preprocess.records import Task, encode_name
 from vaegan.data.preprocess.skip_reasons import DUPLICATE, METADATA_FILE, NEAR_DUPLICATE, RETRYABLE_REASONS
-from vaegan.data.preprocess.sources import find_files, resolve_sources
+from vaegan.data.preprocess.sources import IGNORED, find_files, resolve_sources
 from vaegan.data.preprocess.summary import LabelSummary, PreprocessSummary, report_summary, summarize_manifest
 from vaegan.data.preprocess.workers import LocalWorkerPool, WorkerPool, available_cores
 from vaegan.data.preprocess.writer import PIPELINE_VERSION, CorruptImage, DatasetWriter, content_options
-from vaegan.errors import Interrupted, VaeganError, error_text
+from vaegan.errors import Interrupted, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, Note, TaskProgress
-from vaegan.utils.files import read_json, restore_replaced
+from vaegan.utils.files import real_path, remove_tree, restore_replaced
+from vaegan.utils.text import count_text
 
 WORK_DIR_PREFIX = ".preparing-"
 FILES_PER_BATCH = 32
@@ -79,18 +86,17 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         except Interrupted as error:
             raise Interrupted(_save_interrupted(db, request.dry_run)) from error
         except VaeganError:
-            is_state_useless = not request.dry_run and db is not None and db.fetch_one("SELECT 1 FROM images") is None
+            is_state_useless = not request.dry_run and db is not None and not db.has_images()
             raise
-        except sqlite3.Error as error:
-            raise VaeganError(f"cannot save the state in {work_dir}: {error_text(error)}; nothing is lost") from error
+        except DATABASE_ERRORS as error:
+            raise database_error(work_dir, error) from error
         except OSError as error:
-            cause = f"cannot write {work_dir}: {error_text(error)}"
-            raise VaeganError(f"{cause}; run the same command again to resume") from error
+            raise cannot_write_error(work_dir, error) from error
         finally:
             if db is not None:
                 db.close()
             if is_state_useless:
-                shutil.rmtree(work_dir, ignore_errors=True)
+                remove_tree(work_dir)
     return summary
 
 
@@ -99,10 +105,10 @@ def _save_interrupted(db: PreprocessDB | None, dry_run: bool) -> str:
     next_step = "nothing was written" if dry_run else "run the same command again to resume"
     if db is None:
         return f"interrupted: {next_step}"
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, OSError):
         db.commit()
-    total, done, _ = db.file_counts()
-    return f"interrupted: {done:,} of {total:,} files are done; {next_step}"
+    counts = db.file_counts()
+    return f"interrupted: {counts.done:,} of {count_text(counts.total, 'file')} done; {next_step}"
 
 
 @contextlib.contextmanager
@@ -144,7 +150,7 @@ def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
         return
     if not is_dataset(out):
         raise VaeganError(f"{out} exists and is not a prepared dataset: choose another --out")
-    source_inside = next((source for source in sources if source.is_relative_to(out.resolve())), None)
+    source_inside = next((source for source in sources if source.is_relative_to(real_path(out))), None)
     if source_inside is not None:
         raise VaeganError(f"{source_inside} is inside --out {out}, which is replaced as a whole: choose another --out")
     if foreign_entry := find_foreign_entry(out):
@@ -156,16 +162,20 @@ def check_output_dir(request: PreprocessRequest, sources: list[Path]) -> None:
 
 def _check_same_origin(request: PreprocessRequest, sources: list[Path]) -> None:
     """Raise VaeganError if the dataset at `out` has other options, or sources that were not given now."""
-    out, info = request.out, read_json(request.out / "set.json")
-    way_out = "choose another --out, or add --force to replace it"
+    out, way_out = request.out, "choose another --out, or add --force to replace it"
+    try:
+        info = open_dataset(out).info
+    except VaeganError as error:
+        raise VaeganError(f"{error}: {way_out}") from error
     if info.get("pipeline_version") != PIPELINE_VERSION:
         version = info.get("vaegan_version", "unknown")
-        raise VaeganError(f"{out} was prepared by another version of vaegan ({version}): {way_out}")
+        raise VaeganError(f"{out} was prepared by another version of vaegan ({printable(version)}): {way_out}")
     _check_same_options(f"{out} was prepared", info.get("options"), request.settings, way_out)
     old_sources = [Path(source) for source in info.get("sources", [])]
     missing = [path for path in old_sources if not any(path.is_relative_to(source) for source in sources)]
     if missing:
-        raise VaeganError(f"{out} was prepared from {missing[0]}, which is not among the sources: add it, {way_out}")
+        source = printable(missing[0], 300)
+        raise VaeganError(f"{out} was prepared from {source}, which is not among the sources: add it, {way_out}")
 
 
 def _check_same_options(subject: str, saved_options: Any, settings: PreprocessSettings, way_out: str) -> None:
@@ -200,10 +210,10 @@ class PreprocessPipeline:
         saved_options = db.get_meta("options")
         self.is_resumed = saved_options is not None
         if saved_options is not None:
-            way_out = "give the same options to resume, or add --force to start over"
-            _check_same_options(f"{request.out} was started", json.loads(saved_options), self.settings, way_out)
             if db.get_meta("pipeline_version") != str(PIPELINE_VERSION):
                 raise VaeganError(f"{request.out} was started by another version of vaegan: add --force to start over")
+            way_out = "give the same options to resume, or add --force to start over"
+            _check_same_options(f"{request.out} was started", db.load_json(saved_options), self.settings, way_out)
         db.set_meta("options", json.dumps(content_options(self.settings)))
         db.set_meta("pipeline_version", str(PIPELINE_VERSION))
 
@@ -227,6 +237,9 @@ class PreprocessPipeline:
         try:
             while True:
                 self._process_files(pool)
+                if self.db.unify_gray_bits():
+                    continue
+                self._report_gray_bits()
                 self.manifest.dedupe_and_split()
                 summary = summarize_manifest(self.manifest, self.settings)
                 self._check_summary(summary)
@@ -249,21 +262,23 @@ class PreprocessPipeline:
         def make_spool_path(archive: Path) -> Path:
             key = f"unpacked {encode_name(str(archive)).hex()}"  # hex, because file names may not be valid text
             number = self.db.get_meta(key) or str(len(list(self.db.work_dir.glob("unpacked-*"))))
+            if not number.isdecimal():
+                raise self.db.damaged_error(f"{key}: {number}")
             self.db.set_meta(key, number)
             return self.db.work_dir / f"unpacked-{number}"
 
         self.db.begin_search()
-        out = self.request.out.resolve()
+        out = real_path(self.request.out)
         source_files = find_files(self.sources, out, make_spool_path, lambda what: ignored.update([what]))
         for count, source_file in enumerate(source_files, 1):
             self.db.add_file(source_file)
             if count % SEARCH_PROGRESS_INTERVAL == 0:
-                self.emit(Note(f"{count:,} files found so far"))
+                self.emit(Note(f"{count_text(count, 'file')} found so far"))
         self.db.end_search()
         if ignored:
-            counts = ", ".join(f"{count} {what}{'s' if count > 1 else ''}" for what, count in sorted(ignored.items()))
+            counts = ", ".join(count_text(count, *IGNORED[what]) for what, count in sorted(ignored.items()))
             self.emit(Note(f"Ignored: {counts}"))
-        if not self.db.file_counts()[0]:
+        if not self.db.file_counts().total:
             raise VaeganError(f"{self.request.sources[0]} holds no files: give a folder of images")
 
     def _find_up_to_date_dataset(self) -> PreparedDataset | None:
@@ -282,7 +297,7 @@ class PreprocessPipeline:
         if _label_source(dataset.info) != self.label_matcher.source:
             return None
         # a file that a worker could not read may be readable now, with the same size and modification time
-        search_skips, all_skips = self.db.skip_counts(), dataset.info["skip_reasons"]
+        search_skips, all_skips = self.db.skip_counts(), dataset.info.get("skip_reasons", {})
         is_final = all(search_skips[reason] == all_skips.get(reason, 0) for reason in RETRYABLE_REASONS)
         return dataset if is_final and dataset.is_intact() else None
 
@@ -292,8 +307,8 @@ class PreprocessPipeline:
             from vaegan.data.preprocess.ray_workers import RayWorkerPool
 
             return RayWorkerPool(settings, settings.workers, settings.ray_address)
-        total, done, _ = self.db.file_counts()
-        max_useful = max(1, (total - done) // MIN_FILES_PER_WORKER)
+        counts = self.db.file_counts()
+        max_useful = max(1, (counts.total - counts.done) // MIN_FILES_PER_WORKER)
         return LocalWorkerPool(settings, min(settings.workers or available_cores(), max_useful))
 
     def _task_batches(self) -> Iterator[list[Task]]:
@@ -305,10 +320,10 @@ class PreprocessPipeline:
 
     def _process_files(self, pool: WorkerPool) -> None:
         """Let the workers process all files that are not done, and save the results."""
-        total, done, skipped = self.db.file_counts()
-        if self.is_resumed and done < total:
-            self.emit(Note(f"Resuming: {done:,} of {total:,} files are done"))
-        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), done
+        counts = self.db.file_counts()
+        if self.is_resumed and counts.done < counts.total:
+            self.emit(Note(f"Resuming: {counts.done:,} of {count_text(counts.total, 'file')} done"))
+        batches, start_time, done_at_start = self._task_batches(), time.monotonic(), counts.done
 
         def next_batch() -> list[Task] | None:
             return [self.retry_tasks.popleft()] if self.retry_tasks else next(batches, None)
@@ -317,27 +332,36 @@ class PreprocessPipeline:
             for result in results:
                 self.db.save_result(result)
                 if result.next_frame:
-                    location = self.db.file_location(result.file_id)
-                    self.retry_tasks.append(Task(result.file_id, location, first_frame=result.next_frame))
+                    self.retry_tasks.append(self.db.make_task(result.file_id, first_frame=result.next_frame))
                 else:
-                    done, skipped = done + 1, skipped + bool(result.reason)
+                    counts.done += 1
+                    counts.kept += not result.reason
+                    counts.skipped += result.reason not in ("", METADATA_FILE)
             self.db.commit(COMMIT_SECONDS)
-            rate = (done - done_at_start) / max(1e-6, time.monotonic() - start_time)
-            detail = f"{done - skipped:,} kept, {skipped:,} skipped"
-            self.emit(TaskProgress("Preparing", done, total, "files", rate, detail))
+            rate = (counts.done - done_at_start) / max(1e-6, time.monotonic() - start_time)
+            detail = f"{counts.kept:,} kept, {counts.skipped:,} skipped"
+            self.emit(TaskProgress("Preparing", counts.done, counts.total, "files", rate, detail))
         self.db.commit()
+
+    def _report_gray_bits(self) -> None:
+        for bits, count in self.db.gray_bit_depths().values():
+            if bits < 16:
+                subject = f"{count_text(count, 'grayscale image')} of 16 bits {'uses' if count == 1 else 'use'}"
+                hint = "--gray-bits 16 makes 65535 white"
+                self.emit(Note(f"{subject} only {bits}: {2**bits - 1} is white; {hint}"))
 
     def _check_summary(self, summary: PreprocessSummary) -> None:
         """Raise VaeganError if there are no images, or if --strict is given and a file is skipped."""
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.skip_counts.items()))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skip_counts.items()))
         if not summary.num_images:
             raise VaeganError(f"{self.request.sources[0]} holds no readable image ({counts}): nothing was written")
         num_skipped = summary.skip_counts.total() - summary.skip_counts[METADATA_FILE]
         if self.settings.strict and num_skipped:
             first = next(row for row in self.manifest if row.skip_reason not in ("", METADATA_FILE))
             raise VaeganError(
-                f"--strict: {num_skipped} files are skipped ({counts}), the first {first.name!r} ({first.skip_reason});"
-                " nothing was written. Repair or remove them and run it again, or leave out --strict"
+                f"--strict: {count_text(num_skipped, 'file')} skipped ({counts}), first {printable(first.name, 300)!r}"
+                f" ({first.skip_reason}); nothing was written. Repair or remove them and run it again, or leave out"
+                " --strict"
             )
 
     def _match_labels(self) -> MatchedLabels | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, ignore_event
-from vaegan.utils.files import check_has_file_name
+from vaegan.utils.files import check_has_file_name, check_writable, real_path, require_unicode
+
+MAX_DEFAULT_NAME_BYTES = 150
 
 
 def default_output_dir(sources: Sequence[Path], size: int) -> Path:
@@ -29,8 +32,10 @@ def default_output_dir(sources: Sequence[Path], size: int) -> Path:
     Returns:
         the path.
     """
-    first = sources[0].resolve()
+    first = real_path(sources[0])
     name = first.name if first.is_dir() else first.name.split(".")[0]
+    if len(os.fsencode(name)) > MAX_DEFAULT_NAME_BYTES:  # other names are derived from it
+        name = os.fsencode(name)[:MAX_DEFAULT_NAME_BYTES].decode("utf-8", "ignore")
     return Path("data") / f"{name or 'faces'}-{size}"
 
 
@@ -96,6 +101,9 @@ def preprocess_with_summary(
         raise UsageError("no SRC: give a folder of images")
     out = out if out is not None else default_output_dir(sources, settings.size)
     check_has_file_name(out)
+    require_unicode(out)
+    if not dry_run:
+        check_writable(out)
     return out, run_pipeline(PreprocessRequest(list(sources), out, settings, force, dry_run), on_event)
 
 

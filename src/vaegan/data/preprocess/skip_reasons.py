@@ -6,6 +6,8 @@ METADATA_FILE = "metadata"
 EMPTY_FILE = "empty file"
 NOT_AN_IMAGE = "not an image"
 BROKEN_IMAGE = "broken image"
+NEEDS_HEIC = "needs vaegan[heic]"
+GENERATED = "made by vaegan"
 UNREADABLE = "cannot be read"
 CHANGED_WHILE_READ = "changed while being read"
 TOO_LARGE = "too large"
@@ -21,9 +23,11 @@ SKIP_REASONS = {
     EMPTY_FILE: "the file has no bytes",
     NOT_AN_IMAGE: "no image format that can be read",
     BROKEN_IMAGE: "the image is cut short or damaged",
+    NEEDS_HEIC: "a HEIC image: pip install 'vaegan[heic]'",
+    GENERATED: "a sample, preview or grid; --include-generated takes it",
     UNREADABLE: "the system or the archive refuses, or decoding takes too long",
     CHANGED_WHILE_READ: "its bytes changed at every attempt",
-    TOO_LARGE: "more pixels than --max-pixels, or a file of more than 1 GiB",
+    TOO_LARGE: "more than --max-pixels, 1 GiB in a file, 256 MiB in a member of an archive, or a bomb",
     TOO_SMALL: "its shorter side is below --min-side",
     ASPECT_TOO_LARGE: "its aspect ratio exceeds --max-aspect",
     UNSAFE_NAME: "its name in the archive leads out of the archive",
@@ -33,7 +37,7 @@ SKIP_REASONS = {
 }
 """Every reason, and what it means in a few words."""
 
-RETRYABLE_REASONS = frozenset({UNREADABLE, CHANGED_WHILE_READ, UNSAFE_NAME, BROKEN_ARCHIVE})
+RETRYABLE_REASONS = frozenset({NEEDS_HEIC, UNREADABLE, CHANGED_WHILE_READ, UNSAFE_NAME, BROKEN_ARCHIVE})
 """Reasons that do not follow from a file's bytes alone: an interrupted preprocessing tries these files again."""
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES, SpoolPathFactory, is_archive, iter_members
+from vaegan.data.dataset import is_dataset
+from vaegan.data.preprocess.archives import ARCHIVE_SUFFIXES, SpoolPathFactory, UnpackBudget, is_archive, iter_members
 from vaegan.data.preprocess.file_reader import size_and_mtime
 from vaegan.data.preprocess.records import FileLocation, SourceFile, encode_name
 from vaegan.data.preprocess.skip_reasons import UNREADABLE
 from vaegan.errors import VaeganError, error_text
+from vaegan.utils.files import real_path
 
-HIDDEN_ENTRY = "hidden entry"
-PREPARED_DATASET = "prepared dataset"
-REDUNDANT_LINK = "redundant folder link"
+HIDDEN_ENTRY, PREPARED_DATASET, REDUNDANT_LINK = "hidden", "dataset", "link"
+IGNORED = {
+    HIDDEN_ENTRY: ("hidden entry", "hidden entries"),
+    PREPARED_DATASET: ("prepared dataset",),
+    REDUNDANT_LINK: ("link to a folder that is searched anyway", "links to folders that are searched anyway"),
+}
+"""What is ignored, and its name in singular and plural."""
+
+
+ArchiveIterator = Callable[[Path, str], Iterator[SourceFile]]
+"""From the path and the stamp of an archive to its members."""
 
 
 def name_prefixes(sources: Sequence[Path]) -> dict[Path, str]:
@@ -45,12 +56,15 @@ def resolve_sources(sources: Sequence[Path]) -> list[Path]:
         the resolved paths.
 
     Raises:
-        VaeganError: A source does not exist.
+        VaeganError: A source does not exist, or is a prepared dataset.
     """
     for source in sources:
         if not source.exists():
             raise VaeganError(f"{source} does not exist: give a folder of images, an image, or an archive")
-    resolved = {source.resolve() for source in sources}
+        if is_dataset(source):
+            way_out = f"train on it (vaegan train-vae {source}), or give the folder that it was made from"
+            raise VaeganError(f"{source} is a prepared dataset already: {way_out}")
+    resolved = {real_path(source) for source in sources}
     nested = {path for path in resolved if any(parent in resolved and parent.is_dir() for parent in path.parents)}
     return sorted(resolved - nested, key=lambda path: encode_name(str(path)))
 
@@ -69,12 +83,14 @@ def find_files(
     Yields:
         the files.
     """
+    budget = UnpackBudget()
+    iter_archive = functools.partial(iter_members, make_spool_path=make_spool_path, budget=budget)
     for source, prefix in name_prefixes(sources).items():
         if source.is_dir():
-            yield from _walk_folder(source, prefix, sources, excluded_dir, make_spool_path, on_ignored)
+            yield from _walk_folder(source, prefix, sources, excluded_dir, iter_archive, on_ignored)
         else:
             member_prefix = prefix if is_archive(source) else None
-            yield from _iter_source_file(str(source), prefix or source.name, member_prefix, make_spool_path)
+            yield from _iter_source_file(str(source), prefix or source.name, member_prefix, iter_archive)
 
 
 def _walk_folder(
@@ -82,7 +98,7 @@ def _walk_folder(
     root_prefix: str,
     sources: Sequence[Path],
     excluded_dir: Path,
-    make_spool_path: SpoolPathFactory,
+    iter_archive: ArchiveIterator,
     on_ignored: Callable[[str], None],
 ) -> Iterator[SourceFile]:
     """Yield the files under a folder.
@@ -98,7 +114,7 @@ def _walk_folder(
         if not pending:
             links.sort()
             link = links.pop(0)[-1]
-            target = link.resolve()
+            target = real_path(link)
             if not _is_outside_sources(target, sources, followed):
                 on_ignored(REDUNDANT_LINK)
                 continue
@@ -106,11 +122,11 @@ def _walk_folder(
             pending.append(link)
 
         folder = pending.pop()
-        if folder == excluded_dir or ((folder / "set.json").is_file() and (folder / "manifest.jsonl").is_file()):
-            on_ignored(PREPARED_DATASET)
-            continue
         prefix = _join_name(root_prefix, folder.relative_to(root).as_posix() if folder != root else "")
         try:
+            if folder == excluded_dir or (is_dataset(folder) and (folder / "manifest.jsonl").is_file()):
+                on_ignored(PREPARED_DATASET)
+                continue
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
@@ -118,11 +134,11 @@ def _walk_folder(
                     elif not _is_folder(entry):
                         name = _join_name(prefix, entry.name)
                         member_prefix = name if entry.name.lower().endswith(ARCHIVE_SUFFIXES) else None
-                        yield from _iter_source_file(entry.path, name, member_prefix, make_spool_path)
+                        yield from _iter_source_file(entry.path, name, member_prefix, iter_archive)
                     elif not entry.is_symlink():
                         pending.append(Path(entry.path))
                     else:
-                        target = Path(entry.path).resolve()
+                        target = real_path(Path(entry.path))
                         sort_key = len(target.parts), encode_name(str(target)), encode_name(entry.path)
                         links.append((*sort_key, Path(entry.path)))
         except OSError as error:
@@ -147,7 +163,7 @@ def _is_outside_sources(target: Path, sources: Sequence[Path], followed: set[Pat
 
 
 def _iter_source_file(
-    path: str, name: str, member_prefix: str | None, make_spool_path: SpoolPathFactory
+    path: str, name: str, member_prefix: str | None, iter_archive: ArchiveIterator
 ) -> Iterator[SourceFile]:
     """Yield a file; for an archive (`member_prefix` is not None), its members, named `member_prefix`/MEMBER."""
     try:
@@ -159,5 +175,5 @@ def _iter_source_file(
     if member_prefix is None:
         yield SourceFile(name, FileLocation(path), stamp)
         return
-    for member in iter_members(Path(path), stamp, make_spool_path):
+    for member in iter_archive(Path(path), stamp):
         yield replace(member, name=_join_name(member_prefix, member.name) if member.name else name)

@@ -12,7 +12,9 @@ from vaegan.data.dataset import SPLIT_NAMES
 from vaegan.data.labels import LabelColumn, columns_from_json
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
+from vaegan.data.preprocess.splits import is_near_fraction
 from vaegan.events import EventHandler, Note, WarningMessage
+from vaegan.utils.text import count_text
 
 MAX_COLUMNS_SHOWN = 20
 
@@ -60,7 +62,7 @@ class PreprocessSummary:
         counts = info["counts"]
         split_counts = {name: counts[name] for name in SPLIT_NAMES}
         labels = LabelSummary.from_info(info.get("labels"))
-        return cls(split_counts, Counter(info["skip_reasons"]), counts["upscaled"], labels)
+        return cls(split_counts, Counter(info.get("skip_reasons", {})), counts.get("upscaled", 0), labels)
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
@@ -94,23 +96,29 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
         dry_run: whether nothing was written.
     """
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
-    emit(Note(f"{summary.num_images} images: {num_train} for training, {num_val} for validation"))
+    emit(Note(f"{count_text(summary.num_images, 'image')}: {num_train:,} for training, {num_val:,} for validation"))
     if summary.labels is not None:
         _report_labels(summary.labels, summary.num_images, emit)
     skip_counts = Counter(summary.skip_counts)
-    if skip_counts.pop(METADATA_FILE, 0):
-        emit(Note("metadata files beside the images were ignored"))
+    if num_metadata := skip_counts.pop(METADATA_FILE, 0):
+        emit(Note(f"{count_text(num_metadata, 'metadata file')} beside the images ignored"))
     if skip_counts:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skip_counts.items()))
-        hint = "" if dry_run else "; manifest.jsonl lists them"
-        emit(WarningMessage(f"{skip_counts.total()} files skipped ({counts}){hint}"))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skip_counts.items()))
+        hint = "" if dry_run else "; see manifest.jsonl"
+        emit(WarningMessage(f"{count_text(skip_counts.total(), 'file')} skipped ({counts}){hint}"))
         width = max(map(len, skip_counts))
         for reason, count in skip_counts.most_common():
-            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS[reason]}"))
+            emit(Note(f"  {count:>8,}  {reason:<{width}}  {SKIP_REASONS.get(reason, '')}"))
     if summary.num_upscaled:
-        emit(WarningMessage(f"{summary.num_upscaled} images are smaller than {settings.size} pixels and were upscaled"))
-    if not num_val and settings.val_fraction > 0:
+        images = count_text(summary.num_upscaled, "image")
+        emit(WarningMessage(f"{images} smaller than {settings.size} pixels upscaled: the models learn the blur"))
+    if not settings.val_fraction:
+        return
+    if not num_val:
         emit(WarningMessage("there is only one image or group: no validation images, so nothing can be validated"))
+    elif not is_near_fraction(num_val, summary.num_images, settings.val_fraction):
+        fraction = f"{num_val / summary.num_images:.2g} of the images are for validation, not {settings.val_fraction:g}"
+        emit(WarningMessage(f"{fraction}: the groups that have to share a split are too few or too unequal"))
 
 
 def _report_labels(labels: LabelSummary, num_images: int, emit: EventHandler) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess import skip_reasons
+from vaegan.data.preprocess.bit_depth import GrayDepth
 from vaegan.data.preprocess.decoding import decode_frames, parse_color, to_srgb
 from vaegan.data.preprocess.file_reader import open_hashed
 from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes
@@ -20,9 +21,17 @@ from vaegan.errors import error_text
 
 MAX_RESULT_BYTES = 2**22
 """Bytes of pixels in one result; the other frames of a longer animation are left to further tasks."""
-METADATA_SUFFIXES = (
-    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".parquet", ".xml", ".yaml", ".yml", ".html", ".arrow",
-)  # fmt: skip
+METADATA_SUFFIXES = frozenset((
+    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".text", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log",
+    ".parquet", ".arrow", ".feather", ".avro", ".orc", ".xlsx", ".ods", ".sqlite", ".db",
+    # fields of WebDataset samples, and indices of its archives
+    ".cls", ".cls2", ".class", ".count", ".index", ".inx", ".idx", ".id", ".transcript", ".caption", ".label",
+    ".labels", ".npy", ".npz", ".cbor", ".msg", ".msgpack", ".mp", ".ten", ".tb", ".pth", ".pt", ".pyd",
+    # files beside photographs, and vaegan's own
+    ".xmp", ".aae", ".pts", ".safetensors", ".onnx",
+))  # fmt: skip
+# The text of a label may begin like an image.
+_NO_IMAGE_REASONS = (skip_reasons.NOT_AN_IMAGE, skip_reasons.BROKEN_IMAGE, skip_reasons.EMPTY_FILE)
 
 
 def run_tasks(tasks: list[Task], settings: PreprocessSettings) -> list[TaskResult]:
@@ -62,7 +71,7 @@ def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
             return TaskResult(task.file_id, sha256, stamp, next_frame=next_frame, images=images)
     except SkipFile as skip:
         reason = skip.reason
-        if reason == skip_reasons.NOT_AN_IMAGE and task.suffix in METADATA_SUFFIXES:
+        if reason in _NO_IMAGE_REASONS and task.suffix in METADATA_SUFFIXES:
             reason = skip_reasons.METADATA_FILE
         if reason == skip_reasons.CHANGED_WHILE_READ:
             sha256 = ""
@@ -78,7 +87,7 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
     background = parse_color(settings.background)
     max_images = max(1, MAX_RESULT_BYTES // (settings.size**2 * 3))
     images: list[PreparedImage] = []
-    for frame in decode_frames(file, settings, task.first_frame):
+    for frame in decode_frames(file, settings, task.first_frame, task.gray_bits):
         if len(images) == max_images:
             return images, frame.index
         _check_shape(frame.original_size, settings)
@@ -87,7 +96,9 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
         image = pad_to_square(to_srgb(resized, frame.icc_profile, settings.grayscale), settings, background)
         pixels = to_chw_bytes(image)
         crc32, phash = zlib.crc32(pixels), perceptual_hash(image)
-        images.append(PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels))
+        depth = frame.gray_depth or GrayDepth(0.0, 255.0)
+        gray_bits = depth.tag_bits, depth.needed_bits
+        images.append(PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels, *gray_bits))
     return images, 0
 
 
@@ -102,7 +113,7 @@ def _check_shape(size: tuple[int, int], settings: PreprocessSettings) -> None:
 
 def _make_thumbnail(task: Task, file: BinaryIO, settings: PreprocessSettings) -> TaskResult:
     """Return the uncropped image in RGB, at most `task.thumbnail_height` pixels high and twice as wide."""
-    for frame in decode_frames(file, settings, task.first_frame):
+    for frame in decode_frames(file, settings, task.first_frame, task.gray_bits):
         image = frame.image.copy()
         image.thumbnail((task.thumbnail_height * 2, task.thumbnail_height), Image.Resampling.LANCZOS)
         image = to_srgb(image, frame.icc_profile, grayscale=False)

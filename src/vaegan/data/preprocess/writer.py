@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,14 +29,13 @@ from vaegan.data.preprocess.preview import (
     LabelExample,
     draw_dataset_preview,
 )
-from vaegan.data.preprocess.records import FileLocation, Task
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.data.preprocess.workers import WorkerPool
-from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, write_bytes
+from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, remove_tree, write_bytes
 from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Increase this when the same image and options give other pixels. Images of two versions are never mixed."""
 
 IncludedImage = tuple[ManifestRow, StoredImage]
@@ -126,6 +124,7 @@ class DatasetWriter:
             "options": content_options(self.settings),
             "sources": [str(source) for source in sources],
             "sources_fingerprint": self.db.sources_fingerprint(),
+            "gray_bits": self.db.gray_bit_depths().get(0, (0, 0))[0],
             "counts": {"skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled},
             "skip_reasons": dict(sorted(summary.skip_counts.items())),
         }
@@ -198,18 +197,17 @@ class DatasetWriter:
 
     def _make_crop_examples(self, chosen: list[IncludedImage], pool: WorkerPool) -> list[CropExample]:
         """Let the workers make thumbnails of the originals. An original that is gone by now is left out."""
-        locations = (FileLocation.from_json(row.location_json) for row, _ in chosen)
-        size = self.settings.size
-        batches = ([Task(index, location, thumbnail_height=size)] for index, location in enumerate(locations))
+        tasks = (self.db.make_task(row.file_id, thumbnail_height=self.settings.size) for row, _ in chosen)
+        batches = ([task] for task in tasks)
         thumbnails = {}
         for results in pool.run_batches(lambda: next(batches, None)):
             for result in results:
                 for thumbnail in result.images:
                     thumbnails[result.file_id] = Image.frombytes("RGB", thumbnail.original_size, thumbnail.pixels)
         return [
-            (thumbnails[index], image.original_size, image.crop_box, self._read_image(image))
-            for index, (_, image) in enumerate(chosen)
-            if index in thumbnails
+            (thumbnails[row.file_id], image.original_size, image.crop_box, self._read_image(image))
+            for row, image in chosen
+            if row.file_id in thumbnails
         ]
 
 
@@ -218,4 +216,4 @@ def _remove_partial_outputs(out: Path) -> None:
     pattern = re.compile(re.escape(PARTIAL_PREFIX) + r"\d+-" + re.escape(out.name))
     for path in out.parent.iterdir():
         if pattern.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)

@@ -21,6 +21,7 @@ FOREIGN_OPTIONS = {
     "--nproc-per-node",
     "--help",
     "--version",
+    "--install-completion",
 }
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.completion import complete_dataset
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Best, Device, EvaluationDir, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
 from vaegan.config.tool_settings import EvaluateSettings
@@ -19,7 +20,12 @@ def evaluate(
     ckpt: OptionalCheckpointArg = None,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A prepared dataset.", show_default="the dataset that it was trained on"),
+        typer.Argument(
+            metavar="DATA",
+            help="A prepared dataset.",
+            show_default="the dataset that it was trained on",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     vae_encoder: Annotated[
         bool,
@@ -37,7 +43,12 @@ def evaluate(
     *,
     settings: EvaluateSettings,
 ) -> None:
-    """Compare samples with validation images: distances, coverage and memorization."""
+    """Compare samples with validation images: quality, coverage, copies.
+
+    Examples:
+        vaegan evaluate
+        vaegan evaluate runs/gan --best
+    """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info

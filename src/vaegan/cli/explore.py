@@ -19,7 +19,12 @@ def explore(
     *,
     settings: ExploreSettings,
 ) -> None:
-    """Explore the latent space in a browser: a map of faces, sliders, and your own images."""
+    """Explore faces in a browser: a map, sliders, and your own images.
+
+    Examples:
+        vaegan explore
+        vaegan explore runs/gan --port 9000 --no-browser
+    """
     with event_reporter(quiet) as emit:
         from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
 

@@ -18,7 +18,7 @@ def preprocess(
         list[Path],
         typer.Argument(metavar="SRC...", help="Folders (searched recursively), images, .zip and .tar archives."),
     ],
-    out: Annotated[Path | None, out_option("Directory of the dataset.", "data/<name>-<size>")] = None,
+    out: Annotated[Path | None, out_option("Directory of the dataset.", "data/<name>-<size>", "DIR")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the images that would be kept and skipped; write nothing.")
     ] = False,
@@ -28,7 +28,13 @@ def preprocess(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Make a dataset of square images of one size from images of any size."""
+    """Make a dataset of square images from a folder of any images.
+
+    Examples:
+        vaegan preprocess ./faces
+        vaegan preprocess photos/ album.zip --size 128 --fit smart
+        vaegan preprocess ./faces --dry-run
+    """
     with event_reporter(quiet) as emit:
         from vaegan.data.preprocess.preprocess import preprocess_with_summary
 

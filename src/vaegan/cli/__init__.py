@@ -25,6 +25,7 @@ from vaegan.cli.interpolate import interpolate
 from vaegan.cli.preprocess import preprocess
 from vaegan.cli.reconstruct import reconstruct
 from vaegan.cli.report import report
+from vaegan.cli.runs import runs
 from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
@@ -35,7 +36,7 @@ from vaegan.version import __version__
 COMMAND_GROUPS = {
     "Train": (demo, preprocess, train_vae, train_gan),
     "Use": (sample, interpolate, reconstruct, encode, decode, export),
-    "Look": (explore, evaluate, compare, report, timelapse, info),
+    "Look": (explore, evaluate, compare, report, timelapse, info, runs),
 }
 """The commands in the groups in which help shows them."""
 COMMANDS = tuple(command for commands in COMMAND_GROUPS.values() for command in commands)

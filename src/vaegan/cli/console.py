@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaegan.cli.measurements import MeasurementTable, format_losses
 from vaegan.events import (
     Alarm,
     Event,
@@ -19,6 +19,7 @@ from vaegan.events import (
     Note,
     Rollback,
     SkippedStep,
+    Summary,
     TaskProgress,
     TextTable,
     TrainingFinished,
@@ -30,12 +31,12 @@ from vaegan.events import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
 PLAIN_INTERVAL_SECONDS = 10.0
 UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
-HIDDEN_METRICS = re.compile(r"kid_|kl_per_dim_|agg_posterior_|.*_per_dim$")
-"""Metrics that are only logged to metrics.jsonl: with them, a progress line would be too long."""
+REFRESHES_PER_SECOND = 5
 
 
 def format_duration(seconds: float) -> str:
@@ -47,10 +48,10 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
-def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Return metrics on one line, without the hidden ones."""
-    visible = {name.replace("_", " "): value for name, value in metrics.items() if not HIDDEN_METRICS.match(name)}
-    return "  ".join(f"{name} {value:.4g}" for name, value in visible.items())
+def format_clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def format_speed(event: TaskProgress) -> str:
@@ -60,7 +61,7 @@ def format_speed(event: TaskProgress) -> str:
 
 def format_task_progress(event: TaskProgress) -> str:
     """Return the progress of a task on one line, with speed and time left when they are known."""
-    parts = [f"{event.label}: {event.done}/{event.total} {event.unit}"]
+    parts = [f"{event.label}: {event.done:,}/{event.total:,} {event.unit}"]
     if event.rate:
         parts.append(format_speed(event))
         if event.done < event.total:
@@ -69,15 +70,15 @@ def format_task_progress(event: TaskProgress) -> str:
 
 
 def format_training_progress(event: TrainingProgress) -> str:
-    """Return the progress of a training on one line: step, speed, time left and metrics."""
-    speed = f"{event.images_per_second:.0f} images/s, {format_duration(event.seconds_left)} left"
-    return f"step {event.step}/{event.total}  {speed}  {format_metrics(event.metrics)}"
+    """Return the progress of a training on one line: step, speed, time left and losses."""
+    speed = f"{event.images_per_second:,.0f} images/s, {format_duration(event.seconds_left)} left"
+    return f"step {event.step:,}/{event.total:,}, {speed}: {format_losses(event.metrics)}"
 
 
 def _format_training_start(event: TrainingStarted) -> str:
     name, num_images = event.label.upper(), (event.total - event.step) * event.batch_size
     action = f"Resuming the {name} at step {event.step}" if event.step else f"Training the {name}"
-    line = f"{action}: {event.total - event.step} steps, {num_images:,} images"
+    line = f"{action}: {event.total - event.step:,} steps, {num_images:,} images"
     if not event.images_per_second:
         return line
     duration = format_duration(num_images / event.images_per_second)
@@ -95,8 +96,6 @@ def describe_event(event: Event) -> str | None:
             return f"warning: at step {step}, {text}"
         case TrainingStarted():
             return _format_training_start(event)
-        case ValidationMetrics(metrics=metrics):
-            return format_metrics(metrics)
         case SkippedStep(step=step, num_skipped=num_skipped):
             return f"warning: step {step} skipped, its gradients are not finite ({num_skipped} so far)"
         case FileWritten(kind=kind, path=path) if kind not in UNREPORTED_FILE_KINDS:
@@ -111,77 +110,119 @@ class PlainReporter:
 
     def __init__(self) -> None:
         self.last_print_time = 0.0
+        self.table = MeasurementTable()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, (TaskProgress, TrainingProgress)):
-            line = self._progress_line(event)
-        elif isinstance(event, TextTable):
-            line = "\n".join(format_table(event.header, event.rows))
-        else:
-            line = describe_event(event)
-        if line is not None:
+        for line in self._lines(event):
             print(line, file=sys.stderr, flush=True)
 
-    def _progress_line(self, event: TaskProgress | TrainingProgress) -> str | None:
-        """Return the line to print, or None when the last one is too recent."""
-        if isinstance(event, TaskProgress):
-            line, is_last = format_task_progress(event), event.done == event.total
-        elif event.metrics:
-            line, is_last = format_training_progress(event), event.is_last
-        else:
-            return None
+    def _lines(self, event: Event) -> Iterator[str]:
+        match event:
+            case TrainingProgress():
+                yield from self.table.flush_before(event)
+                yield from self._progress_lines(format_training_progress(event), event.is_last, bool(event.metrics))
+            case TaskProgress():
+                yield from self._progress_lines(format_task_progress(event), event.done == event.total)
+            case ValidationMetrics():
+                yield from self.table.add(event)
+            case TextTable():
+                yield from format_table(event.header, event.rows)
+            case Summary():
+                yield from format_summary(event)
+            case _:
+                yield from start_or_finish_table(self.table, event)
+                if (line := describe_event(event)) is not None:
+                    yield line
+
+    def _progress_lines(self, line: str, is_last: bool, is_complete: bool = True) -> Iterator[str]:
+        """Yield the line unless it is incomplete or the last one is too recent."""
         now = time.monotonic()
-        if not is_last and now - self.last_print_time <= PLAIN_INTERVAL_SECONDS:
-            return None
-        self.last_print_time = now
-        return line
+        if is_complete and (is_last or now - self.last_print_time > PLAIN_INTERVAL_SECONDS):
+            self.last_print_time = now
+            yield line
+
+    def close(self) -> None:
+        """Print the measurements that wait for others of the same step."""
+        for line in self.table.flush():
+            print(line, file=sys.stderr, flush=True)
+
+
+def start_or_finish_table(table: MeasurementTable, event: Event) -> list[str]:
+    """Start the table of a training that starts; return the last lines of one that ends with notes."""
+    if isinstance(event, TrainingStarted):
+        table.start(event)
+    return table.flush() if isinstance(event, (Note, TrainingFinished)) else []
 
 
 class RichReporter:
-    """Show one progress bar at a time with speed, time left and metrics, and print the other events above it."""
+    """Show a bar with step, speed and time left, the losses and the newest preview below it, other events above it.
+
+    Until the first bar, a spinner shows that something is being loaded or measured.
+    """
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.live import Live
+        from rich.spinner import Spinner
 
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[metrics]}", style="dim"),
+        self.table = MeasurementTable()
+        self.bar: Progress | None = None
+        self.losses, self.preview = "", ""
+        self.spinner: Spinner | None = Spinner("dots", "Loading ...", style="dim")
+        # stdout is for results and may be a file: rich would print it on the terminal
+        self.live = Live(
+            get_renderable=self._render,
             console=console,
+            transient=True,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            redirect_stdout=False,
         )
-        self.task: Any = None
-        self.label = ""
+        self.live.start()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TaskProgress):
-            if self.task is None or self.label != event.label:
-                self._start_bar(event.label, event.total, 0)
-            self._update_bar(event.done, format_speed(event), event.detail)
-            if event.done == event.total:
+        match event:
+            case TaskProgress():
+                self._show_task(event)
+            case TrainingProgress():
+                self._print_lines(self.table.flush_before(event))
+                self.losses = format_losses(event.metrics) or self.losses
+                self._update_bar(event.step, f"{event.images_per_second:,.0f} images/s", event.seconds_left)
+            case ValidationMetrics():
+                self._print_lines(self.table.add(event))
+            case TextTable():
+                self._print_table(event)
+            case Summary():
                 self.close()
-        elif isinstance(event, TrainingProgress):
-            self._update_bar(event.step, f"{event.images_per_second:.0f} images/s", format_metrics(event.metrics))
-        elif isinstance(event, TextTable):
-            self._print_table(event)
-        else:
-            self._print_line(event)
-            if isinstance(event, TrainingStarted):
-                self._start_bar(event.label.upper(), event.total, event.step)
-            if isinstance(event, TrainingFinished):
-                self.close()
+                self._print_summary(event)
+            case _:
+                self._print_lines(start_or_finish_table(self.table, event))
+                self._print_event(event)
+                if isinstance(event, FileWritten) and event.kind == "preview":
+                    self.preview = str(event.path)
+                if isinstance(event, TrainingStarted):
+                    self._start_bar(event.label.upper(), event.total, event.step)
+                if isinstance(event, TrainingFinished):
+                    self._stop_bar()
 
-    def _print_line(self, event: Event) -> None:
-        style = None
-        if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep)):
-            style = "yellow"
-        elif isinstance(event, ValidationMetrics):
-            style = "dim"
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        if self.bar is None:
+            return self.spinner or Group()
+        lines = [line for line in (self.losses, self.preview and f"newest preview: {self.preview}") if line]
+        return Group(self.bar, *(Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines))
+
+    def _print_event(self, event: Event) -> None:
+        style = "yellow" if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep)) else ""
         if (line := describe_event(event)) is not None:
-            self.console.print(line, style=style, markup=False, highlight=False)
+            self._print_lines([line], style)
+
+    def _print_lines(self, lines: Sequence[str], style: str = "") -> None:
+        from rich.text import Text
+
+        for line in lines:
+            self.console.print(Text(line, style))
 
     def _print_table(self, event: TextTable) -> None:
         from rich.table import Table
@@ -193,24 +234,59 @@ class RichReporter:
             table.add_row(*row)
         self.console.print(table, markup=False, highlight=False)
 
-    def _start_bar(self, label: str, total: int, done: int) -> None:
-        self.close()
-        self.label = label
-        self.task = self.progress.add_task(label, total=total, completed=done, speed="", metrics="")
-        self.progress.start()
+    def _print_summary(self, event: Summary) -> None:
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
 
-    def _update_bar(self, done: int, speed: str, metrics_text: str) -> None:
-        """Move the bar. An empty `metrics_text` leaves the last one in place."""
-        if self.task is not None:
-            metrics_text = metrics_text or self.progress.tasks[0].fields["metrics"]
-            self.progress.update(self.task, completed=done, speed=speed, metrics=metrics_text)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for word, line in event.lines:
+            table.add_row(Text(word, "dim"), Text(line, "bold" if line.startswith("vaegan ") else ""))
+        self.console.print(Panel(table, title=event.title, title_align="left", border_style="green", expand=False))
+
+    def _show_task(self, event: TaskProgress) -> None:
+        if self.bar is None or self.bar.tasks[0].description != event.label:
+            self._start_bar(event.label, event.total, 0)
+        self.losses = event.detail
+        seconds_left = (event.total - event.done) / event.rate if event.rate else None
+        self._update_bar(event.done, format_speed(event), seconds_left)
+        if event.done == event.total:
+            self._stop_bar()
+
+    def _start_bar(self, label: str, total: int, done: int) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[speed]}", style="green"),
+            TextColumn("{task.fields[left]}", style="cyan"),
+            console=self.console,
+        )
+        self.bar.add_task(label, total=total, completed=done, speed="", left="")
+        self.losses = ""
+        self.live.refresh()
+
+    def _update_bar(self, done: int, speed: str, seconds_left: float | None) -> None:
+        if self.bar is None:
+            return
+        if seconds_left is None:  # not measured by the task itself
+            seconds_left = self.bar.tasks[0].time_remaining
+        left = "" if seconds_left is None else f"{format_clock(seconds_left)} left"
+        self.bar.update(self.bar.task_ids[0], completed=done, speed=speed, left=left)
+
+    def _stop_bar(self) -> None:
+        """Remove the bar from the screen, and the spinner for good."""
+        self.bar, self.spinner, self.losses, self.preview = None, None, "", ""
+        self.live.refresh()
 
     def close(self) -> None:
-        """Stop drawing, and leave the finished bar on the screen."""
-        if self.task is not None:
-            self.progress.stop()
-            self.progress.remove_task(self.task)
-            self.task = None
+        """Print the measurements that wait for others of the same step, and stop drawing."""
+        self._print_lines(self.table.flush())
+        self._stop_bar()
+        self.live.stop()
 
 
 @contextlib.contextmanager
@@ -227,7 +303,19 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
         finally:
             reporter.close()
     else:
-        yield PlainReporter()
+        plain_reporter = PlainReporter()
+        try:
+            yield plain_reporter
+        finally:
+            plain_reporter.close()
+
+
+def format_summary(event: Summary) -> Iterator[str]:
+    """Yield the lines of a summary: its title, then one line per word."""
+    yield event.title
+    width = max((len(word) for word, _ in event.lines), default=0)
+    for word, line in event.lines:
+        yield f"  {word:<{width}}  {line}"
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

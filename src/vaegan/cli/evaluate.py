@@ -59,16 +59,16 @@ def evaluate(
         check_evaluation_dir(out_dir, force)
         result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **vars(settings))
         write_evaluation(result, out_dir, emit)
-        if as_json:
-            print_json(
-                {
-                    **result.facts,
-                    "caution": result.caution,
-                    "warnings": result.warnings,
-                    "columns": to_json(result.metrics),
-                }
-            )
-        else:
-            print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
         for text in result.warnings:
             emit(WarningMessage(text))
+    if as_json:
+        print_json(
+            {
+                **result.facts,
+                "caution": result.caution,
+                "warnings": result.warnings,
+                "columns": to_json(result.metrics),
+            }
+        )
+    else:
+        print_table(("metric", "better", *result.metrics), table_rows(result.metrics))

@@ -25,22 +25,22 @@ def explore(
         vaegan explore
         vaegan explore runs/gan --port 9000 --no-browser
     """
-    with event_reporter(quiet) as emit:
-        from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
+    from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
 
-        require_explore_packages()
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.checkpoint import read_weights_info
-        from vaegan.explore.server import make_app
-        from vaegan.explore.session import limit_torch_threads, open_session
+    require_explore_packages()
+    with open_listening_socket(settings.port) as listener:
+        with event_reporter(quiet) as emit:
+            path = resolve_checkpoint(ckpt, emit, best)
+            from vaegan.checkpoint import read_weights_info
+            from vaegan.explore.server import make_app
+            from vaegan.explore.session import limit_torch_threads, open_session
 
-        with open_listening_socket(settings.port) as listener:
             session = open_session(path, weights_slug(read_weights_info(path).path), device, emit)
-            host, port = listener.getsockname()
-            limit_torch_threads()
-            url = f"http://{host}:{port}/"
-            print_results({"page": url}, as_json)
-            emit(Note("Press Ctrl-C to stop"))
-            if settings.browser:
-                open_browser(url)
-            run_server(make_app(session, port), listener)
+        host, port = listener.getsockname()
+        limit_torch_threads()
+        url = f"http://{host}:{port}/"
+        print_results({"page": url}, as_json)
+        emit(Note("Press Ctrl-C to stop"))
+        if settings.browser:
+            open_browser(url)
+        run_server(make_app(session, port), listener)

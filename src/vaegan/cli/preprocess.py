@@ -9,6 +9,7 @@ import typer
 
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import ForcePreprocess, JsonFlag, Quiet, out_option, with_settings
+from vaegan.cli.summaries import dataset_summary
 from vaegan.config.tool_settings import PreprocessSettings
 
 
@@ -39,6 +40,8 @@ def preprocess(
         from vaegan.data.preprocess.preprocess import preprocess_with_summary
 
         path, summary = preprocess_with_summary(src, out, force, dry_run, emit, options)
+        if not dry_run:
+            emit(dataset_summary(path, summary.split_counts["train"], summary.split_counts["val"]))
     counts = {**summary.split_counts, "skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled}
     paths = {} if dry_run else {"dataset": path}
     print_results(paths, as_json, counts=counts, skip_reasons=dict(sorted(summary.skip_counts.items())))

@@ -10,6 +10,7 @@ import typer
 from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
+from vaegan.cli.summaries import training_summary
 from vaegan.config.settings import GANSettings, group_options
 
 
@@ -46,4 +47,5 @@ def train_gan(
         from vaegan.training.train import train_gan as train
 
         path = train(data, run, from_vae=from_vae, config=config, force=force, on_event=emit, **options)
+        emit(training_summary(path))
     print_results({"run": path}, as_json)

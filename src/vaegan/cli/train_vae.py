@@ -7,6 +7,7 @@ from typing import Any
 
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
+from vaegan.cli.summaries import training_summary
 from vaegan.config.settings import VAESettings, group_options
 
 
@@ -33,4 +34,5 @@ def train_vae(
         from vaegan.training.train import train_vae as train
 
         path = train(data, run, config=config, force=force, on_event=emit, **options)
+        emit(training_summary(path))
     print_results({"run": path}, as_json)

@@ -283,6 +283,17 @@ def find_run(weights: Path) -> RunDir | None:
     return None
 
 
+def best_weights_of(run: Path) -> Path:
+    """Return the weights with the lowest KID of a run. Raises VaeganError if it has none."""
+    path = run / BEST_WEIGHTS_FILE
+    if not path.is_file():
+        raise VaeganError(
+            f"no best weights: {run} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation"
+            " images"
+        )
+    return path
+
+
 def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
     """Return the newest run under `root` of the first of `kinds` that has a run with weights; None if there is none."""
     for kind in kinds:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaegan.cli.console import format_duration, print_json, print_table
+from vaegan.cli.console import print_json, print_table
 from vaegan.cli.params import JsonFlag
 from vaegan.errors import VaeganError
+from vaegan.progress.text import format_duration
 
 if TYPE_CHECKING:
     from vaegan.inference.listing import DatasetEntry, RunEntry

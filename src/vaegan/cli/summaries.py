@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from vaegan.cli.console import format_duration
 from vaegan.events import Summary
+from vaegan.progress.text import format_duration
 
 NEXT = "next"
 

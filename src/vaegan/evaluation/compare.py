@@ -19,9 +19,10 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluator
 from vaegan.evaluation.metric_specs import MetricDict
 from vaegan.evaluation.results import SAMPLES_IMAGE, metric_bar_charts, write_evaluation_files
-from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
+from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import load
 from vaegan.metrics_log import read_metrics
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
@@ -100,7 +101,7 @@ def compare(
     data: Path | str | None = None,
     *,
     device: str = "auto",
-    on_event: EventHandler = ignore_event,
+    on_event: EventHandler | None = None,
     **options: Any,
 ) -> Comparison:
     """Compare several runs on one dataset, with the same seeds and the same real images.
@@ -108,8 +109,20 @@ def compare(
     Args:
         runs: at least two runs, checkpoints or weights files.
         data: prepared dataset; by default the one that all were trained on.
+        on_event: is called with every event. By default progress is shown in a terminal and in a notebook.
         options: fields of EvaluateSettings.
     """
+    with default_reporter(on_event) as emit:
+        return _compare(runs, data, device, emit, options)
+
+
+def _compare(
+    runs: Sequence[Path | str],
+    data: Path | str | None,
+    device: str,
+    on_event: EventHandler,
+    options: dict[str, Any],
+) -> Comparison:
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
         raise UsageError("expected two runs or more, such as: vaegan compare runs/a runs/b")

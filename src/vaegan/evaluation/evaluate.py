@@ -20,8 +20,9 @@ from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, ch
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
-from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
+from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import Model, load
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
@@ -134,7 +135,7 @@ def evaluate(
     *,
     vae_encoder: bool = False,
     device: str = "auto",
-    on_event: EventHandler = ignore_event,
+    on_event: EventHandler | None = None,
     **options: Any,
 ) -> Evaluation:
     """Compare the samples of a checkpoint with the validation images of a dataset.
@@ -143,11 +144,24 @@ def evaluate(
         ckpt: run, checkpoint or weights file.
         data: prepared dataset; by default the one that the checkpoint was trained on.
         vae_encoder: also compare in the feature space of the encoder saved with the generator.
+        on_event: is called with every event. By default progress is shown in a terminal and in a notebook.
         options: fields of EvaluateSettings.
     """
+    with default_reporter(on_event) as emit:
+        return _evaluate(Path(ckpt), data, vae_encoder, device, emit, options)
+
+
+def _evaluate(
+    ckpt: Path,
+    data: Path | str | None,
+    vae_encoder: bool,
+    device: str,
+    on_event: EventHandler,
+    options: dict[str, Any],
+) -> Evaluation:
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
-    weights = read_weights_info(Path(ckpt))
+    weights = read_weights_info(ckpt)
     dataset = dataset_for(weights, None if data is None else Path(data), on_event)
     model = load(weights.path, device)
     vae_path = source_vae_for(weights, on_event)

@@ -19,6 +19,7 @@ from vaegan.errors import UsageError
 from vaegan.events import Event, EventHandler, Note, TrainingFinished, TrainingStarted, ignore_event
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.run_report import ReportWriter
 from vaegan.run_dir import find_run
 from vaegan.training.accumulation import GradientAccumulator
@@ -47,7 +48,7 @@ def train_vae(
     *,
     config: Path | str | None = None,
     force: bool = False,
-    on_event: EventHandler = ignore_event,
+    on_event: EventHandler | None = None,
     **options: Any,
 ) -> Path:
     """Train a VAE, or resume the run at `run`; return the run's directory.
@@ -57,14 +58,17 @@ def train_vae(
         run: run directory; an existing run there is resumed.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
-        on_event: is called with every event (see `vaegan.events`).
+        on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
+            notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         options: the fields of `VAESettings`.
 
     Raises:
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    return _train(TrainRequest.from_arguments("vae", data, run, None, config, force, options), on_event)
+    request = TrainRequest.from_arguments("vae", data, run, None, config, force, options)
+    with default_reporter(on_event) as emit:
+        return _train(request, emit)
 
 
 def train_gan(
@@ -74,7 +78,7 @@ def train_gan(
     from_vae: Path | str | None = None,
     config: Path | str | None = None,
     force: bool = False,
-    on_event: EventHandler = ignore_event,
+    on_event: EventHandler | None = None,
     **options: Any,
 ) -> Path:
     """Train a GAN, or resume the run at `run`; return the run's directory.
@@ -85,14 +89,17 @@ def train_gan(
         from_vae: VAE whose decoder initializes the generator; by default the GAN is trained from scratch.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
-        on_event: is called with every event (see `vaegan.events`).
+        on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
+            notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         options: the fields of `GANSettings`.
 
     Raises:
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    return _train(TrainRequest.from_arguments("gan", data, run, from_vae, config, force, options), on_event)
+    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, options)
+    with default_reporter(on_event) as emit:
+        return _train(request, emit)
 
 
 def _train(request: TrainRequest, on_event: EventHandler) -> Path:

@@ -90,7 +90,7 @@ def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int
                     image.seek(index)
                 if image.width * image.height > settings.max_pixels:
                     raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
-                yield _decode_frame(image, index, settings.size, background)
+                yield decode_frame(image, index, settings.size, background)
     except DECODE_ERRORS as error:
         raise SkipFile(BROKEN_IMAGE, error_text(error)[:200]) from error
     except Image.DecompressionBombError as error:
@@ -99,7 +99,8 @@ def decode_frames(file: BinaryIO, settings: PreprocessSettings, first_frame: int
         raise SkipFile(TOO_LARGE, "out of memory") from error
 
 
-def _decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
+def decode_frame(image: Image.Image, index: int, target_size: int, background: tuple[int, int, int]) -> DecodedFrame:
+    """Load the current frame of an open image, turn it upright and give it 8 bits per channel."""
     size = image.size
     draft_size = (target_size * DRAFT_SCALE, target_size * DRAFT_SCALE)
     is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
-from vaegan.events import EventHandler, ignore_event
+from vaegan.events import EventHandler
+from vaegan.progress.reporter import default_reporter
 from vaegan.utils.files import check_has_file_name
 
 
@@ -68,7 +69,7 @@ def prepare(
     *,
     force: bool = False,
     dry_run: bool = False,
-    on_event: EventHandler = ignore_event,
+    on_event: EventHandler | None = None,
     **options: Any,
 ) -> Path:
     """Prepare a dataset from all images in `sources` and return its directory.
@@ -81,7 +82,8 @@ def prepare(
         out: The dataset's directory, data/<name>-<size> by default.
         force: Replace a dataset of other sources or options, and discard an unfinished preparation.
         dry_run: Only report how many images would be used and which files would be skipped.
-        on_event: Receives progress, notes and warnings.
+        on_event: Receives progress, notes and warnings. By default they are shown in a terminal and in a notebook, and
+            warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: The fields of `PreprocessSettings`.
 
     Returns:
@@ -93,5 +95,6 @@ def prepare(
     """
     source_list = [sources] if isinstance(sources, (str, Path)) else sources
     source_paths, out_dir = [Path(source) for source in source_list], None if out is None else Path(out)
-    path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, on_event, options)
+    with default_reporter(on_event) as emit:
+        path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, emit, options)
     return path

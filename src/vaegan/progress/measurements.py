@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vaegan.events import TrainingProgress, TrainingStarted, ValidationMetrics
+from vaegan.events import Event, Note, TrainingFinished, TrainingProgress, TrainingStarted, ValidationMetrics
 
 LOSS_LABELS = {
     "recon_loss": "reconstruction loss",
@@ -66,9 +66,14 @@ class MeasurementTable:
     best: dict[str, float] = field(default_factory=dict)
     has_heading: bool = False
 
-    def start(self, event: TrainingStarted) -> None:
-        """Begin the table of a training."""
-        self.kind, self.best, self.has_heading = event.label, {}, False
+    def lines_before(self, event: Event) -> list[str]:
+        """Return the lines to print before an event: the last ones of a training that ends with notes.
+
+        A training that starts begins a new table.
+        """
+        if isinstance(event, TrainingStarted):
+            self.kind, self.best, self.has_heading = event.label, {}, False
+        return self.flush() if isinstance(event, (Note, TrainingFinished)) else []
 
     def add(self, event: ValidationMetrics) -> list[str]:
         """Add measurements; return the lines of an earlier step. Events of one step share a line."""

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vaegan.cli.console import PlainReporter, RichReporter, describe_event, format_duration
 from vaegan.events import (
     FileWritten,
     Note,
@@ -18,6 +17,9 @@ from vaegan.events import (
     ValidationMetrics,
     WarningMessage,
 )
+from vaegan.progress.live import LiveReporter
+from vaegan.progress.plain import PlainReporter
+from vaegan.progress.text import describe_event, format_duration
 
 EVENTS = [
     Note("Using data/faces"),
@@ -57,7 +59,7 @@ def test_plain_reporter_prints_one_line_per_event(capsys):
 
 def test_rich_reporter_shows_speed_time_left_and_metrics():
     terminal = io.StringIO()
-    reporter = RichReporter(Console(file=terminal, force_terminal=True, width=120))
+    reporter = LiveReporter(Console(file=terminal, force_terminal=True, width=120))
     for event in EVENTS:
         reporter(event)
         reporter.live.refresh()
@@ -73,7 +75,7 @@ GAN_METRICS = {"loss_d": 0.28, "d_logit_margin": 1.6, "r1_penalty": 0.65, "loss_
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_bar_keeps_step_and_time_left_beside_many_losses(width):
     terminal = io.StringIO()
-    reporter = RichReporter(Console(file=terminal, force_terminal=True, width=width))
+    reporter = LiveReporter(Console(file=terminal, force_terminal=True, width=width))
     reporter(TrainingStarted("gan", 0, 15625, 32, 1140.0))
     reporter(FileWritten("preview", Path("runs/gan/previews/step-0000000.png"), 0))
     reporter(TrainingProgress(1550, 15625, 49_600, 114.0, GAN_METRICS))
@@ -106,7 +108,7 @@ def test_a_summary_ends_with_the_next_command(capsys):
     PlainReporter()(summary)
     assert capsys.readouterr().err.splitlines()[-1] == "  next  vaegan train-gan --from-vae runs/vae"
     terminal = io.StringIO()
-    RichReporter(Console(file=terminal, width=60))(summary)
+    LiveReporter(Console(file=terminal, width=60))(summary)
     assert "│ next  vaegan train-gan --from-vae runs/vae" in terminal.getvalue()
 
 

@@ -23,6 +23,7 @@ from vaegan.version import __version__
 
 if TYPE_CHECKING:
     from vaegan.data.preprocess.preprocess import prepare
+    from vaegan.data.vision_dataset import open_dataset
     from vaegan.evaluation.compare import compare
     from vaegan.evaluation.evaluate import Evaluation, evaluate
     from vaegan.inference.model import Model, load
@@ -37,6 +38,7 @@ _MODULE_BY_NAME = {
     "Model": "vaegan.inference.model",
     "ImageBatch": "vaegan.utils.image_batch",
     "evaluate": "vaegan.evaluation.evaluate",
+    "open_dataset": "vaegan.data.vision_dataset",
     "Evaluation": "vaegan.evaluation.evaluate",
     "compare": "vaegan.evaluation.compare",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "evaluate",
     "ignore_event",
     "load",
+    "open_dataset",
     "prepare",
     "train_gan",
     "train_vae",

@@ -288,8 +288,7 @@ def best_weights_of(run: Path) -> Path:
     path = run / BEST_WEIGHTS_FILE
     if not path.is_file():
         raise VaeganError(
-            f"--best: {run} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation"
-            " images"
+            f"--best: {run} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation images"
         )
     return path
 

@@ -105,7 +105,7 @@ def test_a_model_says_what_it_is(model, vae_run):
 
 def test_the_best_weights_of_a_run(gan_run, tmp_path):
     assert vaegan.load(gan_run, "cpu", best=True).info.path == gan_run / "best.safetensors"
-    with pytest.raises(VaeganError, match="contains no best.safetensors"):
+    with pytest.raises(VaeganError, match=r"contains no best\.safetensors"):
         vaegan.load(tmp_path, "cpu", best=True)
 
 

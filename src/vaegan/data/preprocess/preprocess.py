@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from vaegan.config.model_config import IMAGE_SIZES
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
+from vaegan.data.preprocess.dataset_source import MapDataset, image_files_of
 from vaegan.data.preprocess.decoding import parse_color
 from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern
@@ -64,7 +66,7 @@ def preprocess_with_summary(
 
 
 def prepare(
-    sources: Sequence[Path | str] | Path | str,
+    sources: Sequence[Path | str] | Path | str | MapDataset,
     out: Path | str | None = None,
     *,
     force: bool = False,
@@ -78,7 +80,8 @@ def prepare(
     it is prepared again. After an interruption, the same call resumes.
 
     Args:
-        sources: Folders (searched recursively), image files, .zip and .tar archives.
+        sources: Folders (searched recursively), image files, .zip and .tar archives. Also a dataset in Python, such as
+            one of `torchvision.datasets`: a length and an index, with images or tuples of an image and a target.
         out: The dataset's directory, data/<name>-<size> by default.
         force: Replace a dataset of other sources or options, and discard an unfinished preparation.
         dry_run: Only report how many images would be used and which files would be skipped.
@@ -93,8 +96,15 @@ def prepare(
         UsageError: If an option is invalid.
         VaeganError: If no image can be read, `out` holds something else, or it cannot be written.
     """
-    source_list = [sources] if isinstance(sources, (str, Path)) else sources
-    source_paths, out_dir = [Path(source) for source in source_list], None if out is None else Path(out)
-    with default_reporter(on_event) as emit:
+    out_dir = None if out is None else Path(out)
+    with default_reporter(on_event) as emit, contextlib.ExitStack() as stack:
+        if isinstance(sources, (str, Path)):
+            source_paths = [Path(sources)]
+        elif isinstance(sources, MapDataset) and not isinstance(sources, (list, tuple)):
+            size = validate_options(options).size
+            out_dir = out_dir or Path("data") / f"{type(sources).__name__.lower()}-{size}"
+            source_paths = [stack.enter_context(image_files_of(sources, out_dir, emit))]
+        else:
+            source_paths = [Path(source) for source in sources]
         path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, emit, options)
     return path

@@ -11,6 +11,7 @@ from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.completion import complete_dataset
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Best, Device, EvaluationDir, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.cli.summaries import evaluation_summary
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.events import WarningMessage
 
@@ -53,7 +54,13 @@ def evaluate(
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
         from vaegan.evaluation.evaluate import evaluate as evaluate_model
-        from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json, write_evaluation
+        from vaegan.evaluation.results import (
+            EVALUATION_PAGE,
+            check_evaluation_dir,
+            table_rows,
+            to_json,
+            write_evaluation,
+        )
 
         out_dir = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
         check_evaluation_dir(out_dir, force)
@@ -66,9 +73,11 @@ def evaluate(
             {
                 **result.facts,
                 "caution": result.caution,
+                "verdict": result.verdict,
                 "warnings": result.warnings,
                 "columns": to_json(result.metrics),
             }
         )
     else:
         print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
+    emit(evaluation_summary(result, out_dir / EVALUATION_PAGE))

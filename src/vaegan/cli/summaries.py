@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaegan.events import Summary
 from vaegan.progress.text import format_duration
+
+if TYPE_CHECKING:
+    from vaegan.evaluation.evaluate import Evaluation
 
 NEXT = "next"
 
@@ -60,6 +64,17 @@ def _next_commands(kind: str, run: Path) -> list[str]:
     if kind == "vae":
         return [f"vaegan train-gan --from-vae {quoted(run)}"]
     return [f"vaegan sample {quoted(run)} -n 64", f"vaegan explore {quoted(run)}", f"vaegan evaluate {quoted(run)}"]
+
+
+def evaluation_summary(evaluation: Evaluation, page: Path) -> Summary:
+    """Return the verdict of an evaluation, its page, and what to try next."""
+    from vaegan.evaluation.verdict import advice
+
+    lines = [(word.lower(), rest.strip()) for word, _, rest in (line.partition(":") for line in evaluation.verdict)]
+    lines.append(("look at", str(page)))
+    if text := advice(evaluation.metrics["samples"]):
+        lines.append(("to improve", text))
+    return Summary(f"Samples of {evaluation.name}", lines)
 
 
 def quoted(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import read_weights_info
+from vaegan.checkpoint import WEIGHTS_FILE, read_weights_info
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
@@ -20,6 +20,7 @@ from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, ch
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
+from vaegan.evaluation.verdict import make_verdict
 from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import Model, load
 from vaegan.progress.reporter import default_reporter
@@ -35,6 +36,7 @@ benchmarks/small_evaluation.py."""
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
 REAL_COLUMN = "real"
 NUM_NEIGHBOR_PAIRS = 8
+NUM_EXAMPLES = 64
 MAX_EXTRA_MEMORIZED = 0.2
 MIN_DUPLICATE_PAIRS, MIN_DUPLICATE_RATE = 3, 0.02
 """Fewer pairs of near-duplicates can occur by chance, or because one face is common; the rate is per sample."""
@@ -54,7 +56,7 @@ def _caution(num_train: int, num_val: int, is_small: bool) -> str:
     return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Result of `evaluate`.
 
@@ -62,6 +64,8 @@ class Evaluation:
         metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
         caution: what to keep in mind about a small dataset, or empty.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
+        verdict: how good the samples are, in sentences.
+        samples, real: uint8 [E, C, S, S] each, the first samples and as many validation images.
     """
 
     metrics: dict[str, MetricDict]
@@ -69,6 +73,18 @@ class Evaluation:
     caution: str
     warnings: list[str]
     neighbors: Tensor
+    verdict: list[str]
+    samples: Tensor
+    real: Tensor
+
+    @property
+    def name(self) -> str:
+        """The run or checkpoint, or a weights file with another name than that of runs."""
+        path = Path(self.facts["checkpoint"])
+        return str(path.parent if path.name == WEIGHTS_FILE else path)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"<Evaluation of {self.name}>", *self.verdict])
 
 
 class Evaluator:
@@ -196,7 +212,16 @@ def _evaluate(
         "seconds": round(time.perf_counter() - start_time, 1),
     }
     warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
-    return Evaluation(metrics, facts, evaluator.caution, warnings, _nearest_training_pairs(reference, samples))
+    examples = (images[:NUM_EXAMPLES] for images in (samples.images, reference.val.images))
+    return Evaluation(
+        metrics,
+        facts,
+        evaluator.caution,
+        warnings,
+        _nearest_training_pairs(reference, samples),
+        make_verdict(metrics["samples"], metrics[REAL_COLUMN], metrics.get("VAE")),
+        *examples,
+    )
 
 
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:

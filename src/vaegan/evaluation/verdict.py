@@ -5,8 +5,11 @@ from __future__ import annotations
 from vaegan.evaluation.metric_specs import MetricDict
 
 AS_REAL, CLOSE, VISIBLY_OFF = 0.010, 0.020, 0.100
-"""Bounds of KID in the features of one scale. Samples of the demo's GAN have 0.009 coarse and 0.031 fine; those of its VAE,
-which are blurred, 0.075 and 0.340. KID is unbiased: unlike a Frechet distance, it can be judged with few images too."""
+"""Bounds of KID in the features of one scale.
+
+Samples of the demo's GAN have 0.009 coarse and 0.031 fine; those of its VAE, which are blurred, 0.075 and 0.340. KID is
+unbiased: unlike a Frechet distance, it can be judged with few images too.
+"""
 NUM_STDERRS = 2.0
 FULL_COVERAGE, MOST_COVERAGE = 0.9, 0.6
 """Bounds of coverage as a fraction of that of real images."""

@@ -22,6 +22,9 @@ FOREIGN_OPTIONS = {
     "--help",
     "--version",
     "--install-completion",
+    "--index-url",
+    "--gpus",
+    "--rm",
 }
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")

@@ -3,7 +3,7 @@
 # docker run --rm --gpus all -v "$PWD:/work" vaegan demo  # built with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
 FROM python:3.12-slim
 
-# The CPU build of PyTorch takes 0.7 GB, the default one with CUDA over 4 GB.
+# The default build of PyTorch brings 4 GB of CUDA along; the one for the CPU does not.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir torch torchvision --index-url "${TORCH_INDEX}"
 

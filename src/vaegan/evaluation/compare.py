@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset, open_dataset
@@ -102,7 +103,7 @@ def compare(
     *,
     device: str = "auto",
     on_event: EventHandler | None = None,
-    **options: Any,
+    **options: Unpack[EvaluateOptions],
 ) -> Comparison:
     """Compare several runs on one dataset, with the same seeds and the same real images.
 
@@ -113,7 +114,7 @@ def compare(
         options: fields of EvaluateSettings.
     """
     with default_reporter(on_event) as emit:
-        return _compare(runs, data, device, emit, options)
+        return _compare(runs, data, device, emit, dict(options))
 
 
 def _compare(

@@ -6,12 +6,13 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from vaegan.checkpoint import WEIGHTS_FILE, read_weights_info
+from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
@@ -152,7 +153,7 @@ def evaluate(
     vae_encoder: bool = False,
     device: str = "auto",
     on_event: EventHandler | None = None,
-    **options: Any,
+    **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare the samples of a checkpoint with the validation images of a dataset.
 
@@ -164,7 +165,7 @@ def evaluate(
         options: fields of EvaluateSettings.
     """
     with default_reporter(on_event) as emit:
-        return _evaluate(Path(ckpt), data, vae_encoder, device, emit, options)
+        return _evaluate(Path(ckpt), data, vae_encoder, device, emit, dict(options))
 
 
 def _evaluate(

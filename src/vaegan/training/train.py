@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
+from vaegan.config.option_types import GANOptions, VAEOptions
 from vaegan.config.settings import VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
@@ -49,7 +50,7 @@ def train_vae(
     config: Path | str | None = None,
     force: bool = False,
     on_event: EventHandler | None = None,
-    **options: Any,
+    **options: Unpack[VAEOptions],
 ) -> Path:
     """Train a VAE, or resume the run at `run`; return the run's directory.
 
@@ -66,7 +67,7 @@ def train_vae(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    request = TrainRequest.from_arguments("vae", data, run, None, config, force, options)
+    request = TrainRequest.from_arguments("vae", data, run, None, config, force, dict(options))
     with default_reporter(on_event) as emit:
         return _train(request, emit)
 
@@ -79,7 +80,7 @@ def train_gan(
     config: Path | str | None = None,
     force: bool = False,
     on_event: EventHandler | None = None,
-    **options: Any,
+    **options: Unpack[GANOptions],
 ) -> Path:
     """Train a GAN, or resume the run at `run`; return the run's directory.
 
@@ -97,7 +98,7 @@ def train_gan(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, options)
+    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, dict(options))
     with default_reporter(on_event) as emit:
         return _train(request, emit)
 

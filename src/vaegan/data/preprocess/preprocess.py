@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vaegan.config.model_config import IMAGE_SIZES
+from vaegan.config.option_types import PreprocessOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess.dataset_source import MapDataset, image_files_of
@@ -72,7 +73,7 @@ def prepare(
     force: bool = False,
     dry_run: bool = False,
     on_event: EventHandler | None = None,
-    **options: Any,
+    **options: Unpack[PreprocessOptions],
 ) -> Path:
     """Prepare a dataset from all images in `sources` and return its directory.
 
@@ -101,10 +102,10 @@ def prepare(
         if isinstance(sources, (str, Path)):
             source_paths = [Path(sources)]
         elif isinstance(sources, MapDataset) and not isinstance(sources, (list, tuple)):
-            size = validate_options(options).size
+            size = validate_options(dict(options)).size
             out_dir = out_dir or Path("data") / f"{type(sources).__name__.lower()}-{size}"
             source_paths = [stack.enter_context(image_files_of(sources, out_dir, emit))]
         else:
             source_paths = [Path(source) for source in sources]
-        path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, emit, options)
+        path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, emit, dict(options))
     return path

@@ -41,13 +41,14 @@ from vaegan.utils.lock import LOCK_FILE
 RUN_FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 BEST_WEIGHTS_FILE = "best.safetensors"
-TENSORBOARD_DIR = "tensorboard"
+TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE = "tensorboard", "wandb", "log-id.json"
+"""What --log writes: TensorBoard's and W&B's files, and the id that W&B or MLflow gave to the run."""
 STEP_PREVIEW, DRIFT_PREVIEW = "step", "drift"
 """Prefixes of preview files: samples from fixed latents, and the VAE's decoder beside the GAN's generator."""
 LATENT_DIM_CHART = "latent-sizes.svg"
 MANAGED_FILES = (
     *(CONFIG_FILE, metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
-    *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR),
+    *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE),
 )
 """All that a training writes into its directory; --force deletes these and nothing else."""
 
@@ -100,6 +101,8 @@ class RunDir:
         for section in ("options", "model", "data", "schedule"):
             if not isinstance(config.get(section), dict):
                 raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
+        if config["options"].pop("tensorboard", False):  # before --log
+            config["options"]["log"] = "tensorboard"
         try:
             _check_config_values(config)
         except ValueError as error:

@@ -22,7 +22,7 @@ class VAEOptions(TypedDict, total=False):
     evaluate_every: int | str | None
     log_every: int
     keep_checkpoints: int
-    tensorboard: bool
+    log: str
     device: str
     precision: str
     cache: str
@@ -56,7 +56,7 @@ class GANOptions(TypedDict, total=False):
     evaluate_every: int | str | None
     log_every: int
     keep_checkpoints: int
-    tensorboard: bool
+    log: str
     device: str
     precision: str
     cache: str

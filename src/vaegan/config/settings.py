@@ -31,7 +31,7 @@ OPTION_GROUPS = {
     "Augmentation": ("mirror", "train_augment", "augment", "ada_target"),
     OTHER_OPTIONS: (),
     "Checkpoints and logging": (
-        *("checkpoint_every", "keep_checkpoints", "sample_every", "evaluate_every", "log_every", "tensorboard"),
+        *("checkpoint_every", "keep_checkpoints", "sample_every", "evaluate_every", "log_every", "log"),
         "on_collapse",
     ),
     "Hardware": ("device", "precision", "cache"),
@@ -92,7 +92,11 @@ class IntervalSettings:
     )
     log_every: int = runtime_option(50, "Steps between lines of metrics.jsonl.", min=1)
     keep_checkpoints: int = runtime_option(3, "Number of most recent checkpoints to keep.", min=1)
-    tensorboard: bool = runtime_option(False, "Also log to RUN/tensorboard for TensorBoard; needs vaegan[tensorboard].")
+    log: str = runtime_option(
+        "none",
+        "Also log to TensorBoard (in RUN/tensorboard), Weights & Biases or MLflow; needs the extra of that name.",
+        choices=("none", "tensorboard", "wandb", "mlflow"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

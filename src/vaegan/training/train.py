@@ -28,13 +28,13 @@ from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.duration import make_schedule, requested_steps
+from vaegan.training.experiment_log import experiment_logger
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
 from vaegan.training.setup import TrainRequest, TrainSetup, setup_new_run
 from vaegan.training.signals import StopRequest
-from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
@@ -153,9 +153,9 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
 @contextlib.contextmanager
 def _event_handler(setup: TrainSetup, on_event: EventHandler, dist_ctx: DistributedContext) -> Iterator[EventHandler]:
-    """Yield a handler that writes metrics.jsonl, report.html and TensorBoard's log before the caller's handler."""
+    """Yield a handler that writes metrics.jsonl, report.html and the log of --log before the caller's handler."""
     run_dir = setup.run_dir
-    with tensorboard_logger(on_event, run_dir, setup.settings.tensorboard) as handle_event:
+    with experiment_logger(on_event, run_dir, setup.settings.log) as handle_event:
         metrics_writer = MetricsWriter(run_dir.path)
         report_writer = ReportWriter(run_dir, str(setup.device_ctx.device), handle_event)
 

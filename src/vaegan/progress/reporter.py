@@ -18,12 +18,13 @@ logger = logging.getLogger("vaegan")
 @contextlib.contextmanager
 def terminal_reporter() -> Iterator[EventHandler]:
     """Yield a handler that shows events on stderr: a live bar if it is a terminal, else plain lines."""
+    reporter: LiveReporter | PlainReporter = PlainReporter()
     if sys.stderr.isatty():
         from rich.console import Console
 
-        reporter: LiveReporter | PlainReporter = LiveReporter(Console(stderr=True))
-    else:
-        reporter = PlainReporter()
+        console = Console(stderr=True)
+        if not console.is_dumb_terminal:  # TERM=dumb, as in some editors, cannot draw over a line
+            reporter = LiveReporter(console)
     try:
         yield reporter
     finally:

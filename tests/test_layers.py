@@ -24,11 +24,12 @@ LAYERS = (
     ("data", "models", "losses", "metrics"),
     ("config",),
     ("utils",),
+    ("progress",),
     ("events",),
     ("errors", "version"),
 )
 LEVELS = {package: level for level, packages in enumerate(reversed(LAYERS)) for package in packages}
-TYPER_AND_RICH = {"typer", "rich"}
+ALLOWED_IN = {"typer": ("cli",), "rich": ("cli", "progress")}
 
 
 def package_of(path: Path) -> str:
@@ -54,8 +55,8 @@ def test_imports_go_down(path):
     own = package_of(path)
     for name in imports(path):
         parts = name.split(".")
-        if parts[0] in TYPER_AND_RICH:
-            assert own == "cli", f"{name} belongs to cli"
+        if parts[0] in ALLOWED_IN:
+            assert own in ALLOWED_IN[parts[0]], f"{name} belongs to {' and '.join(ALLOWED_IN[parts[0]])}"
         if parts[0] != "vaegan" or len(parts) < 2:
             continue
         other = parts[1]

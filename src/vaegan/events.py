@@ -42,6 +42,14 @@ class TextTable:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """The end of a command: what was made, how good it is and what to do next, as pairs of a word and a line."""
+
+    title: str
+    lines: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class TrainingStarted:
     """Training starts, or resumes, at `step` of `total`. `label` is "vae" or "gan".
 
@@ -141,6 +149,7 @@ Event = (
     | WarningMessage
     | TaskProgress
     | TextTable
+    | Summary
     | TrainingStarted
     | TrainingProgress
     | ValidationMetrics

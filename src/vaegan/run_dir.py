@@ -42,13 +42,14 @@ from vaegan.utils.lock import LOCK_FILE
 RUN_FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 BEST_WEIGHTS_FILE = "best.safetensors"
-TENSORBOARD_DIR = "tensorboard"
+TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE = "tensorboard", "wandb", "log-id.json"
+"""What --log writes: TensorBoard's and W&B's files, and the id that W&B or MLflow gave to the run."""
 STEP_PREVIEW, DRIFT_PREVIEW = "step", "drift"
 """Prefixes of preview files: samples from fixed latents, and the VAE's decoder beside the GAN's generator."""
 LATENT_DIM_CHART = "latent-sizes.svg"
 MANAGED_FILES = (
     *(CONFIG_FILE, metrics_log.METRICS_FILE, "previews", "checkpoints", WEIGHTS_FILE, BEST_WEIGHTS_FILE),
-    *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR),
+    *(LATENT_DIM_CHART, "report.html", TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE),
 )
 """All that a training writes into its directory; --force deletes these, kept weights, and nothing else."""
 KEPT_WEIGHTS_PREFIX = "model-step"
@@ -111,6 +112,8 @@ class RunDir:
         for section in ("options", "model", "data", "schedule"):
             if not isinstance(config.get(section), dict):
                 raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
+        if config["options"].pop("tensorboard", False):  # before --log
+            config["options"]["log"] = "tensorboard"
         try:
             _check_config_values(config)
         except ValueError as error:
@@ -416,6 +419,16 @@ def find_run(weights: Path) -> RunDir | None:
         if RunDir(parent).exists():
             return RunDir(parent)
     return None
+
+
+def best_weights_of(run: Path) -> Path:
+    """Return the weights with the lowest KID of a run. Raises VaeganError if it has none."""
+    path = run / BEST_WEIGHTS_FILE
+    if not path.is_file():
+        raise VaeganError(
+            f"--best: {run} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation images"
+        )
+    return path
 
 
 def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:

@@ -17,7 +17,7 @@ def demo_dir(tmp_path_factory):
     with contextlib.redirect_stderr(stderr):
         assert main(["demo", str(directory), "--minutes", "0.2", "-n", "40"]) == 0
     assert f"takes about 0.2 minutes on this machine and writes to {directory}" in stderr.getvalue()
-    assert f"Look at {directory / 'samples.png'} first" in stderr.getvalue()
+    assert f"look at     {directory / 'samples.png'} first" in stderr.getvalue()
     return directory
 
 

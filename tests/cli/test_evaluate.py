@@ -33,6 +33,12 @@ def test_a_gan_is_evaluated_beside_its_vae_and_real_images(gan_run, prepared, he
     page = (folder / "report.html").read_text()
     assert "Frechet distance" in page and "data:image/png;base64," in page and "http" not in page.split("<body>")[1]
     assert page.count('<figure class="chart bars">') == 2
+    assert all(word in page for word in ("<b>Shapes:</b>", "<b>Texture:</b>", "<summary>", "Samples</h2>"))
+    assert (
+        result["verdict"][-1].startswith("Against its VAE: ")
+        and "look at" in err
+        and "evaluations/gan/report.html" in err
+    )
     assert result["caution"] in page and result["caution"].startswith("small dataset")
     assert (folder / "neighbors.png").read_bytes().startswith(b"\x89PNG")
 

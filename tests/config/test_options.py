@@ -1,10 +1,12 @@
 from dataclasses import dataclass
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.config.model_config import ModelConfig
+from vaegan.config.option_types import EvaluateOptions, GANOptions, PreprocessOptions, VAEOptions
 from vaegan.config.options import (
     build_settings,
     changed_locked_options,
@@ -14,7 +16,7 @@ from vaegan.config.options import (
     require_at_most_one,
 )
 from vaegan.config.settings import GANSettings, VAESettings
-from vaegan.config.tool_settings import PreprocessSettings, SampleSettings
+from vaegan.config.tool_settings import EvaluateSettings, PreprocessSettings, SampleSettings
 from vaegan.errors import UsageError
 
 
@@ -89,6 +91,23 @@ def test_changed_locked_options_leaves_out_unlocked_options():
 def test_at_most_one_of_several_options_may_be_given():
     with pytest.raises(UsageError, match="--steps and --minutes"):
         require_at_most_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (VAEOptions, VAESettings),
+        (GANOptions, GANSettings),
+        (PreprocessOptions, PreprocessSettings),
+        (EvaluateOptions, EvaluateSettings),
+    ],
+)
+def test_the_options_that_editors_know_are_those_of_the_settings(options, settings):
+    known = get_type_hints(options)
+    assert list(known) == list(option_fields(settings))
+    for field in option_fields(settings).values():
+        expected = field.type | str if field.option.is_count or field.option.auto_value else field.type
+        assert known[field.name] == (expected | None if field.is_optional else expected), field.name
 
 
 @pytest.mark.parametrize("settings", [GANSettings, VAESettings, ModelConfig, PreprocessSettings, SampleSettings])

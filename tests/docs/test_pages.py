@@ -14,6 +14,7 @@ CHANGELOG = ROOT / "CHANGELOG.md"  # names options that are gone
 NO_PROGRAMS = {"COMMAND"}
 # options of torchrun and pytest
 FOREIGN_OPTIONS = {"--dist", "--signals-to-handle", "--nnodes", "--rdzv-endpoint", "--nproc-per-node"}
+FOREIGN_OPTIONS |= {"--install-completion", "--gpus", "--rm"}
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
 

@@ -237,6 +237,32 @@ def test_a_lost_connection_is_restored(browser, gan_run):
     page.close()
 
 
+def test_playing_starts_although_a_frame_is_older_than_the_click(page):
+    for seed in ("1", "2"):
+        page.fill("#seed", seed)
+        wait_for_change(page, "face-0", lambda: page.keyboard.press("Enter"))
+        page.click("#add-keyframe")
+    # browsers give the time at which a frame began, which may be before the click
+    page.evaluate(
+        "() => { const draw = requestAnimationFrame; window.requestAnimationFrame = (f) => draw((t) => f(t - 1000)); }"
+    )
+    page.click("#play")
+    page.wait_for_function("() => document.getElementById('position').value > 0.02")
+    assert page.locator("#play").inner_text() == "Pause"
+
+
+def test_the_image_stays_in_sight_while_a_slider_moves(browser, url):
+    for width in (1280, 390):
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_selector("html[data-ready=yes]")
+        page.evaluate("scrollTo(0, document.getElementById('dims').offsetTop + 200)")
+        box = page.locator("#face-0").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 800
+        context.close()
+
+
 def test_an_attribute_of_marked_faces_moves_the_face_and_composes_with_the_sliders(own_page):
     page = own_page
     page.locator("#mark-faces summary").click()

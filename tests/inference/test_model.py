@@ -72,12 +72,6 @@ def test_latents_of_another_shape_are_refused(model, latents):
         model.decode(latents)
 
 
-def test_images_of_another_shape_are_refused(model):
-    for images in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 32, 32)):
-        with pytest.raises(VaeganError, match=r"expected uint8 \[N, 3, 32, 32\]"):
-            model.encode(images)
-
-
 def test_sampling_does_not_import_torchs_compiler(vae_run, tmp_path):
     """Some operations on the meta device, and torchvision, import it, which takes over a second."""
     command = ["sample", str(vae_run), "-n", "2", "--out", str(tmp_path / "two.png"), "-q"]
@@ -88,7 +82,7 @@ def test_sampling_does_not_import_torchs_compiler(vae_run, tmp_path):
 
 @pytest.mark.parametrize("statement", ["import vaegan", "main(['--help'])", "main(['train-gan', '-h'])"])
 def test_importing_and_help_do_not_import_torch(statement):
-    heavy = "{'torch', 'torchvision', 'PIL', 'rich'}"
+    heavy = "{'torch', 'torchvision', 'PIL', 'numpy'}"
     code = f"import sys; from vaegan.cli import main; {statement}; print(sorted({heavy} & sys.modules.keys()))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,12 +22,14 @@ from vaegan.cli.encode import encode
 from vaegan.cli.evaluate import evaluate
 from vaegan.cli.explore import explore
 from vaegan.cli.export import export
+from vaegan.cli.help import HelpCommand, HelpGroup
 from vaegan.cli.info import info
 from vaegan.cli.interpolate import interpolate
 from vaegan.cli.output import printable_output
 from vaegan.cli.preprocess import preprocess
 from vaegan.cli.reconstruct import reconstruct
 from vaegan.cli.report import report
+from vaegan.cli.runs import runs
 from vaegan.cli.sample import sample
 from vaegan.cli.timelapse import timelapse
 from vaegan.cli.train_gan import train_gan
@@ -35,22 +37,38 @@ from vaegan.cli.train_vae import train_vae
 from vaegan.errors import Interrupted, PeerProcessFailed, VaeganError, disk_hint, error_text, printable
 from vaegan.version import __version__
 
-COMMANDS = (
-    *(demo, preprocess, train_vae, train_gan, sample, interpolate, attributes, edit, reconstruct, encode, decode),
-    *(evaluate, compare, report, explore, export, timelapse, info),
-)
+COMMAND_GROUPS = {
+    "Train": (demo, preprocess, train_vae, train_gan),
+    "Use": (sample, interpolate, attributes, edit, reconstruct, encode, decode, export),
+    "Look": (explore, evaluate, compare, report, timelapse, info, runs),
+}
+"""The commands in the groups in which help shows them."""
+COMMANDS = tuple(command for commands in COMMAND_GROUPS.values() for command in commands)
+
+PROGRAM_HELP = """Train a VAE on a folder of face images, train a GAN from its decoder, and draw new faces.
+
+Examples:
+    vaegan preprocess ./faces              # any folder of images -> data/faces-64
+    vaegan train-vae                       # -> runs/vae
+    vaegan train-gan --from-vae runs/vae   # -> runs/gan
+    vaegan sample -n 64                    # -> samples/
+"""
+
+# Newer versions of typer carry click inside, older ones import it.
+CommandLineError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="vaegan",
-    help="Train a VAE on a folder of face images, train a GAN that starts from its decoder, and sample new faces.",
-    no_args_is_help=True,
-    add_completion=False,
+    cls=HelpGroup,
+    help=PROGRAM_HELP,
+    epilog="Options of a command: vaegan COMMAND --help. To resume a training, run the same command again.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in COMMANDS:
-    app.command(command.__name__.replace("_", "-"))(command)
+for title, commands in COMMAND_GROUPS.items():
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), cls=HelpCommand, rich_help_panel=title)(command)
 
 
 def _print_version(is_requested: bool) -> None:
@@ -62,7 +80,7 @@ def _print_version(is_requested: bool) -> None:
 @app.callback()
 def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -85,15 +103,22 @@ def _run(argv: Sequence[str] | None) -> int:
     # exception               exit code   printed
     # none                    0
     # VaeganError             1           error: its message
-    # UsageError              2           error: its message (typer's own usage errors exit with 2 as well)
+    # UsageError              2           error: its message
+    # typer's usage errors    2           error: its message, and how to get help
     # Interrupted             130         its message
     # MemoryError, CUDA OOM   1           error: out of memory
     # OSError                 1           error: the file's name and the system's message
     # any other               1           error: a bug in vaegan
     # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.
+    arguments = _as_help_option(sys.argv[1:] if argv is None else list(argv))
     try:
         with _raise_on_signal(), _silence_other_ranks():
-            app(args=None if argv is None else list(argv), prog_name="vaegan")
+            return int(app(args=arguments, prog_name="vaegan", standalone_mode=False) or 0)
+    except CommandLineError as error:
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "vaegan"
+        message = " ".join(error.format_message().split())
+        _print_error(f"error: {message[:1].lower()}{message[1:]} See {command} --help")
+        return 2
     except SystemExit as exit_request:
         code = exit_request.code
         return code if isinstance(code, int) else int(code is not None)
@@ -109,7 +134,13 @@ def _run(argv: Sequence[str] | None) -> int:
             raise
         _print_error(f"error: {_describe_unexpected(error)}")
         return 1
-    return 0
+
+
+def _as_help_option(arguments: list[str]) -> list[str]:
+    """Return the arguments with --help in place of nothing at all, and of the word help before a command."""
+    if not arguments or arguments[0] == "help":
+        return [*arguments[1:], "--help"]
+    return arguments
 
 
 def entry() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaegan.cli.console import format_duration
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
+from vaegan.progress.text import format_duration
 from vaegan.utils.files import real_path
 
 if TYPE_CHECKING:
@@ -37,17 +37,10 @@ def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False
     Raises:
         VaeganError: if there is no run, or it has no best weights.
     """
-    from vaegan.run_dir import BEST_WEIGHTS_FILE
+    from vaegan.run_dir import best_weights_of
 
     checkpoint = path or _latest_run(emit)
-    if not best:
-        return checkpoint
-    best_weights = checkpoint / BEST_WEIGHTS_FILE
-    if not best_weights.is_file():
-        raise VaeganError(
-            f"--best: {checkpoint} contains no {BEST_WEIGHTS_FILE}; give a run that was trained with validation images"
-        )
-    return best_weights
+    return best_weights_of(checkpoint) if best else checkpoint
 
 
 def load_model(path: Path | None, device: str, emit: EventHandler, best: bool) -> Model:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_json, print_table
-from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, with_settings
+from vaegan.cli.params import Device, EvaluationDir, Force, JsonFlag, Quiet, dataset_option, with_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.utils.files import real_path
 
@@ -18,12 +19,14 @@ MAX_RUNS_IN_NAME = 4
 @with_settings(EvaluateSettings)
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, checkpoints or .safetensors files.")
+        list[Path],
+        typer.Argument(
+            metavar="RUNS...",
+            help="Run directories, checkpoints or .safetensors files.",
+            autocompletion=complete_checkpoint,
+        ),
     ],
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="A prepared dataset.", show_default="the dataset that all were trained on"),
-    ] = None,
+    data: Annotated[Path | None, dataset_option("A prepared dataset.", "the dataset that all were trained on")] = None,
     out: EvaluationDir = None,
     device: Device = "auto",
     force: Force = False,
@@ -32,7 +35,12 @@ def compare(
     *,
     settings: EvaluateSettings,
 ) -> None:
-    """Compare runs: metrics, samples of the same seeds, and curves over images and time."""
+    """Compare runs: metrics, samples of the same seeds, and curves.
+
+    Examples:
+        vaegan compare runs/gan runs/gan-2
+        vaegan compare runs/vae runs/gan --data data/faces-64
+    """
     with event_reporter(quiet) as emit:
         from vaegan.evaluation.compare import compare as compare_runs
         from vaegan.evaluation.compare import write_comparison

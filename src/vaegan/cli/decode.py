@@ -27,7 +27,11 @@ def decode(
     *,
     settings: DecodeSettings,
 ) -> None:
-    """Decode latents into an image grid, or into one file per image."""
+    """Decode latents into an image grid, or into one file per image.
+
+    Examples:
+        vaegan decode runs/gan latents/gan.safetensors
+    """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         import torch

@@ -17,9 +17,9 @@ from vaegan.errors import UsageError
 def demo(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
+        typer.Argument(metavar="DIR", help="Directory for all files of the demo.", show_default="./vaegan-demo"),
     ] = None,
-    out: Annotated[Path | None, out_option("With --faces-only: folder of the faces.", "DIR/faces")] = None,
+    out: Annotated[Path | None, out_option("With --faces-only: folder of the faces.", "DIR/faces", "DIR")] = None,
     faces_only: Annotated[bool, typer.Option("--faces-only", help="Only draw the faces.")] = False,
     device: Device = "auto",
     force: Force = False,
@@ -28,7 +28,13 @@ def demo(
     *,
     settings: DemoSettings,
 ) -> None:
-    """Draw comic faces and run the whole pipeline on them."""
+    """Draw comic faces and run the whole pipeline on them.
+
+    Examples:
+        vaegan demo                  # about ten minutes without a GPU
+        vaegan demo --minutes 30     # better faces
+        vaegan demo --faces-only -n 1000 --out faces
+    """
     if out is not None and not faces_only:
         raise UsageError(f"--out {out} goes with --faces-only; to run the whole demo there: vaegan demo {out}")
     demo_dir = directory or Path("vaegan-demo")

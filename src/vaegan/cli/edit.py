@@ -44,7 +44,14 @@ def edit(
     *,
     settings: EditSettings,
 ) -> None:
-    """Change attributes of faces: a sheet of originals, reconstructions and edits, and strips over the strength."""
+    """Change attributes of faces: a sheet of originals, reconstructions and edits, and strips over the strength.
+
+    Run vaegan attributes first.
+
+    Examples:
+        vaegan edit runs/gan ann.jpg --set glasses=yes --hold hair_color
+        vaegan edit runs/gan photos/ --set age=+10 --remove hat --invert-steps 100
+    """
     from vaegan.inference.edit import parse_assignments
 
     values = parse_assignments(set_values or (), "--set")

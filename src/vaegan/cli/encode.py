@@ -20,7 +20,12 @@ def encode(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode images into latents: a .safetensors file with one row per image."""
+    """Encode images into latents: a .safetensors file, one row per image.
+
+    Examples:
+        vaegan encode runs/gan photo.jpg
+        vaegan encode runs/gan photos/ --out latents/photos.safetensors
+    """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import check_latents_path, encode_files

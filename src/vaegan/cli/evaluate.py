@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.completion import complete_dataset
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import Best, Device, EvaluationDir, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.cli.summaries import evaluation_summary
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.events import WarningMessage
 
@@ -19,7 +21,12 @@ def evaluate(
     ckpt: OptionalCheckpointArg = None,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A prepared dataset.", show_default="the dataset that it was trained on"),
+        typer.Argument(
+            metavar="DATA",
+            help="A prepared dataset.",
+            show_default="the dataset that it was trained on",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     vae_encoder: Annotated[
         bool,
@@ -37,27 +44,40 @@ def evaluate(
     *,
     settings: EvaluateSettings,
 ) -> None:
-    """Compare samples with validation images: distances, coverage and memorization."""
+    """Compare samples with validation images: quality, coverage, copies.
+
+    Examples:
+        vaegan evaluate
+        vaegan evaluate runs/gan --best
+    """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
         from vaegan.evaluation.evaluate import evaluate as evaluate_model
-        from vaegan.evaluation.results import check_evaluation_dir, table_rows, to_json, write_evaluation
+        from vaegan.evaluation.results import (
+            EVALUATION_PAGE,
+            check_evaluation_dir,
+            table_rows,
+            to_json,
+            write_evaluation,
+        )
 
         out_dir = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
         check_evaluation_dir(out_dir, force)
         result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **vars(settings))
         write_evaluation(result, out_dir, emit)
-        if as_json:
-            print_json(
-                {
-                    **result.facts,
-                    "caution": result.caution,
-                    "warnings": result.warnings,
-                    "columns": to_json(result.metrics),
-                }
-            )
-        else:
-            print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
         for text in result.warnings:
             emit(WarningMessage(text))
+    if as_json:
+        print_json(
+            {
+                **result.facts,
+                "caution": result.caution,
+                "verdict": result.verdict,
+                "warnings": result.warnings,
+                "columns": to_json(result.metrics),
+            }
+        )
+    else:
+        print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
+    emit(evaluation_summary(result, out_dir / EVALUATION_PAGE))

@@ -19,23 +19,28 @@ def explore(
     *,
     settings: ExploreSettings,
 ) -> None:
-    """Explore the latent space in a browser: a map of faces, sliders, and your own images."""
-    with event_reporter(quiet) as emit:
-        from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
+    """Explore faces in a browser: a map, sliders, and your own images.
 
-        require_explore_packages()
-        path = resolve_checkpoint(ckpt, emit, best)
-        from vaegan.checkpoint import read_weights_info
-        from vaegan.explore.server import make_app
-        from vaegan.explore.session import limit_torch_threads, open_session
+    Examples:
+        vaegan explore
+        vaegan explore runs/gan --port 9000 --no-browser
+    """
+    from vaegan.explore.serve import open_browser, open_listening_socket, require_explore_packages, run_server
 
-        with open_listening_socket(settings.port) as listener:
+    require_explore_packages()
+    with open_listening_socket(settings.port) as listener:
+        with event_reporter(quiet) as emit:
+            path = resolve_checkpoint(ckpt, emit, best)
+            from vaegan.checkpoint import read_weights_info
+            from vaegan.explore.server import make_app
+            from vaegan.explore.session import limit_torch_threads, open_session
+
             session = open_session(path, weights_slug(read_weights_info(path).path), device, emit)
-            host, port = listener.getsockname()
-            limit_torch_threads()
-            url = f"http://{host}:{port}/"
-            print_results({"page": url}, as_json)
-            emit(Note("Press Ctrl-C to stop"))
-            if settings.browser:
-                open_browser(url)
-            run_server(make_app(session, port), listener)
+        host, port = listener.getsockname()
+        limit_torch_threads()
+        url = f"http://{host}:{port}/"
+        print_results({"page": url}, as_json)
+        emit(Note("Press Ctrl-C to stop"))
+        if settings.browser:
+            open_browser(url)
+        run_server(make_app(session, port), listener)

@@ -10,18 +10,19 @@ import typer
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Force, JsonFlag, Quiet
-from vaegan.errors import UsageError
 
 
 def export(
     ckpt: CheckpointArg,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files; needs vaegan[export].")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write ONNX files, the one format there is; needs vaegan[export].")
+    ] = True,
     out: Annotated[
         str | None,  # a Path would lose the slash at the end
         typer.Option(
             "--out",
             "-o",
-            metavar="<path>",
+            metavar="FILE",
             help="Path NAME of the files NAME-decoder.onnx, NAME-encoder.onnx and NAME-prior.onnx, or a folder DIR/.",
             show_default="exports/...",
         ),
@@ -31,9 +32,13 @@ def export(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export decoder, encoder and prior as ONNX files whose outputs are compared with PyTorch."""
-    if not onnx:
-        raise UsageError("no format given: add --onnx, the only supported format")
+    """Export decoder, encoder and prior as ONNX files.
+
+    The outputs of the files are compared with those of PyTorch.
+
+    Examples:
+        vaegan export runs/gan
+    """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info

@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.checkpoint_args import weights_slug
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.output import print_line
-from vaegan.cli.params import Device, Force, JsonFlag, Quiet, out_option, with_settings
+from vaegan.cli.params import Device, Force, JsonFlag, Quiet, dataset_option, out_option, with_settings
 from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
 
@@ -24,10 +24,7 @@ def info(
         bool, typer.Option("--outliers", help="Show the images of the dataset that a VAE reconstructs worst.")
     ] = False,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", help="With --outliers: a prepared dataset.", show_default="the dataset that it was trained on"
-        ),
+        Path | None, dataset_option("With --outliers: a prepared dataset.", "the dataset that it was trained on")
     ] = None,
     out: Annotated[Path | None, out_option("With --outliers: the image grid to write.", "samples/...")] = None,
     device: Device = "auto",
@@ -38,7 +35,12 @@ def info(
     settings: ReconstructSettings,
     options: dict[str, Any],
 ) -> None:
-    """Describe a dataset, run or checkpoint, or show the outliers of a dataset."""
+    """Describe a dataset, run or checkpoint, or show a dataset's outliers.
+
+    Examples:
+        vaegan info runs/gan
+        vaegan info runs/vae --outliers
+    """
     if not outliers:
         outlier_options = {"--data": data, "--out": out, "-n": options.get("n"), "--scale": options.get("scale")}
         for flag, value in outlier_options.items():

@@ -17,16 +17,24 @@ from vaegan.errors import UsageError
 MAX_NAME_LENGTH = 80
 DEFAULT_SEEDS = "0,1"
 
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds of the faces, in order.", show_default=DEFAULT_SEEDS)]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="SEEDS", help="Seeds of the faces, in order.", show_default=DEFAULT_SEEDS),
+]
 LatentsFile = Annotated[
-    Path | None, typer.Option("--latents", help="A .safetensors file of latents written by vaegan encode.")
+    Path | None,
+    typer.Option("--latents", metavar="FILE", help="A .safetensors file of latents written by vaegan encode."),
 ]
 Rows = Annotated[
-    str | None, typer.Option("--rows", help="With --latents: rows of the file, from 0.", show_default="all")
+    str | None,
+    typer.Option("--rows", metavar="ROWS", help="With --latents: rows of the file, from 0.", show_default="all"),
 ]
-ViaImages = Annotated[list[Path] | None, typer.Option("--via", help="Image between --from and --to; may be repeated.")]
+ViaImages = Annotated[
+    list[Path] | None, typer.Option("--via", metavar="IMAGE", help="Image between --from and --to; may be repeated.")
+]
 OutName = Annotated[
-    Path | None, out_option("Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.", "samples/...")
+    Path | None,
+    out_option("Path NAME of the strip NAME.png and the animation NAME.gif, .webp or .mp4.", "samples/...", "PATH"),
 ]
 
 
@@ -36,9 +44,9 @@ def interpolate(
     seeds: Seeds = None,
     latents: LatentsFile = None,
     rows: Rows = None,
-    first_image: Annotated[Path | None, typer.Option("--from", help="First image.")] = None,
+    first_image: Annotated[Path | None, typer.Option("--from", metavar="IMAGE", help="First image.")] = None,
     via: ViaImages = None,
-    last_image: Annotated[Path | None, typer.Option("--to", help="Last image.")] = None,
+    last_image: Annotated[Path | None, typer.Option("--to", metavar="IMAGE", help="Last image.")] = None,
     attribute: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +66,15 @@ def interpolate(
     settings: InterpolateSettings,
     options: dict[str, Any],
 ) -> None:
-    """Interpolate between faces, or turn an attribute of one: a strip and an animation."""
+    """Animate a walk between faces of seeds, latents or images, or turn an attribute of one face.
+
+    Writes a strip of images and a GIF, WebP or MP4.
+
+    Examples:
+        vaegan interpolate --seeds 3,17,42
+        vaegan interpolate runs/gan --from ann.jpg --to bob.jpg --invert-steps 200
+        vaegan interpolate --seeds 3 --attribute glasses
+    """
     images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
     row_list = None if rows is None else parse_seeds(rows, "--rows")
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)

@@ -23,7 +23,11 @@ def reconstruct(
     *,
     settings: ReconstructSettings,
 ) -> None:
-    """Show images beside their reconstructions, with PSNR and SSIM of each."""
+    """Show images beside their reconstructions, with PSNR and SSIM.
+
+    Examples:
+        vaegan reconstruct runs/vae photos/
+    """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions

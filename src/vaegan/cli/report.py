@@ -18,7 +18,11 @@ def report(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report of a run: settings, metrics, previews, samples and latent axes."""
+    """Write the page of a run: curves, previews, samples, latent axes.
+
+    Examples:
+        vaegan report runs/gan
+    """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(run, emit)
         from vaegan.report.run_report import check_report_path, write_run_report

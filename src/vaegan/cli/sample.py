@@ -9,7 +9,18 @@ import typer
 
 from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Out, Quiet, Separate, with_settings
+from vaegan.cli.params import (
+    Best,
+    Device,
+    Force,
+    JsonFlag,
+    OptionalCheckpointArg,
+    Out,
+    Quiet,
+    Separate,
+    dataset_option,
+    with_settings,
+)
 from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import SAMPLES_PER_PICK, SampleSettings
 from vaegan.errors import UsageError
@@ -23,16 +34,10 @@ if TYPE_CHECKING:  # torch takes long to import
 def sample(
     ckpt: OptionalCheckpointArg = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Seeds instead of -n and --seed: 0-63 or 3,17,20-25.")
+        str | None, typer.Option("--seeds", metavar="SEEDS", help="Seeds instead of -n and --seed: 0-63 or 3,17,20-25.")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="<path>",
-            help="With --pick: dataset of the real images.",
-            show_default="the one that it was trained on",
-        ),
+        Path | None, dataset_option("With --pick: dataset of the real images.", "the one that it was trained on")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -53,7 +58,14 @@ def sample(
     settings: SampleSettings,
     options: dict[str, Any],
 ) -> None:
-    """Sample new faces into an image grid, or into one file per image."""
+    """Draw new faces into an image grid, or into one file per image.
+
+    Examples:
+        vaegan sample -n 64
+        vaegan sample runs/gan --seeds 3,17,20-25 --separate
+        vaegan sample --pick 64 --of 512        # those most like real faces
+        vaegan sample --where glasses=yes       # after vaegan attributes
+    """
     for pair in (("seeds", "n"), ("seeds", "seed"), ("pick", "n"), ("seeds", "of")):
         require_at_most_one({"seeds": seeds, **options}, pair)
     if settings.of is not None and settings.pick is None:
@@ -67,11 +79,13 @@ def sample(
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.sample import check_images_path, save_samples
 
+        if where or settings.pick is not None:  # choosing takes long
+            probe = out or Path("samples") / ("chosen" if separate else "chosen.png")
+            count = settings.pick or len(seed_list)
+            check_images_path(model, probe, [""] * count, settings.scale, separate, force)
         if where:
             seed_list = _seeds_where(model, where, seed_list, settings, emit)
         if settings.pick is not None:
-            probe = out or Path("samples") / ("picked" if separate else "picked.png")  # picking takes long
-            check_images_path(model, probe, [""] * settings.pick, settings.scale, separate, force)
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
         name += settings_slug(settings, ("truncation", "scale"))

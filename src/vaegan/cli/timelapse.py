@@ -21,7 +21,11 @@ def timelapse(
     *,
     settings: TimelapseSettings,
 ) -> None:
-    """Animate the previews of a training: GIF, WebP or MP4."""
+    """Animate the previews of a training as GIF, WebP or MP4.
+
+    Examples:
+        vaegan timelapse runs/gan --format mp4
+    """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(run, emit)
         from vaegan.inference.timelapse import write_timelapse

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
-from vaegan.config.settings import GANSettings
+from vaegan.cli.summaries import training_summary
+from vaegan.config.settings import GANSettings, group_options
 
 
-@with_settings(GANSettings)
+@with_settings(GANSettings, group_options)
 def train_gan(
     data: DatasetArg = None,
     from_vae: Annotated[
@@ -22,6 +24,7 @@ def train_gan(
             metavar="CKPT",
             help="VAE whose decoder initializes the generator.",
             show_default="random initialization",
+            autocompletion=complete_checkpoint,
         ),
     ] = None,
     run: RunDirOption = Path("runs/gan"),
@@ -32,9 +35,17 @@ def train_gan(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Train a GAN from a VAE's decoder or from scratch, or resume its training."""
+    """Train a GAN from a VAE's decoder, or from scratch.
+
+    Most runs need only --from-vae, --minutes and --preset. Run the same command again to resume.
+
+    Examples:
+        vaegan train-gan --from-vae runs/vae
+        vaegan train-gan --from-vae runs/vae --minutes 60 --preset small
+    """
     with event_reporter(quiet) as emit:
         from vaegan.training.train import train_gan as train
 
         path = train(data, run, from_vae=from_vae, config=config, force=force, on_event=emit, **options)
+        emit(training_summary(path))
     print_results({"run": path}, as_json)

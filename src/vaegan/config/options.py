@@ -38,6 +38,7 @@ class Option:
         default_text: Default shown by --help when the actual default is only known later. Without it, --help shows
             the field's default, or nothing when that is None.
         auto_value: Word accepted in place of a number. The caller replaces it before it builds the settings.
+        metavar: Name of the value in --help. Without it, one that fits the type.
     """
 
     help: str
@@ -49,6 +50,7 @@ class Option:
     is_count: bool = False
     default_text: str | None = None
     auto_value: str | None = None
+    metavar: str | None = None
 
     def allowed_values(self) -> tuple[str, ...] | None:
         """Return the allowed values.
@@ -185,7 +187,7 @@ def _convert(field: OptionField, value: Any) -> Any:
 def _unexpected_value(field: OptionField, value: Any) -> UsageError:
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[field.type]
     bounds = {"at least": field.option.min, "above": field.option.exclusive_min, "at most": field.option.max}
-    limits = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+    limits = " and ".join(f"{words} {bound:,.12g}" for words, bound in bounds.items() if bound is not None)
     parts = [kind, limits, f"or {field.option.auto_value}" if field.option.auto_value else ""]
     return UsageError(f"{field.flag} {printable(value)}: expected {', '.join(part for part in parts if part)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from vaegan.config.model_config import PRESETS
@@ -14,6 +15,28 @@ OPTIMIZERS = ("muon", "adam")
 
 DURATION_OPTIONS = ("steps", "images", "minutes")
 """The options of `DurationSettings`, of which at most one may be given."""
+
+OTHER_OPTIONS = "Optimization"
+OPTION_GROUPS = {
+    "Length (one of them)": ("minutes", "images", "steps"),
+    "Model": ("preset", "latent_dim", "prior"),
+    "Starting from a VAE": (
+        *("init_d_from_encoder", "d_warmup_steps"),
+        *("recon_weight", "recon_fraction", "recon_fraction_final", "recon_fade"),
+    ),
+    "Loss": (
+        *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
+        *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std"),
+    ),
+    "Augmentation": ("mirror", "train_augment", "augment", "ada_target"),
+    OTHER_OPTIONS: (),
+    "Checkpoints and logging": (
+        *("checkpoint_every", "keep_checkpoints", "sample_every", "evaluate_every", "log_every", "log"),
+        "on_collapse",
+    ),
+    "Hardware": ("device", "precision", "cache"),
+}
+"""The groups in which help shows the options of train-vae and train-gan. All others are in OTHER_OPTIONS."""
 
 D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
@@ -71,14 +94,18 @@ class IntervalSettings:
     )
     log_every: int = runtime_option(50, "Steps between lines of metrics.jsonl.", min=1)
     keep_checkpoints: int = runtime_option(3, "Number of most recent checkpoints to keep.", min=1)
-    tensorboard: bool = runtime_option(False, "Also log to RUN/tensorboard for TensorBoard; needs vaegan[tensorboard].")
+    log: str = runtime_option(
+        "none",
+        "Also log to TensorBoard (in RUN/tensorboard), Weights & Biases or MLflow; needs the extra of that name.",
+        choices=("none", "tensorboard", "wandb", "mlflow"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSettings:
     """Device, floating-point precision and where the images are kept."""
 
-    device: str = runtime_option("auto", "Device to compute on: auto, cpu, cuda, cuda:1 or mps.")
+    device: str = runtime_option("auto", "Device to compute on: auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")
     precision: str = option(
         "auto", "Precision: fp32, bf16 autocast, or bf16 where it is faster (auto).", choices=("auto", "bf16", "fp32")
     )
@@ -183,7 +210,9 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         0.7, "Maximum RMS of an Adam update, relative to the learning rate; 0 = no limit.", min=0
     )
     augment: str = option(
-        "none", "Augmentation of the discriminator's inputs: color, translation and cutout, joined by commas, or none."
+        "none",
+        "Augmentation of the discriminator's inputs: color, translation and cutout, joined by commas, or none.",
+        metavar="NAMES",
     )
     ada_target: float | None = option(
         None,
@@ -256,3 +285,12 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         if d_warmup_steps is None:
             d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if self.init_d_from_encoder else D_WARMUP_STEPS_RANDOM_INIT
         return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps)
+
+
+def group_options(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return those of `names` that are in each group of `OPTION_GROUPS`, by its title."""
+    remaining = list(names)
+    groups = {title: [name for name in group if name in remaining] for title, group in OPTION_GROUPS.items()}
+    grouped = {name for group in groups.values() for name in group}
+    groups[OTHER_OPTIONS] = [name for name in remaining if name not in grouped]
+    return groups

@@ -31,7 +31,9 @@ class PreprocessSettings:
         "With --fit pad: fill the border with the edge pixels, a color or a blurred copy.",
         choices=("edge", "color", "blur"),
     )
-    background: str = option("white", "Color behind transparent images and for --pad-mode color: a name or #rrggbb.")
+    background: str = option(
+        "white", "Color behind transparent images and for --pad-mode color: a name or #rrggbb.", metavar="COLOR"
+    )
     grayscale: bool = option(False, "Store one channel instead of three.")
     gray_bits: str = option(
         "auto",
@@ -55,7 +57,7 @@ class PreprocessSettings:
     )
     val_fraction: float = option(0.1, "Fraction of images reserved for validation; 0 = none.", min=0, max=0.5)
     group_by: str | None = option(
-        None, "Regular expression: images whose paths have the same matching text stay in one split."
+        None, "Regular expression: images whose paths have the same matching text stay in one split.", metavar="REGEX"
     )
     labels: str | None = option(
         None,
@@ -77,7 +79,7 @@ class PreprocessSettings:
         "local", "Run the workers on this machine (local) or on a Ray cluster (ray).", choices=("local", "ray")
     )
     ray_address: str | None = runtime_option(
-        None, "With --pool ray: address of the cluster.", default_text="a running cluster"
+        None, "With --pool ray: address of the cluster.", default_text="a running cluster", metavar="ADDRESS"
     )
 
 
@@ -205,6 +207,7 @@ class EvaluateSettings:
         None,
         "Also compute FID, KID, precision and recall in Inception features: a weights file of torch-fidelity,"
         " or the word download. Needs vaegan[metrics].",
+        metavar="FILE|download",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +13,19 @@ from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
 from vaegan.data.preprocess.archives import is_archive
 from vaegan.data.preprocess.bit_depth import BIT_DEPTHS
+from vaegan.data.preprocess.decoding import DECODE_ERRORS, decode_frame
 from vaegan.data.preprocess.image_ops import from_chw_bytes
 from vaegan.data.preprocess.records import SourceFile, Task
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, NOT_AN_IMAGE
 from vaegan.data.preprocess.sources import find_files
-from vaegan.data.preprocess.tasks import run_tasks
-from vaegan.errors import UsageError, VaeganError, printable
+from vaegan.data.preprocess.tasks import run_tasks, square_frame
+from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, WarningMessage
 from vaegan.utils.files import real_path
 from vaegan.utils.images import from_pil
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 IMAGES_PER_BATCH = 64
@@ -93,6 +96,20 @@ def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: Eve
             yield names, images
     if not has_images:
         raise VaeganError(first_message or f"{sources[0]} holds no images")
+
+
+def square_image(image: Image.Image, settings: PreprocessSettings) -> Tensor:
+    """Crop and resize a Pillow image like a file: upright, over a background, in sRGB; return uint8 [C, S, S].
+
+    Raises:
+        VaeganError: If the image cannot be loaded.
+    """
+    try:
+        # a copy, since decoding may reduce a JPEG that is not loaded yet
+        frame = decode_frame(image.copy(), 0, io.BytesIO(), settings)
+        return from_pil(square_frame(frame, settings)[0])
+    except DECODE_ERRORS as error:
+        raise VaeganError(f"the image cannot be read: {error_text(error)}") from error
 
 
 def _read_batches(sources: Sequence[Path], settings: PreprocessSettings) -> Iterator[ImageFileBatch]:

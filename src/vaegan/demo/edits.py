@@ -81,7 +81,8 @@ def _edited_rows(
     model: Model, attributes: AttributeSet, latents: Tensor, edits: Mapping[str, tuple[str, str]], side: int
 ) -> Tensor:
     """Return the images of one row per face: each edit with its upper (0) or lower (1) value."""
-    images, hold = [], [name for name in HELD if name in attributes.names()]
+    images: list[Tensor] = []
+    hold = [name for name in HELD if name in attributes.names()]
     for name, values in edits.items():
         value = {name: values[side]}
         changes = parse_changes(attributes, value if _is_offered(attributes, value) else {name: values[0]})

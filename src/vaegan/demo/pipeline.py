@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from vaegan.data.preprocess.preprocess import prepare
 from vaegan.demo.edits import save_edits
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
 from vaegan.errors import VaeganError
-from vaegan.events import EventHandler, Note, TaskProgress
+from vaegan.events import EventHandler, Note, Summary, TaskProgress
 from vaegan.inference.attributes import attributes_path, fit_attributes, save_attributes
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
 from vaegan.inference.model import load
@@ -171,8 +172,18 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     results = {"faces": faces, "dataset": dataset, "vae_run": vae_run, "gan_run": gan_run}
     results |= _sample_and_interpolate(directory, vae_run, gan_run, device, force, emit)
     results |= _learn_and_edit_attributes(directory, dataset, gan_run, device, emit)
-    duration = f"{(time.perf_counter() - start_time) / 60:.1f} minutes"
-    emit(Note(f"Done in {duration}. Look at {results['samples']} first, then at {results['animation']}"))
+    minutes = (time.perf_counter() - start_time) / 60
+    emit(
+        Summary(
+            f"The demo is done, in {minutes:.1f} minutes",
+            [
+                ("look at", f"{results['samples']} first, then at {results.get('edits', results['animation'])}"),
+                ("read", f"{gan_run / 'report.html'}, how the training went"),
+                ("next", f"vaegan explore {shlex.quote(str(gan_run))}"),
+                ("your faces", "vaegan preprocess FOLDER, with 300 images or more, better 3,000"),
+            ],
+        )
+    )
     return results
 
 

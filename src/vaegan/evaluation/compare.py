@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset, open_dataset
@@ -19,9 +20,10 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluator
 from vaegan.evaluation.metric_specs import MetricDict
 from vaegan.evaluation.results import SAMPLES_IMAGE, metric_bar_charts, write_evaluation_files
-from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
+from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import load
 from vaegan.metrics_log import read_metrics
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
@@ -101,8 +103,8 @@ def compare(
     data: Path | str | None = None,
     *,
     device: str = "auto",
-    on_event: EventHandler = ignore_event,
-    **options: Any,
+    on_event: EventHandler | None = None,
+    **options: Unpack[EvaluateOptions],
 ) -> Comparison:
     """Compare several runs on one dataset, with the same seeds and the same real images.
 
@@ -110,7 +112,7 @@ def compare(
         runs: at least two runs, checkpoints or weights files.
         data: prepared dataset; by default the one that all were trained on.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        on_event: receives notes and progress.
+        on_event: is called with every event. By default progress is shown in a terminal and in a notebook.
         **options: fields of EvaluateSettings.
 
     Returns:
@@ -120,6 +122,17 @@ def compare(
         UsageError: if there are fewer than two runs, or an option is invalid.
         VaeganError: if a run cannot be read, or the dataset does not fit them all.
     """
+    with default_reporter(on_event) as emit:
+        return _compare(runs, data, device, emit, dict(options))
+
+
+def _compare(
+    runs: Sequence[Path | str],
+    data: Path | str | None,
+    device: str,
+    on_event: EventHandler,
+    options: dict[str, Any],
+) -> Comparison:
     settings = build_settings(EvaluateSettings, options)
     if len(runs) < 2:
         raise UsageError("expected two runs or more, such as: vaegan compare runs/a runs/b")

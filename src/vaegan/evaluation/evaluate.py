@@ -6,12 +6,13 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import read_weights_info
+from vaegan.checkpoint import WEIGHTS_FILE, read_weights_info
+from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.data.dataset import PreparedDataset
@@ -20,8 +21,10 @@ from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, ch
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
 from vaegan.evaluation.reference import FeatureSet, Reference
-from vaegan.events import EventHandler, Note, TaskProgress, ignore_event
+from vaegan.evaluation.verdict import make_verdict
+from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import Model, load
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
 from vaegan.version import __version__
@@ -34,6 +37,7 @@ benchmarks/small_evaluation.py."""
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
 REAL_COLUMN = "real"
 NUM_NEIGHBOR_PAIRS = 8
+NUM_EXAMPLES = 64
 MAX_EXTRA_MEMORIZED = 0.2
 MIN_DUPLICATE_PAIRS, MIN_DUPLICATE_RATE = 3, 0.02
 """Fewer pairs of near-duplicates can occur by chance, or because one face is common; the rate is per sample."""
@@ -53,7 +57,7 @@ def _caution(num_train: int, num_val: int, is_small: bool) -> str:
     return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Result of `evaluate`.
 
@@ -61,6 +65,8 @@ class Evaluation:
         metrics: metrics by name for "samples", then "VAE" (of a GAN) or "reconstructions" (of a VAE), and "real".
         caution: what to keep in mind about a small dataset, or empty.
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
+        verdict: how good the samples are, in sentences.
+        samples, real: uint8 [E, C, S, S] each, the first samples and as many validation images.
     """
 
     metrics: dict[str, MetricDict]
@@ -68,6 +74,18 @@ class Evaluation:
     caution: str
     warnings: list[str]
     neighbors: Tensor
+    verdict: list[str]
+    samples: Tensor
+    real: Tensor
+
+    @property
+    def name(self) -> str:
+        """The run or checkpoint, or a weights file with another name than that of runs."""
+        path = Path(self.facts["checkpoint"])
+        return str(path.parent if path.name == WEIGHTS_FILE else path)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"<Evaluation of {self.name}>", *self.verdict])
 
 
 class Evaluator:
@@ -152,8 +170,8 @@ def evaluate(
     *,
     vae_encoder: bool = False,
     device: str = "auto",
-    on_event: EventHandler = ignore_event,
-    **options: Any,
+    on_event: EventHandler | None = None,
+    **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare the samples of a checkpoint with the validation images of a dataset.
 
@@ -162,7 +180,7 @@ def evaluate(
         data: prepared dataset; by default the one that the checkpoint was trained on.
         vae_encoder: also compare in the feature space of the encoder saved with the generator.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        on_event: receives notes and progress.
+        on_event: is called with every event. By default progress is shown in a terminal and in a notebook.
         **options: fields of EvaluateSettings.
 
     Returns:
@@ -172,9 +190,21 @@ def evaluate(
         UsageError: if an option is invalid.
         VaeganError: if the checkpoint or the dataset cannot be read, or the dataset has too few images.
     """
+    with default_reporter(on_event) as emit:
+        return _evaluate(Path(ckpt), data, vae_encoder, device, emit, dict(options))
+
+
+def _evaluate(
+    ckpt: Path,
+    data: Path | str | None,
+    vae_encoder: bool,
+    device: str,
+    on_event: EventHandler,
+    options: dict[str, Any],
+) -> Evaluation:
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
-    weights = read_weights_info(Path(ckpt))
+    weights = read_weights_info(ckpt)
     dataset = dataset_for(weights, None if data is None else Path(data), on_event)
     model = load(weights.path, device)
     vae_path = source_vae_for(weights, on_event)
@@ -209,7 +239,16 @@ def evaluate(
         "seconds": round(time.perf_counter() - start_time, 1),
     }
     warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
-    return Evaluation(metrics, facts, evaluator.caution, warnings, _nearest_training_pairs(reference, samples))
+    examples = (images[:NUM_EXAMPLES] for images in (samples.images, reference.val.images))
+    return Evaluation(
+        metrics,
+        facts,
+        evaluator.caution,
+        warnings,
+        _nearest_training_pairs(reference, samples),
+        make_verdict(metrics["samples"], metrics[REAL_COLUMN], metrics.get("VAE")),
+        *examples,
+    )
 
 
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:

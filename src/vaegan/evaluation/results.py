@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import VaeganError
@@ -35,14 +37,18 @@ DISTANCE_CHART_METRICS = {
     "sliced_wasserstein_1": "sliced W., half",
     "sliced_wasserstein_2": "sliced W., quarter",
 }
+EXAMPLE_COLUMNS = 8
+LEADING_METRICS = ("frechet_mean", "kid_mean", "precision", "coverage", "coverage_fine", "memorized_fraction")
+"""What the page shows before the other metrics."""
 FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 
-def table_rows(metrics: Mapping[str, MetricDict]) -> list[tuple[str, ...]]:
+def table_rows(metrics: Mapping[str, MetricDict], is_leading: bool | None = None) -> list[tuple[str, ...]]:
     """Return the rows of the table; unmeasured metrics are left out.
 
     Args:
         metrics: metrics by column.
+        is_leading: only the metrics of LEADING_METRICS, or only the others; None for all.
 
     Returns:
         metric, better direction, and a cell per column.
@@ -52,6 +58,7 @@ def table_rows(metrics: Mapping[str, MetricDict]) -> list[tuple[str, ...]]:
         (spec.label, directions[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
         for spec in METRIC_SPECS.values()
         if any(column.get(spec.name) is not None for column in metrics.values())
+        and is_leading in (None, spec.name in LEADING_METRICS)
     ]
 
 
@@ -134,6 +141,8 @@ def write_evaluation_files(
     charts: list[str],
     image: tuple[str, bytes, str],
     emit: EventHandler,
+    verdict: Sequence[str] = (),
+    introduction: Sequence[str] = (),
 ) -> None:
     """Write metrics, image and page into a directory.
 
@@ -144,6 +153,7 @@ def write_evaluation_files(
         title: title of the page.
         facts: what was evaluated.
         metrics: metrics by column.
+        introduction: HTML that comes first on the page.
         caution: what to keep in mind, or empty.
         warnings: warnings.
         charts: HTML figures of `vaegan.report.charts`.
@@ -154,12 +164,16 @@ def write_evaluation_files(
         VaeganError: if a file cannot be written.
     """
     image_name, png, image_text = image
+    header = ("metric", "better", *metrics)
+    leading, others = (table_rows(metrics, is_leading) for is_leading in (True, False))
     sections = [
         *([html_page.warning_box(caution)] if caution else []),
-        html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
+        *introduction,
         *(html_page.warning_box(text) for text in warnings),
+        html_page.data_table(header, leading),
+        html_page.details(f"{len(others)} more metrics", html_page.data_table(header, others)),
+        html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
         html_page.chart_grid(charts),
-        html_page.data_table(("metric", "better", *metrics), table_rows(metrics)),
         html_page.heading(image_text),
         html_page.image_tag(png, image_text, is_pixelated=True),
         html_page.heading("What was compared"),
@@ -169,7 +183,8 @@ def write_evaluation_files(
     def write(directory: Path) -> None:
         write_bytes(directory / image_name, png)
         html_page.write_page(directory / EVALUATION_PAGE, title, sections)
-        summary = {**facts, "caution": caution, "warnings": warnings, "columns": to_json(metrics)}
+        summary = {**facts, "caution": caution, "verdict": list(verdict), "warnings": warnings}
+        summary["columns"] = to_json(metrics)
         write_json(directory / EVALUATION_JSON, summary)
 
     note_replaced([out_dir / EVALUATION_JSON], emit)
@@ -199,7 +214,7 @@ def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) 
     grid = enlarge(make_grid(evaluation.neighbors, columns=8), 2)
     write_evaluation_files(
         out_dir,
-        f"Evaluation of {checkpoint}",
+        f"Evaluation of {evaluation.name}",
         evaluation.facts,
         evaluation.metrics,
         evaluation.caution,
@@ -207,4 +222,17 @@ def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) 
         metric_bar_charts(evaluation.metrics),
         (NEIGHBORS_IMAGE, png_bytes(to_pil(grid), f"nearest neighbors of {checkpoint}"), text),
         emit,
+        evaluation.verdict,
+        [
+            html_page.text_list(evaluation.verdict),
+            html_page.side_by_side(
+                [_examples("Samples", evaluation.samples), _examples("Validation images", evaluation.real)]
+            ),
+        ],
     )
+
+
+def _examples(title: str, images: Tensor) -> str:
+    """Return a grid of images below a heading."""
+    grid = enlarge(make_grid(images[: EXAMPLE_COLUMNS**2], EXAMPLE_COLUMNS), 2)
+    return html_page.heading(title) + html_page.image_tag(png_bytes(to_pil(grid)), title, is_pixelated=True)

@@ -13,10 +13,15 @@ from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model, open_safetensors, read_weights_info
 from vaegan.errors import UsageError, VaeganError
+from vaegan.inference.image_inputs import ImageInput, read_image_inputs
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
+from vaegan.progress.reporter import log_warnings
+from vaegan.run_dir import best_weights_of
+from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.device import choose_device
+from vaegan.utils.image_batch import ImageBatch, as_image_batch
 from vaegan.utils.images import to_float, to_uint8
 
 if TYPE_CHECKING:
@@ -28,7 +33,10 @@ INFERENCE_BATCH_SIZE = 64
 class Model:
     """A VAE, or a GAN's generator, which is a decoder too; it may come with the encoder of its VAE.
 
-    Images are uint8 [N, C, S, S], latents float32 [N, d]. Both are on the CPU, whatever the model's device.
+    Images are uint8 [N, C, S, S], latents float32 [N, d]. Both are on the CPU, whatever the model's device. Images that
+    it returns are an `ImageBatch`: a tensor that shows itself in a notebook, with `.save(path)` and `.to_pil()`.
+
+    `decoder` and `encoder` are ordinary `torch.nn.Module`s. The decoder maps latents [N, d] to images in [-1, 1].
 
     The networks are on `device`. The prior is on the CPU, so that a seed gives the same latent on every machine. The
     encoder is None for a GAN that was trained from scratch.
@@ -38,6 +46,11 @@ class Model:
         self, info: WeightsInfo, decoder: Decoder, encoder: Encoder | None, prior: Prior, device: torch.device
     ) -> None:
         self.info, self.decoder, self.encoder, self.prior, self.device = info, decoder, encoder, prior, device
+
+    def __repr__(self) -> str:
+        config, info = self.info.config, self.info
+        shape = f"{config.size}x{config.size} pixels, {config.channels} channels, {config.latent_dim} latents"
+        return f"<Model: {info.kind.upper()} of {info.path} at step {info.step:,}, {shape}, on {self.device}>"
 
     @property
     def latent_dim(self) -> int:
@@ -57,7 +70,7 @@ class Model:
         """
         return self.prior.sample_seeds(seeds, truncation)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor) -> ImageBatch:
         """Decode latents to images.
 
         Args:
@@ -73,8 +86,9 @@ class Model:
             raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
         if not len(latents):
             config = self.info.config
-            return torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8)
-        return torch.cat([self._decode_batch(batch) for batch in torch.split(latents, INFERENCE_BATCH_SIZE)])
+            return as_image_batch(torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8))
+        batches = [self._decode_batch(batch) for batch in torch.split(latents, INFERENCE_BATCH_SIZE)]
+        return as_image_batch(torch.cat(batches))
 
     @torch.no_grad()
     def _decode_batch(self, latents: Tensor) -> Tensor:
@@ -85,28 +99,35 @@ class Model:
         images: Tensor = self.decoder(batch.to(self.device))[: len(latents)]
         return to_uint8(images).cpu().contiguous()
 
-    @torch.no_grad()
-    def encode(self, images: Tensor, seed: int | None = None) -> Tensor:
-        """Encode images to the means of their posteriors, or with a seed to a sample of each.
+    def read_images(self, images: ImageInput | Sequence[ImageInput]) -> ImageBatch:
+        """Return images as the model takes them, uint8 [N, C, S, S], cropped and resized like its training images.
 
         Args:
-            images: uint8 [N, C, S, S].
-            seed: seed of the samples; None takes the means.
-
-        Returns:
-            float32 [N, d].
+            images: one or a sequence of: a path of an image, folder, .zip file or dataset; a Pillow image; an array
+                [H, W, C] or [N, H, W, C]; a tensor [C, H, W] or [N, C, H, W]. uint8, or floats from 0 to 1.
 
         Raises:
-            VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
+            VaeganError: if a file cannot be read, or a value is not an image.
         """
-        config = self.info.config
+        shape = (self.info.config.channels, self.info.config.size, self.info.config.size)
+        if isinstance(images, Tensor) and images.dtype == torch.uint8 and images.shape[1:] == shape:
+            return as_image_batch(images)
+        settings = preprocess_settings_for(self.info, log_warnings)
+        return as_image_batch(read_image_inputs(images, settings, log_warnings))
+
+    @torch.no_grad()
+    def encode(self, images: ImageInput | Sequence[ImageInput], seed: int | None = None) -> Tensor:
+        """Encode images to the means of their posteriors, float32 [N, d], or with a seed to a sample of each.
+
+        Args:
+            images: what `read_images` reads: paths, Pillow images, arrays or tensors.
+
+        Raises:
+            VaeganError: if the model has no encoder, or the images cannot be read.
+        """
         if self.encoder is None:
             raise VaeganError(f"{self.info.path} holds no encoder: it is a GAN that was trained from scratch")
-        if images.dtype != torch.uint8 or images.shape[1:] != (config.channels, config.size, config.size):
-            raise VaeganError(
-                f"images of shape {list(images.shape)} and type {images.dtype}: expected uint8"
-                f" [N, {config.channels}, {config.size}, {config.size}]"
-            )
+        images = self.read_images(images)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         latents = [torch.empty(0, self.latent_dim)]
         for batch in torch.split(images, INFERENCE_BATCH_SIZE) if len(images) else ():
@@ -118,11 +139,11 @@ class Model:
                 latents.append(posterior.sample(noise.to(self.device)).cpu())
         return torch.cat(latents)
 
-    def reconstruct(self, images: Tensor, seed: int | None = None) -> Tensor:
+    def reconstruct(self, images: ImageInput | Sequence[ImageInput], seed: int | None = None) -> ImageBatch:
         """Encode and decode images.
 
         Args:
-            images: uint8 [N, C, S, S].
+            images: as in `encode`.
             seed: as in `encode`.
 
         Returns:
@@ -133,7 +154,7 @@ class Model:
         """
         return self.decode(self.encode(images, seed))
 
-    def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[Tensor]:
+    def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[ImageBatch]:
         """Sample images in batches, so that memory does not grow with their number.
 
         Args:
@@ -152,7 +173,7 @@ class Model:
         seed: int = 0,
         truncation: float = 1.0,
         where: Mapping[str, str | bool | float] | None = None,
-    ) -> Tensor:
+    ) -> ImageBatch:
         """Sample images. An image depends on its own seed only.
 
         Args:
@@ -176,8 +197,7 @@ class Model:
             from vaegan.inference.edit import parse_conditions, sample_where
 
             seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
-        no_images = self.decode(torch.empty(0, self.latent_dim))
-        return torch.cat([no_images, *self.sample_batches(seeds, truncation)])
+        return self.decode(self.latents_from_seeds(seeds, truncation))
 
     @cached_property
     def attributes(self) -> AttributeSet:
@@ -187,12 +207,16 @@ class Model:
         return load_attributes(attributes_path(self.info.path), self)
 
     def edit(
-        self, images: Tensor, hold: Sequence[str] = (), strength: float = 1.0, **values: str | bool | float
-    ) -> Tensor:
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        hold: Sequence[str] = (),
+        strength: float = 1.0,
+        **values: str | bool | float,
+    ) -> ImageBatch:
         """Reconstruct images with attributes changed, as in `model.edit(images, glasses=True)`.
 
         Args:
-            images: uint8 [N, C, S, S].
+            images: as in `encode`.
             hold: names of attributes that shall not change, or ["all"].
             strength: factor on the change.
             **values: True, False, a value such as "red", or a change such as "+2"; see `vaegan.inference.edit`.
@@ -218,7 +242,7 @@ class Model:
         truncation: float = 1.0,
         easing: str = "linear",
         loop: bool = False,
-    ) -> Tensor:
+    ) -> ImageBatch:
         """Decode a path through the latents of seeds.
 
         Args:
@@ -248,12 +272,13 @@ def encoder_sha256(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def load(path: Path | str, device: str = "auto") -> Model:
+def load(path: Path | str, device: str = "auto", *, best: bool = False) -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
     Args:
         path: run, checkpoint or weights file.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        best: load the weights with the lowest KID of a run instead of the last ones.
 
     Returns:
         the model, ready to use.
@@ -261,7 +286,7 @@ def load(path: Path | str, device: str = "auto") -> Model:
     Raises:
         VaeganError: if the file is missing, damaged or not a model of vaegan, or the device is not available.
     """
-    info = read_weights_info(Path(path))
+    info = read_weights_info(best_weights_of(Path(path)) if best else Path(path))
     torch_device = choose_device(device)
     with open_safetensors(info.path) as file:
         has_encoder = any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118

@@ -43,6 +43,15 @@ def paragraph(text: str, is_muted: bool = False) -> str:
     return f"<p{' class=muted' if is_muted else ''}>{html.escape(text)}</p>"
 
 
+def text_list(lines: Iterable[str]) -> str:
+    """Return a list of sentences; words before a colon are bold."""
+    items = []
+    for line in lines:
+        word, colon, rest = line.partition(":")
+        items.append(f"<b>{html.escape(word)}:</b>{html.escape(rest)}" if colon else html.escape(line))
+    return f'<ul class="verdict">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
+
+
 def volatile_paragraph(label: str, text: str) -> str:
     """Return a muted paragraph with a text that depends on the clock or on the directory.
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
+from vaegan.config.option_types import GANOptions, VAEOptions
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
@@ -28,6 +29,7 @@ from vaegan.events import (
 )
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
+from vaegan.progress.reporter import default_reporter
 from vaegan.report.run_report import ReportWriter
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import record_path
@@ -36,13 +38,13 @@ from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.duration import make_schedule, requested_steps
+from vaegan.training.experiment_log import experiment_logger
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
 from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
-from vaegan.training.tensorboard import tensorboard_logger
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
@@ -57,8 +59,8 @@ def train_vae(
     *,
     config: Path | str | None = None,
     force: bool = False,
-    on_event: EventHandler = ignore_event,
-    **options: Any,
+    on_event: EventHandler | None = None,
+    **options: Unpack[VAEOptions],
 ) -> Path:
     """Train a VAE, or resume its run.
 
@@ -67,7 +69,8 @@ def train_vae(
         run: run directory; an existing run there is resumed.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
-        on_event: is called with every event (see `vaegan.events`).
+        on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
+            notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: the fields of `VAESettings`.
 
     Returns:
@@ -77,7 +80,9 @@ def train_vae(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    return _train(TrainRequest.from_arguments("vae", data, run, None, config, force, options), on_event)
+    request = TrainRequest.from_arguments("vae", data, run, None, config, force, dict(options))
+    with default_reporter(on_event) as emit:
+        return _train(request, emit)
 
 
 def train_gan(
@@ -87,8 +92,8 @@ def train_gan(
     from_vae: Path | str | None = None,
     config: Path | str | None = None,
     force: bool = False,
-    on_event: EventHandler = ignore_event,
-    **options: Any,
+    on_event: EventHandler | None = None,
+    **options: Unpack[GANOptions],
 ) -> Path:
     """Train a GAN, or resume its run.
 
@@ -98,7 +103,8 @@ def train_gan(
         from_vae: VAE whose decoder initializes the generator; by default the GAN is trained from scratch.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
-        on_event: is called with every event (see `vaegan.events`).
+        on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
+            notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: the fields of `GANSettings`.
 
     Returns:
@@ -108,7 +114,9 @@ def train_gan(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    return _train(TrainRequest.from_arguments("gan", data, run, from_vae, config, force, options), on_event)
+    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, dict(options))
+    with default_reporter(on_event) as emit:
+        return _train(request, emit)
 
 
 def _train(request: TrainRequest, on_event: EventHandler) -> Path:
@@ -187,9 +195,9 @@ def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHand
 
 @contextlib.contextmanager
 def _event_handler(setup: TrainSetup, on_event: EventHandler, dist_ctx: DistributedContext) -> Iterator[EventHandler]:
-    """Yield a handler that writes metrics.jsonl, report.html and TensorBoard's log before the caller's handler."""
+    """Yield a handler that writes metrics.jsonl, report.html and the log of --log before the caller's handler."""
     run_dir = setup.run_dir
-    with tensorboard_logger(on_event, run_dir, setup.settings.tensorboard) as handle_event:
+    with experiment_logger(on_event, run_dir, setup.settings.log) as handle_event:
         metrics_writer = MetricsWriter(run_dir.path)
         report_writer = ReportWriter(run_dir, str(setup.device_ctx.device), handle_event)
 

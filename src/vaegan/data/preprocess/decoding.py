@@ -145,7 +145,7 @@ def decode_frames(
                     image.seek(index)
                 if image.width * image.height > settings.max_pixels:
                     raise SkipFile(TOO_LARGE, f"{image.width}x{image.height} pixels")
-                yield _decode_frame(image, index, file, settings, gray_bits)
+                yield decode_frame(image, index, file, settings, gray_bits)
     except DECODE_ERRORS as error:
         raise SkipFile(BROKEN_IMAGE, error_text(error)[:200]) from error
     except Image.DecompressionBombError as error:
@@ -154,9 +154,21 @@ def decode_frames(
         raise SkipFile(TOO_LARGE, "out of memory") from error
 
 
-def _decode_frame(
-    image: Image.Image, index: int, file: BinaryIO, settings: PreprocessSettings, gray_bits: int
+def decode_frame(
+    image: Image.Image, index: int, file: BinaryIO, settings: PreprocessSettings, gray_bits: int = 0
 ) -> DecodedFrame:
+    """Load the current frame of an open image, turn it upright and give it 8 bits per channel.
+
+    Args:
+        image: an image that Pillow has opened.
+        index: number of its current frame.
+        file: the image's bytes; empty for an image that does not come from a file.
+        settings: options of preprocess.
+        gray_bits: bit depth of 16-bit gray values without a range in the file's tags; 0 = what the frame needs.
+
+    Returns:
+        the frame.
+    """
     size = image.size
     draft_size = (settings.size * DRAFT_SCALE, settings.size * DRAFT_SCALE)
     is_draft = image.draft(None, draft_size) is not None  # type: ignore[arg-type]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vaegan.config.model_config import IMAGE_SIZES
+from vaegan.config.option_types import PreprocessOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import PreprocessSettings
+from vaegan.data.preprocess.dataset_source import MapDataset, image_files_of
 from vaegan.data.preprocess.decoding import parse_color
 from vaegan.data.preprocess.labels import FOLDER_LABELS, NO_LABELS
 from vaegan.data.preprocess.pipeline import PreprocessRequest, run_pipeline
 from vaegan.data.preprocess.splits import compile_group_pattern
 from vaegan.data.preprocess.summary import PreprocessSummary
 from vaegan.errors import UsageError
-from vaegan.events import EventHandler, ignore_event
+from vaegan.events import EventHandler
+from vaegan.progress.reporter import default_reporter
 from vaegan.utils.files import check_has_file_name, check_writable, real_path, require_unicode
 
 MAX_DEFAULT_NAME_BYTES = 150
@@ -108,13 +112,13 @@ def preprocess_with_summary(
 
 
 def prepare(
-    sources: Sequence[Path | str] | Path | str,
+    sources: Sequence[Path | str] | Path | str | MapDataset,
     out: Path | str | None = None,
     *,
     force: bool = False,
     dry_run: bool = False,
-    on_event: EventHandler = ignore_event,
-    **options: Any,
+    on_event: EventHandler | None = None,
+    **options: Unpack[PreprocessOptions],
 ) -> Path:
     """Prepare a dataset from all images in `sources` and return its directory.
 
@@ -122,11 +126,13 @@ def prepare(
     it is prepared again. After an interruption, the same call resumes.
 
     Args:
-        sources: Folders (searched recursively), image files, .zip and .tar archives.
+        sources: Folders (searched recursively), image files, .zip and .tar archives. Also a dataset in Python, such as
+            one of `torchvision.datasets`: a length and an index, with images or tuples of an image and a target.
         out: The dataset's directory, `data/<name>-<size>` by default.
         force: Replace a dataset of other sources or options, and discard an unfinished preparation.
         dry_run: Only report how many images would be used and which files would be skipped.
-        on_event: Receives progress, notes and warnings.
+        on_event: Receives progress, notes and warnings. By default they are shown in a terminal and in a notebook, and
+            warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: The fields of `PreprocessSettings`.
 
     Returns:
@@ -136,7 +142,15 @@ def prepare(
         UsageError: If an option is invalid.
         VaeganError: If no image can be read, `out` holds something else, or it cannot be written.
     """
-    source_list = [sources] if isinstance(sources, (str, Path)) else sources
-    source_paths, out_dir = [Path(source) for source in source_list], None if out is None else Path(out)
-    path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, on_event, options)
+    out_dir = None if out is None else Path(out)
+    with default_reporter(on_event) as emit, contextlib.ExitStack() as stack:
+        if isinstance(sources, (str, Path)):
+            source_paths = [Path(sources)]
+        elif isinstance(sources, MapDataset) and not isinstance(sources, (list, tuple)):
+            size = validate_options(dict(options)).size
+            out_dir = out_dir or Path("data") / f"{type(sources).__name__.lower()}-{size}"
+            source_paths = [stack.enter_context(image_files_of(sources, out_dir, emit))]
+        else:
+            source_paths = [Path(source) for source in sources]
+        path, _ = preprocess_with_summary(source_paths, out_dir, force, dry_run, emit, dict(options))
     return path

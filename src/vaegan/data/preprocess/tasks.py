@@ -11,11 +11,11 @@ from PIL import Image
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.preprocess import skip_reasons
 from vaegan.data.preprocess.bit_depth import GrayDepth
-from vaegan.data.preprocess.decoding import decode_frames, parse_color, to_srgb
+from vaegan.data.preprocess.decoding import DecodedFrame, decode_frames, parse_color, to_srgb
 from vaegan.data.preprocess.file_reader import open_hashed
 from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes
 from vaegan.data.preprocess.perceptual_hash import perceptual_hash
-from vaegan.data.preprocess.records import PreparedImage, Task, TaskResult
+from vaegan.data.preprocess.records import Box, PreparedImage, Task, TaskResult
 from vaegan.data.preprocess.skip_reasons import SkipFile
 from vaegan.errors import error_text
 
@@ -84,22 +84,27 @@ def run_task(task: Task, settings: PreprocessSettings) -> TaskResult:
 
 def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) -> tuple[list[PreparedImage], int]:
     """Return the prepared frames, and the index of the frame to go on from (0 when that was all)."""
-    background = parse_color(settings.background)
     max_images = max(1, MAX_RESULT_BYTES // (settings.size**2 * 3))
     images: list[PreparedImage] = []
     for frame in decode_frames(file, settings, task.first_frame, task.gray_bits):
         if len(images) == max_images:
             return images, frame.index
         _check_shape(frame.original_size, settings)
-        box = compute_crop_box(frame.image, frame.original_size, settings)
-        resized = crop_and_resize(frame.image, frame.original_size, box, settings)
-        image = pad_to_square(to_srgb(resized, frame.icc_profile, settings.grayscale), settings, background)
+        image, box = square_frame(frame, settings)
         pixels = to_chw_bytes(image)
         crc32, phash = zlib.crc32(pixels), perceptual_hash(image)
         depth = frame.gray_depth or GrayDepth(0.0, 255.0)
         gray_bits = depth.tag_bits, depth.needed_bits
         images.append(PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels, *gray_bits))
     return images, 0
+
+
+def square_frame(frame: DecodedFrame, settings: PreprocessSettings) -> tuple[Image.Image, Box]:
+    """Crop and resize a frame to a square image, of mode RGB or L; return it with the part that was kept."""
+    box = compute_crop_box(frame.image, frame.original_size, settings)
+    resized = crop_and_resize(frame.image, frame.original_size, box, settings)
+    image = to_srgb(resized, frame.icc_profile, settings.grayscale)
+    return pad_to_square(image, settings, parse_color(settings.background)), box
 
 
 def _check_shape(size: tuple[int, int], settings: PreprocessSettings) -> None:

@@ -94,8 +94,9 @@ export class Keyframes {
 
   play() {
     if (this.animation) return this.stop();
-    let before = performance.now();
+    let before;  // the first frame's own time: the clock may be ahead of it
     const step = (now) => {
+      before ??= now;
       if (this.frames.length < 2) return this.stop();
       const slider = $("position");
       const position = (Number(slider.value) + (now - before) / SEGMENT_MS) % Number(slider.max);

@@ -1,4 +1,4 @@
-"""TensorBoard shows what metrics.jsonl holds, also after interruptions."""
+"""TensorBoard, W&B and MLflow show what metrics.jsonl holds, also after interruptions."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def test_it_shows_the_metrics_log_and_an_interrupted_run_continues(kind, prepare
     pytest.importorskip("tensorboard")
     train = trainer_of(kind, prepared, vae_run)
     with interrupted_after(3):
-        train(tmp_path / "run", tensorboard=True, **OFTEN)
+        train(tmp_path / "run", log="tensorboard", **OFTEN)
     train(tmp_path / "run")  # the option is remembered
     scalars, preview_steps = read_tensorboard(tmp_path / "run")
     throughput = scalars.pop("train/images_per_second")
@@ -57,7 +57,7 @@ def test_steps_that_a_kill_undid_are_hidden(prepared, vae_run, tmp_path):
     """A run that lost the steps after its checkpoint shows each step once, as it was taken last."""
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
-    train(tmp_path / "run", tensorboard=True, **{**OFTEN, "keep_checkpoints": 2})
+    train(tmp_path / "run", log="tensorboard", **{**OFTEN, "keep_checkpoints": 2})
     (newest,) = [path for path in RunDir(tmp_path / "run").checkpoints() if path.name == "step-0000004"]
     (newest / "state.json").unlink()
     train(tmp_path / "run")
@@ -68,7 +68,7 @@ def test_steps_that_a_kill_undid_are_hidden(prepared, vae_run, tmp_path):
 def test_the_run_is_the_same_with_and_without(prepared, vae_run, tmp_path):
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
-    train(tmp_path / "with", tensorboard=True, **OFTEN)
+    train(tmp_path / "with", log="tensorboard", **OFTEN)
     train(tmp_path / "without", **OFTEN)
     assert not (tmp_path / "without" / "tensorboard").exists()
     events = list((tmp_path / "with" / "tensorboard").iterdir())
@@ -76,10 +76,10 @@ def test_the_run_is_the_same_with_and_without(prepared, vae_run, tmp_path):
     for path in events:
         path.unlink()
     config = json.loads((tmp_path / "with" / "config.json").read_text())
-    assert config["options"].pop("tensorboard") is True
+    assert config["options"].pop("log") == "tensorboard"
     for name in ("with", "without"):
         config = json.loads((tmp_path / name / "config.json").read_text())
-        config["options"].pop("tensorboard")
+        config["options"].pop("log", None)
         (tmp_path / name / "config.json").write_text(json.dumps(config))
         (tmp_path / name / "report.html").unlink()  # it lists the option
     assert_same_run(tmp_path / "with", tmp_path / "without")
@@ -88,8 +88,8 @@ def test_the_run_is_the_same_with_and_without(prepared, vae_run, tmp_path):
 def test_starting_over_starts_the_log_over(prepared, vae_run, tmp_path):
     pytest.importorskip("tensorboard")
     train = trainer_of("vae", prepared, vae_run)
-    train(tmp_path / "run", tensorboard=True, **OFTEN)
-    train(tmp_path / "run", tensorboard=True, force=True, **{**OFTEN, "steps": 1})
+    train(tmp_path / "run", log="tensorboard", **OFTEN)
+    train(tmp_path / "run", log="tensorboard", force=True, **{**OFTEN, "steps": 1})
     scalars, preview_steps = read_tensorboard(tmp_path / "run")
     assert list(scalars["train/kl"]) == [1] and preview_steps == [0, 1]
 
@@ -97,6 +97,65 @@ def test_starting_over_starts_the_log_over(prepared, vae_run, tmp_path):
 def test_a_missing_extra_is_named_and_nothing_is_written(prepared, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
-    with pytest.raises(VaeganError, match=r"--tensorboard needs the extra.*pip install 'vaegan\[tensorboard\]'"):
-        train_vae(prepared, tmp_path / "run", steps=1, preset="tiny", batch_size=8, tensorboard=True)
+    with pytest.raises(VaeganError, match=r"--log tensorboard needs the extra.*pip install 'vaegan\[tensorboard\]'"):
+        train_vae(prepared, tmp_path / "run", steps=1, preset="tiny", batch_size=8, log="tensorboard")
     assert not list((tmp_path / "run").glob("*.*")) or not (tmp_path / "run" / "config.json").exists()
+
+
+def test_mlflow_shows_the_metrics_log_and_an_interrupted_run_continues(prepared, vae_run, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    train = trainer_of("vae", prepared, vae_run)
+    with interrupted_after(3):
+        train(tmp_path / "run", log="mlflow", **OFTEN)
+    train(tmp_path / "run")  # the option is remembered, and the run of MLflow too
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("vaegan")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "run" and run.info.status == "FINISHED" and run.data.params["batch_size"] == "8"
+    for tag, values in read_metrics_log(tmp_path / "run").items():
+        history = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, tag)}
+        assert history == pytest.approx(values, rel=1e-4), tag
+    previews = [file.path for file in client.list_artifacts(run.info.run_id, "previews")]
+    assert previews == [f"previews/step-000000{step}.png" for step in (0, 2, 4)]
+
+
+def test_wandb_writes_offline_and_an_interrupted_run_keeps_its_id(prepared, vae_run, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train = trainer_of("gan", prepared, vae_run)
+    with interrupted_after(3):
+        train(tmp_path / "run", log="wandb", **OFTEN)
+    (first,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    train(tmp_path / "run")
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert {path.name for path in files} == {first.name} and len(files) == 2
+    assert json.loads((tmp_path / "run" / "log-id.json").read_text())["wandb"] in first.name
+    content = b"".join(path.read_bytes() for path in files)
+    for name in ("train/loss_d", "val/kid", "preview"):
+        assert name.encode() in content
+    train(tmp_path / "run", force=True, **{**OFTEN, "steps": 1})
+    assert not (tmp_path / "run" / "wandb").exists() and not (tmp_path / "run" / "log-id.json").exists()
+
+
+@pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("mlflow", "mlflow")])
+def test_a_missing_package_is_named(name, module, prepared, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(VaeganError, match=rf"--log {name} needs the extra {name}.*pip install 'vaegan\[{name}\]'"):
+        train_vae(prepared, tmp_path / "run", steps=1, preset="tiny", batch_size=8, log=name)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_run_from_before_the_option_still_logs_to_tensorboard(prepared, vae_run, tmp_path):
+    pytest.importorskip("tensorboard")
+    train = trainer_of("vae", prepared, vae_run)
+    train(tmp_path / "run", **OFTEN)
+    config_path = tmp_path / "run" / "config.json"
+    config = json.loads(config_path.read_text())
+    config["options"] |= {"tensorboard": True}
+    del config["options"]["log"]
+    config_path.write_text(json.dumps(config))
+    train(tmp_path / "run", steps=5)
+    assert 5 in read_tensorboard(tmp_path / "run")[0]["train/kl"]

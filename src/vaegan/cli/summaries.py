@@ -1,0 +1,82 @@
+"""What a command says at its end: what was made, how good it is, and the next command to type."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaegan.events import Summary
+from vaegan.progress.text import format_duration
+
+if TYPE_CHECKING:
+    from vaegan.evaluation.evaluate import Evaluation
+
+NEXT = "next"
+
+
+def dataset_summary(path: Path, num_train: int, num_val: int) -> Summary:
+    """Return the summary of a prepared dataset."""
+    is_default = path.parent == Path("data")
+    return Summary(
+        f"{path} is ready",
+        [
+            ("made", f"{num_train + num_val:,} images: {num_train:,} to train on, {num_val:,} for validation"),
+            ("look at", str(path / "preview.png")),
+            (NEXT, "vaegan train-vae" if is_default else f"vaegan train-vae {quoted(path)}"),
+        ],
+    )
+
+
+def training_summary(run: Path) -> Summary:
+    """Return the summary of a trained run: its length, its newest and best measurements, and what to do with it."""
+    from vaegan.metrics_log import read_metrics, training_seconds
+    from vaegan.run_dir import RunDir
+
+    kind = str(RunDir(run).read_config()["kind"])
+    log = list(read_metrics(run))
+    newest = {name: value for line in log for name, value in line.items()}
+    kids = [(line["kid"], line["images_seen"]) for line in log if "kid" in line and line.get("images_seen")]
+    images_seen, seconds = newest.get("images_seen", 0.0), training_seconds(run)
+    lines = [("made", f"{kind.upper()}, {images_seen:,.0f} images seen in {format_duration(seconds)}")]
+    if quality := _quality(kind, newest):
+        lines.append(("quality", quality))
+    if kids and min(kids)[0] < kids[-1][0]:
+        best, best_images = min(kids)
+        lines.append(("best", f"KID {best * 1000:.1f} after {best_images:,.0f} images; --best uses those weights"))
+    lines.append(("look at", str(run / "report.html")))
+    lines += [(NEXT, command) for command in _next_commands(kind, run)]
+    return Summary(f"{run} is trained", lines)
+
+
+def _quality(kind: str, metrics: dict[str, float]) -> str:
+    parts = []
+    if kind == "vae" and "val_psnr" in metrics:
+        parts.append(f"validation images are reconstructed with a PSNR of {metrics['val_psnr']:.1f} dB")
+    if "kid" in metrics:
+        parts.append(f"samples have a KID of {metrics['kid'] * 1000:.1f} (x1000)")
+    if "coverage" in metrics:
+        parts.append(f"cover {metrics['coverage']:.0%} of the validation images")
+    return ", ".join(parts)
+
+
+def _next_commands(kind: str, run: Path) -> list[str]:
+    if kind == "vae":
+        return [f"vaegan train-gan --from-vae {quoted(run)}"]
+    return [f"vaegan sample {quoted(run)} -n 64", f"vaegan explore {quoted(run)}", f"vaegan evaluate {quoted(run)}"]
+
+
+def evaluation_summary(evaluation: Evaluation, page: Path) -> Summary:
+    """Return the verdict of an evaluation, its page, and what to try next."""
+    from vaegan.evaluation.verdict import advice
+
+    lines = [(word.lower(), rest.strip()) for word, _, rest in (line.partition(":") for line in evaluation.verdict)]
+    lines.append(("look at", str(page)))
+    if text := advice(evaluation.metrics["samples"]):
+        lines.append(("to improve", text))
+    return Summary(f"Samples of {evaluation.name}", lines)
+
+
+def quoted(path: Path) -> str:
+    """Return a path as it is typed in a shell."""
+    return shlex.quote(str(path))

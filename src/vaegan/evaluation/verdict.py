@@ -1,0 +1,108 @@
+"""Say in a few sentences how good samples are, from their metrics and those of as many real images."""
+
+from __future__ import annotations
+
+from vaegan.evaluation.metric_specs import MetricDict
+
+AS_REAL, CLOSE, VISIBLY_OFF = 0.010, 0.020, 0.100
+"""Bounds of KID in the features of one scale.
+
+Samples of the demo's GAN have 0.009 coarse and 0.031 fine; those of its VAE, which are blurred, 0.075 and 0.340. KID is
+unbiased: unlike a Frechet distance, it can be judged with few images too.
+"""
+NUM_STDERRS = 2.0
+FULL_COVERAGE, MOST_COVERAGE = 0.9, 0.6
+"""Bounds of coverage as a fraction of that of real images."""
+LITTLE_DETAIL, MUCH_DETAIL, MUCH_NOISE = 0.6, 1.5, 1.5
+EXTRA_MEMORIZED = 0.1
+
+
+def make_verdict(samples: MetricDict, real: MetricDict, vae: MetricDict | None = None) -> list[str]:
+    """Return sentences about variety, shapes, texture and copies, and the gain over the VAE if it was measured.
+
+    What was not measured is left out.
+    """
+    sentences = (
+        _variety(samples, real),
+        _closeness("Shapes", "kid_coarse", samples, real),
+        _closeness("Texture", "kid_fine", samples, real) + _texture_detail(samples, real),
+        _copies(samples, real),
+        _gain(samples, real, vae),
+    )
+    return [sentence for sentence in sentences if sentence]
+
+
+def _values(name: str, *columns: MetricDict) -> tuple[float, ...] | None:
+    """Return a metric in all columns; None if it was not measured in one of them."""
+    values = tuple(value for column in columns if (value := column.get(name)) is not None)
+    return values if len(values) == len(columns) else None
+
+
+def _variety(samples: MetricDict, real: MetricDict) -> str:
+    coverage = _values("coverage", samples, real) or _values("coverage_fine", samples, real)
+    if coverage is None or coverage[1] <= 0:
+        return ""
+    ratio = coverage[0] / coverage[1]
+    text = "as varied as real images" if ratio >= FULL_COVERAGE else "some kinds of images are missing"
+    text = text if ratio >= MOST_COVERAGE else "many kinds of images are missing, or do not look real"
+    return (
+        f"Variety: {text}. The samples cover {coverage[0]:.0%} of the validation images, real ones {coverage[1]:.0%}."
+    )
+
+
+def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict) -> str:
+    distance = _values(name, samples, real)
+    if distance is None:
+        return ""
+    bounds = {
+        _as_real_bound(name, samples): "as in real images",
+        CLOSE: "close to real images",
+        VISIBLY_OFF: "visibly off",
+    }
+    degree = next((text for bound, text in bounds.items() if distance[0] <= bound), "far off")
+    return f"{what}: {degree}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
+
+
+def _as_real_bound(name: str, samples: MetricDict) -> float:
+    """Return the KID up to which samples count as real: higher where few images make it uncertain."""
+    return max(AS_REAL, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
+
+
+def _texture_detail(samples: MetricDict, real: MetricDict) -> str:
+    """Return what is wrong with fine detail and calm areas, to follow the sentence about texture."""
+    faults = []
+    detail, noise = _values("power_high", samples, real), _values("luminance_deviation", samples, real)
+    if detail is not None and detail[0] < LITTLE_DETAIL * detail[1]:
+        faults.append(f"{detail[0] / detail[1]:.0%} of the finest detail of real images: blurred")
+    elif detail is not None and detail[0] > MUCH_DETAIL * detail[1]:
+        faults.append(f"{detail[0] / detail[1]:.1f} times the finest detail of real images: grainy")
+    if noise is not None and noise[0] > MUCH_NOISE * noise[1]:
+        faults.append(f"{noise[0] / noise[1]:.1f} times their noise in calm areas")
+    return f" {'; '.join(faults).capitalize()}." if faults else ""
+
+
+def _copies(samples: MetricDict, real: MetricDict) -> str:
+    memorized = _values("memorized_fraction", samples, real)
+    if memorized is None:
+        return ""
+    if memorized[0] > memorized[1] + EXTRA_MEMORIZED:
+        percentages = f"{memorized[0]:.0%} of the samples, {memorized[1]:.0%} of new real images"
+        return f"Copies: {percentages} are nearer to a training image than its nearest neighbor is."
+    return "Copies: none to be seen, samples are no nearer to training images than new real images are."
+
+
+def _gain(samples: MetricDict, real: MetricDict, vae: MetricDict | None) -> str:
+    kid = _values("kid_mean", samples, vae, real) if vae is not None else None
+    if kid is None:
+        return ""
+    comparison = "better" if kid[0] < kid[1] else "worse"
+    values = [f"{1000 * value:.1f}" for value in kid]
+    return f"Against its VAE: {comparison}, KID x1000 {values[0]} and {values[1]}, real images {values[2]}."
+
+
+def advice(samples: MetricDict) -> str:
+    """Return what to try next; empty if samples are close to real images, or this was not measured."""
+    names = ("kid_coarse", "kid_fine")
+    if all((samples.get(name) or 0.0) <= max(CLOSE, _as_real_bound(name, samples)) for name in names):
+        return ""
+    return "train longer (--images), on more images, or with a larger --preset"

@@ -1,0 +1,57 @@
+"""Sentences about an evaluation, for the numbers of the demo and for what can go wrong."""
+
+import pytest
+
+from vaegan.evaluation.verdict import advice, make_verdict
+
+REAL = {
+    **{"kid_coarse": -0.0003, "kid_fine": 0.0003, "kid_mean": 0.0001, "coverage": 0.97, "coverage_fine": 0.98},
+    **{"memorized_fraction": 0.45, "power_high": 0.95, "luminance_deviation": 2.1},
+}
+DEMO_GAN = {
+    **{"kid_coarse": 0.0091, "kid_fine": 0.0311, "kid_mean": 0.0187, "coverage": 0.93, "coverage_fine": 0.89},
+    **{"memorized_fraction": 0.19, "power_high": 0.26, "luminance_deviation": 5.3},
+}
+DEMO_VAE = DEMO_GAN | {"kid_coarse": 0.075, "kid_fine": 0.34, "kid_mean": 0.2058, "luminance_deviation": 2.2}
+
+
+def test_the_demos_gan():
+    assert make_verdict(DEMO_GAN, REAL, DEMO_VAE) == [
+        "Variety: as varied as real images. The samples cover 93% of the validation images, real ones 97%.",
+        "Shapes: as in real images, with a KID x1000 of 9.1, real images -0.3.",
+        "Texture: visibly off, with a KID x1000 of 31.1, real images 0.3. 27% of the finest detail of real images:"
+        " blurred; 2.5 times their noise in calm areas.",
+        "Copies: none to be seen, samples are no nearer to training images than new real images are.",
+        "Against its VAE: better, KID x1000 18.7 and 205.8, real images 0.1.",
+    ]
+    assert advice(DEMO_GAN).startswith("train longer")
+
+
+def test_real_images_need_no_advice():
+    verdict = make_verdict(REAL, REAL)
+    assert len(verdict) == 4 and "as varied as real" in verdict[0]
+    assert all("as in real images" in sentence for sentence in verdict[1:3])
+    assert advice(REAL) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"coverage": 0.7}, "Variety: some kinds of images are missing."),
+        ({"coverage": 0.2}, "Variety: many kinds of images are missing"),
+        ({"coverage": None, "coverage_fine": 0.1}, "cover 10% of the validation images, real ones 98%"),
+        ({"kid_coarse": 0.1077}, "Shapes: far off, with a KID x1000 of 107.7"),
+        ({"kid_coarse": 0.015}, "Shapes: close to real images"),
+        ({"kid_coarse": 0.03, "kid_coarse_stderr": 0.02}, "Shapes: as in real images"),
+        ({"power_high": 3.0}, "3.2 times the finest detail of real images: grainy"),
+        ({"memorized_fraction": 0.8}, "Copies: 80% of the samples, 45% of new real images are nearer"),
+    ],
+)
+def test_what_is_wrong_is_said(changed, text):
+    real = REAL | ({"coverage": None} if changed.get("coverage", 0) is None else {})
+    assert any(text in sentence for sentence in make_verdict(DEMO_GAN | changed, real))
+
+
+def test_what_was_not_measured_is_left_out():
+    assert make_verdict(dict.fromkeys(REAL), dict.fromkeys(REAL), dict.fromkeys(REAL)) == []
+    assert advice(dict.fromkeys(REAL)) == ""

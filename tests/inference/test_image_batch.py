@@ -123,7 +123,7 @@ def test_calls_from_a_script_log_warnings_only(drawn, tmp_path, capsys, caplog):
     with caplog.at_level(logging.INFO, logger="vaegan"):
         vaegan.prepare(tmp_path / "faces", tmp_path / "set", size=32)
     assert [record.getMessage() for record in caplog.records] == [
-        "1 files skipped (1 not an image); manifest.jsonl lists them"
+        "1 file skipped (1 not an image); see manifest.jsonl"
     ]
     assert capsys.readouterr().out == ""
 

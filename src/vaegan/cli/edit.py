@@ -44,7 +44,10 @@ def edit(
     *,
     settings: EditSettings,
 ) -> None:
-    """Change attributes of faces: a sheet of originals, reconstructions and edits, and strips over the strength."""
+    """Change attributes of faces, and write a sheet of originals, reconstructions and edits.
+
+    A second image shows each face with the change at several strengths.
+    """
     from vaegan.inference.edit import parse_assignments
 
     values = parse_assignments(set_values or (), "--set")

@@ -122,9 +122,7 @@ def test_calls_from_a_script_log_warnings_only(drawn, tmp_path, capsys, caplog):
     (tmp_path / "faces" / "bad.png").write_bytes(b"no image")
     with caplog.at_level(logging.INFO, logger="vaegan"):
         vaegan.prepare(tmp_path / "faces", tmp_path / "set", size=32)
-    assert [record.getMessage() for record in caplog.records] == [
-        "1 file skipped (1 not an image); see manifest.jsonl"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["1 file skipped (1 not an image); see manifest.jsonl"]
     assert capsys.readouterr().out == ""
 
 

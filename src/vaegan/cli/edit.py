@@ -44,7 +44,9 @@ def edit(
     *,
     settings: EditSettings,
 ) -> None:
-    """Change attributes of faces: a sheet of originals, reconstructions and edits, and strips over the strength.
+    """Change attributes of faces, and write a sheet of originals, reconstructions and edits.
+
+    A second image shows each face with the change at several strengths.
 
     Run vaegan attributes first.
 

@@ -136,8 +136,11 @@ class PreparedDataset:
     def load_labels(self) -> Labels:
         """Read the labels of all images, in the order of `load`.
 
+        Returns:
+            the columns, and numbers float32 [N, columns] of the training and of the validation images.
+
         Raises:
-            VaeganError: If the dataset has no labels, or they are damaged.
+            VaeganError: if the dataset has no labels, or they are damaged.
         """
         if not self.has_labels:
             raise VaeganError(

@@ -41,7 +41,11 @@ class LabelColumn:
     values: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Return the name and the kind, such as "age (number)" or "hat (8 values)"."""
+        """Describe the column by its name and its kind.
+
+        Returns:
+            text such as "age (number)" or "hat (8 values)".
+        """
         kinds = {BINARY: "yes or no", NUMERIC: "number", CATEGORICAL: f"{len(self.values)} values"}
         return f"{self.name} ({kinds[self.kind]})"
 
@@ -56,7 +60,16 @@ class Labels:
 
 
 def serialize_labels(rows: Sequence[Sequence[float]], splits: bytes, num_columns: int) -> bytes:
-    """Return the content of labels.safetensors for rows of numbers, one per image, and the split of each image."""
+    """Return the content of labels.safetensors.
+
+    Args:
+        rows: one number per column for each image; NaN where a label is missing.
+        splits: the split of each image, one byte each: 0 for train, 1 for val.
+        num_columns: number of columns; needed where there are no rows.
+
+    Returns:
+        the content of the file, with the float32 tensors "train" and "val".
+    """
     import numpy as np
     from safetensors.numpy import save
 
@@ -66,11 +79,19 @@ def serialize_labels(rows: Sequence[Sequence[float]], splits: bytes, num_columns
 
 
 def read_labels(path: Path, columns: list[LabelColumn], counts: Sequence[int]) -> Labels:
-    """Read what `serialize_labels` wrote, for `counts` of train and of val images.
+    """Read what `serialize_labels` wrote.
+
+    Args:
+        path: the file.
+        columns: its columns, from set.json.
+        counts: number of training and of validation images.
+
+    Returns:
+        the labels of both splits.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it does not hold valid labels of these columns.
+        OSError: if the file cannot be read.
+        ValueError: if it does not hold valid labels of these columns.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -100,12 +121,29 @@ def _check_numbers(column: LabelColumn, numbers: Tensor) -> None:
 
 
 def columns_to_json(columns: Sequence[LabelColumn]) -> list[dict[str, Any]]:
-    """Return the columns as they are written to set.json."""
+    """Return the columns as they are written to set.json.
+
+    Args:
+        columns: the columns.
+
+    Returns:
+        one JSON object per column, with "name", "kind" and "values".
+    """
     return [{**asdict(column), "values": list(column.values)} for column in columns]
 
 
 def columns_from_json(value: object) -> list[LabelColumn]:
-    """Read what `columns_to_json` wrote. Raises ValueError if it is anything else."""
+    """Read what `columns_to_json` wrote.
+
+    Args:
+        value: part of set.json; it may be anything.
+
+    Returns:
+        the columns.
+
+    Raises:
+        ValueError: if it is no list of columns.
+    """
     if not isinstance(value, list) or len(value) > MAX_COLUMNS:
         raise ValueError("the columns of the labels are no list")
     return [_column_from_json(item) for item in value]

@@ -123,5 +123,13 @@ def strided_subset(images: ImageArray, max_images: int) -> Tensor:
 
 
 def strided_indices(count: int, max_indices: int) -> Tensor:
-    """Return at most `max_indices` evenly spaced integers from 0 to count - 1, int64 [N]."""
+    """Return evenly spaced indices, in order.
+
+    Args:
+        count: number of items.
+        max_indices: largest number of indices.
+
+    Returns:
+        int64 [min(count, max_indices)], from 0 to at most count - 1.
+    """
     return torch.arange(count) if count <= max_indices else torch.arange(max_indices) * count // max_indices

@@ -43,7 +43,11 @@ class AttributeSliders:
                 self.error = str(error)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return one slider per attribute, the best first."""
+        """Return one slider per attribute, the best first.
+
+        Returns:
+            at most MAX_SLIDERS JSON objects with title, probe, direction and range of each.
+        """
         best = sorted(self.attributes, key=lambda attribute: -(attribute.quality if attribute.quality > 0 else 1))
         return [self._describe_one(attribute) for attribute in best[:MAX_SLIDERS]]
 
@@ -60,11 +64,19 @@ class AttributeSliders:
         }
 
     def mark(self, name: object, more: Tensor, less: Tensor) -> dict[str, Any]:
-        """Make an attribute from latents [n, d] of faces with more and with less of something, and save it.
+        """Make an attribute from faces that the user marked, and save it.
+
+        Args:
+            name: its name; whatever the page sent.
+            more: float [n, d], latents of faces that have more of it.
+            less: float [m, d], latents of faces that have less of it.
+
+        Returns:
+            its slider, as in `describe`.
 
         Raises:
-            UsageError: If the name is no short text, or belongs to a learned attribute.
-            VaeganError: If the file cannot be written.
+            UsageError: if the name is no short text or belongs to a learned attribute, or the faces do not differ.
+            VaeganError: if the file cannot be read or written.
         """
         if self.error:
             raise VaeganError(self.error)

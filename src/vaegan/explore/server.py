@@ -204,6 +204,14 @@ class ExploreServer:
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 
     async def make_attribute(self, request: Request) -> Response:
+        """Make an attribute from faces that the user marked.
+
+        Args:
+            request: its JSON body gives the name, and the latents of faces with more and with less of it.
+
+        Returns:
+            JSON of the new slider.
+        """
         body = await self._read_json(request)
         more, less = (self.session.parse_latents(body.get(side), MAX_MARKED_FACES) for side in ("more", "less"))
         mark = self.session.sliders.mark

@@ -55,16 +55,20 @@ class Attribute:
     """One probe: the score of a latent z is weight.z + bias.
 
     Attributes:
-        name: Column of the labels.
-        value: Value that a high score means; YES where that is the attribute itself, "" for a number.
-        opposite: Value that a low score means; "" where it means several.
+        name: column of the labels.
+        value: value that a high score means; YES where that is the attribute itself, "" for a number.
+        opposite: value that a low score means; "" where it means several.
+        kind: one of ATTRIBUTE_KINDS.
         weight: float64 [d].
-        on_score, off_score: Typical scores of images with and without the attribute; of a number, its 95 % and 5 %
-            quantiles. An edit aims at them.
-        score_stddev: Standard deviation of the scores of the training images.
-        quality: AUC, or R2 of a number, on images that the probe was not fitted to; low and high are its 95 % interval.
-        num_positive: Number of training images with the attribute; of a number, of all that have it.
-        reason: Why the attribute is not offered; "" if it is.
+        bias: the score of a latent of zeros.
+        on_score: typical score of images with the attribute, at which an edit aims; of a number, its 95 % quantile.
+        off_score: typical score of images without it; of a number, its 5 % quantile.
+        score_stddev: standard deviation of the scores of the training images.
+        quality: AUC, or R2 of a number, on images that the probe was not fitted to.
+        low: lower end of the 95 % interval of `quality`.
+        high: upper end of this interval.
+        num_positive: number of training images with the attribute; of a number, of all that have it.
+        reason: why the attribute is not offered; "" if it is.
     """
 
     name: str
@@ -93,18 +97,39 @@ class Attribute:
         return "R2" if self.kind == NUMERIC else "AUC"
 
     def scores(self, latents: Tensor) -> Tensor:
-        """Score latents [N, d]: float64 [N]. The log-odds of the attribute, or the predicted number."""
+        """Score latents: the log-odds of the attribute, or the predicted number.
+
+        Args:
+            latents: float [N, d].
+
+        Returns:
+            float64 [N].
+        """
         return latents.double() @ self.weight + self.bias
 
     def reading(self, latents: Tensor) -> Tensor:
-        """Return the probability of the attribute for latents [N, d], or the predicted number: float64 [N]."""
+        """Return the probability of the attribute, or the predicted number.
+
+        Args:
+            latents: float [N, d].
+
+        Returns:
+            float64 [N], from 0 to 1 unless the attribute is a number.
+        """
         scores = self.scores(latents)
         return scores if self.kind == NUMERIC else scores.sigmoid()
 
 
 @dataclass(frozen=True)
 class AttributeSet:
-    """The attributes of a model's latents, and the covariance float64 [d, d] of the encoded training images."""
+    """The attributes of a model's latents.
+
+    Attributes:
+        attributes: all of them, also those that are not offered.
+        covariance: float64 [d, d], of the encoded training images.
+        model_sha256: what identifies the latents; see `model_sha256`.
+        dataset_fingerprint: fingerprint of the labeled dataset; "" without one.
+    """
 
     attributes: list[Attribute]
     covariance: Tensor
@@ -116,11 +141,25 @@ class AttributeSet:
         return (attribute for attribute in self.attributes if not attribute.reason)
 
     def names(self) -> list[str]:
-        """Return the names of the columns that have an offered attribute, each once."""
+        """Return the names of the columns that have an offered attribute.
+
+        Returns:
+            each name once.
+        """
         return list(dict.fromkeys(attribute.name for attribute in self))
 
     def of(self, name: str) -> list[Attribute]:
-        """Return the offered attributes of a column. Raises UsageError that lists what there is."""
+        """Return the offered attributes of a column.
+
+        Args:
+            name: name of the column.
+
+        Returns:
+            at least one attribute.
+
+        Raises:
+            UsageError: if there is none; the message gives the reason, or lists what there is.
+        """
         found = [attribute for attribute in self if attribute.name == name]
         if found:
             return found
@@ -130,15 +169,28 @@ class AttributeSet:
         raise UsageError(f"no attribute {printable(name)!r}: there are {', '.join(self.names())[:500] or 'none'}")
 
     def direction(self, attribute: Attribute) -> Tensor:
-        """Return the shortest step, float64 [d], that raises the attribute's score by 1."""
+        """Return the shortest step that raises an attribute's score by 1: C w / (w^T C w).
+
+        Args:
+            attribute: the attribute.
+
+        Returns:
+            float64 [d].
+        """
         step = self.covariance @ attribute.weight
         return step / (attribute.weight @ step)
 
     def entanglement(self, attribute: Attribute) -> list[tuple[Attribute, float]]:
         """Return what else moves when an attribute is turned from off to on, the strongest first.
 
-        The number is the change of the other score, as a fraction of its own distance from off to on; negative if the
-        other is turned off. Small fractions, and other values of the same column, are left out.
+        Small changes, and other values of the same column, are left out.
+
+        Args:
+            attribute: the attribute that is turned on.
+
+        Returns:
+            other attributes, and the change of each one's score as a fraction of its own distance from off to on. It is
+            negative where the other is turned off.
         """
         step = self.direction(attribute) * (attribute.on_score - attribute.off_score)
         moved = []
@@ -150,7 +202,14 @@ class AttributeSet:
         return sorted(moved, key=lambda pair: -abs(pair[1]))
 
     def with_attribute(self, attribute: Attribute) -> AttributeSet:
-        """Return the set with one attribute added, or replaced where it has the same name and value."""
+        """Return the set with one attribute added, or replaced where it has the same name and value.
+
+        Args:
+            attribute: the new attribute.
+
+        Returns:
+            a new set.
+        """
         key = (attribute.name, attribute.value)
         others = [other for other in self.attributes if (other.name, other.value) != key]
         return replace(self, attributes=[*others, attribute])
@@ -160,10 +219,19 @@ class AttributeSet:
 
 
 def fit_attributes(model: Model, dataset: PreparedDataset, emit: EventHandler, seed: int = 0) -> AttributeSet:
-    """Fit one probe for each value of each label of a dataset, and measure it on images that were left out.
+    """Fit one probe for each value of each label of a dataset, and measure it on left-out images.
+
+    Args:
+        model: a model with an encoder.
+        dataset: a dataset with labels.
+        emit: receives the progress of encoding.
+        seed: seed of the division into folds and of the bootstrap.
+
+    Returns:
+        the attributes, also those that are not offered, in the order of the columns.
 
     Raises:
-        VaeganError: If the model has no encoder, or the dataset has no labels.
+        VaeganError: if the model has no encoder, or the dataset has no labels or too few images.
     """
     if model.encoder is None:
         raise VaeganError(
@@ -340,15 +408,19 @@ def _has_examples(target: Tensor) -> bool:
 
 
 def mark_attribute(name: str, more: Tensor, less: Tensor) -> Attribute:
-    """Return an attribute from some faces that have more of something, and some that have less; ten are enough.
+    """Make an attribute from a few faces that have more of something, and a few that have less.
 
     The weight is the difference of the two means. Latents are white, so each coordinate of this difference has variance
     1/n + 1/m where the two groups do not differ. Coordinates are shrunk accordingly (non-negative garrote, Breiman
-    1995), so that the direction is not that of the faces that happened to be picked.
+    1995), so that the direction is not that of the faces that happened to be picked. Ten faces are enough.
 
     Args:
-        name: Name of the attribute.
-        more, less: Latents float [n, d] and [m, d], with n and m at least 1.
+        name: name of the attribute.
+        more: latents float [n, d], n at least 1.
+        less: latents float [m, d], m at least 1.
+
+    Returns:
+        an attribute of kind MARKED.
     """
     more, less = more.double(), less.double()
     difference = more.mean(0) - less.mean(0)
@@ -376,7 +448,14 @@ def mark_attribute(name: str, more: Tensor, less: Tensor) -> Attribute:
 
 
 def model_sha256(model: Model) -> str:
-    """Return what identifies a model's latents: the hash of its encoder, or of the weights of a GAN that has none."""
+    """Return what identifies a model's latents.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the SHA-256 of its encoder, or of the weights file of a GAN that has none.
+    """
     return file_sha256(model.info.path) if model.encoder is None else encoder_sha256(model.encoder)
 
 
@@ -384,14 +463,28 @@ def model_sha256(model: Model) -> str:
 
 
 def attributes_path(weights: Path) -> Path:
-    """Return where the attributes of a weights file are: beside it, or in the run that its checkpoint belongs to."""
+    """Return where the attributes of a weights file are.
+
+    Args:
+        weights: the weights file.
+
+    Returns:
+        a path beside it, or in the run that its checkpoint belongs to.
+    """
     parent = weights.parent
     is_checkpoint = parent.name.startswith("step-") and parent.parent.name == "checkpoints"
     return (parent.parent.parent if is_checkpoint else parent) / ATTRIBUTES_FILE
 
 
 def save_attributes(path: Path, attributes: AttributeSet) -> None:
-    """Write attributes to a safetensors file: the probes' weights and the covariance, and the rest as metadata."""
+    """Write attributes to a safetensors file.
+
+    The tensors are the probes' weights and the covariance; the rest is JSON in the metadata.
+
+    Args:
+        path: the file.
+        attributes: the attributes.
+    """
     described = [
         {name: value for name, value in vars(attribute).items() if name != "weight"}
         for attribute in attributes.attributes
@@ -413,8 +506,15 @@ def save_attributes(path: Path, attributes: AttributeSet) -> None:
 def load_attributes(path: Path, model: Model) -> AttributeSet:
     """Read the attributes of a model.
 
+    Args:
+        path: file of `save_attributes`.
+        model: the model.
+
+    Returns:
+        the attributes.
+
     Raises:
-        VaeganError: If there are none, the file is damaged, or they belong to another model.
+        VaeganError: if there are none, the file is damaged, or they belong to another model.
     """
     if not path.is_file():
         raise VaeganError(f"{path} does not exist: learn attributes with vaegan attributes {model.info.path}")
@@ -467,7 +567,14 @@ def _attribute_from_json(item: Any, weight: Tensor) -> Attribute:
 
 
 def attribute_records(attributes: AttributeSet) -> list[dict[str, Any]]:
-    """Return one JSON object per attribute: its names, quality, examples, and what else it moves."""
+    """Return the attributes as JSON objects.
+
+    Args:
+        attributes: the attributes.
+
+    Returns:
+        for each its names, quality, number of examples, what else it moves, and why it is not offered.
+    """
     records = []
     for attribute in attributes.attributes:
         moved = (

@@ -44,9 +44,12 @@ class Change:
     """What shall become of one attribute's score.
 
     Attributes:
+        attribute: the attribute.
         direction: 1 to turn the attribute on, -1 to turn it off, 0 for a number.
-        amount: With direction 0: the predicted number to reach, or if `is_relative` the change in standard deviations
-            of the score; of a numeric attribute, in its own unit.
+        amount: with direction 0, the predicted number to reach, or the change if `is_relative`.
+        is_relative: whether `amount` is a change: in standard deviations of the score, or of a numeric attribute in its
+            own unit.
+        text: what the user asked for, such as "glasses=yes".
     """
 
     attribute: Attribute
@@ -57,7 +60,18 @@ class Change:
 
 
 def parse_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
-    """Read NAME=VALUE texts; several may be separated by commas. Raises UsageError that names `flag`."""
+    """Read texts of the form NAME=VALUE.
+
+    Args:
+        texts: the texts; each may hold several, separated by commas.
+        flag: option that they were given to, for messages.
+
+    Returns:
+        the value of each name.
+
+    Raises:
+        UsageError: if a text has another form, or a name is given twice.
+    """
     values: dict[str, str] = {}
     for text in (part for item in texts for part in item.split(",")):
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -75,8 +89,16 @@ def parse_change(attributes: AttributeSet, name: str, value: AttributeValue) -> 
     A value is yes or no, a value of the column, or a number. "+2" and "-2" change the score by two standard deviations;
     those of a numeric attribute change the number itself. A number without a sign, or after a further "=", is reached.
 
+    Args:
+        attributes: the attributes of the model.
+        name: name of a column.
+        value: the value.
+
+    Returns:
+        the change.
+
     Raises:
-        UsageError: If there is no such attribute or value; the message lists what there is.
+        UsageError: if there is no such attribute or value; the message lists what there is.
     """
     candidates = attributes.of(name)
     if isinstance(value, bool):
@@ -113,7 +135,18 @@ def parse_change(attributes: AttributeSet, name: str, value: AttributeValue) -> 
 
 
 def parse_changes(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Change]:
-    """Return the change for each attribute; see `parse_change`."""
+    """Return the changes that values ask for; see `parse_change`.
+
+    Args:
+        attributes: the attributes of the model.
+        values: value of each name.
+
+    Returns:
+        one change per name.
+
+    Raises:
+        UsageError: if there is no such attribute or value; the message lists what there is.
+    """
     return [parse_change(attributes, name, value) for name, value in values.items()]
 
 
@@ -144,14 +177,19 @@ def edit_latents(
     Of the values of a column only one is on, so the others are turned off where they are on.
 
     Args:
+        attributes: the attributes of the model.
         latents: float [N, d].
-        hold: Names of columns whose scores shall not change, or "all".
-        strength: Factor on the change of each latent; 0 leaves the latents as they are.
+        changes: what to change, at least one.
+        hold: names of columns whose scores shall not change, or "all".
+        strength: factor on the change of each latent; 0 leaves the latents as they are.
         overshoot: float [N, changes], how far beyond the typical score each latent shall go, as a fraction of the
             distance from off to on; None for 0.
 
     Returns:
-        The changed latents, float32 [N, d].
+        the changed latents, float32 [N, d].
+
+    Raises:
+        UsageError: if a column of `hold` does not exist or is changed, or what is held leaves no way to the change.
     """
     beyond = torch.zeros(len(latents), len(changes)) if overshoot is None else overshoot
     demands = [
@@ -288,7 +326,14 @@ class Condition:
     highest: float = math.inf
 
     def probabilities(self, latents: Tensor) -> Tensor:
-        """Return the probability that each latent [N, d] meets the condition, by the probe: float64 [N]."""
+        """Return the probability that latents meet the condition, by the probe.
+
+        Args:
+            latents: float [N, d].
+
+        Returns:
+            float64 [N].
+        """
         scores = self.attribute.scores(latents)
         if self.direction == 0:
             return ((scores >= self.lowest) & (scores <= self.highest)).double()
@@ -296,10 +341,17 @@ class Condition:
 
 
 def parse_conditions(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Condition]:
-    """Return a condition for each attribute: yes or no, a value of the column, or a range of numbers such as 20..30.
+    """Return the conditions that values ask for.
+
+    Args:
+        attributes: the attributes of the model.
+        values: for each name yes or no, a value of the column, or a range of numbers such as 20..30.
+
+    Returns:
+        one condition per name.
 
     Raises:
-        UsageError: If there is no such attribute or value.
+        UsageError: if there is no such attribute or value.
     """
     conditions = []
     for name, value in values.items():
@@ -325,7 +377,13 @@ def parse_conditions(attributes: AttributeSet, values: Mapping[str, AttributeVal
 
 @dataclass(frozen=True)
 class ConditionalSamples:
-    """Samples that meet conditions: their latents float32 [N, d], their seeds, and how many seeds were tried."""
+    """Samples that meet conditions.
+
+    Attributes:
+        latents: float32 [N, d].
+        seeds: the seed of each.
+        num_draws: number of seeds that were tried.
+    """
 
     latents: Tensor
     seeds: list[int]
@@ -340,13 +398,24 @@ def sample_where(
     truncation: float = 1.0,
     emit: EventHandler = ignore_event,
 ) -> ConditionalSamples:
-    """Draw `count` samples from the prior given conditions, by rejection: exact for every prior.
+    """Draw samples from the prior given conditions, by rejection, which is exact for every prior.
 
     A draw z of seed s is accepted with probability p(conditions | z) by the probes. Its image is then encoded again,
     and rejected where the probes do not find the attributes in it. So an image is still that of its seed.
 
+    Args:
+        model: the model.
+        conditions: what the samples shall have, at least one condition.
+        count: number of samples.
+        seed: the first seed to try.
+        truncation: as in `Model.latents_from_seeds`.
+        emit: receives the progress.
+
+    Returns:
+        the samples.
+
     Raises:
-        VaeganError: If too few of MAX_DRAWS_PER_SAMPLE draws for each sample are accepted.
+        VaeganError: if too few of MAX_DRAWS_PER_SAMPLE draws for each sample are accepted.
     """
     seeds: list[int] = []
     latents: list[Tensor] = []
@@ -390,7 +459,21 @@ def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) 
 
 
 def edit_sheet_paths(model: Model, out: Path, count: int, scale: int, force: bool) -> dict[str, Path]:
-    """Return the paths of the sheet and of the strips; raise VaeganError unless they can be written."""
+    """Return the paths of the sheet and of the strips, after a check that they can be written.
+
+    Args:
+        model: the model.
+        out: path of the sheet, a PNG.
+        count: largest number of images.
+        scale: whole number by which the images are enlarged.
+        force: allow to replace files.
+
+    Returns:
+        the paths of "edits" and "strengths".
+
+    Raises:
+        VaeganError: if one of them exists, is no PNG, or would be too large.
+    """
     strengths = out.with_name(f"{out.stem}-strengths{out.suffix}")
     for path, columns in ((out, 3), (strengths, len(STRIP_STRENGTHS))):
         check_grid_size(columns * count, model.info.config.size, scale)
@@ -413,8 +496,18 @@ def edit_files(
     The sheet has a row of original, reconstruction and edited image for each image. The strips show each image with
     STRIP_STRENGTHS times the change.
 
+    Args:
+        model: a model with an encoder.
+        attributes: its attributes.
+        sources: image files, folders, archives or datasets.
+        changes: what to change.
+        hold: names of columns whose scores shall not change, or "all".
+        settings: options of the edit.
+        paths: as from `edit_sheet_paths`.
+        emit: receives notes, progress and written files.
+
     Returns:
-        For each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
+        for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
         reconstruction and in the edited image: probabilities, or predicted numbers.
     """
     names: list[str] = []
@@ -457,9 +550,18 @@ def edit_files(
 
 
 def attribute_keyframes(attributes: AttributeSet, name: str, latents: Tensor) -> tuple[Tensor, str]:
-    """Return the latents between which an attribute goes from off to on, float32 [2, d], and a description.
+    """Return the latents between which an attribute goes from off to on, and a description.
 
-    `name` is that of a column, or NAME=VALUE for one value of it. `latents`, float [1, d], are those of the face.
+    Args:
+        attributes: the attributes of the model.
+        name: name of a column, or NAME=VALUE for one value of it.
+        latents: float [1, d], of the face.
+
+    Returns:
+        float32 [2, d], and the description for people.
+
+    Raises:
+        UsageError: if there is no such attribute or value.
     """
     column, _, value = name.partition("=")
     attribute = attributes.of(column)[0] if not value else parse_change(attributes, column, value).attribute

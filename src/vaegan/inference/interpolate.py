@@ -144,9 +144,22 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
 def keyframes_of_attribute(
     model: Model, attribute: str, seed: int, image: Path | None, settings: InterpolateSettings, emit: EventHandler
 ) -> Keyframes:
-    """Return a face with an attribute off and on as keyframes: that of an image, or of a seed.
+    """Return a face with an attribute off and on as keyframes.
 
-    `attribute` is the name of an attribute, or NAME=VALUE for one of its values.
+    Args:
+        model: the model.
+        attribute: name of an attribute, or NAME=VALUE for one of its values.
+        seed: seed of the face.
+        image: image of the face, instead of the seed.
+        settings: options of the interpolation.
+        emit: receives progress and warnings.
+
+    Returns:
+        two keyframes, to be interpolated on a straight line.
+
+    Raises:
+        UsageError: if there is no such attribute or value.
+        VaeganError: if the model has no attributes, or the image cannot be read.
     """
     face = (
         keyframes_from_seeds(model, [seed], settings.truncation)

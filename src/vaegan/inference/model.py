@@ -264,7 +264,16 @@ class Model:
 
 
 def encoder_sha256(encoder: Encoder) -> str:
-    """Return the SHA-256 of an encoder's weights, which a VAE and the GANs initialized from it have in common."""
+    """Return the SHA-256 of an encoder's weights.
+
+    A VAE and the GANs that were initialized from it have it in common.
+
+    Args:
+        encoder: the encoder.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

@@ -53,7 +53,10 @@ def fit_probes(latents: Tensor, targets: Tensor, is_binary: Tensor, seed: int = 
         latents: float [N, d].
         targets: float [N, A] without NaN; binary ones are 0 and 1, and each must have both.
         is_binary: bool [A].
-        seed: Seed of the division into folds.
+        seed: seed of the division into folds.
+
+    Returns:
+        the probes, and the scores of the latents by probes that were fitted without them.
     """
     x, y = latents.double(), targets.double()
     fold = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)) % NUM_FOLDS
@@ -120,7 +123,12 @@ def _fit_platt_scaling(scores: Tensor, targets: Tensor) -> tuple[float, float]:
 def auc(scores: Tensor, targets: Tensor) -> float:
     """Return the area under the ROC curve: the probability that a positive scores higher than a negative.
 
-    Ties count one half. `targets` [N] are 0 and 1; both must occur.
+    Args:
+        scores: float [N]; ties count one half.
+        targets: [N] of 0 and 1; both must occur.
+
+    Returns:
+        0 to 1; 0.5 for scores that say nothing.
     """
     is_positive = targets > 0.5
     ranks = _midranks(scores)
@@ -139,14 +147,31 @@ def _midranks(scores: Tensor) -> Tensor:
 
 
 def r_squared(predictions: Tensor, targets: Tensor) -> float:
-    """Return the fraction of the targets' variance that the predictions explain; negative if worse than the mean."""
+    """Return the fraction of the targets' variance that predictions explain.
+
+    Args:
+        predictions: float [N].
+        targets: float [N].
+
+    Returns:
+        at most 1; negative if the predictions are worse than the mean.
+    """
     residual = (targets.double() - predictions.double()).square().sum()
     total = (targets.double() - targets.double().mean()).square().sum()
     return float(1 - residual / total.clamp_min(1e-12))
 
 
 def bootstrap_auc(scores: Tensor, targets: Tensor, seed: int = 0) -> tuple[float, float]:
-    """Return a 95 % interval of the AUC, from resampled positives and negatives (percentile bootstrap)."""
+    """Return a 95 % interval of the AUC, from resampled positives and negatives (percentile bootstrap).
+
+    Args:
+        scores: float [N].
+        targets: [N] of 0 and 1; both must occur.
+        seed: seed of the resampling.
+
+    Returns:
+        its lower and its upper end.
+    """
     generator = torch.Generator().manual_seed(seed)
     positives, negatives = scores[targets > 0.5], scores[targets <= 0.5]
     # P(positive > negative) of every positive against all negatives; resampling the positives then is a mean
@@ -161,7 +186,16 @@ def bootstrap_auc(scores: Tensor, targets: Tensor, seed: int = 0) -> tuple[float
 
 
 def bootstrap_r_squared(predictions: Tensor, targets: Tensor, seed: int = 0) -> tuple[float, float]:
-    """Return a 95 % interval of R2, from resampled images (percentile bootstrap)."""
+    """Return a 95 % interval of R2, from resampled images (percentile bootstrap).
+
+    Args:
+        predictions: float [N].
+        targets: float [N].
+        seed: seed of the resampling.
+
+    Returns:
+        its lower and its upper end.
+    """
     generator = torch.Generator().manual_seed(seed)
     draws = (torch.randint(len(targets), (len(targets),), generator=generator) for _ in range(NUM_BOOTSTRAPS))
     return _interval([r_squared(predictions[rows], targets[rows]) for rows in draws])
@@ -192,10 +226,10 @@ def shift_scores(
         is_at_least: bool [k], whether a change may be larger than asked; None for no.
 
     Returns:
-        The changed latents, float32 [N, d].
+        the changed latents, float32 [N, d].
 
     Raises:
-        UsageError: If an inequality contradicts the equations, so that no change can meet it.
+        UsageError: if an inequality contradicts the equations, so that no change can meet it.
     """
     is_at_least = torch.zeros(len(weights), dtype=torch.bool) if is_at_least is None else is_at_least
     weights, changes = weights.double(), changes.double()

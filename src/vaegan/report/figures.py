@@ -174,7 +174,15 @@ def latent_traversals(model: Model) -> str:
 
 
 def attribute_strips(model: Model, attributes: Sequence[Attribute]) -> str:
-    """Return a strip for each attribute, which goes from off to on in the face of seed 0."""
+    """Return a strip for each attribute, which goes from off to on in the face of seed 0.
+
+    Args:
+        model: a model with attributes.
+        attributes: those to show.
+
+    Returns:
+        HTML.
+    """
     face = model.latents_from_seeds([0])
     figures = []
     for attribute in attributes:

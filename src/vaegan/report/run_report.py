@@ -70,7 +70,12 @@ def write_run_report(run: Path | str, out_path: Path | str | None = None, *, dev
 
 
 def refresh_run_report(model: Model, emit: EventHandler) -> None:
-    """Write the report of the run that a model belongs to again, if there is one, because its attributes are new."""
+    """Write the report of a model's run again, if there is one, because its attributes are new.
+
+    Args:
+        model: the model.
+        emit: receives the written file.
+    """
     run = find_run(model.info.path)
     if run is not None and (run.path / REPORT_FILENAME).is_file():
         path = ensure_within(run.path / REPORT_FILENAME, run.path)

@@ -47,9 +47,14 @@ MAX_TABLE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table of labels: for each row the path of an image as the table writes it, and one number per column.
+    """A table of labels, read from a file.
 
-    `left_out` holds a message for each column of the file that is no label.
+    Attributes:
+        source: path of the file, or FOLDER_LABELS.
+        columns: columns that are labels.
+        rows: for the path of each image, as the file writes it, one number per column.
+        sha256: SHA-256 of the file; "" for folders.
+        left_out: a message for each column of the file that is no label.
     """
 
     source: str
@@ -61,9 +66,13 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class MatchedLabels:
-    """The labels of images: one row of numbers per image, NaN where one is missing.
+    """The labels of images.
 
-    num_unlabeled: images without a row. num_unused: rows without an image.
+    Attributes:
+        table: the table that they come from.
+        rows: one number per column for each image; NaN where a label is missing.
+        num_unlabeled: number of images without a row.
+        num_unused: number of rows without an image.
     """
 
     table: LabelTable
@@ -72,7 +81,11 @@ class MatchedLabels:
     num_unused: int
 
     def to_info(self) -> dict[str, Any]:
-        """Return the entry "labels" of set.json."""
+        """Return the entry "labels" of set.json.
+
+        Returns:
+            a JSON object.
+        """
         return {
             "source": self.table.source,
             "sha256": self.table.sha256,
@@ -86,7 +99,14 @@ class MatchedLabels:
 
 
 def find_label_table(sources: Sequence[Path]) -> Path | None:
-    """Return the first metadata.csv or metadata.jsonl directly in one of the source folders, or None."""
+    """Find a table of labels beside the images.
+
+    Args:
+        sources: folders and files that are prepared.
+
+    Returns:
+        the first metadata.csv or metadata.jsonl that lies directly in one of the folders, or None.
+    """
     paths = (source / name for source in sources for name in METADATA_TABLES)
     return next((path for path in paths if path.is_file()), None)
 
@@ -95,12 +115,15 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
     """Read a table of labels and infer the kind of each column.
 
     Args:
-        path: A .csv, .tsv or .jsonl file, or a text file of columns as CelebA's list_attr_celeba.txt.
-        chosen: Names of the columns to use, separated by commas; None for all. "age:numeric" also gives the kind.
+        path: a .csv, .tsv or .jsonl file, or a text file of columns as CelebA's list_attr_celeba.txt.
+        chosen: names of the columns to use, separated by commas; None for all. "age:numeric" also gives the kind.
+
+    Returns:
+        the table.
 
     Raises:
-        UsageError: If a chosen column does not exist or cannot be a label.
-        VaeganError: If the file cannot be read, or holds no labels.
+        UsageError: if a chosen column does not exist or cannot be a label.
+        VaeganError: if the file cannot be read, or holds no labels.
     """
     if not path.exists():
         raise VaeganError(f"--labels {path}: no such file; give a .csv, .tsv or .jsonl file, or the word folders")
@@ -243,10 +266,17 @@ def _parse_chosen(path: Path, chosen: str | None, known: list[str]) -> dict[str,
 
 
 def infer_column(name: str, texts: Sequence[str], kind: str | None = None) -> tuple[LabelColumn | None, str]:
-    """Return the column that its texts make, or None and the reason why they are no label.
+    """Infer the kind of a column from its texts.
 
-    Texts such as 0 and 1, -1 and 1, no and yes are binary. Numbers are numeric, other texts categorical. `kind`
-    overrides this.
+    Texts such as 0 and 1, -1 and 1, no and yes are binary. Numbers are numeric, other texts categorical.
+
+    Args:
+        name: name of the column.
+        texts: its text in each row; empty where it is missing.
+        kind: BINARY, CATEGORICAL or NUMERIC, instead of the inferred kind.
+
+    Returns:
+        the column, or None, and the reason why it cannot be a label, or "".
     """
     present = [text for text in map(str.strip, texts) if text.lower() not in MISSING_TEXTS]
     distinct = sorted(set(present))
@@ -292,7 +322,15 @@ def _parse_number(text: str) -> float | None:
 
 
 def encode_label(column: LabelColumn, text: str) -> float:
-    """Return the number that stands for a text in a column; NaN for a missing one."""
+    """Return the number that stands for a text in a column.
+
+    Args:
+        column: the column.
+        text: the text of one row.
+
+    Returns:
+        0 or 1, the index of a value, or a number; NaN for a missing label.
+    """
     text = text.strip()
     if text.lower() in MISSING_TEXTS:
         return math.nan
@@ -321,8 +359,12 @@ def match_labels(table: LabelTable, names: Sequence[str], copies: Mapping[str, S
     may be missing. A row that fits several images in this way belongs to none of them, unless it is the whole name.
 
     Args:
-        names: Name of each image, with "/" between folders. Frames of one file have the same name.
-        copies: Names of files that were dropped as copies of an image, by the name of the image.
+        table: the table.
+        names: name of each image, with "/" between folders. Frames of one file have the same name.
+        copies: names of files that were dropped as copies of an image, by the name of the image.
+
+    Returns:
+        the labels of the images, in the order of `names`.
     """
     keys = _index_keys(table.rows)
     candidates: dict[str, list[str]] = {}  # name of an image -> names under which it may be found
@@ -368,10 +410,16 @@ def _find_key(name: str, rows: dict[str, list[float]], index: dict[str, str | No
 
 
 def folder_labels(names: Sequence[str]) -> MatchedLabels:
-    """Return the name of the folder that each image lies in as its label.
+    """Label each image with the name of the folder that it lies in.
+
+    Args:
+        names: name of each image, with "/" between folders.
+
+    Returns:
+        labels of one categorical column, FOLDER_COLUMN.
 
     Raises:
-        VaeganError: If the images do not lie in two or more folders.
+        VaeganError: if the images do not lie in two or more folders.
     """
     folders = [PurePosixPath(name).parent.name for name in names]
     column, reason = infer_column(FOLDER_COLUMN, folders, CATEGORICAL)
@@ -388,8 +436,8 @@ class LabelMatcher:
     The table is read at once, so that an error in it is reported before the work.
 
     Raises:
-        UsageError: If a column of --label-columns does not exist or cannot be a label.
-        VaeganError: If the table of --labels cannot be read.
+        UsageError: if a column of --label-columns does not exist or cannot be a label.
+        VaeganError: if the table of --labels cannot be read.
     """
 
     def __init__(self, labels: str | None, columns: str | None, sources: Sequence[Path], emit: EventHandler) -> None:
@@ -411,7 +459,15 @@ class LabelMatcher:
         return None if self.table is None else {"source": self.table.source, "sha256": self.table.sha256}
 
     def match(self, names: Sequence[str], copies: Mapping[str, Sequence[str]]) -> MatchedLabels | None:
-        """Return the labels of images; see `match_labels`. None without labels."""
+        """Label images; see `match_labels`.
+
+        Args:
+            names: name of each image, with "/" between folders.
+            copies: names of files that were dropped as copies of an image, by the name of the image.
+
+        Returns:
+            the labels, or None if none are asked for.
+        """
         if self.uses_folders:
             return folder_labels(names)
         return None if self.table is None else match_labels(self.table, names, copies)

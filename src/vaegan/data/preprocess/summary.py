@@ -21,7 +21,13 @@ MAX_COLUMNS_SHOWN = 20
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """The columns of a dataset's labels, the number of images without labels, and of rows without an image."""
+    """The columns of a dataset's labels, and how much of them has no counterpart.
+
+    Attributes:
+        columns: the columns.
+        num_unlabeled: number of images without a row of labels.
+        num_unused: number of rows without an image.
+    """
 
     columns: list[LabelColumn]
     num_unlabeled: int
@@ -29,7 +35,14 @@ class LabelSummary:
 
     @classmethod
     def from_info(cls, info: dict[str, Any] | None) -> LabelSummary | None:
-        """Return the summary of the entry "labels" of set.json."""
+        """Return the summary of the labels of an existing dataset.
+
+        Args:
+            info: the entry "labels" of set.json, or None.
+
+        Returns:
+            the summary, or None without labels.
+        """
         if info is None:
             return None
         return cls(columns_from_json(info["columns"]), info["num_unlabeled"], info["num_unused"])

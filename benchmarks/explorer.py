@@ -50,7 +50,7 @@ def drag(url: str, seconds: float) -> tuple[list[int], float]:
         assert box is not None
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(x, y)
-        page.mouse.downsample_conv()
+        page.mouse.down()
         page.evaluate(COUNT_CHANGES)
         start_time, moves = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - start_time) < seconds:
@@ -58,7 +58,7 @@ def drag(url: str, seconds: float) -> tuple[list[int], float]:
             moves += 1
             time.sleep(max(0.0, moves / 60 - (time.perf_counter() - start_time)))
         changes = page.evaluate("() => window.changes")
-        page.mouse.upsample_smooth()
+        page.mouse.up()
         browser.close()
     first, num_windows = changes["now"] - seconds + WARMUP_SECONDS, int((seconds - WARMUP_SECONDS - 1) * 10) + 1
     starts = [first + window / 10 for window in range(num_windows)]

@@ -78,7 +78,7 @@ class DCGAN:
         self.generator = nn.Sequential(*up).apply(self._init_weights)
         self.discriminator = nn.Sequential(*down).apply(self._init_weights)
         self.g_optimizer, self.d_optimizer = (
-            torch.optim.Adam(network.parameters(), lr=self.LEARNING_RATE, betas=self.ADAM_BETAS)
+            torch.optim.Adam(network.parameters(), lr=self.LEARNING_RATE, betas=self.BETAS)
             for network in (self.generator, self.discriminator)
         )
         self.batches = dataloader(str(folder), size, self.BATCH_SIZE)

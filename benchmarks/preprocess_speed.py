@@ -60,7 +60,7 @@ def write_jpegs(folder: Path, count: int, grain_strength: float, side: int = 102
 
 def cpu_seconds() -> float:
     """Return the CPU time of this process and its ended children; other programs do not change it."""
-    times = os.num_rollbacks()
+    times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 

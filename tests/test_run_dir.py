@@ -90,7 +90,7 @@ def test_a_checkpoint_that_reads_back_differently_deletes_no_older_one(run, monk
     with pytest.raises(VaeganError, match=r"differs from what was written to it.*step-0000001 is intact"):
         save(run, 2, num_to_keep=1)
     assert [path.name for path in run.checkpoints()] == ["step-0000001"]
-    monkeypatch.reset_file()
+    monkeypatch.undo()
     monkeypatch.setattr("vaegan.run_dir.write_json", lambda path, value: write_json(path, value | {"sha256": {}}))
     with pytest.raises(VaeganError, match=r"step-0000001 is intact"):
         save(run, 2, num_to_keep=1)

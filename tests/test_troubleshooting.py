@@ -29,7 +29,7 @@ def text_of(node):
 
 
 def texts(path):
-    return [text for node in ast.walk(ast.from_json(path.read_text())) if (text := text_of(node))]
+    return [text for node in ast.walk(ast.parse(path.read_text())) if (text := text_of(node))]
 
 
 # Which argument of which function is a warning.
@@ -41,7 +41,7 @@ def warnings():
     found = {}
     paths = [*sorted((SOURCE / "training").glob("*.py")), SOURCE / "diagnostics.py", SOURCE / "evaluation/evaluate.py"]
     for path in paths:
-        for node in ast.walk(ast.from_json(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Return) and path.name == "diagnostics.py":
                 text = text_of(node.value)
             elif isinstance(node, ast.Call) and node.args:

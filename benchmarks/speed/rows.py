@@ -33,7 +33,7 @@ class Row:
 
 
 def _data_options(bench: Bench) -> dict[str, Any]:
-    faces = bench.inputs.get("faces", count=bench.choose_latent_dim(NUM_FACES, 1024), size=SIZE)
+    faces = bench.inputs.get("faces", count=bench.choose(NUM_FACES, 1024), size=SIZE)
     return {"folder": str(faces / "folder"), "data": str(faces / "set"), "size": SIZE, "batch_size": BATCH_SIZE}
 
 
@@ -103,7 +103,7 @@ def _script(name: str, *arguments: object) -> list[str]:
 
 
 def _preprocess(bench: Bench) -> PairedResult:
-    count = bench.choose_latent_dim(500, 40)
+    count = bench.choose(500, 40)
     source = bench.inputs.get("jpegs", count=count) / "jpegs"
     result = compare_commands(
         bench,
@@ -119,7 +119,7 @@ def _preprocess(bench: Bench) -> PairedResult:
 def _sample(count: int, quick: int, separate: bool) -> Callable[[Bench], PairedResult]:
     def measure(bench: Bench) -> PairedResult:
         model, plain = _models(bench)
-        num_images = bench.choose_latent_dim(count, quick)
+        num_images = bench.choose(count, quick)
         script, suffix, extra_args = ("sample", "", ["--separate"]) if separate else ("grid", ".png", [])
         result = compare_commands(
             bench,
@@ -159,8 +159,8 @@ def _interpolate(bench: Bench) -> PairedResult:
 
 def _evaluate(bench: Bench) -> PairedResult:
     model, plain = _models(bench)
-    count = bench.choose_latent_dim(200, 16)
-    faces = bench.inputs.get("faces", count=bench.choose_latent_dim(NUM_FACES, 256), size=SIZE)
+    count = bench.choose(200, 16)
+    faces = bench.inputs.get("faces", count=bench.choose(NUM_FACES, 256), size=SIZE)
     if not (faces / "set" / FEATURES_FILE).exists():
         time_command(
             ["vaegan", "evaluate", model, str(faces / "set"), "-n", "16", "--out", str(_out_path(bench)), "-q"], 1
@@ -204,7 +204,7 @@ def _start_sample(bench: Bench) -> PairedResult:
 def _memory(kind: str) -> Callable[[Bench], PairedResult]:
     def measure(bench: Bench) -> PairedResult:
         data = bench.inputs.get("noise", count=MEMORY_ROW_IMAGES, size=SIZE) / "set"
-        options = ["--steps", str(bench.choose_latent_dim(200, 16)), "--preset", PRESET, "-q"]
+        options = ["--steps", str(bench.choose(200, 16)), "--preset", PRESET, "-q"]
         command = ["vaegan", f"train-{kind}", str(data), "--run", str(_out_path(bench)), *options]
         return run_pairs(PairedResult("MB"), 1, None, lambda: time_command(command, 1))
 

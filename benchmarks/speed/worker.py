@@ -36,10 +36,10 @@ def peak_memory() -> int:
 
 def measure(workload: Workload, seconds: float) -> dict[str, float]:
     """Run the workload for at least `seconds`; return the fields of a Timing."""
-    cpu_start, start_time, num_images = os.num_rollbacks(), time.perf_counter(), 0
+    cpu_start, start_time, num_images = os.times(), time.perf_counter(), 0
     while not num_images or time.perf_counter() - start_time < seconds:
         num_images += workload()
-    elapsed, cpu_end = time.perf_counter() - start_time, os.num_rollbacks()
+    elapsed, cpu_end = time.perf_counter() - start_time, os.times()
     cpu_seconds = cpu_end.user + cpu_end.system - cpu_start.user - cpu_start.system
     return {"num_images": num_images, "seconds": elapsed, "cpu_seconds": cpu_seconds, "peak_memory": peak_memory()}
 

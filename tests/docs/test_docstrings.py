@@ -19,7 +19,7 @@ MAX_FIRST_LINE = 100
 
 def public_nodes(module):
     """Yield the public classes and functions of a module, and the methods of these classes, by qualified name."""
-    for node in ast.from_json(module.read_text()).body:
+    for node in ast.parse(module.read_text()).body:
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or node.name.startswith("_"):
             continue
         yield node.name, node
@@ -125,7 +125,7 @@ def f(a, *b, c=1) -> int:
     except KeyError:
         raise VaeganError("x") from None
 '''
-    (node,) = ast.from_json(code).body
+    (node,) = ast.parse(code).body
     assert len(problems("f", node, False)) == 3
     assert set(raised_errors(node)) == {"VaeganError"}
 

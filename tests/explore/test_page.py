@@ -94,9 +94,9 @@ def test_dragging_on_the_map_changes_the_image_and_the_sliders(page):
 
     def drag():
         page.mouse.move(*middle)
-        page.mouse.downsample_conv()
+        page.mouse.down()
         page.mouse.move(middle[0] + 90, middle[1] - 60, steps=8)
-        page.mouse.upsample_smooth()
+        page.mouse.up()
 
     wait_for_change(page, "face-0", drag)
     page.wait_for_function("() => [0, 1].every((dim) => document.getElementById(`dim-${dim}`).value > 0.1)")

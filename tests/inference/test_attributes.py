@@ -399,4 +399,28 @@ def test_ten_marked_faces_make_an_attribute(model, labeled):
     assert both.of("light") == [marked] and both.with_attribute(marked).names() == both.names()
     step = both.direction(marked)
     assert float(marked.weight @ step) == pytest.approx(1.0)
-    assert marked.on_score > 0 > marked.off_score
+    assert marked.on_score == pytest.approx(3.0, abs=0.3) and marked.off_score == pytest.approx(-3.0, abs=0.3)
+
+
+def test_learning_again_keeps_what_was_marked(spot_run, tmp_path, capsys):
+    run = tmp_path / "vae"
+    shutil.copytree(spot_run, run)
+    model = vaegan.load(run)
+    marked = mark_attribute("light", torch.ones(3, 8), torch.zeros(3, 8))
+    save_attributes(run / ATTRIBUTES_FILE, model.attributes.with_attribute(marked))
+    assert main(["attributes", str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert "Kept what was marked on faces: light" in err and "marked on 3" in out
+    assert "light" in vaegan.load(run).attributes.names()
+    assert "nan" not in (run / "report.html").read_text().partition("<h2>Attributes</h2>")[2]
+    (run / ATTRIBUTES_FILE).write_text("damaged")
+    assert main(["attributes", str(run), "-q"]) == 0 and vaegan.load(run).attributes.names()
+
+
+def test_a_column_of_none_and_one_value_knows_both_words(labeled, model):
+    attributes = [
+        replace(a, value="round", opposite="none") for a in model.attributes.of("glasses") if a.value == "yes"
+    ]
+    few = replace(model.attributes, attributes=attributes)
+    for value, direction in (("yes", 1), ("round", 1), ("none", -1), ("no", -1), (True, 1)):
+        assert parse_change(few, "glasses", value).direction == direction

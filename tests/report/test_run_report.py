@@ -113,7 +113,7 @@ def test_interim_at_checkpoints_full_at_the_end(prepared, tmp_path, monkeypatch)
     assert "Charts" in parsed.headings and "Samples" not in parsed.headings and "vaegan report" in page
     assert main(train) == 0  # the full report of the finished run is missing: it is written now
     assert is_full == [False, False, False, True, True]
-    monkeypatch.reset_file()
+    monkeypatch.undo()
     assert main(train) == 0
     assert "Samples" in read_report(run)[1].headings
 

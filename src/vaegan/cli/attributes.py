@@ -12,7 +12,8 @@ from vaegan.events import FileWritten, Note
 if TYPE_CHECKING:  # torch takes long to import
     from vaegan.inference.attributes import AttributeSet
 
-MAX_MOVED_SHOWN = 3
+MAX_MOVED_SHOWN = 2
+MAX_REJECTED_SHOWN = 8
 
 
 def attributes(
@@ -33,23 +34,32 @@ def attributes(
     """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.attributes import attribute_records, attributes_path, fit_attributes, save_attributes
+        from vaegan.inference.attributes import (
+            attribute_records,
+            attributes_path,
+            fit_attributes,
+            keep_marked,
+            save_attributes,
+        )
         from vaegan.report.run_report import refresh_run_report
         from vaegan.run_lookup import dataset_for
 
         dataset = dataset_for(model.info, data, emit)
-        found = fit_attributes(model, dataset, emit)
         path = attributes_path(model.info.path)
+        found = keep_marked(path, model, fit_attributes(model, dataset, emit), emit)
         save_attributes(path, found)
         emit(FileWritten("attributes", path))
         refresh_run_report(model, emit)
-        for attribute in found.attributes:
-            if attribute.reason:
-                emit(Note(f"Not offered: {attribute.title}: {attribute.reason}"))
+        rejected = [attribute for attribute in found.attributes if attribute.reason]
+        for attribute in rejected[:MAX_REJECTED_SHOWN]:
+            emit(Note(f"Not offered: {attribute.title}: {attribute.reason}"))
+        if len(rejected) > MAX_REJECTED_SHOWN:
+            emit(Note(f"Not offered: {len(rejected) - MAX_REJECTED_SHOWN} more; the report and --json list them"))
         if next(iter(found), None) is not None:
             example = _example(found)
             emit(Note(f"Next: vaegan edit {model.info.path.parent} IMAGES --set {example}"))
             emit(Note(f"      vaegan sample {model.info.path.parent} --where {example}"))
+            emit(Note('What else moves with an attribute is in "moves also"; vaegan edit --hold NAME keeps it'))
     print_results({"attributes": path}, as_json, records=attribute_records(found))
     if not as_json:
         print_table(("attribute", "held out", "95 % interval", "examples", "moves also"), _table_rows(found))
@@ -64,8 +74,7 @@ def _table_rows(found: AttributeSet) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             attribute.title,
-            f"{attribute.measure} {attribute.quality:.3f}",
-            f"{attribute.low:.3f} to {attribute.high:.3f}",
+            *attribute.describe_quality(),
             f"{attribute.num_positive:,}",
             ", ".join(
                 f"{other.title} {fraction:+.0%}" for other, fraction in found.entanglement(attribute)[:MAX_MOVED_SHOWN]

@@ -17,7 +17,7 @@ from vaegan.demo.edits import save_edits
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, Summary, TaskProgress
-from vaegan.inference.attributes import attributes_path, fit_attributes, save_attributes
+from vaegan.inference.attributes import attributes_path, fit_attributes, keep_marked, save_attributes
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
 from vaegan.inference.model import load
 from vaegan.inference.sample import save_samples
@@ -210,7 +210,7 @@ def _learn_and_edit_attributes(
         emit(Note(f"{dataset_path} has no labels, so no attributes are learned; --force starts over with them"))
         return {}
     path = attributes_path(gan.info.path)
-    save_attributes(path, fit_attributes(gan, dataset, emit))
+    save_attributes(path, keep_marked(path, gan, fit_attributes(gan, dataset, emit), emit))
     refresh_run_report(gan, emit)
     edits = save_edits(gan, dataset, directory / "edits.png", emit)
     return {"attributes": path} | ({} if edits is None else {"edits": edits})

@@ -22,7 +22,7 @@ from vaegan.data.dataset import PreparedDataset
 from vaegan.data.labels import BINARY, CATEGORICAL, NO, NUMERIC, YES, LabelColumn, Labels
 from vaegan.data.memmap import strided_indices
 from vaegan.errors import UsageError, VaeganError, error_text, printable
-from vaegan.events import EventHandler, TaskProgress
+from vaegan.events import EventHandler, Note, TaskProgress, WarningMessage
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, encoder_sha256
 from vaegan.models.linear_probe import (
     auc,
@@ -45,6 +45,7 @@ NONE_VALUES = ("none", "no")
 TYPICAL_QUANTILE = 0.9
 """Quantile of the scores of images with an attribute that an edit aims at: those that have it clearly."""
 ENTANGLED_FRACTION = 0.25
+MARKED_LOG_ODDS = 3.0
 MARKED = "marked"
 """Kind of an attribute that a user has marked on some faces, without labels."""
 ATTRIBUTE_KINDS = (BINARY, CATEGORICAL, NUMERIC, MARKED)
@@ -95,6 +96,16 @@ class Attribute:
     def measure(self) -> str:
         """Name of the measure of `quality`."""
         return "R2" if self.kind == NUMERIC else "AUC"
+
+    def describe_quality(self) -> tuple[str, str]:
+        """Return the measure with its value, and its interval, as texts; of a marked attribute what it is.
+
+        Returns:
+            such as "AUC 0.917" and "0.876 to 0.950".
+        """
+        if self.kind == MARKED:
+            return f"marked on {self.num_positive}", "-"
+        return f"{self.measure} {self.quality:.3f}", f"{self.low:.3f} to {self.high:.3f}"
 
     def scores(self, latents: Tensor) -> Tensor:
         """Score latents: the log-odds of the attribute, or the predicted number.
@@ -273,7 +284,7 @@ def _probe_values(column: LabelColumn) -> list[str]:
         return [YES]
     others = [value for value in column.values if value.lower() not in NONE_VALUES]
     if len(others) < len(column.values):  # "none" is the opposite of all others together
-        return [YES, *others] if len(others) > 1 else [YES]
+        return [YES, *others] if len(others) > 1 else others
     return others if len(others) > 2 else others[1:]
 
 
@@ -431,8 +442,8 @@ def mark_attribute(name: str, more: Tensor, less: Tensor) -> Attribute:
     middle = (more.mean(0) + less.mean(0)) / 2
     bias = -float(weight @ middle)
     on_score, off_score = float(more.mean(0) @ weight) + bias, float(less.mean(0) @ weight) + bias
-    # the whole score is scaled to log-odds: of two normals at these means, with variance |w|^2
-    scale = (on_score - off_score) / max(1e-12, float(weight.square().sum()))
+    # a few picked faces say nothing of probabilities: the two means get 95 % and 5 %
+    scale = 2 * MARKED_LOG_ODDS / max(1e-12, on_score - off_score)
     return Attribute(
         name,
         YES,
@@ -445,6 +456,32 @@ def mark_attribute(name: str, more: Tensor, less: Tensor) -> Attribute:
         float(weight.norm()) * scale,
         num_positive=len(more),
     )
+
+
+def keep_marked(path: Path, model: Model, attributes: AttributeSet, emit: EventHandler) -> AttributeSet:
+    """Add the attributes that the user has marked on faces, from the file that is to be replaced.
+
+    Args:
+        path: the file of the model's attributes; it need not exist.
+        model: the model.
+        attributes: attributes that were learned anew.
+        emit: receives a note on what is kept, or a warning on what cannot be.
+
+    Returns:
+        all of them.
+    """
+    if not path.exists():
+        return attributes
+    try:
+        marked = [attribute for attribute in load_attributes(path, model).attributes if attribute.kind == MARKED]
+    except VaeganError as error:
+        emit(WarningMessage(f"attributes that were marked on faces are not kept: {error}"))
+        return attributes
+    for attribute in marked:
+        attributes = attributes.with_attribute(attribute)
+    if marked:
+        emit(Note(f"Kept what was marked on faces: {', '.join(attribute.title for attribute in marked)}"))
+    return attributes
 
 
 def model_sha256(model: Model) -> str:

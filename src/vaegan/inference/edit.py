@@ -15,8 +15,8 @@ from vaegan.config.tool_settings import EditSettings
 from vaegan.data.image_files import read_images
 from vaegan.data.labels import NUMERIC, YES
 from vaegan.errors import UsageError, VaeganError, printable
-from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
-from vaegan.inference.attributes import Attribute, AttributeSet
+from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, ignore_event
+from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet
 from vaegan.inference.invert import decode_psnr, invert
 from vaegan.inference.model import Model
 from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
@@ -32,9 +32,11 @@ MAX_DRAWS_PER_SAMPLE = 2000
 DRAWS_PER_BATCH = 256
 LOOKS = 2
 MAX_OVERSHOOT = 1.5
+VISIBLE_FRACTION = 0.8
+"""A sample has an attribute where its image scores so far from off to on, and more likely than not."""
 NO_DEMAND = 1e6
 """A score may fall by this much where nothing is demanded of it."""
-STRIP_STRENGTHS = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+STRIP_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 AttributeValue = str | bool | float
 """Value of an attribute in Python: True, False, a number, or a text as on the command line."""
 
@@ -120,10 +122,11 @@ def parse_change(attributes: AttributeSet, name: str, value: AttributeValue) -> 
             return Change(candidate, 1, text=label)
         if candidate.opposite and candidate.opposite.lower() == text.lower():
             return Change(candidate, -1, text=label)
-    if main.value == YES or main.opposite:
-        if text.lower() in YES_WORDS and main.value == YES:
+    is_presence = main.value == YES or main.opposite.lower() in NONE_VALUES
+    if is_presence or main.opposite:
+        if text.lower() in YES_WORDS and is_presence:
             return Change(main, 1, text=label)
-        if text.lower() in NO_WORDS and main.value == YES:
+        if text.lower() in NO_WORDS and is_presence:
             return Change(main, -1, text=label)
         if re.fullmatch(NUMBER, text, re.IGNORECASE) and text[0] in "+-":
             return Change(main, 0, float(text), is_relative=True, text=label)
@@ -451,7 +454,14 @@ def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) 
         return result
     encoded = model.encode(model.decode(latents))
     for condition in conditions:
-        result &= condition.probabilities(encoded) >= 0.5
+        if condition.direction == 0:
+            result &= condition.probabilities(encoded) > 0
+        else:
+            attribute = condition.attribute
+            distance = attribute.on_score - attribute.off_score
+            typical = attribute.on_score if condition.direction > 0 else -attribute.off_score
+            least = max(0.0, typical - (1 - VISIBLE_FRACTION) * distance)
+            result &= condition.direction * attribute.scores(encoded) >= least
     return result
 
 
@@ -518,7 +528,11 @@ def edit_files(
         if len(names) >= settings.n:
             break
     names, images = names[: settings.n], torch.cat(batches)[: settings.n]
-    latents = model.encode(images)
+    if model.encoder is None and settings.invert_steps:
+        emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
+        latents = torch.zeros(len(images), model.latent_dim)
+    else:
+        latents = model.encode(images)
     if settings.invert_steps:
         latents = invert(model, images, latents, settings.invert_steps, emit)
     full = edit_until_visible(model, attributes, latents, changes, hold)
@@ -536,7 +550,7 @@ def edit_files(
     emit(FileWritten("strengths", paths["strengths"]))
 
     psnr = decode_psnr(model, images, latents).tolist()
-    before, after = model.encode(decoded), model.encode(result)
+    before, after = (latents, edited) if model.encoder is None else (model.encode(decoded), model.encode(result))
     records: list[dict[str, object]] = []
     for row, name in enumerate(names):
         readings = {

@@ -265,8 +265,8 @@ def _attribute_section(model: Model) -> list[str]:
         moved = ", ".join(
             f"{other.title} {part:+.0%}" for other, part in attributes.entanglement(attribute)[:MAX_MOVED]
         )
-        interval = f"{attribute.measure} {attribute.quality:.3f} ({attribute.low:.3f} to {attribute.high:.3f})"
-        rows.append((attribute.title, interval if not attribute.reason else attribute.reason, moved))
+        quality, interval = attribute.describe_quality()
+        rows.append((attribute.title, attribute.reason or f"{quality} ({interval})", moved))
     note = html_page.paragraph(ATTRIBUTE_NOTE, is_muted=True)
     strips = figures.attribute_strips(model, list(attributes)[:MAX_ATTRIBUTE_STRIPS])
     return [html_page.heading("Attributes"), note, strips, html_page.text_table(rows)]

@@ -15,7 +15,7 @@ from vaegan.data.preprocess.decoding import to_8bit_grayscale
 
 COLOR = (200, 80, 40)
 RGB_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "PCX", "ICO", "DDS", "JPEG2000", "SGI", "QOI"]
-if features.check_option("avif"):
+if features.check("avif"):
     RGB_FORMATS.append("AVIF")
 
 

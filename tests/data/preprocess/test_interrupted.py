@@ -91,7 +91,7 @@ def test_a_kill_while_writing_the_dataset_resumes(mixed_sources, expected_files,
     with pytest.raises(Killed):
         prepare([mixed_sources], tmp_path / "sets" / "set", **OPTIONS)
     assert not (tmp_path / "sets" / "set").exists()
-    monkeypatch.reset_file()
+    monkeypatch.undo()
     events = []
     out = prepare([mixed_sources], tmp_path / "sets" / "set", on_event=events.append, **OPTIONS)
     assert read_files(out) == expected_files
@@ -102,7 +102,7 @@ def test_a_kill_before_the_state_is_removed_is_cleaned_up(mixed_sources, expecte
     out = tmp_path / "sets" / "set"
     monkeypatch.setattr(pipeline, "remove_tree", lambda path: None)
     prepare([mixed_sources], out, **OPTIONS)
-    monkeypatch.reset_file()
+    monkeypatch.undo()
     assert len(list(out.parent.iterdir())) == 2
     prepare([mixed_sources], out, **OPTIONS)
     assert read_files(out) == expected_files and len(list(out.parent.iterdir())) == 1

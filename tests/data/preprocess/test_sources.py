@@ -72,7 +72,7 @@ def test_zip64(tmp_path, process_file, monkeypatch):
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
     write_zip(path, MEMBERS)
-    monkeypatch.reset_file()
+    monkeypatch.undo()
     assert b"PK\x06\x06" in path.read_bytes()
     files = find_by_name(path)
     assert sorted(files) == sorted(MEMBERS)

@@ -114,7 +114,7 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
         _report_labels(summary.labels, summary.num_images, emit)
     skip_counts = Counter(summary.skip_counts)
     if num_metadata := skip_counts.pop(METADATA_FILE, 0):
-        emit(Note(f"{count_text(num_metadata, 'metadata file')} beside the images ignored"))
+        emit(Note(f"{count_text(num_metadata, 'metadata file')} beside the images: not used as images"))
     if skip_counts:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skip_counts.items()))
         hint = "" if dry_run else "; see manifest.jsonl"

@@ -14,7 +14,7 @@ from PIL import Image
 from vaegan.config.options import option_fields
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.data.dataset import SPLIT_NAMES, write_dataset, write_manifest
-from vaegan.data.labels import BINARY, CATEGORICAL, YES, serialize_labels
+from vaegan.data.labels import CATEGORICAL, NO, serialize_labels
 from vaegan.data.preprocess.database import PreprocessDB
 from vaegan.data.preprocess.dedupe import ManifestBuilder, ManifestRow, StoredImage
 from vaegan.data.preprocess.image_ops import from_chw_bytes
@@ -186,7 +186,7 @@ class DatasetWriter:
             for rank in range(most_values)
             for index, column in columns
             for value in column.values[rank : rank + 1]
-            if column.kind != BINARY or value == YES
+            if value not in ("none", NO)
         ]
         images: dict[tuple[int, int], list[Image.Image]] = {(index, rank): [] for index, rank, _ in chosen[:LABEL_ROWS]}
         for (_, image), row in zip(self._included(), self.labels.rows, strict=True):

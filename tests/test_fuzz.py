@@ -10,7 +10,7 @@ if sys.platform != "linux":
 from fuzzing import check_damaged, make_project
 
 CASES_PER_BLOCK, NUM_BLOCKS = 500, 20
-NUM_QUICK_CASES = 20
+NUM_QUICK_CASES = 10
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_paths_are_recorded_relative_to_the_run_too(here, prepared, copy):
     assert record["path"] == str(data) and (run / record["relative_path"]).resolve() == data
 
 
-@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("renamed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_moved_project_goes_on(project, monkeypatch, capsys, renamed):
     monkeypatch.chdir(project)
     if renamed:

@@ -1,7 +1,9 @@
 """Pipes, sockets, devices, directories and broken links among the sources, or in place of any file of a project."""
 
 import contextlib
+import os
 import shutil
+import socket
 import sys
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("needs Linux's limits and special files", allow_module_level=True)
 
-from fuzzing import COMMANDS, SPECIAL_KINDS, check, check_special, make_project, replace_by_special
+from fuzzing import COMMANDS, check, make_project
 
 SOURCE_NAMES = ("x.png", "x.zip", "x.cbz", "x.tar", "x.tar.gz")
 SOURCE_COMMANDS = (
@@ -17,6 +19,22 @@ SOURCE_COMMANDS = (
     *("reconstruct vae {}", "interpolate vae --from {} --to face.png --frames 2 --scale 1"),
 )
 STATE_NAMES = (".preparing-new", ".preparing-new/state.sqlite", ".preparing-new/images.bin", "new", "new/set.json")
+SPECIAL_KINDS = ("pipe", "socket", "directory", "device", "dangling link", "cyclic link")
+
+
+def replace_by_special(path, kind):
+    """Put something that is no regular file in the place of a file."""
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)  # a whole path would be too long
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        targets = {"device": "/dev/zero", "dangling link": "nothing", "cyclic link": path.name}
+        path.symlink_to(targets[kind])
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +46,19 @@ def project(drawn, prepared, tmp_path_factory):
     return path
 
 
+def check_file(project, folder, name, kind):
+    """Put something special in the place of one file of the project, and use it by every command that reads it."""
+    for index, command in enumerate(COMMANDS[name]):
+        case = folder / f"case-{index}"
+        shutil.copytree(project, case)
+        replace_by_special(case / name, kind)
+        with contextlib.chdir(case):
+            check(command)
+
+
 def check_source(project, folder, name, command, kind):
     """Put something special among the images, and use the folder, or it alone."""
     shutil.copytree(project, folder)
-    (folder / "faces" / name).touch()
     replace_by_special(folder / "faces" / name, kind)
     with contextlib.chdir(folder):
         check(command.format(f"faces/{name}").split())
@@ -41,7 +68,6 @@ def check_state(project, folder, name, kind):
     """Put something special in place of the output of preprocess, or of its state."""
     shutil.copytree(project, folder)
     (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).touch()
     replace_by_special(folder / name, kind)
     with contextlib.chdir(folder):
         check(["preprocess", "faces", "--out", "new", "--size", "32"])
@@ -56,7 +82,7 @@ def test_a_pipe_among_the_sources(project, tmp_path, name, command):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_pipe_in_place_of_every_file(project, tmp_path, name):
-    check_special(project, tmp_path, name, "pipe")
+    check_file(project, tmp_path, name, "pipe")
 
 
 @pytest.mark.parametrize("name", STATE_NAMES)
@@ -78,3 +104,10 @@ def test_special_files_among_the_sources(project, tmp_path, name, command, kind)
 @pytest.mark.parametrize("kind", SPECIAL_KINDS)
 def test_any_special_file_in_place_of_the_output_of_preprocess(project, tmp_path, name, kind):
     check_state(project, tmp_path / "case", name, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("kind", SPECIAL_KINDS)
+def test_special_files_in_place_of_every_file(project, tmp_path, name, kind):
+    check_file(project, tmp_path, name, kind)

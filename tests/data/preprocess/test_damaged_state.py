@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -141,6 +142,21 @@ def test_a_hostile_database_is_refused(faces, unfinished, inline_pool, tmp_path,
     assert preprocess(faces, folder) == 1 or statement.startswith("DROP")
     assert "start over with --force" in capsys.readouterr().err or statement.startswith("DROP")
     assert preprocess(faces, folder, "--force") == 0
+
+
+@pytest.mark.parametrize("size", [None, 0, 5000])
+def test_lost_pixels_are_prepared_again(faces, unfinished, inline_pool, tmp_path, size):
+    folder = tmp_path / "copy"
+    shutil.copytree(unfinished, folder)
+    pixels = folder / ".preparing-set" / "images.bin"
+    if size is None:
+        pixels.unlink()
+    else:
+        os.truncate(pixels, size)
+    assert preprocess(faces, folder) == 0
+    assert preprocess(faces, tmp_path / "fresh") == 0
+    shards = [(place / "set" / "images-00000.safetensors").read_bytes() for place in (folder, tmp_path / "fresh")]
+    assert shards[0] == shards[1]
 
 
 def damaged_infos(info):

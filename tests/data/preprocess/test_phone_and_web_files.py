@@ -122,6 +122,9 @@ def test_heic_is_read(tmp_path, process_file, prepare_image):
     assert abs(red - 200) < 8 and abs(green - 80) < 8 and abs(blue - 40) < 8
     (tmp_path / "broken.heic").write_bytes((tmp_path / "photo.heic").read_bytes()[:-100])
     assert process_file(tmp_path / "broken.heic").reason == "broken image"
+    (tmp_path / "head.heic").write_bytes(HEIC_HEAD)
+    result = process_file(tmp_path / "head.heic")
+    assert (result.reason, result.detail) == ("broken image", "damaged HEIC")
 
 
 def test_a_dataset_as_source_is_one_clear_line(prepared, tmp_path, capsys):

@@ -99,7 +99,7 @@ class UnpackBudget:
     def take(self, num_bytes: int) -> None:
         """Count unpacked bytes. Raises UnpackBudgetExceeded if there are too many."""
         if num_bytes > min(self.archive_bytes, self.run_bytes):
-            raise UnpackBudgetExceeded("the archive unpacks to more than 200 times its size")
+            raise UnpackBudgetExceeded("the archive unpacks to too many bytes for its size")
         self.archive_bytes, self.run_bytes = self.archive_bytes - num_bytes, self.run_bytes - num_bytes
 
 

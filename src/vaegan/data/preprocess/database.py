@@ -157,9 +157,8 @@ class PreprocessDB:
             self.pixel_file = append_regular(work_dir / PIXEL_FILE)
             row = self.fetch_one("SELECT coalesce(max(slot) + 1, 0) AS num_slots FROM images")
             self.num_slots, search_number = int(row["num_slots"]), self.get_meta("search_number") or "0"
-            # cut off pixels whose rows were never committed
-            if self.num_slots * bytes_per_image < os.fstat(self.pixel_file.fileno()).st_size:
-                self.pixel_file.truncate(self.num_slots * bytes_per_image)
+            # cut off pixels whose rows were never committed; lost ones become zeros, and do not match their checksums
+            self.pixel_file.truncate(self.num_slots * bytes_per_image)
         except DATABASE_ERRORS as error:
             raise database_error(work_dir, error) from error
         except OSError as error:

@@ -97,7 +97,10 @@ def _open_heic(file: BinaryIO) -> Image.Image:
         raise SkipFile(NEEDS_HEIC, "pip install 'vaegan[heic]'") from None
     pillow_heif.register_heif_opener()
     file.seek(0)
-    return Image.open(file, formats=("HEIF",))
+    try:
+        return Image.open(file, formats=("HEIF",))
+    except UnidentifiedImageError:  # whose message holds a memory address
+        raise SkipFile(BROKEN_IMAGE, "damaged HEIC") from None
 
 
 def decode_frames(

@@ -52,10 +52,13 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 def is_blank(phash: bytes) -> bool:
     """Check whether all cells of an image have nearly the same color."""
+    return all(max(values) - min(values) <= _MAX_BLANK_CONTRAST for values in _color_channels(phash))
+
+
+def _color_channels(phash: bytes) -> list[bytes]:
     colors = phash[HASH_BYTES:]
     num_channels = 1 if len(colors) == (GRID_SIZE + 1) ** 2 else 3
-    channels = [colors[channel::num_channels] for channel in range(num_channels)]
-    return all(max(values) - min(values) <= _MAX_BLANK_CONTRAST for values in channels)
+    return [colors[channel::num_channels] for channel in range(num_channels)]
 
 
 def is_comparable(phash: bytes) -> bool:
@@ -71,14 +74,16 @@ def is_near_duplicate(phash: bytes, other_phash: bytes) -> bool:
     if is_blank(phash) != is_blank(other_phash):
         return False
     if is_blank(phash):
-        return _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
+        return _blank_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
     distance = (_hash_bits(phash) ^ _hash_bits(other_phash)).bit_count()
     return distance <= MAX_HAMMING_DISTANCE and _color_difference(phash, other_phash) <= MAX_COLOR_DIFFERENCE
 
 
 def is_interchangeable(phash: bytes, other_phash: bytes) -> bool:
     """Check whether two images are so similar that any near duplicate of one is one of the other: adjacent frames."""
-    has_same_bits = is_blank(phash) or phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
+    if is_blank(phash) and is_blank(other_phash):
+        return _blank_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
+    has_same_bits = phash[:HASH_BYTES] == other_phash[:HASH_BYTES]
     return has_same_bits and _color_difference(phash, other_phash) <= INTERCHANGEABLE_COLOR_DIFFERENCE
 
 
@@ -92,6 +97,16 @@ def _color_difference(phash: bytes, other_phash: bytes) -> float:
         return 255.0
     color_pairs = zip(phash[HASH_BYTES:], other_phash[HASH_BYTES:], strict=True)
     return sum(abs(a - b) for a, b in color_pairs) / (len(phash) - HASH_BYTES)
+
+
+def _blank_difference(phash: bytes, other_phash: bytes) -> float:
+    """Return the largest difference of the channels' mean values: the only thing that tells two blank images apart."""
+    if len(phash) != len(other_phash):
+        return 255.0
+    means, other_means = (
+        [sum(values) / len(values) for values in _color_channels(colors)] for colors in (phash, other_phash)
+    )
+    return max(abs(a - b) for a, b in zip(means, other_means, strict=True))
 
 
 def lsh_bands(phash: bytes) -> Iterator[int]:

@@ -310,7 +310,17 @@ def state_tensor(
 ) -> list[float] | None:
     """Return the numbers of a small tensor in a training state, or None if there is none of that name.
 
-    Raises VaeganError if it has another shape, or a number that is NaN or below `min_value`.
+    Args:
+        tensors: tensors of the training state, by name.
+        name: name of the tensor.
+        shape: the shape that it must have, such as (2,).
+        min_value: lowest allowed number; NaN is never allowed.
+
+    Returns:
+        the numbers, or None.
+
+    Raises:
+        VaeganError: if the tensor has another shape, or a number that is NaN or below `min_value`.
     """
     tensor = tensors.get(name)
     if tensor is None:

@@ -42,7 +42,14 @@ def error_text(error: BaseException) -> str:
 
 
 def disk_hint(error: OSError) -> str:
-    """Return what to do about a full disk, for the end of a message; empty for other errors."""
+    """Return what to do about a full disk, for the end of a message.
+
+    Args:
+        error: what happened.
+
+    Returns:
+        the hint after a colon; "" for other errors.
+    """
     is_full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
     return ": free disk space, then run the same command again" if is_full else ""
 

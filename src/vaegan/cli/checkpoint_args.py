@@ -95,14 +95,29 @@ def weights_slug(weights: Path) -> str:
 
 
 def settings_slug(settings: object, names: Sequence[str]) -> str:
-    """Return the settings that are not at their defaults, for use in file names: "-truncation-0.5-scale-2" or ""."""
+    """Return the settings that are not at their defaults, for use in file names.
+
+    Args:
+        settings: dataclass of settings, all with defaults.
+        names: names of the numeric settings to look at.
+
+    Returns:
+        a text such as "-truncation-0.5-scale-2", or "" if all are at their defaults.
+    """
     defaults = type(settings)()
     values = {name: getattr(settings, name) for name in names}
     return "".join(f"-{name}-{value:g}" for name, value in values.items() if value != getattr(defaults, name))
 
 
 def sources_slug(sources: Sequence[Path]) -> str:
-    """Return a text for file names that differs for different files: "amy", "amy-zoe", "amy-zoe-etc-2901e2a7"."""
+    """Return a text for file names that differs for different files.
+
+    Args:
+        sources: paths of the files.
+
+    Returns:
+        "amy", "amy-zoe", or for many or long names the first ones and a checksum: "amy-zoe-etc-2901e2a7".
+    """
     names = [real_path(path).stem for path in sources]
     first_names = "-".join(names[:MAX_SOURCES_IN_NAME]).encode("utf-8", "surrogateescape")
     shown = first_names[:MAX_SOURCES_BYTES].decode("utf-8", "ignore")

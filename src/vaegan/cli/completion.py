@@ -9,22 +9,50 @@ RUN_PATTERN, DATASET_PATTERN = "*/config.json", "*/set.json"
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the runs under runs/, then the folders that begin with `incomplete`."""
+    """Return the runs under runs/, then the folders that begin with `incomplete`.
+
+    Args:
+        incomplete: what was typed so far, or "".
+
+    Returns:
+        paths, each once.
+    """
     return _complete(incomplete, Path("runs").glob(RUN_PATTERN), suffixes=())
 
 
 def complete_checkpoint(incomplete: str) -> list[str]:
-    """Return the runs under runs/, then the folders and weights files that begin with `incomplete`."""
+    """Return the runs under runs/, then the folders and weights files that begin with `incomplete`.
+
+    Args:
+        incomplete: what was typed so far, or "".
+
+    Returns:
+        paths, each once.
+    """
     return _complete(incomplete, Path("runs").glob(RUN_PATTERN), suffixes=(".safetensors",))
 
 
 def complete_dataset(incomplete: str) -> list[str]:
-    """Return the datasets under data/, then the folders that begin with `incomplete`."""
+    """Return the datasets under data/, then the folders that begin with `incomplete`.
+
+    Args:
+        incomplete: what was typed so far, or "".
+
+    Returns:
+        paths, each once.
+    """
     return _complete(incomplete, Path("data").glob(DATASET_PATTERN), suffixes=())
 
 
 def completer_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return a function that completes the allowed values of an option."""
+    """Return a function that completes the allowed values of an option.
+
+    Args:
+        choices: the allowed values.
+
+    Returns:
+        a function that maps what was typed so far to the values that begin with it.
+    """
 
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]

@@ -26,6 +26,12 @@ class HelpCommand(TyperCommand):
     """A command whose help is drawn by this module."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the command.
+
+        Args:
+            ctx: click's context of the call.
+            formatter: click's formatter, which receives the text.
+        """
         formatter.write(_render(self, ctx))
 
 
@@ -33,11 +39,25 @@ class HelpGroup(TyperGroup):
     """The program, whose help is drawn by this module."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the program.
+
+        Args:
+            ctx: click's context of the call.
+            formatter: click's formatter, which receives the text.
+        """
         formatter.write(_render(self, ctx))
 
 
 def usage_line(command: Any, ctx: Any) -> str:
-    """Return how a command is called, such as "vaegan encode [OPTIONS] CKPT IMAGES..."."""
+    """Return how a command is called, such as "vaegan encode [OPTIONS] CKPT IMAGES...".
+
+    Args:
+        command: a command or a group of commands.
+        ctx: click's context of the call, which holds the program's name.
+
+    Returns:
+        the line.
+    """
     if isinstance(command, TyperGroup):
         return f"{ctx.command_path} COMMAND [ARGS]..."
     arguments = [_argument_name(param) for param in command.params if _is_argument(param)]

@@ -30,7 +30,13 @@ codecs.register_error(ERROR_HANDLER, _escape_unencodable)
 
 @contextlib.contextmanager
 def printable_output() -> Iterator[None]:
-    """Let stdout and stderr escape what their encoding lacks: a code page of Windows, or ASCII without a locale."""
+    """Let stdout and stderr escape the characters that their encoding lacks.
+
+    Such an encoding is a code page of Windows, or ASCII without a locale.
+
+    Yields:
+        nothing; the streams are as before after the block.
+    """
     streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
     previous = [stream.errors for stream in streams]
     for stream in streams:
@@ -44,7 +50,14 @@ def printable_output() -> Iterator[None]:
 
 
 def can_print(text: str) -> bool:
-    """Return whether stdout's encoding has all characters of `text`."""
+    """Return whether stdout's encoding has all characters of `text`.
+
+    Args:
+        text: the text.
+
+    Returns:
+        whether it can be printed without escapes.
+    """
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -53,7 +66,11 @@ def can_print(text: str) -> bool:
 
 
 def print_line(text: str) -> None:
-    """Print a line of a result to stdout, or nothing if its reader, such as head, has closed the pipe."""
+    """Print a line of a result to stdout, or nothing if its reader, such as head, has closed the pipe.
+
+    Args:
+        text: the line, without its end.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:

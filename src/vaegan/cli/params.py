@@ -106,7 +106,15 @@ DatasetArg = Annotated[
 
 
 def dataset_option(help_text: str, default: str) -> Any:
-    """Return the option --data; help shows `default`, which the command fills in."""
+    """Return the option --data; help shows `default`, which the command fills in.
+
+    Args:
+        help_text: what the dataset is for.
+        default: description of the dataset that is used without the option.
+
+    Returns:
+        typer's option.
+    """
     return typer.Option("--data", metavar="DATA", help=help_text, show_default=default, autocompletion=complete_dataset)
 
 
@@ -176,13 +184,13 @@ def with_settings(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command one flag per option of `settings_class`.
 
-    Help shows the options in the groups, names by title, that `group_options` returns; without it in one group.
-
     The command receives the settings in its parameter `settings`, or the options that were given as a dict in its
     parameter `options`, or both. An option that was not given is absent, so that a resumed run keeps its own value.
 
     Args:
         settings_class: dataclass of options.
+        group_options: returns the names of the options in each group that help shows, by title. Without it, all are in
+            one group.
 
     Returns:
         the decorator.

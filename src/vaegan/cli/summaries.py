@@ -16,7 +16,16 @@ NEXT = "next"
 
 
 def dataset_summary(path: Path, num_train: int, num_val: int) -> Summary:
-    """Return the summary of a prepared dataset."""
+    """Return the summary of a prepared dataset.
+
+    Args:
+        path: directory of the dataset.
+        num_train: number of training images.
+        num_val: number of validation images.
+
+    Returns:
+        the summary, with the command that trains a VAE on it.
+    """
     is_default = path.parent == Path("data")
     return Summary(
         f"{path} is ready",
@@ -29,7 +38,14 @@ def dataset_summary(path: Path, num_train: int, num_val: int) -> Summary:
 
 
 def training_summary(run: Path) -> Summary:
-    """Return the summary of a trained run: its length, its newest and best measurements, and what to do with it."""
+    """Return the summary of a trained run.
+
+    Args:
+        run: directory of the run.
+
+    Returns:
+        its length, its newest and best measurements, and what to do with it.
+    """
     from vaegan.metrics_log import read_metrics, training_seconds
     from vaegan.run_dir import RunDir
 
@@ -67,7 +83,15 @@ def _next_commands(kind: str, run: Path) -> list[str]:
 
 
 def evaluation_summary(evaluation: Evaluation, page: Path) -> Summary:
-    """Return the verdict of an evaluation, its page, and what to try next."""
+    """Return the verdict of an evaluation, its page, and what to try next.
+
+    Args:
+        evaluation: the evaluation.
+        page: its page, an HTML file.
+
+    Returns:
+        the summary.
+    """
     from vaegan.evaluation.verdict import advice
 
     lines = [(word.lower(), rest.strip()) for word, _, rest in (line.partition(":") for line in evaluation.verdict)]
@@ -78,5 +102,12 @@ def evaluation_summary(evaluation: Evaluation, page: Path) -> Summary:
 
 
 def quoted(path: Path) -> str:
-    """Return a path as it is typed in a shell."""
+    """Return a path as it is typed in a shell.
+
+    Args:
+        path: the path.
+
+    Returns:
+        the path, in quotes if it needs them.
+    """
     return shlex.quote(str(path))

@@ -288,7 +288,14 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
 
 
 def group_options(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return those of `names` that are in each group of `OPTION_GROUPS`, by its title."""
+    """Return those of `names` that are in each group of `OPTION_GROUPS`, by its title.
+
+    Args:
+        names: names of options.
+
+    Returns:
+        names by title; those of no group are under `OTHER_OPTIONS`.
+    """
     remaining = list(names)
     groups = {title: [name for name in group if name in remaining] for title, group in OPTION_GROUPS.items()}
     grouped = {name for group in groups.values() for name in group}

@@ -47,7 +47,14 @@ class CandidateFile:
 
 
 def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
-    """Return the options that cropped and resized the images of a dataset, or None if set.json does not hold them."""
+    """Return the options that cropped and resized the images of a dataset.
+
+    Args:
+        dataset: the dataset.
+
+    Returns:
+        values by name, or None if set.json does not hold them or they are not valid.
+    """
     saved = dataset.info.get("options")
     options = {name: saved[name] for name in IMAGE_OPTIONS if name in saved} if isinstance(saved, dict) else {}
     if options.get("gray_bits") == "auto" and dataset.info.get("gray_bits") in BIT_DEPTHS:
@@ -60,7 +67,16 @@ def image_options(dataset: PreparedDataset) -> dict[str, Any] | None:
 
 
 def derive_preprocess_settings(size: int, channels: int, options: Mapping[str, Any]) -> PreprocessSettings:
-    """Return settings that crop and resize images as `options` say (see `image_options`), but do not skip any."""
+    """Return settings that crop and resize images as `options` say, but do not skip any.
+
+    Args:
+        size: side S of the square images in pixels.
+        channels: 1 for grayscale, 3 for RGB.
+        options: values by name, as `image_options` returns them.
+
+    Returns:
+        the settings.
+    """
     settings = build_settings(PreprocessSettings, options)
     settings = replace(settings, size=size, grayscale=channels == 1, frames="first")
     return replace(settings, include_generated=True, min_side=0, max_aspect=None)
@@ -99,7 +115,14 @@ def read_images(sources: Sequence[Path], settings: PreprocessSettings, emit: Eve
 
 
 def square_image(image: Image.Image, settings: PreprocessSettings) -> Tensor:
-    """Crop and resize a Pillow image like a file: upright, over a background, in sRGB; return uint8 [C, S, S].
+    """Crop and resize a Pillow image like a file: upright, over a background, in sRGB.
+
+    Args:
+        image: an image of any mode and size; it is not changed.
+        settings: how to crop and resize.
+
+    Returns:
+        uint8 [C, S, S].
 
     Raises:
         VaeganError: If the image cannot be loaded.

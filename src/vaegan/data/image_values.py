@@ -35,6 +35,9 @@ def iter_pil_images(value: Any) -> Iterator[Image.Image]:
             Arrays and tensors are uint8, or floats from 0 to 1. C is 1 or 3, for arrays also 4: the transparency is
             ignored.
 
+    Yields:
+        one Pillow image each; an image of Pillow as it is.
+
     Raises:
         UsageError: if the value is no image.
     """

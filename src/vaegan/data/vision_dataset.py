@@ -77,6 +77,11 @@ class PreparedVisionDataset(VisionDataset):  # type: ignore[misc] # torchvision 
         return {**self.__dict__, "_images": None}
 
     def extra_repr(self) -> str:
+        """Describe split, images and classes, for `repr`.
+
+        Returns:
+            one line each.
+        """
         size, channels = self.dataset.size, self.dataset.channels
         return f"Split: {self.split}\nImages: {size}x{size}, {channels} channels\nClasses: {len(self.classes)}"
 
@@ -101,8 +106,12 @@ def open_dataset(
         transform: is given each image as a Pillow image. Without it, images are uint8 tensors [C, S, S].
         target_transform: is given each target, the index of the image's class.
 
+    Returns:
+        the dataset, as pairs of image and target.
+
     Raises:
-        VaeganError: if the dataset is missing or damaged, or there is no such split.
+        UsageError: if there is no such split.
+        VaeganError: if the dataset is missing or damaged.
     """
     if split not in (*SPLIT_NAMES, ALL_SPLITS):
         raise UsageError(f"split {split!r}: expected one of {', '.join((*SPLIT_NAMES, ALL_SPLITS))}")

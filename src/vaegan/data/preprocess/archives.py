@@ -99,12 +99,23 @@ class UnpackBudget:
         self.archive_bytes, self.run_bytes = 0, FREE_RUN_BYTES
 
     def start_archive(self, file: BinaryIO) -> None:
-        """Begin to count the bytes of another archive."""
+        """Begin to count the bytes of another archive.
+
+        Args:
+            file: the open archive, whose size sets its budget.
+        """
         allowed = MAX_UNPACK_RATIO * os.fstat(file.fileno()).st_size
         self.archive_bytes, self.run_bytes = max(FREE_ARCHIVE_BYTES, allowed), self.run_bytes + allowed
 
     def take(self, num_bytes: int) -> None:
-        """Count unpacked bytes. Raises UnpackBudgetExceeded if there are too many."""
+        """Count unpacked bytes.
+
+        Args:
+            num_bytes: number of bytes that will be unpacked next.
+
+        Raises:
+            UnpackBudgetExceeded: The archive, or all archives of the run together, unpack to too many bytes.
+        """
         if num_bytes > min(self.archive_bytes, self.run_bytes):
             raise UnpackBudgetExceeded("the archive unpacks to too many bytes for its size")
         self.archive_bytes, self.run_bytes = self.archive_bytes - num_bytes, self.run_bytes - num_bytes
@@ -122,6 +133,7 @@ def iter_members(
         path: the archive.
         stamp: what changes when the archive does; see `size_and_mtime`.
         make_spool_path: returns a path for the uncompressed content of a compressed tar.
+        budget: bytes that may still be unpacked; this archive is counted in it.
 
     Yields:
         one file per member.

@@ -91,7 +91,10 @@ WHERE file_id IN (
 
 @dataclass
 class FileCounts:
-    """Numbers of files: all, those that are done, and of these the ones kept, and skipped other than metadata."""
+    """Numbers of files: all, and those that are done.
+
+    Of those, the ones that were kept, and the ones that were skipped and are not metadata.
+    """
 
     total: int
     done: int
@@ -125,7 +128,15 @@ def remove_state(work_dir: Path) -> None:
 
 
 def cannot_write_error(work_dir: Path, error: Exception) -> VaeganError:
-    """Return the error that the state in `work_dir` cannot be written, such as on a full disk."""
+    """Return the error that the state in `work_dir` cannot be written, such as on a full disk.
+
+    Args:
+        work_dir: directory of the state.
+        error: what happened.
+
+    Returns:
+        the error, with what to do.
+    """
     cause = f"cannot write {work_dir}: {error_text(error)}; nothing is lost"
     return VaeganError(f"{cause}: free disk space or make it writable, then run the same command again to resume")
 
@@ -135,7 +146,15 @@ def _damaged_error(work_dir: Path, cause: object) -> VaeganError:
 
 
 def database_error(work_dir: Path, error: sqlite3.Error | UnicodeDecodeError) -> VaeganError:
-    """Return the error for a failed operation on the database: it is in use, cannot be written, or is damaged."""
+    """Return the error for a failed operation on the database.
+
+    Args:
+        work_dir: directory of the state.
+        error: what happened.
+
+    Returns:
+        the error: the database is in use, cannot be written, or is damaged.
+    """
     if "locked" in str(error):
         return _busy_error(work_dir)
     if any(text in str(error) for text in _WRITE_ERRORS):
@@ -197,18 +216,45 @@ class PreprocessDB:
             raise self.damaged_error(found)
 
     def damaged_error(self, cause: object) -> VaeganError:
-        """Return the error that the state is damaged."""
+        """Return the error that the state is damaged.
+
+        Args:
+            cause: what is wrong with it.
+
+        Returns:
+            the error, with what to do.
+        """
         return _damaged_error(self.work_dir, cause)
 
     def load_json(self, text: str) -> Any:
-        """Parse JSON from the database. Raises VaeganError if it is damaged."""
+        """Parse JSON from the database.
+
+        Args:
+            text: the JSON.
+
+        Returns:
+            its value.
+
+        Raises:
+            VaeganError: The text is damaged.
+        """
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self.damaged_error(error_text(error)) from error
 
     def load_box(self, text: str) -> Box:
-        """Parse the crop box of an image. Raises VaeganError if it is damaged."""
+        """Parse the crop box of an image.
+
+        Args:
+            text: the box as JSON.
+
+        Returns:
+            left, top, right and bottom in pixels, from 0 to MAX_SIDE.
+
+        Raises:
+            VaeganError: The text is damaged.
+        """
         values = self.load_json(text)
         has_types = isinstance(values, list) and [type(value) for value in values] == [int] * 4
         if not has_types or min(values) < 0 or max(values) > MAX_SIDE:
@@ -386,7 +432,15 @@ class PreprocessDB:
             last_name = rows[-1]["name"]
 
     def make_task(self, file_id: int, **fields: Any) -> Task:
-        """Return a task for a file; `fields` are further fields of the task."""
+        """Return a task for a file.
+
+        Args:
+            file_id: number of the file.
+            **fields: further fields of the task.
+
+        Returns:
+            the task.
+        """
         query = "SELECT name, location, gray_bits FROM files WHERE file_id = :file_id"
         row = self.fetch_one(query, file_id=file_id)
         suffix = os.path.splitext(decode_name(row["name"]))[1].lower()  # noqa: PTH122
@@ -406,9 +460,11 @@ class PreprocessDB:
     # ---- Bit depth of gray values -------------------------------------------------------------------------------
 
     def gray_bit_depths(self) -> dict[int, tuple[int, int]]:
-        """Return the bit depth that all 16-bit gray images need, and their number, by what their files' tags claim.
+        """Return the bit depth that all 16-bit gray images need, by what their files' tags claim.
 
-        0 stands for files without such a tag.
+        Returns:
+            bit depth from 1 to 16 and number of images, by the bit depth in the tag. The tag is 0 for files without
+            one.
         """
         rows = self.execute(
             "SELECT gray_tag_bits, max(gray_needed_bits) AS bits, count(*) AS count FROM images"
@@ -417,7 +473,11 @@ class PreprocessDB:
         return {row["gray_tag_bits"]: (row["bits"], row["count"]) for row in rows}
 
     def unify_gray_bits(self) -> bool:
-        """Mark the files to be prepared again that were read with another bit depth; return whether there are any."""
+        """Mark the files to be prepared again that were read with another bit depth.
+
+        Returns:
+            whether there are any.
+        """
         cursors = [
             self.execute(_UPDATE_GRAY_BITS, tag_bits=tag_bits, bits=bits)
             for tag_bits, (bits, _) in self.gray_bit_depths().items()
@@ -459,7 +519,11 @@ class PreprocessDB:
         self.num_slots += 1
 
     def has_images(self) -> bool:
-        """Return whether there is any prepared image, also if that cannot be found out."""
+        """Return whether there is any prepared image.
+
+        Returns:
+            True also if that cannot be found out.
+        """
         try:
             return self.fetch_one("SELECT 1 FROM images") is not None
         except sqlite3.Error:

@@ -35,6 +35,14 @@ def image_files_of(dataset: MapDataset, out: Path, emit: EventHandler) -> Iterat
     The classes are the names in `dataset.classes`, else the targets if they are numbers or words. A dataset whose items
     have no target gives one folder.
 
+    Args:
+        dataset: a dataset whose items are images, or pairs of an image and a target.
+        out: directory of the prepared dataset.
+        emit: receives TaskProgress events.
+
+    Yields:
+        the folder; it is deleted when the block ends.
+
     Raises:
         VaeganError: if an item is no image, or a file cannot be written.
     """

@@ -126,9 +126,17 @@ def _open_heic(file: BinaryIO) -> Image.Image:
 def decode_frames(
     file: BinaryIO, settings: PreprocessSettings, first_frame: int, gray_bits: int = 0
 ) -> Iterator[DecodedFrame]:
-    """Yield the frames of an image from `first_frame` on; only the first frame unless `settings` takes all.
+    """Yield the frames of an image from `first_frame` on, or only the first frame of the image.
 
-    `gray_bits` is the bit depth of 16-bit gray values without a range in the file's tags; 0 = what each frame needs.
+    Args:
+        file: the open file.
+        settings: whether to take all frames, how many pixels to allow, and how to decode.
+        first_frame: index of the first frame to yield, from 0.
+        gray_bits: bit depth, 1 to 16, of 16-bit gray values without a range in the file's tags; 0 = what each frame
+            needs.
+
+    Yields:
+        one decoded frame each.
 
     Raises:
         SkipFile: The file is not an image, is broken, or has too many pixels.
@@ -237,6 +245,7 @@ def normalize_mode(
     Args:
         image: the image.
         background: color behind transparent pixels.
+        gray_depth: range of 16-bit, 32-bit or float values, as in `to_8bit_grayscale`.
 
     Returns:
         the converted image.
@@ -268,6 +277,7 @@ def to_8bit_grayscale(image: Image.Image, gray_depth: GrayDepth | None = None) -
 
     Args:
         image: of a 16-bit, 32-bit or float mode.
+        gray_depth: the lowest and highest value, or None.
 
     Returns:
         of mode L.

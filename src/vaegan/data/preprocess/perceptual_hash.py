@@ -58,7 +58,14 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 
 def is_blank(phash: bytes) -> bool:
-    """Check whether all cells of an image have nearly the same color."""
+    """Check whether all cells of an image have nearly the same color.
+
+    Args:
+        phash: perceptual hash of the image.
+
+    Returns:
+        whether the image is blank.
+    """
     return all(max(values) - min(values) <= _MAX_BLANK_CONTRAST for values in _color_channels(phash))
 
 
@@ -69,7 +76,14 @@ def _color_channels(phash: bytes) -> list[bytes]:
 
 
 def is_comparable(phash: bytes) -> bool:
-    """Check that images with this hash can be told apart: the bits of all plain gradients are alike."""
+    """Check that images with this hash can be told apart: the bits of all plain gradients are alike.
+
+    Args:
+        phash: perceptual hash of the image.
+
+    Returns:
+        whether its bits differ enough to compare them, or the image is blank.
+    """
     if is_blank(phash):
         return True
     num_ones = _hash_bits(phash).bit_count()

@@ -29,7 +29,16 @@ def _key_hash(key: str) -> int:
 
 
 def is_near_fraction(num_val: int, num_images: int, val_fraction: float) -> bool:
-    """Return whether the size of a val split is within half of the requested one, and at most half of the images."""
+    """Return whether the size of a val split is near the requested one.
+
+    Args:
+        num_val: number of images in the val split.
+        num_images: number of all images.
+        val_fraction: the requested fraction, from 0 to 1.
+
+    Returns:
+        whether the size is within half of the requested one, and at most half of the images.
+    """
     target = max(1, round(val_fraction * num_images))
     return abs(num_val - target) <= target / 2 and num_val <= num_images / 2
 
@@ -58,9 +67,16 @@ def make_split_function(iter_keys: Callable[[], Iterable[str]], val_fraction: fl
 
 
 def choose_val_groups(group_sizes: Mapping[str, int], val_fraction: float) -> set[str]:
-    """Choose groups whose images together are near `val_fraction` of all, at most half; none if there is one group.
+    """Choose groups whose images together are near `val_fraction` of all, and at most half.
 
     Groups are tried in the order of their hashes, so that others can join without moving many.
+
+    Args:
+        group_sizes: number of images by key of the group.
+        val_fraction: the requested fraction, from 0 to 1.
+
+    Returns:
+        keys of the groups; none if there is one group.
     """
     num_images = sum(group_sizes.values())
     target, num_val, val_keys = max(1, round(val_fraction * num_images)), 0, set()

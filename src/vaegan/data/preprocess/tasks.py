@@ -100,7 +100,15 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
 
 
 def square_frame(frame: DecodedFrame, settings: PreprocessSettings) -> tuple[Image.Image, Box]:
-    """Crop and resize a frame to a square image, of mode RGB or L; return it with the part that was kept."""
+    """Crop and resize a frame to a square image.
+
+    Args:
+        frame: the decoded frame.
+        settings: how to crop and resize.
+
+    Returns:
+        the image, S x S pixels of mode RGB or L, and the part of the original that was kept.
+    """
     box = compute_crop_box(frame.image, frame.original_size, settings)
     resized = crop_and_resize(frame.image, frame.original_size, box, settings)
     image = to_srgb(resized, frame.icc_profile, settings.grayscale)

@@ -43,7 +43,10 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a command: what was made, how good it is and what to do next, as pairs of a word and a line."""
+    """The end of a command.
+
+    `lines` say what was made, how good it is and what to do next, as pairs of a word and a line.
+    """
 
     title: str
     lines: Sequence[tuple[str, str]]

@@ -135,6 +135,9 @@ class FeatureSpaces:
 
         Returns:
             the whitened features of these images, [N, d] by space.
+
+        Raises:
+            VaeganError: if features are not finite, or huge.
         """
         features = self._extract(train_images)
         for name, values in features.items():

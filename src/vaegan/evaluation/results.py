@@ -153,12 +153,13 @@ def write_evaluation_files(
         title: title of the page.
         facts: what was evaluated.
         metrics: metrics by column.
-        introduction: HTML that comes first on the page.
         caution: what to keep in mind, or empty.
         warnings: warnings.
         charts: HTML figures of `vaegan.report.charts`.
         image: a file name, a PNG, and what it shows.
         emit: receives a FileWritten for each file.
+        verdict: sentences on the quality, for the JSON file.
+        introduction: HTML that comes first on the page, after the caution.
 
     Raises:
         VaeganError: if a file cannot be written.

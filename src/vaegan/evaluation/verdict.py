@@ -18,9 +18,15 @@ EXTRA_MEMORIZED = 0.1
 
 
 def make_verdict(samples: MetricDict, real: MetricDict, vae: MetricDict | None = None) -> list[str]:
-    """Return sentences about variety, shapes, texture and copies, and the gain over the VAE if it was measured.
+    """Return sentences about variety, shapes, texture and copies, and the gain over the VAE.
 
-    What was not measured is left out.
+    Args:
+        samples: metrics of the samples.
+        real: metrics of as many real images.
+        vae: metrics of the samples of the VAE that a GAN started from, or None.
+
+    Returns:
+        one sentence each; what was not measured is left out.
     """
     sentences = (
         _variety(samples, real),
@@ -101,7 +107,14 @@ def _gain(samples: MetricDict, real: MetricDict, vae: MetricDict | None) -> str:
 
 
 def advice(samples: MetricDict) -> str:
-    """Return what to try next; empty if samples are close to real images, or this was not measured."""
+    """Return what to try next.
+
+    Args:
+        samples: metrics of the samples.
+
+    Returns:
+        the advice; "" if samples are close to real images, or this was not measured.
+    """
     names = ("kid_coarse", "kid_fine")
     if all((samples.get(name) or 0.0) <= max(CLOSE, _as_real_bound(name, samples)) for name in names):
         return ""

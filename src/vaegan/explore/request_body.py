@@ -15,7 +15,10 @@ MAX_BODY_SECONDS = 60.0
 
 
 class BodyRefused(VaeganError):
-    """The body of a request is not read to its end; answered with `status_code`, then the connection is closed."""
+    """The body of a request is not read to its end.
+
+    It is answered with `status_code`, then the connection is closed.
+    """
 
     def __init__(self, status_code: int, message: str) -> None:
         super().__init__(message)
@@ -23,7 +26,10 @@ class BodyRefused(VaeganError):
 
 
 class BodyReader:
-    """Reads the bodies of requests. All bodies that are being read or used take at most MAX_BYTES_IN_FLIGHT."""
+    """Reads the bodies of requests.
+
+    All bodies that are being read or used take at most MAX_BYTES_IN_FLIGHT.
+    """
 
     def __init__(self) -> None:
         self.bytes_in_flight = 0
@@ -31,6 +37,13 @@ class BodyReader:
     @asynccontextmanager
     async def read(self, request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         """Yield the whole body; its bytes count as in flight until the block ends.
+
+        Args:
+            request: the request.
+            max_bytes: longest allowed body in bytes.
+
+        Yields:
+            the body.
 
         Raises:
             BodyRefused: 413 if it is longer than `max_bytes`, at once if its length is announced; 503 if too many

@@ -182,6 +182,17 @@ class ExploreServer:
         return JSONResponse(encoded)
 
     async def render_png(self, request: Request) -> Response:
+        """Draw the image of a latent, enlarged.
+
+        Args:
+            request: the request; its body is a JSON object with "latent" and "decoder".
+
+        Returns:
+            a PNG.
+
+        Raises:
+            VaeganError: if the body is not as expected.
+        """
         body = await self._read_json(request)
         latent = self.session.parse_latents([body.get("latent")], 1)[0]
         decoder_index = self._parse_decoder_index(body.get("decoder"))
@@ -189,6 +200,19 @@ class ExploreServer:
         return Response(png, media_type="image/png")
 
     async def render_interpolation(self, request: Request) -> Response:
+        """Draw an animation along a path of keyframes.
+
+        Args:
+            request: the request; its body is a JSON object with "latents", "decoder" and "loop". The last part of its
+                path is the kind of the animation.
+
+        Returns:
+            the animation.
+
+        Raises:
+            UsageError: if there are fewer than two keyframes.
+            VaeganError: if the body is not as expected.
+        """
         body = await self._read_json(request)
         keyframes = self.session.parse_latents(body.get("latents"))
         if len(keyframes) < 2:
@@ -200,6 +224,17 @@ class ExploreServer:
         return Response(animation, media_type=ANIMATION_CONTENT_TYPES[kind])
 
     async def export_latents(self, request: Request) -> Response:
+        """Pack latents into a file for `vaegan decode`.
+
+        Args:
+            request: the request; its body is a JSON object with "latents".
+
+        Returns:
+            the file.
+
+        Raises:
+            VaeganError: if the body is not as expected.
+        """
         latents = self.session.parse_latents((await self._read_json(request)).get("latents"))
         return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
 

@@ -65,16 +65,15 @@ class _ExportPart:
 
 
 def check_export(out: Path | str, force: bool) -> dict[str, Path]:
-    """Return the paths of decoder, encoder and prior by name of the part: OUT-decoder.onnx and so on.
-
-    Where `out` is a directory or ends with a slash, they are decoder.onnx and so on in it.
+    """Return the paths of decoder, encoder and prior, and check that they may be written.
 
     Args:
-        base: start of the paths.
-        force: allow to replace files.
+        out: a directory, or the start of the paths, with or without .onnx at its end.
+        force: allow to replace files that vaegan did not make.
 
     Returns:
-        the paths BASE-decoder.onnx, BASE-encoder.onnx and BASE-prior.onnx, by name of the part.
+        the paths by name of the part: OUT/decoder.onnx and so on for a directory or a path that ends with a slash,
+        else OUT-decoder.onnx and so on.
 
     Raises:
         VaeganError: if one of them may not be written, or the packages for the export are not installed.

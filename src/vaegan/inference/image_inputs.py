@@ -22,10 +22,19 @@ ImageInput = Path | str | ImageValue
 def read_image_inputs(
     images: ImageInput | Sequence[ImageInput], settings: PreprocessSettings, emit: EventHandler
 ) -> Tensor:
-    """Return images of any kind as uint8 [N, C, S, S], cropped and resized as `settings` say.
+    """Return images of any kind, cropped and resized as `settings` say.
+
+    Args:
+        images: one or a sequence of what `Model.read_images` takes.
+        settings: how to crop and resize.
+        emit: receives warnings.
+
+    Returns:
+        uint8 [N, C, S, S].
 
     Raises:
-        VaeganError: if there is no image, a file cannot be read, or a value is not an image.
+        UsageError: if there is no image, or a value is not an image.
+        VaeganError: if a file cannot be read.
     """
     inputs: Sequence[Any] = images if isinstance(images, (list, tuple)) else [images]
     batches = [batch for each in inputs for batch in _read(each, settings, emit)]

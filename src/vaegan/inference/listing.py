@@ -18,7 +18,10 @@ from vaegan.run_dir import CONFIG_FILE, RunDir
 
 @dataclass(frozen=True)
 class RunEntry:
-    """What a list says about a run. `kid` is the newest, `best_kid` the lowest; None without an evaluation."""
+    """What a list says about a run.
+
+    `kid` is the newest, `best_kid` the lowest; both are None without an evaluation.
+    """
 
     path: Path
     kind: str
@@ -51,13 +54,27 @@ class DatasetEntry:
 
 
 def list_runs(folder: Path) -> list[RunEntry]:
-    """Return the runs directly under `folder`, the newest first. A damaged run has a `problem`."""
+    """Return the runs directly under a folder.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        one entry per run, the newest first; that of a damaged run has a `problem`.
+    """
     paths = [path.parent for path in folder.glob(f"*/{CONFIG_FILE}") if not path.parent.name.startswith(".")]
     return sorted(map(_describe_run, paths), key=lambda entry: entry.seconds_ago)
 
 
 def list_datasets(folder: Path) -> list[DatasetEntry]:
-    """Return the datasets directly under `folder`, the newest first. A damaged dataset has a `problem`."""
+    """Return the datasets directly under a folder.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        one entry per dataset, the newest first; that of a damaged dataset has a `problem`.
+    """
     paths = [path.parent for path in folder.glob("*/set.json") if not path.parent.name.startswith(".")]
     return sorted(map(_describe_dataset, paths), key=lambda entry: entry.seconds_ago)
 

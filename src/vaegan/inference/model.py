@@ -100,11 +100,14 @@ class Model:
         return to_uint8(images).cpu().contiguous()
 
     def read_images(self, images: ImageInput | Sequence[ImageInput]) -> ImageBatch:
-        """Return images as the model takes them, uint8 [N, C, S, S], cropped and resized like its training images.
+        """Return images as the model takes them, cropped and resized like its training images.
 
         Args:
             images: one or a sequence of: a path of an image, folder, .zip file or dataset; a Pillow image; an array
                 [H, W, C] or [N, H, W, C]; a tensor [C, H, W] or [N, C, H, W]. uint8, or floats from 0 to 1.
+
+        Returns:
+            uint8 [N, C, S, S].
 
         Raises:
             VaeganError: if a file cannot be read, or a value is not an image.
@@ -117,10 +120,14 @@ class Model:
 
     @torch.no_grad()
     def encode(self, images: ImageInput | Sequence[ImageInput], seed: int | None = None) -> Tensor:
-        """Encode images to the means of their posteriors, float32 [N, d], or with a seed to a sample of each.
+        """Encode images to the means of their posteriors, or with a seed to a sample of each.
 
         Args:
             images: what `read_images` reads: paths, Pillow images, arrays or tensors.
+            seed: of the samples; None for the means.
+
+        Returns:
+            float32 [N, d].
 
         Raises:
             VaeganError: if the model has no encoder, or the images cannot be read.

@@ -59,7 +59,16 @@ def check_not_directory(path: Path) -> None:
 
 
 def check_grid_size(count: int, image_size: int, scale: int) -> None:
-    """Raise UsageError if a grid of `count` images of `image_size` pixels a side, enlarged, is too large."""
+    """Check that a grid of images is not too large.
+
+    Args:
+        count: number of images.
+        image_size: side of an image in pixels.
+        scale: whole number by which the images are enlarged.
+
+    Raises:
+        UsageError: if there are more than MAX_GRID_IMAGES images or MAX_GRID_PIXELS pixels.
+    """
     if count > MAX_GRID_IMAGES:
         raise UsageError(f"{count} images do not fit in one grid (at most {MAX_GRID_IMAGES}): add --separate")
     num_pixels = count * ((image_size + GRID_PADDING) * scale) ** 2
@@ -71,7 +80,20 @@ def check_grid_size(count: int, image_size: int, scale: int) -> None:
 
 
 def check_images_path(model: Model, path: Path, names: Sequence[str], scale: int, separate: bool, force: bool) -> None:
-    """Raise VaeganError unless images of `model` may be written to `path`: a grid, or if `separate` a folder."""
+    """Check that images of a model may be written to a path.
+
+    Args:
+        model: the model.
+        path: a .png file, or if `separate` a folder.
+        names: name of each image.
+        scale: whole number by which the images are enlarged.
+        separate: whether each image is a file of its own, instead of one grid.
+        force: allow to replace files that vaegan did not make, and to delete images of other weights.
+
+    Raises:
+        UsageError: if a grid is too large, or is not a .png file.
+        VaeganError: if the path may not be written, or the folder holds images of other weights.
+    """
     if not separate:
         check_grid_size(len(names), model.info.config.size, scale)
         check_grid_path(path, force)
@@ -91,7 +113,16 @@ def _images_of_other_weights(folder: Path, names: Sequence[str], weights_hash: s
 
 
 def check_grid_path(path: Path, force: bool) -> None:
-    """Raise VaeganError unless a grid may be written to `path`."""
+    """Check that a grid may be written to a path.
+
+    Args:
+        path: the file.
+        force: allow to replace a file that vaegan did not make.
+
+    Raises:
+        UsageError: if it is not a .png file.
+        VaeganError: if it is a directory, is a file that vaegan did not make, or cannot be written.
+    """
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a grid is a .png file; add --separate for a folder of images")
     check_not_directory(path)
@@ -139,10 +170,24 @@ def save_images(
     separate: bool,
     force: bool,
 ) -> None:
-    """Write images of `model` as a PNG grid, or if `separate` each to NAME.png in the folder `path`.
+    """Write images of a model as a PNG grid, or each to a file of its own.
 
-    Batches, uint8 [N, C, S, S] each, are decoded only after `path` was checked. Each image has a name, which is in its
-    note. With `force`, images of other weights in the folder are deleted: nobody could tell them from the new ones.
+    Batches are decoded only after `path` was checked. Each image has a name, which is in its note. With `force`, images
+    of other weights in the folder are deleted: nobody could tell them from the new ones.
+
+    Args:
+        model: the model.
+        batches: uint8 [B, C, S, S] each.
+        names: name of each image.
+        scale: whole number by which the images are enlarged.
+        path: a .png file, or if `separate` a folder that receives a NAME.png for each image.
+        description: what the images are, for the note.
+        emit: receives progress and a FileWritten.
+        separate: whether each image is a file of its own.
+        force: as in `check_images_path`.
+
+    Raises:
+        VaeganError: as in `check_images_path`.
     """
     check_images_path(model, path, names, scale, separate, force)
     note, weights_hash = provenance_note(model, description), file_sha256(model.info.path)

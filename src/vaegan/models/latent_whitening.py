@@ -72,6 +72,9 @@ def whiten_latents(
 
     Returns:
         The whitened VAE in float32. Its config and prior are those of the fitted mixture, or N(0, I).
+
+    Raises:
+        VaeganError: If the latents are not finite, or huge.
     """
     vae = copy.deepcopy(vae).float().eval()
     device = next(vae.parameters()).device

@@ -26,6 +26,9 @@ def truncate_log(run_path: Path, step: int, num_rollbacks: int) -> None:
         run_path: run directory.
         step: step of the checkpoint to resume from; later lines are deleted.
         num_rollbacks: rollbacks that the checkpoint knows of; lines of later ones are deleted.
+
+    Raises:
+        VaeganError: if the file cannot be read or written.
     """
     path = run_path / METRICS_FILE
     if path.exists():

@@ -172,7 +172,11 @@ class RunDir:
             raise VaeganError(f"cannot create {self.path}: {error_text(error)}{disk_hint(error)}") from error
 
     def kept_weights(self) -> list[Path]:
-        """Return the weights that `keep_newer_weights` set aside."""
+        """Return the weights that `keep_newer_weights` set aside.
+
+        Returns:
+            the files, in no order.
+        """
         paths = self.path.glob(f"{KEPT_WEIGHTS_PREFIX}-*.safetensors")
         return [path for path in paths if parse_step(path.with_suffix(""), KEPT_WEIGHTS_PREFIX) >= 0]
 
@@ -181,6 +185,10 @@ class RunDir:
 
         That checkpoint's weights take their place, and reaching the same step again may take days. The kept file is
         deleted with the first checkpoint that is not older.
+
+        Args:
+            step: step of the checkpoint.
+            emit: receives a warning if weights were set aside.
         """
         try:
             newest_step = read_weights_info(self.weights_path).step
@@ -422,7 +430,17 @@ def find_run(weights: Path) -> RunDir | None:
 
 
 def best_weights_of(run: Path) -> Path:
-    """Return the weights with the lowest KID of a run. Raises VaeganError if it has none."""
+    """Return the weights with the lowest KID of a run.
+
+    Args:
+        run: directory of the run.
+
+    Returns:
+        the file.
+
+    Raises:
+        VaeganError: if the run has none.
+    """
     path = run / BEST_WEIGHTS_FILE
     if not path.is_file():
         raise VaeganError(

@@ -25,7 +25,15 @@ from vaegan.utils.files import file_sha256
 
 
 def record_path(path: Path, run: Path) -> dict[str, str]:
-    """Return the entries of config.json for a path: "path", absolute, and "relative_path", from the run's directory."""
+    """Return the entries of config.json for a path.
+
+    Args:
+        path: the path.
+        run: directory of the run.
+
+    Returns:
+        "path", absolute, and "relative_path", from the run's directory; on Windows no relative path to another drive.
+    """
     record = {"path": str(path.resolve())}
     with contextlib.suppress(ValueError):  # Windows: on another drive
         record["relative_path"] = Path(os.path.relpath(path.resolve(), run.resolve())).as_posix()
@@ -41,10 +49,16 @@ def _recorded_places(record: Mapping[str, Any], run: RunDir) -> list[Path]:
 
 
 def find_recorded_dataset(run: RunDir, emit: EventHandler) -> Path:
-    """Return the dataset with the fingerprint that a run recorded, or else the recorded path, whatever is there.
+    """Return the dataset with the fingerprint that a run recorded, or else the recorded path.
 
-    It is looked for at the recorded path, then beside it, and in the folders "data" beside the run's parent and here. A
-    note says if it is somewhere else than recorded.
+    It is looked for at the recorded path, then beside it, and in the folders "data" beside the run's parent and here.
+
+    Args:
+        run: the run.
+        emit: receives a note if the dataset is somewhere else than recorded.
+
+    Returns:
+        path of the dataset; the recorded path, whatever is there, if none has the fingerprint.
     """
     record = run.read_config()["data"]
     places = _recorded_places(record, run)
@@ -74,14 +88,29 @@ def _has_fingerprint(path: Path, fingerprint: object) -> bool:
 
 
 def relative_to_cwd(path: Path) -> Path:
-    """Return `path` relative to the working directory if it is below it."""
+    """Return `path` relative to the working directory if it is below it.
+
+    Args:
+        path: the path.
+
+    Returns:
+        the relative path, or `path` as it is.
+    """
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def open_recorded_dataset(run: RunDir, emit: EventHandler) -> PreparedDataset:
-    """Open the dataset that a run was trained on; a warning says if its images have changed since.
+    """Open the dataset that a run was trained on.
 
-    Raises VaeganError if it is missing or damaged.
+    Args:
+        run: the run.
+        emit: receives a warning if the dataset's images have changed since.
+
+    Returns:
+        the dataset.
+
+    Raises:
+        VaeganError: if it is missing or damaged.
     """
     path = find_recorded_dataset(run, emit)
     dataset = open_dataset(path)
@@ -169,7 +198,14 @@ def train_val_images_for(weights: WeightsInfo) -> tuple[ImageArray, ImageArray]:
 def preprocess_settings_for(weights: WeightsInfo, emit: EventHandler) -> PreprocessSettings:
     """Return the settings that cropped and resized a model's training images.
 
-    The weights say so themselves; else their dataset does. Without either, the defaults are used, with a warning.
+    The weights say so themselves; else their dataset does. Without either, the defaults are used.
+
+    Args:
+        weights: metadata of the model's weights.
+        emit: receives a warning if the defaults are used.
+
+    Returns:
+        the settings.
     """
     options = weights.image_options
     if options is None:
@@ -190,6 +226,9 @@ def find_source_vae(run: RunDir) -> tuple[Path, bool] | None:
     """Find the weights of the VAE that a GAN's run was initialized from.
 
     They are looked for at the recorded path, then in the runs beside this one, also in their checkpoints.
+
+    Args:
+        run: the run of the GAN.
 
     Returns:
         The path, and whether the file is still the recorded one. If there is no such file, the recorded path and False.

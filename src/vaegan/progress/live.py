@@ -32,9 +32,10 @@ REFRESHES_PER_SECOND = 5
 
 
 class LiveReporter:
-    """Show a bar with step, speed and time left, the losses and the newest preview below it, other events above it.
+    """Show a bar with step, speed and time left, and the losses and the newest preview below it.
 
-    Until the first bar, a spinner shows that something is being loaded or measured.
+    Other events are shown above the bar. Until the first bar, a spinner shows that something is being loaded or
+    measured.
     """
 
     def __init__(self, console: Console) -> None:

@@ -22,7 +22,10 @@ LOSS_LABELS = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: how a metric is shown, and whether a lower or higher value is better, if either."""
+    """A column of the table: how a metric is shown, and which values are better.
+
+    `is_better_lower` says whether a lower value is better, or a higher one; None if neither is.
+    """
 
     heading: str
     decimals: int
@@ -50,7 +53,14 @@ BEST_MARK = "*"
 
 
 def format_losses(metrics: Mapping[str, float]) -> str:
-    """Return the metrics of training steps on one line, in a fixed order."""
+    """Return the metrics of training steps on one line, in a fixed order.
+
+    Args:
+        metrics: value by name; names without a label are left out.
+
+    Returns:
+        the line, without its end.
+    """
     shown = {label: metrics[name] for name, label in LOSS_LABELS.items() if name in metrics}
     return "  ".join(
         f"{label} {value:,.0f}" if abs(value) >= 1000 else f"{label} {value:.3g}" for label, value in shown.items()
@@ -59,7 +69,10 @@ def format_losses(metrics: Mapping[str, float]) -> str:
 
 @dataclass
 class MeasurementTable:
-    """A line per step with measurements, below a heading that comes once. The best value so far has a star."""
+    """A line per step with measurements, below a heading that comes once.
+
+    The best value so far has a star.
+    """
 
     kind: str = "gan"
     pending: ValidationMetrics | None = None
@@ -70,24 +83,48 @@ class MeasurementTable:
         """Return the lines to print before an event: the last ones of a training that ends with notes.
 
         A training that starts begins a new table.
+
+        Args:
+            event: any event.
+
+        Returns:
+            the lines, or none.
         """
         if isinstance(event, TrainingStarted):
             self.kind, self.best, self.has_heading = event.label, {}, False
         return self.flush() if isinstance(event, (Note, TrainingFinished)) else []
 
     def add(self, event: ValidationMetrics) -> list[str]:
-        """Add measurements; return the lines of an earlier step. Events of one step share a line."""
+        """Add measurements. Events of one step share a line.
+
+        Args:
+            event: the measurements.
+
+        Returns:
+            the lines of an earlier step, or none.
+        """
         lines = self.flush() if self.pending is not None and self.pending.step != event.step else []
         earlier = self.pending.metrics if self.pending is not None else {}
         self.pending = ValidationMetrics(event.step, event.images_seen, {**earlier, **event.metrics})
         return lines
 
     def flush_before(self, event: TrainingProgress) -> list[str]:
-        """Return the lines of a step that is over."""
+        """Return the lines of a step that is over.
+
+        Args:
+            event: progress of a later step.
+
+        Returns:
+            the lines; none if the pending step is not over.
+        """
         return self.flush() if self.pending is not None and self.pending.step < event.step else []
 
     def flush(self) -> list[str]:
-        """Return the lines that are ready: the line of the pending step, after the heading if it is the first."""
+        """Return the lines that are ready.
+
+        Returns:
+            the line of the pending step, after the heading if it is the first; none if no step is pending.
+        """
         event, self.pending = self.pending, None
         columns = COLUMNS.get(self.kind, COLUMNS["gan"])
         if event is None or not columns.keys() & event.metrics.keys():

@@ -17,7 +17,11 @@ logger = logging.getLogger("vaegan")
 
 @contextlib.contextmanager
 def terminal_reporter() -> Iterator[EventHandler]:
-    """Yield a handler that shows events on stderr: a live bar if it is a terminal, else plain lines."""
+    """Yield a handler that shows events on stderr: a live bar if it is a terminal, else plain lines.
+
+    Yields:
+        the handler; it falls silent once stderr cannot be written.
+    """
     reporter: LiveReporter | PlainReporter = PlainReporter()
     if sys.stderr.isatty():
         from rich.console import Console
@@ -52,6 +56,12 @@ def default_reporter(on_event: EventHandler | None) -> Iterator[EventHandler]:
     """Yield `on_event`; without one, a handler for calls from Python.
 
     It shows progress on a terminal and in a notebook. Elsewhere only warnings are logged, by the logger "vaegan".
+
+    Args:
+        on_event: the caller's handler, or None.
+
+    Yields:
+        the handler.
     """
     if on_event is not None:
         yield on_event
@@ -69,7 +79,11 @@ def default_reporter(on_event: EventHandler | None) -> Iterator[EventHandler]:
 
 
 def log_warnings(event: Event) -> None:
-    """Log warnings, alarms, rollbacks and skipped steps by the logger "vaegan"; ignore other events."""
+    """Log warnings, alarms, rollbacks and skipped steps by the logger "vaegan"; ignore other events.
+
+    Args:
+        event: any event.
+    """
     if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep)):
         logger.warning("%s", (describe_event(event) or "").removeprefix("warning: "))
 

@@ -26,7 +26,14 @@ UNREPORTED_FILE_KINDS = ("preview", "checkpoint", "best")
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its best unit: 45 seconds, 12 minutes, 3.5 hours, 5 days."""
+    """Return a duration in its best unit: 45 seconds, 12 minutes, 3.5 hours, 5 days.
+
+    Args:
+        seconds: the duration, 0 or more.
+
+    Returns:
+        the number and its unit.
+    """
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:
@@ -35,18 +42,39 @@ def format_duration(seconds: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss or m:ss."""
+    """Return a duration as h:mm:ss or m:ss.
+
+    Args:
+        seconds: the duration, 0 or more.
+
+    Returns:
+        the text.
+    """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def format_speed(event: TaskProgress) -> str:
-    """Return the speed of a task, or only its unit when the speed was not measured."""
+    """Return the speed of a task, or only its unit when the speed was not measured.
+
+    Args:
+        event: progress of the task.
+
+    Returns:
+        a text such as "1,200 images/s".
+    """
     return f"{event.rate:,.0f} {event.unit}/s" if event.rate else event.unit
 
 
 def format_task_progress(event: TaskProgress) -> str:
-    """Return the progress of a task on one line, with speed and time left when they are known."""
+    """Return the progress of a task on one line, with speed and time left when they are known.
+
+    Args:
+        event: progress of the task.
+
+    Returns:
+        the line, without its end.
+    """
     parts = [f"{event.label}: {event.done:,}/{event.total:,} {event.unit}"]
     if event.rate:
         parts.append(format_speed(event))
@@ -56,7 +84,14 @@ def format_task_progress(event: TaskProgress) -> str:
 
 
 def format_training_progress(event: TrainingProgress) -> str:
-    """Return the progress of a training on one line: step, speed, time left and losses."""
+    """Return the progress of a training on one line: step, speed, time left and losses.
+
+    Args:
+        event: progress of the training.
+
+    Returns:
+        the line, without its end.
+    """
     speed = f"{event.images_per_second:,.0f} images/s, {format_duration(event.seconds_left)} left"
     return f"step {event.step:,}/{event.total:,}, {speed}: {format_losses(event.metrics)}"
 
@@ -75,7 +110,14 @@ def _format_training_start(event: TrainingStarted) -> str:
 
 
 def describe_event(event: Event) -> str | None:
-    """Return an event as one line, or None for events that are not printed as a line of their own."""
+    """Return an event as one line, or None for events that are not printed as a line of their own.
+
+    Args:
+        event: any event.
+
+    Returns:
+        the line, without its end, or None.
+    """
     match event:
         case Note(text=text):
             return text
@@ -95,7 +137,14 @@ def describe_event(event: Event) -> str | None:
 
 
 def format_summary(event: Summary) -> Iterator[str]:
-    """Yield the lines of a summary: its title, then one line per word."""
+    """Yield the lines of a summary.
+
+    Args:
+        event: the summary.
+
+    Yields:
+        its title, then one line per word.
+    """
     yield event.title
     width = max((len(word) for word, _ in event.lines), default=0)
     for word, line in event.lines:
@@ -103,7 +152,15 @@ def format_summary(event: Summary) -> Iterator[str]:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table: the first column left-aligned, the others right-aligned."""
+    """Yield the lines of a table: the first column left-aligned, the others right-aligned.
+
+    Args:
+        header: heading of each column.
+        rows: cells of each row, as many as there are columns.
+
+    Yields:
+        the line of the header, then one per row.
+    """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for name, *cells in (header, *rows):
         numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]

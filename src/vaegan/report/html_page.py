@@ -44,7 +44,14 @@ def paragraph(text: str, is_muted: bool = False) -> str:
 
 
 def text_list(lines: Iterable[str]) -> str:
-    """Return a list of sentences; words before a colon are bold."""
+    """Return a list of sentences; words before a colon are bold.
+
+    Args:
+        lines: the sentences, as plain text.
+
+    Returns:
+        HTML.
+    """
     items = []
     for line in lines:
         word, colon, rest = line.partition(":")

@@ -32,13 +32,28 @@ class ExperimentLog(Protocol):
     """A service or program that shows the metrics of runs."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics, named "train/loss_d", "val/kid" etc."""
+        """Log metrics.
+
+        Args:
+            metrics: value by name, such as "train/loss_d" and "val/kid".
+            step: training step.
+        """
 
     def log_preview(self, path: Path, step: int) -> None:
-        """Log the image of a preview."""
+        """Log the image of a preview.
+
+        Args:
+            path: the image.
+            step: training step.
+        """
 
     def log_warning(self, text: str, step: int) -> None:
-        """Log a warning of the training."""
+        """Log a warning of the training.
+
+        Args:
+            text: the warning.
+            step: training step.
+        """
 
     def close(self) -> None:
         """Finish writing."""
@@ -54,17 +69,36 @@ class TensorBoardLog:
         self.writer: Any = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics as scalars.
+
+        Args:
+            metrics: value by name.
+            step: training step.
+        """
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
 
     def log_preview(self, path: Path, step: int) -> None:
+        """Log the image of a preview.
+
+        Args:
+            path: the image.
+            step: training step.
+        """
         with Image.open(path) as image:
             self.writer.add_image("preview", from_pil(image), step)
 
     def log_warning(self, text: str, step: int) -> None:
+        """Log a warning as text.
+
+        Args:
+            text: the warning.
+            step: training step.
+        """
         self.writer.add_text("warnings", text, step)
 
     def close(self) -> None:
+        """Write what is buffered."""
         self.writer.close()
 
 
@@ -89,15 +123,34 @@ class WandbLog:
         _write_log_id(run_dir, "wandb", self.run.id)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics against the training step.
+
+        Args:
+            metrics: value by name.
+            step: training step.
+        """
         self.run.log({**metrics, "step": step})
 
     def log_preview(self, path: Path, step: int) -> None:
+        """Log the image of a preview.
+
+        Args:
+            path: the image.
+            step: training step.
+        """
         self.run.log({"preview": self.wandb.Image(str(path)), "step": step})
 
     def log_warning(self, text: str, step: int) -> None:
+        """Log a warning as an alert.
+
+        Args:
+            text: the warning.
+            step: training step.
+        """
         self.run.alert(title=f"step {step}", text=text)
 
     def close(self) -> None:
+        """Upload what is buffered, and finish the run."""
         self.run.finish()
 
 
@@ -123,18 +176,37 @@ class MLflowLog:
         _write_log_id(run_dir, "mlflow", run_id)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics in one batch.
+
+        Args:
+            metrics: value by name.
+            step: training step.
+        """
         now = int(time.time() * 1000)
         self.client.log_batch(
             self.run_id, [self.metric_type(name, value, now, step) for name, value in metrics.items()]
         )
 
     def log_preview(self, path: Path, step: int) -> None:
+        """Store the image of a preview as an artifact.
+
+        Args:
+            path: the image.
+            step: training step; the file name tells it.
+        """
         self.client.log_artifact(self.run_id, str(path), "previews")
 
     def log_warning(self, text: str, step: int) -> None:
+        """Store a warning as a text file.
+
+        Args:
+            text: the warning.
+            step: training step; the file name tells it.
+        """
         self.client.log_text(self.run_id, text, f"warnings/step-{step:07d}.txt")
 
     def close(self) -> None:
+        """Mark the run as finished."""
         self.client.set_terminated(self.run_id)
 
 
@@ -150,7 +222,15 @@ LOG_MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb", "mlfl
 def experiment_logger(on_event: EventHandler, run_dir: RunDir, name: str) -> Iterator[EventHandler]:
     """Yield a handler that also logs events as `name`, a value of --log, says.
 
-    With "none", that is `on_event` itself. With several processes, only the main process receives events.
+    With several processes, only the main process receives events.
+
+    Args:
+        on_event: handler that receives the events too.
+        run_dir: the run.
+        name: "none", "tensorboard", "wandb" or "mlflow".
+
+    Yields:
+        the handler; with "none" `on_event` itself.
 
     Raises:
         VaeganError: the extra is not installed. Nothing is written then.
@@ -172,7 +252,14 @@ def experiment_logger(on_event: EventHandler, run_dir: RunDir, name: str) -> Ite
 
 
 def require_log_package(name: str) -> None:
-    """Raise VaeganError unless the package that a value of --log needs can be imported."""
+    """Check that the package that a value of --log needs can be imported.
+
+    Args:
+        name: "tensorboard", "wandb" or "mlflow".
+
+    Raises:
+        VaeganError: if it cannot.
+    """
     from importlib import import_module
 
     try:

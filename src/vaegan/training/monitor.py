@@ -71,6 +71,9 @@ class MetricAverager:
         Args:
             tensors: all tensors of the checkpoint.
             device: where to keep the sums.
+
+        Raises:
+            VaeganError: if a sum or a count is not valid.
         """
         self.sums, self.counts = {}, {}
         saved = strip_prefix(tensors, AVERAGER_STATE_PREFIX)

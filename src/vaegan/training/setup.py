@@ -279,6 +279,13 @@ def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:
     """Return the setup with a default warm-up of the discriminator that leaves a short run time to learn.
 
     A warm-up that was asked for stays, and so does that of a run that is resumed.
+
+    Args:
+        setup: the setup.
+        total_steps: steps of the whole run.
+
+    Returns:
+        the setup; its warm-up takes at most D_WARMUP_MAX_FRACTION of the steps.
     """
     settings = setup.settings
     is_default = setup.saved_config is None and merge_options(setup.request).get("d_warmup_steps") is None

@@ -342,6 +342,9 @@ class QuickEvaluator:
 
         Args:
             tensors: all tensors of the checkpoint.
+
+        Raises:
+            VaeganError: if the best KID or its step is not valid.
         """
         self.best_kid, self.best_step = math.inf, NO_BEST_STEP
         best = state_tensor(tensors, BEST_KID_STATE_KEY, (2,), min_value=MIN_KID)

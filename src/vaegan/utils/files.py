@@ -88,6 +88,12 @@ class _RegularFileIO(io.FileIO):
 def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a regular file for reading bytes, without ever blocking. Links are followed.
 
+    Args:
+        path: the file.
+
+    Returns:
+        the open file.
+
     Raises:
         OSError: If the file cannot be opened, or is a directory, a named pipe, a socket or a device.
     """
@@ -95,12 +101,25 @@ def open_regular(path: Path | str) -> io.BufferedReader:
 
 
 def append_regular(path: Path | str) -> io.BufferedRandom:
-    """Open a regular file, created if needed, for reading bytes and appending some; else as `open_regular`."""
+    """Open a regular file, created if needed, for reading bytes and appending some.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the open file.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
     return io.BufferedRandom(_RegularFileIO(str(path), "a+", opener=_open_nonblocking))
 
 
 def check_regular(path: Path) -> None:
     """Check that `path` is a regular file that can be opened, for a library that opens paths by itself.
+
+    Args:
+        path: the file.
 
     Raises:
         OSError: As `open_regular`.
@@ -110,6 +129,13 @@ def check_regular(path: Path) -> None:
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
     """Read a whole regular file of at most `max_bytes`.
+
+    Args:
+        path: the file.
+        max_bytes: longest allowed content in bytes.
+
+    Returns:
+        the content.
 
     Raises:
         VaeganError: If it cannot be opened, is no regular file, or is longer.
@@ -125,7 +151,17 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise VaeganError if the file is missing, not valid JSON, no object, or too long."""
+    """Read a JSON object from a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the object.
+
+    Raises:
+        VaeganError: If the file is missing, not valid JSON, no object, or longer than MAX_JSON_BYTES.
+    """
     try:
         value = json.loads(read_bytes(path, MAX_JSON_BYTES).decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -136,9 +172,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file with one on each line, in order; lines that are damaged are left out.
+    """Yield the JSON objects of a file with one on each line, in order.
 
-    A line of more than `max_line_bytes` is damaged.
+    Args:
+        path: the file.
+        max_line_bytes: longest allowed line in bytes; a longer one is damaged.
+
+    Yields:
+        one object each; lines that are damaged are left out.
 
     Raises:
         VaeganError: If the file cannot be opened or read, or is no regular file.
@@ -155,13 +196,30 @@ def read_json_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, Any]]
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a regular file's content, in hexadecimal. Raises OSError."""
+    """Return the SHA-256 of a regular file's content.
+
+    Args:
+        path: the file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_unicode(path: Path) -> None:
-    """Raise VaeganError if a path is not valid Unicode: the library for safetensors files cannot open it."""
+    """Check that a path is valid Unicode: the library for safetensors files cannot open others.
+
+    Args:
+        path: the path.
+
+    Raises:
+        VaeganError: If it is not.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -302,13 +360,24 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory, if there is one; what cannot be deleted stays. Links are not followed."""
+    """Delete a directory, if there is one; what cannot be deleted stays. Links are not followed.
+
+    Args:
+        path: the directory.
+    """
     if path.is_dir():  # rmtree opens whatever it is given, and would wait for a pipe
         shutil.rmtree(path, ignore_errors=True)
 
 
 def real_path(path: Path) -> Path:
-    """Return the absolute path without links. Unlike `Path.resolve`, it does not raise for links in circles."""
+    """Return the absolute path without links.
+
+    Args:
+        path: the path; unlike in `Path.resolve`, links in circles are no error.
+
+    Returns:
+        the absolute path.
+    """
     return Path(os.path.realpath(path))
 
 
@@ -367,9 +436,13 @@ def ensure_within(path: Path, root: Path) -> Path:
 
 
 def check_writable(out: Path) -> None:
-    """Raise VaeganError unless a file or directory can be made at the value of --out; nothing stays on disk.
+    """Check that a file or directory can be made at the value of --out; nothing stays on disk.
 
-    Its parent directories need not exist.
+    Args:
+        out: the value of --out. Its parent directories need not exist.
+
+    Raises:
+        VaeganError: If it cannot be made, or its name is longer than MAX_NAME_BYTES.
     """
     num_bytes = len(os.fsencode(out.name))
     if num_bytes > MAX_NAME_BYTES:
@@ -385,7 +458,12 @@ def check_writable(out: Path) -> None:
 
 
 def note_replaced(paths: Iterable[Path], emit: EventHandler) -> None:
-    """Emit a note for each file that is about to be replaced."""
+    """Emit a note for each file that is about to be replaced.
+
+    Args:
+        paths: files that will be written.
+        emit: receives a note for each one that exists.
+    """
     for path in paths:
         if path.exists():
             emit(Note(f"Replacing the older {path}"))

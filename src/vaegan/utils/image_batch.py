@@ -38,11 +38,23 @@ class ImageBatch(Tensor):
         Args:
             columns: images in a row of the sheet; by default the sheet is about square.
             scale: whole number by which the images are enlarged.
+
+        Returns:
+            the image or the sheet.
         """
         return to_pil(self._sheet(columns, scale))
 
     def save(self, path: Path | str, columns: int | None = None, scale: int = 1, force: bool = False) -> Path:
-        """Write one image, or several as a sheet, to a PNG file; return its path. See `to_pil`.
+        """Write one image, or several as a sheet, to a PNG file.
+
+        Args:
+            path: the file; its name ends with .png.
+            columns: as in `to_pil`.
+            scale: as in `to_pil`.
+            force: allow to replace a file that vaegan did not make.
+
+        Returns:
+            the path.
 
         Raises:
             VaeganError: if the path has another ending, cannot be written, or is a file that vaegan did not make and
@@ -79,7 +91,14 @@ class ImageBatch(Tensor):
 
 
 def as_image_batch(images: Tensor) -> ImageBatch:
-    """Return a tensor of images, uint8 [N, C, H, W], as an `ImageBatch` that shares its memory."""
+    """Return a tensor of images as an `ImageBatch` that shares its memory.
+
+    Args:
+        images: uint8 [N, C, H, W].
+
+    Returns:
+        the same images.
+    """
     return images.as_subclass(ImageBatch)
 
 

@@ -120,20 +120,28 @@ def enlarge(images: Tensor, factor: int) -> Tensor:
 
 
 def valid_unicode(note: str) -> str:
-    """Encode a PNG whose metadata names vaegan as the software.
+    """Return a note as valid Unicode, as PNG files need it.
 
     Args:
-        image: the image.
-        note: where it comes from; stored as the comment.
+        note: any text; a path may hold bytes that are not Unicode.
 
     Returns:
-        the file's bytes.
+        the text, with such bytes as escapes.
     """
     return note.encode("utf-8", "backslashreplace").decode()
 
 
 def png_bytes(image: Image.Image, note: str = "", source: str = "") -> bytes:
-    """Encode a PNG whose metadata names vaegan as the software, `note` as the comment and `source` as the source."""
+    """Encode a PNG whose metadata names vaegan as the software.
+
+    Args:
+        image: the image.
+        note: where it comes from; stored as the comment.
+        source: what it was made from, such as the hash of weights; stored as the source.
+
+    Returns:
+        the file's bytes.
+    """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", SIGNATURE)
     if note:
@@ -153,6 +161,7 @@ def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True, so
         path: file to replace.
         note: as in `png_bytes`.
         durable: as in `atomic_write`.
+        source: as in `png_bytes`.
 
     Raises:
         VaeganError: if it cannot be written.
@@ -161,7 +170,14 @@ def save_png(image: Tensor, path: Path, note: str = "", durable: bool = True, so
 
 
 def png_source(path: Path) -> str:
-    """Return the source in the metadata of an image that vaegan wrote, such as the hash of weights; else ""."""
+    """Return the source in the metadata of an image that vaegan wrote, such as the hash of weights.
+
+    Args:
+        path: the image.
+
+    Returns:
+        the source; "" if the file is missing, no image or without one.
+    """
     try:
         with open_regular(path) as file, Image.open(file) as image:
             return str(image.info.get("Source", "")) if image.info.get("Software") == SIGNATURE else ""
@@ -170,7 +186,14 @@ def png_source(path: Path) -> str:
 
 
 def has_signature(image: Image.Image) -> bool:
-    """Return whether the metadata of an open image name vaegan as its software. No pixel is decoded."""
+    """Return whether the metadata of an open image name vaegan as its software.
+
+    Args:
+        image: the image; its pixels are not decoded.
+
+    Returns:
+        whether vaegan made it.
+    """
     if image.format == "PNG":
         return bool(image.info.get("Software") == SIGNATURE)
     if image.format == "GIF":

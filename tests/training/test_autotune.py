@@ -113,7 +113,7 @@ def test_auto_contradicts_a_run_of_a_chosen_size(capsys, prepared, vae_run):
     assert main(["train-vae", str(prepared), "--run", str(vae_run), "--latent-dim", "auto", "--steps", "9"]) == 2
     assert "--latent-dim auto contradicts" in capsys.readouterr().err
     assert main(["train-vae", str(prepared), "--run", str(vae_run), "--latent-dim", "some"]) == 2
-    assert "expected a whole number, at least 1 and at most 4096, or auto" in capsys.readouterr().err
+    assert "expected a whole number, at least 1 and at most 4,096, or auto" in capsys.readouterr().err
 
 
 def test_trying_can_be_interrupted(brief, prepared, tmp_path):

@@ -91,7 +91,7 @@ def test_on_a_cpu_the_usual_size_is_taken_recorded_and_kept(prepared, tmp_path):
 def test_a_batch_size_that_is_none(prepared, capsys):
     assert main(["train-vae", str(prepared), "--batch-size", "many"]) == 2
     assert (
-        "--batch-size many: expected a whole number, at least 1 and at most 65536, or auto" in capsys.readouterr().err
+        "--batch-size many: expected a whole number, at least 1 and at most 65,536, or auto" in capsys.readouterr().err
     )
 
 

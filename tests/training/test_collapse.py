@@ -9,11 +9,11 @@ from pieces import collapsing, interrupted_after, trainer_of
 from comparing import assert_same_run
 from vaegan.checkpoint import load_tensors
 from vaegan.cli import main
-from vaegan.cli.console import describe_event
 from vaegan.diagnostics import COLLAPSE_ALARMS
 from vaegan.errors import VaeganError
 from vaegan.events import Alarm, Rollback
 from vaegan.metrics_log import read_alarms
+from vaegan.progress.text import describe_event
 from vaegan.run_dir import RunDir
 from vaegan.training.loop import TrainLoop
 from vaegan.training.recovery import RECOVERY_STATE_KEY

@@ -9,12 +9,12 @@ import torch
 from pieces import interrupted_after, trainer_of
 
 from comparing import assert_same_run, contents
-from vaegan.cli.console import describe_event
 from vaegan.config.settings import VAESettings
 from vaegan.errors import VaeganError
 from vaegan.events import Rollback, SkippedStep
 from vaegan.losses.gan import LOSSES, AdversarialLoss
 from vaegan.losses.vae import LIKELIHOODS
+from vaegan.progress.text import describe_event
 from vaegan.training import gan_trainer, vae_trainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.recovery import MAX_CONSECUTIVE_SKIPS, RecoveryState

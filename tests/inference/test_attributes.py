@@ -424,3 +424,15 @@ def test_a_column_of_none_and_one_value_knows_both_words(labeled, model):
     few = replace(model.attributes, attributes=attributes)
     for value, direction in (("yes", 1), ("round", 1), ("none", -1), ("no", -1), (True, 1)):
         assert parse_change(few, "glasses", value).direction == direction
+
+
+def test_labels_are_targets_of_the_dataset_in_other_loops(labeled):
+    colors = vaegan.open_dataset(labeled, label="color")
+    assert colors.classes == ["blue", "green", "red"] and len(colors.targets) == len(colors)
+    image, target = colors[0]
+    means = image.float().mean((1, 2))
+    assert colors.classes[target] == ("red", "green", "blue")[int(means.argmax())]
+    sizes = vaegan.open_dataset(labeled, "all", label="size")
+    assert sizes.classes == [] and all(3 <= target <= 14 for target in sizes.targets)
+    with pytest.raises(UsageError, match="has the labels color, bright"):
+        vaegan.open_dataset(labeled, label="hat")

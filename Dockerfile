@@ -1,11 +1,11 @@
 # docker build -t vaegan .
 # docker run --rm -v "$PWD:/work" vaegan demo             # on the CPU
-# docker run --rm --gpus all -v "$PWD:/work" vaegan demo  # built with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
+# docker run --rm --gpus all -v "$PWD:/work" vaegan demo  # on a GPU
 FROM python:3.12-slim
 
-# The default build of PyTorch brings 4 GB of CUDA along; the one for the CPU does not.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --no-cache-dir torch torchvision --index-url "${TORCH_INDEX}"
+# The default build of PyTorch brings 4 GB of CUDA along. PIP_OPTIONS can name the package index of another build.
+ARG PIP_OPTIONS=""
+RUN pip install --no-cache-dir torch torchvision ${PIP_OPTIONS}
 
 COPY pyproject.toml README.md LICENSE MANIFEST.in /src/
 COPY src /src/src

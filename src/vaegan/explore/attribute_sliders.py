@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.data.labels import MAX_TEXT_LENGTH
+from vaegan.data.labels import MAX_TEXT_LENGTH, YES
 from vaegan.errors import UsageError, VaeganError
 from vaegan.inference.attributes import (
     Attribute,
@@ -43,13 +43,14 @@ class AttributeSliders:
                 self.error = str(error)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return one slider per attribute, the best first.
+        """Return one slider per attribute, whole columns first.
 
         Returns:
             at most MAX_SLIDERS JSON objects with title, probe, direction and range of each.
         """
-        best = sorted(self.attributes, key=lambda attribute: -(attribute.quality if attribute.quality > 0 else 1))
-        return [self._describe_one(attribute) for attribute in best[:MAX_SLIDERS]]
+        # glasses before glasses: round, since there may be many values
+        ordered = sorted(self.attributes, key=lambda attribute: attribute.value not in (YES, ""))
+        return [self._describe_one(attribute) for attribute in ordered[:MAX_SLIDERS]]
 
     def _describe_one(self, attribute: Attribute) -> dict[str, Any]:
         margin = SLIDER_MARGIN * (attribute.on_score - attribute.off_score)

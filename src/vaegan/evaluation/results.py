@@ -14,7 +14,14 @@ from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import VaeganError, printable
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluation
-from vaegan.evaluation.metric_specs import LEARNED_SPACE, METRIC_SPECS, MetricDict, MetricSpec, format_metric
+from vaegan.evaluation.metric_specs import (
+    LEARNED_SPACE,
+    MEAN_OF_SCALES,
+    METRIC_SPECS,
+    MetricDict,
+    MetricSpec,
+    format_metric,
+)
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.hub import CardEvaluation
 from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
@@ -117,7 +124,7 @@ def _card_evaluation(content: Mapping[str, Any]) -> CardEvaluation:
     """Read the content of evaluation.json. Raises an error of Python's own if it is damaged."""
     samples, real = (_finite_metrics(content["columns"][name]) for name in ("samples", REAL_COLUMN))
     specs = [METRIC_SPECS[name] for name in LEADING_METRICS if name in samples]
-    labels = {spec.name: _full_label(spec) for spec in specs}
+    labels = {spec.name: _card_label(spec) for spec in specs}
     remarks = [*content["verdict"], content["caution"], *content["warnings"]]
     return CardEvaluation(
         num_images=require_int(content, "num_images"),
@@ -139,8 +146,10 @@ def _finite_metrics(column: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in column.items() if value is not None and math.isfinite(value)}
 
 
-def _full_label(spec: MetricSpec) -> str:
-    """Return a label that does not depend on the one above it: "coverage in fine features"."""
+def _card_label(spec: MetricSpec) -> str:
+    """Return a label that does not depend on the one above it, and that nobody takes for that of Inception features."""
+    if spec.name.endswith(f"_{MEAN_OF_SCALES}"):
+        return f"{spec.label} of random features"
     if not spec.label.startswith(" "):
         return spec.label
     return f"{METRIC_SPECS[spec.name.rpartition('_')[0]].label} {spec.label.strip()}"

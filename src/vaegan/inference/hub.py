@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.checkpoint import WEIGHTS_FILE
+from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, FileWritten, Note, WarningMessage
@@ -31,6 +32,7 @@ from vaegan.utils.files import (
     read_bytes,
     read_json,
     real_path,
+    require_unicode,
     write_bytes,
     write_json,
 )
@@ -49,7 +51,7 @@ LIMITS = (
     "Samples look like the training images. What is rare there is rare or missing here.",
     "A sample can be close to a training image. If those show real people, a face can be like one of theirs.",
     "There is no text prompt. A seed gives a face; the same seed gives the same face.",
-    "The metrics compare with validation images of the same dataset. They do not compare with models of other data.",
+    "Compare the metrics with the column of real images, and not with those of models of other data.",
 )
 
 
@@ -78,10 +80,12 @@ def check_hub_folder(out: Path, force: bool) -> None:
         force: allow other files in it.
 
     Raises:
-        VaeganError: if it is a file, run or dataset, holds other files, or cannot be written.
+        VaeganError: if it is a file, run or dataset, holds other files, has a name that is not Unicode, or cannot be
+            written.
     """
     if out.exists() and not out.is_dir():
         raise VaeganError(f"--hub {out} is a file: name a folder")
+    require_unicode(out)
     if RunDir(out).exists() or is_dataset(out):
         raise VaeganError(f"--hub {out} is a {'dataset' if is_dataset(out) else 'run'}: name another folder")
     is_occupied = out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
@@ -196,16 +200,16 @@ def _note_kept_card(out: Path, weights_hash: str) -> Note | WarningMessage:
 
 def _image_counts(model: Model) -> dict[str, int] | None:
     """Return the numbers of training and validation images, as recorded by the run or an earlier export."""
-    counts: Any = None
-    with contextlib.suppress(VaeganError):
+    with contextlib.suppress(VaeganError, ValueError):
         folder = model.info.path.parent
+        counts: Any = None
         if is_hub_folder(folder):
             counts = read_json(folder / CONFIG_FILE).get("image_counts")
         elif run := find_run(model.info.path):
             counts = run.read_config()["data"].get("counts")
-    if not isinstance(counts, dict) or any(type(counts.get(name)) is not int for name in ("train", "val")):
-        return None
-    return {"train": counts["train"], "val": counts["val"]}
+        if isinstance(counts, dict):
+            return {name: require_int(counts, name) for name in ("train", "val")}
+    return None
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -313,6 +317,7 @@ def _evaluation_sections(evaluation: CardEvaluation | None) -> list[str]:
     return [
         f"Of {evaluation.num_images:,} samples, beside as many real images (`vaegan evaluate`):",
         _markdown_table(("metric", "better", "samples", "real images"), evaluation.rows),
+        "Distances are computed in random convolutional features, not in those of Inception.",
         *(["\n".join(f"- {text}" for text in evaluation.remarks)] if evaluation.remarks else []),
     ]
 
@@ -322,7 +327,7 @@ def _usage_text(repo_id: str, name: str, model: Model, attributes: Sequence[Attr
     commands = [f"hf download {shlex.quote(repo_id)} --local-dir {folder}", f"vaegan sample {folder} -n 64"]
     example = next((attribute for attribute in attributes if attribute.value), None)
     if example is not None:
-        commands.append(f"vaegan sample {folder} --where {shlex.quote(f'{example.name}={example.value}')}")
+        commands.append(f"vaegan sample {folder} --where {shlex.quote(printable(f'{example.name}={example.value}'))}")
     lines = [
         "import vaegan",
         "",
@@ -334,7 +339,7 @@ def _usage_text(repo_id: str, name: str, model: Model, attributes: Sequence[Attr
         lines.append('model.reconstruct(["face.jpg"]).save("reconstruction.png")')
     blocks = [f"```{language}\n{chr(10).join(code)}\n```" for language, code in (("bash", commands), ("python", lines))]
     if attributes:
-        names = ", ".join(dict.fromkeys(attribute.name for attribute in attributes))
+        names = ", ".join(dict.fromkeys(printable(attribute.name) for attribute in attributes))
         blocks.append(f"Attributes that can be asked for and edited: {names}.")
     return "\n\n".join(blocks)
 

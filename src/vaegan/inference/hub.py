@@ -281,7 +281,7 @@ def model_card(
 
 
 def _card_header(name: str, kind: str, data_text: str, evaluation: CardEvaluation | None) -> str:
-    """Return the YAML header. Texts are written as JSON strings, which are YAML too."""
+    """Return the YAML header. Texts are JSON strings, which are YAML too; 1e-05 would be a text in YAML."""
     lines = [
         "library_name: vaegan",
         "pipeline_tag: unconditional-image-generation",
@@ -302,7 +302,7 @@ def _card_header(name: str, kind: str, data_text: str, evaluation: CardEvaluatio
             "    metrics:",
         ]
         for key, (label, value) in evaluation.values.items():
-            lines += [f"    - type: {key}", f"      name: {json.dumps(label)}", f"      value: {value:.6g}"]
+            lines += [f"    - type: {key}", f"      name: {json.dumps(label)}", f"      value: {value:.6f}"]
     return "\n".join(lines) + "\n"
 
 

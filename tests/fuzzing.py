@@ -69,6 +69,8 @@ COMMANDS = {
         EVALUATE,
         ["preprocess", "faces", "-o", "set"],
     ],
+    "hub/config.json": [["info", "hub"], [*SAMPLE, "hub"], ["export", "hub", "--hub", "hub"]],
+    "hub/README.md": [["export", "hub", "--hub", "hub"]],
     "set/manifest.jsonl": [["encode", "vae", "set"], ["preprocess", "faces", "-o", "set"]],
     "set/images-00000.safetensors": [NEW_VAE, ["encode", "vae", "set"], EVALUATE, ["info", "vae", "--outliers"]],
     "set/features.safetensors": [EVALUATE],
@@ -113,6 +115,7 @@ def make_project(path, faces, prepared):
             [*NEW_GAN, "--run", "gan", "--steps", "2", *often],
             ["encode", "vae", "faces/face-00000.png", "faces/face-00001.png", "-o", "latents.safetensors", "-q"],
             [*EVALUATE, "-q"],
+            ["export", "vae", "--hub", "hub", "-q"],
         ):
             code, err = run(command)
             assert code == 0, err

@@ -41,6 +41,8 @@ from vaegan.utils.lock import LOCK_FILE
 
 RUN_FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
+HUB_MODEL_TYPE = "vaegan"
+"""The "model_type" in the config.json of a folder for the Hugging Face hub, which is no run."""
 BEST_WEIGHTS_FILE = "best.safetensors"
 TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE = "tensorboard", "wandb", "log-id.json"
 """What --log writes: TensorBoard's and W&B's files, and the id that W&B or MLflow gave to the run."""
@@ -84,9 +86,9 @@ class RunDir:
         """Return whether the directory holds a run.
 
         Returns:
-            whether config.json is there.
+            whether config.json is there, and not that of an exported model.
         """
-        return self.config_path.is_file()
+        return self.config_path.is_file() and not is_hub_folder(self.path)
 
     def read_config(self) -> dict[str, Any]:
         """Read and check config.json.
@@ -412,6 +414,20 @@ class RunDir:
             num_rollbacks: number of rollbacks that the checkpoint knows of.
         """
         metrics_log.truncate_log(self.path, step, num_rollbacks)
+
+
+def is_hub_folder(path: Path) -> bool:
+    """Return whether a folder was written by `vaegan export --hub`.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        whether its config.json says so; False if that cannot be read.
+    """
+    with contextlib.suppress(VaeganError):
+        return read_json(ensure_within(path / CONFIG_FILE, path)).get("model_type") == HUB_MODEL_TYPE
+    return False
 
 
 def find_run(weights: Path) -> RunDir | None:

@@ -129,3 +129,11 @@ def test_a_folder_holds_the_parts_of_one_model_only(onnxruntime, mixed_vae_run, 
         assert sorted(path.name for path in Path("onnx").iterdir()) == [f"{part}.onnx" for part in parts]
     assert "Replacing the older onnx/decoder.onnx" in err and "onnx/prior.onnx, of an older export, was removed" in err
     assert [path.name for path in here.iterdir()] == ["onnx"]
+
+
+def test_onnx_files_and_a_folder_for_the_hub_at_once(capsys, onnxruntime, here, vae_run, monkeypatch):
+    monkeypatch.setattr("vaegan.inference.export.CHECKED_BATCH_SIZES", (1, 2))
+    status, out, err = run(capsys, "export", vae_run, "--onnx", "--out", "both/", "--hub", "faces", "--json")
+    result = json.loads(out)
+    assert status == 0 and result["decoder"] == "both/decoder.onnx" and result["hub"] == "faces", err
+    assert Path("both/decoder.onnx").is_file() and Path("faces/README.md").is_file()

@@ -24,9 +24,11 @@ from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.evaluation.verdict import make_verdict
 from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import Model, load
+from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
 from vaegan.progress.reporter import default_reporter
 from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
+from vaegan.utils.files import file_sha256
 from vaegan.version import __version__
 
 MIN_TRAIN_IMAGES, MIN_VAL_IMAGES = 8, 2
@@ -205,6 +207,7 @@ def _evaluate(
     start_time = time.perf_counter()
     settings = build_settings(EvaluateSettings, options)
     weights = read_weights_info(ckpt)
+    weights_hash = file_sha256(weights.path)
     dataset = dataset_for(weights, None if data is None else Path(data), on_event)
     model = load(weights.path, device)
     vae_path = source_vae_for(weights, on_event)
@@ -231,6 +234,7 @@ def _evaluate(
         "checkpoint": str(weights.path),
         "kind": weights.kind,
         "step": weights.step,
+        WEIGHTS_HASH_KEY: weights_hash,
         "dataset": str(dataset.path),
         "num_images": evaluator.num_images,
         "num_val_images": len(reference.val.images),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,15 +10,33 @@ from typing import Any
 
 from torch import Tensor
 
+from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
-from vaegan.errors import VaeganError
+from vaegan.errors import VaeganError, printable
 from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluation
-from vaegan.evaluation.metric_specs import LEARNED_SPACE, METRIC_SPECS, MetricDict, format_metric
+from vaegan.evaluation.metric_specs import (
+    LEARNED_SPACE,
+    MEAN_OF_SCALES,
+    METRIC_SPECS,
+    MetricDict,
+    MetricSpec,
+    format_metric,
+)
 from vaegan.events import EventHandler, FileWritten
+from vaegan.inference.hub import CardEvaluation
+from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
 from vaegan.report import html_page
 from vaegan.report.charts import BarSeries, bar_chart
-from vaegan.run_dir import RunDir
-from vaegan.utils.files import atomic_directory, check_writable, note_replaced, write_bytes, write_json
+from vaegan.run_dir import RunDir, find_run
+from vaegan.utils.files import (
+    atomic_directory,
+    check_writable,
+    file_sha256,
+    note_replaced,
+    read_json,
+    write_bytes,
+    write_json,
+)
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
 
 EVALUATION_JSON, EVALUATION_PAGE = "evaluation.json", "report.html"
@@ -40,6 +59,7 @@ DISTANCE_CHART_METRICS = {
 EXAMPLE_COLUMNS = 8
 LEADING_METRICS = ("frechet_mean", "kid_mean", "precision", "coverage", "coverage_fine", "memorized_fraction")
 """What the page shows before the other metrics."""
+DIRECTION_TEXTS = {"lower": "lower", "higher": "higher", "real": "as real"}
 FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 
@@ -53,9 +73,8 @@ def table_rows(metrics: Mapping[str, MetricDict], is_leading: bool | None = None
     Returns:
         metric, better direction, and a cell per column.
     """
-    directions = {"lower": "lower", "higher": "higher", "real": "as real"}
     return [
-        (spec.label, directions[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
+        (spec.label, DIRECTION_TEXTS[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
         for spec in METRIC_SPECS.values()
         if any(column.get(spec.name) is not None for column in metrics.values())
         and is_leading in (None, spec.name in LEADING_METRICS)
@@ -75,6 +94,65 @@ def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
         name: {key: value if value is None or math.isfinite(value) else None for key, value in column.items()}
         for name, column in metrics.items()
     }
+
+
+def find_evaluation(weights: Path) -> CardEvaluation | None:
+    """Find the newest evaluation of a weights file, by its SHA-256, as a model card shows it.
+
+    It is looked for in the folders "evaluations" here and beside the folder of the run.
+
+    Args:
+        weights: weights file.
+
+    Returns:
+        its leading metrics and remarks, or None if there is none that can be read.
+    """
+    run = find_run(weights)
+    project = (weights.resolve().parent if run is None else run.path).parent.parent
+    folders = dict.fromkeys((Path("evaluations").resolve(), project / "evaluations"))
+    paths = [path for folder in folders for path in folder.glob(f"*/{EVALUATION_JSON}") if path.is_file()]
+    weights_hash = file_sha256(weights)
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(VaeganError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
+            content = read_json(path)
+            if content.get(WEIGHTS_HASH_KEY) == weights_hash:
+                return _card_evaluation(content)
+    return None
+
+
+def _card_evaluation(content: Mapping[str, Any]) -> CardEvaluation:
+    """Read the content of evaluation.json. Raises an error of Python's own if it is damaged."""
+    samples, real = (_finite_metrics(content["columns"][name]) for name in ("samples", REAL_COLUMN))
+    specs = [METRIC_SPECS[name] for name in LEADING_METRICS if name in samples]
+    labels = {spec.name: _card_label(spec) for spec in specs}
+    remarks = [*content["verdict"], content["caution"], *content["warnings"]]
+    return CardEvaluation(
+        num_images=require_int(content, "num_images"),
+        rows=[
+            (
+                labels[spec.name],
+                DIRECTION_TEXTS[spec.direction],
+                format_metric(spec, samples),
+                format_metric(spec, real),
+            )
+            for spec in specs
+        ],
+        values={spec.name: (labels[spec.name], samples[spec.name] * spec.display_scale) for spec in specs},
+        remarks=[printable(text, 500) for text in remarks if text],
+    )
+
+
+def _finite_metrics(column: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in column.items() if value is not None and math.isfinite(value)}
+
+
+def _card_label(spec: MetricSpec) -> str:
+    """Return a label that does not depend on the one above it, and that nobody takes for that of Inception features."""
+    if spec.name.endswith(f"_{MEAN_OF_SCALES}"):
+        return f"{spec.label} of random features"
+    if not spec.label.startswith(" "):
+        return spec.label
+    return f"{METRIC_SPECS[spec.name.rpartition('_')[0]].label} {spec.label.strip()}"
 
 
 def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:

@@ -13,7 +13,7 @@ from vaegan.checkpoint import parse_step
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import VaeganError
 from vaegan.metrics_log import METRICS_FILE, read_metrics
-from vaegan.run_dir import CONFIG_FILE, RunDir
+from vaegan.run_dir import CONFIG_FILE, RunDir, is_hub_folder
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def list_runs(folder: Path) -> list[RunEntry]:
         one entry per run, the newest first; that of a damaged run has a `problem`.
     """
     paths = [path.parent for path in folder.glob(f"*/{CONFIG_FILE}") if not path.parent.name.startswith(".")]
+    paths = [path for path in paths if not is_hub_folder(path)]
     return sorted(map(_describe_run, paths), key=lambda entry: entry.seconds_ago)
 
 

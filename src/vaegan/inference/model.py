@@ -292,7 +292,7 @@ def load(path: Path | str, device: str = "auto", *, best: bool = False) -> Model
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
     Args:
-        path: run, checkpoint or weights file.
+        path: run, checkpoint, folder of `vaegan export --hub`, or weights file.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         best: load the weights with the lowest KID of a run instead of the last ones.
 

@@ -435,18 +435,19 @@ def ensure_within(path: Path, root: Path) -> Path:
     return path
 
 
-def check_writable(out: Path) -> None:
-    """Check that a file or directory can be made at the value of --out; nothing stays on disk.
+def check_writable(out: Path, flag: str = "--out") -> None:
+    """Check that a file or directory can be made; nothing stays on disk.
 
     Args:
-        out: the value of --out. Its parent directories need not exist.
+        out: its path; parent directories need not exist.
+        flag: option that named it, for the message.
 
     Raises:
-        VaeganError: If it cannot be made, or its name is longer than MAX_NAME_BYTES.
+        VaeganError: if it cannot be made, or its name is longer than MAX_NAME_BYTES.
     """
     num_bytes = len(os.fsencode(out.name))
     if num_bytes > MAX_NAME_BYTES:
-        raise VaeganError(f"--out: a name of {num_bytes} bytes is too long (at most {MAX_NAME_BYTES}): choose another")
+        raise VaeganError(f"{flag}: a name of {num_bytes} bytes is too long (at most {MAX_NAME_BYTES}): choose another")
     try:
         parent = out.parent
         while not parent.exists() and not parent.is_symlink():
@@ -454,7 +455,7 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise VaeganError(f"cannot write --out {out}: {parent}: {error_text(error)}{disk_hint(error)}") from error
+        raise VaeganError(f"cannot write {flag} {out}: {parent}: {error_text(error)}{disk_hint(error)}") from error
 
 
 def note_replaced(paths: Iterable[Path], emit: EventHandler) -> None:

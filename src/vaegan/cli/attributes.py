@@ -24,13 +24,15 @@ def attributes(
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn the attributes of a labeled dataset, to edit faces and to sample faces that have them.
+    """Learn the attributes of a dataset from its labels.
+
+    Edits and samples can then ask for them. The dataset needs labels: vaegan preprocess --labels.
 
     Prints how well each attribute is told on images that were left out, and what else moves with it.
 
     Examples:
-        vaegan preprocess ./faces --labels faces.csv
-        vaegan attributes runs/gan
+        vaegan attributes
+        vaegan attributes runs/gan data/faces-64
     """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)

@@ -44,9 +44,9 @@ def edit(
     *,
     settings: EditSettings,
 ) -> None:
-    """Change attributes of faces, and write a sheet of originals, reconstructions and edits.
+    """Change attributes of faces, such as glasses or age.
 
-    A second image shows each face with the change at several strengths.
+    Writes a sheet of originals, reconstructions and edits. A second image shows each face at several strengths.
 
     Run vaegan attributes first.
 

@@ -66,7 +66,9 @@ def interpolate(
     settings: InterpolateSettings,
     options: dict[str, Any],
 ) -> None:
-    """Animate a walk between faces of seeds, latents or images, or turn an attribute of one face.
+    """Animate a walk between faces, or turn an attribute of one.
+
+    Faces are given as seeds, latents or images.
 
     Writes a strip of images and a GIF, WebP or MP4.
 

@@ -92,21 +92,21 @@ class PreprocessOptions(TypedDict, total=False):
     pad_mode: str
     background: str
     grayscale: bool
+    gray_bits: str
     frames: str
+    include_generated: bool
     min_side: int
     max_aspect: float | None
     max_pixels: int | str
     dedupe: str
     val_fraction: float
     group_by: str | None
+    labels: str | None
+    label_columns: str | None
     strict: bool
     workers: int | None
     pool: str
     ray_address: str | None
-    gray_bits: str
-    include_generated: bool
-    labels: str | None
-    label_columns: str | None
 
 
 class EvaluateOptions(TypedDict, total=False):

@@ -180,7 +180,7 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
                 ("look at", f"{results['samples']} first, then at {results.get('edits', results['animation'])}"),
                 ("read", f"{gan_run / 'report.html'}, how the training went"),
                 ("next", f"vaegan explore {shlex.quote(str(gan_run))}"),
-                ("your faces", "vaegan preprocess FOLDER, with 300 images or more, better 3,000"),
+                ("your faces", "vaegan preprocess FOLDER"),
             ],
         )
     )

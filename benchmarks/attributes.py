@@ -26,6 +26,7 @@ from torch import Tensor
 from benchmarks.judges import MIN_PER_CLASS, extract, load_classifier, save_classifier, train_classifier
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.data.labels import YES
+from vaegan.errors import VaeganError
 from vaegan.inference.attributes import Attribute, AttributeSet, fit_attributes
 from vaegan.inference.edit import edit_latents, edit_until_visible, parse_change, parse_conditions, sample_where
 from vaegan.inference.model import Model, load
@@ -148,7 +149,10 @@ def measure_where(
     train, _ = dataset.load()
     real = train[has_attribute(attribute, texts)][:WHERE_SAMPLES]
     value = "yes" if attribute.value == YES else attribute.value
-    samples = sample_where(model, parse_conditions(attributes, {attribute.name: value}), len(real), seed)
+    try:
+        samples = sample_where(model, parse_conditions(attributes, {attribute.name: value}), len(real), seed)
+    except VaeganError:  # too few of many seeds have it
+        return dict.fromkeys(("attained", "coverage", "draws", "count"), math.nan)
     images = model.decode(samples.latents)
     read = reader.read(images)[attribute.name]
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))

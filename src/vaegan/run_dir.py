@@ -430,6 +430,19 @@ def is_hub_folder(path: Path) -> bool:
     return False
 
 
+def run_of_checkpoint(directory: Path) -> Path | None:
+    """Return the run that a directory is a checkpoint of, by their names alone.
+
+    Args:
+        directory: such as RUN/checkpoints/step-0001000.
+
+    Returns:
+        RUN, or None for a directory of another name.
+    """
+    is_checkpoint = directory.name.startswith("step-") and directory.parent.name == "checkpoints"
+    return directory.parent.parent if is_checkpoint else None
+
+
 def find_run(weights: Path) -> RunDir | None:
     """Return the run that a weights file belongs to, directly or in a checkpoint.
 

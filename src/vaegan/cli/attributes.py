@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from vaegan.cli.checkpoint_args import load_model
 from vaegan.cli.console import event_reporter, print_results, print_table
-from vaegan.cli.params import Best, DatasetOfModel, Device, JsonFlag, OptionalCheckpointArg, Quiet
+from vaegan.cli.params import Best, Device, JsonFlag, OptionalCheckpointArg, Quiet, dataset_argument
 from vaegan.events import FileWritten, Note
 
 if TYPE_CHECKING:  # torch takes long to import
@@ -18,7 +19,9 @@ MAX_REJECTED_SHOWN = 8
 
 def attributes(
     ckpt: OptionalCheckpointArg = None,
-    data: DatasetOfModel = None,
+    data: Annotated[
+        Path | None, dataset_argument("A prepared dataset with labels.", "the one it was trained on")
+    ] = None,
     best: Best = False,
     device: Device = "auto",
     as_json: JsonFlag = False,
@@ -78,9 +81,7 @@ def _table_rows(found: AttributeSet) -> list[tuple[str, str, str, str, str]]:
             attribute.title,
             *attribute.describe_quality(),
             f"{attribute.num_positive:,}",
-            ", ".join(
-                f"{other.title} {fraction:+.0%}" for other, fraction in found.entanglement(attribute)[:MAX_MOVED_SHOWN]
-            ),
+            found.describe_entanglement(attribute, MAX_MOVED_SHOWN),
         )
         for attribute in found
     ]

@@ -84,11 +84,11 @@ def weights_slug(weights: Path) -> str:
         "gan", "gan-best", "gan-step-0001000" or its own name.
     """
     from vaegan.checkpoint import WEIGHTS_FILE
-    from vaegan.run_dir import BEST_WEIGHTS_FILE
+    from vaegan.run_dir import BEST_WEIGHTS_FILE, run_of_checkpoint
 
     parent = weights.parent
-    if parent.name.startswith("step-") and parent.parent.name == "checkpoints":
-        return f"{real_path(parent.parent.parent).name}-{parent.name}"
+    if run := run_of_checkpoint(parent):
+        return f"{real_path(run).name}-{parent.name}"
     if weights.name == BEST_WEIGHTS_FILE:
         return f"{real_path(parent).name}-best"
     return real_path(parent).name if weights.name == WEIGHTS_FILE else weights.stem

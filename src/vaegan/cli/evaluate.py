@@ -8,9 +8,18 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
-from vaegan.cli.completion import complete_dataset
 from vaegan.cli.console import event_reporter, print_json, print_table
-from vaegan.cli.params import Best, Device, EvaluationDir, Force, JsonFlag, OptionalCheckpointArg, Quiet, with_settings
+from vaegan.cli.params import (
+    Best,
+    Device,
+    EvaluationDir,
+    Force,
+    JsonFlag,
+    OptionalCheckpointArg,
+    Quiet,
+    dataset_argument,
+    with_settings,
+)
 from vaegan.cli.summaries import evaluation_summary
 from vaegan.config.tool_settings import EvaluateSettings
 from vaegan.events import WarningMessage
@@ -19,15 +28,7 @@ from vaegan.events import WarningMessage
 @with_settings(EvaluateSettings)
 def evaluate(
     ckpt: OptionalCheckpointArg = None,
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DATA",
-            help="A prepared dataset.",
-            show_default="the dataset that it was trained on",
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
+    data: Annotated[Path | None, dataset_argument("A prepared dataset.", "the dataset that it was trained on")] = None,
     vae_encoder: Annotated[
         bool,
         typer.Option(

@@ -18,6 +18,19 @@ from vaegan.config.options import OptionField, build_settings, option_fields
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
 
+def dataset_argument(help_text: str, default: str) -> Any:
+    """Return the argument DATA; help shows `default`, which the command fills in.
+
+    Args:
+        help_text: what the dataset is for.
+        default: description of the dataset that is used without the argument.
+
+    Returns:
+        typer's argument.
+    """
+    return typer.Argument(metavar="DATA", help=help_text, show_default=default, autocompletion=complete_dataset)
+
+
 def out_option(help_text: str, default: str, metavar: str = "FILE") -> Any:
     """Return the option --out; help shows `default`, which the command fills in.
 
@@ -69,10 +82,6 @@ OptionalCheckpointArg = Annotated[
 CheckpointArg = Annotated[
     Path, typer.Argument(metavar="CKPT", help=CHECKPOINT_HELP, autocompletion=complete_checkpoint)
 ]
-DatasetOfModel = Annotated[
-    Path | None,
-    typer.Argument(metavar="DATA", help="A prepared dataset with labels.", show_default="the one it was trained on"),
-]
 OptionalRunArg = Annotated[
     Path | None,
     typer.Argument(
@@ -94,15 +103,7 @@ RunDirOption = Annotated[
 ImagesArg = Annotated[
     list[Path], typer.Argument(metavar="IMAGES...", help="Image files, folders, .zip files or a prepared dataset.")
 ]
-DatasetArg = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="DATA",
-        help="A prepared dataset.",
-        show_default="newest under data/",
-        autocompletion=complete_dataset,
-    ),
-]
+DatasetArg = Annotated[Path | None, dataset_argument("A prepared dataset.", "newest under data/")]
 
 
 def dataset_option(help_text: str, default: str) -> Any:

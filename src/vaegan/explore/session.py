@@ -18,7 +18,7 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, ignore_event
 from vaegan.explore.attribute_sliders import AttributeSliders
 from vaegan.explore.latent_map import TILES_PER_ROW, LatentMap, make_latent_map
-from vaegan.inference.invert import decode_psnr, invert
+from vaegan.inference.invert import decode_psnr, encode_or_center, invert
 from vaegan.inference.model import Model, load
 from vaegan.inference.reconstruct import serialize_latents
 from vaegan.inference.sample import provenance_note
@@ -176,7 +176,7 @@ class ExploreSession:
         model = self.model
         if model.encoder is None and not invert_steps:
             raise VaeganError('this model has no encoder: tick "Optimize latent"')
-        latent = torch.zeros(1, model.latent_dim) if model.encoder is None else model.encode(image)
+        latent = encode_or_center(model, image, invert_steps, ignore_event)
         if invert_steps:
             latent = invert(model, image, latent, min(invert_steps, MAX_INVERT_STEPS), ignore_event)
         psnr = float(decode_psnr(model, image, latent)[0])

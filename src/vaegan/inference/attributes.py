@@ -31,6 +31,7 @@ from vaegan.models.linear_probe import (
     fit_probes,
     r_squared,
 )
+from vaegan.run_dir import run_of_checkpoint
 from vaegan.utils.files import file_sha256
 
 ATTRIBUTES_FILE = "attributes.safetensors"
@@ -211,6 +212,19 @@ class AttributeSet:
                 if abs(fraction) >= ENTANGLED_FRACTION:
                     moved.append((other, fraction))
         return sorted(moved, key=lambda pair: -abs(pair[1]))
+
+    def describe_entanglement(self, attribute: Attribute, max_count: int) -> str:
+        """Return what else moves with an attribute as text.
+
+        Args:
+            attribute: the attribute that is turned on.
+            max_count: number of others to name, the strongest first.
+
+        Returns:
+            such as "beard -48%, hat +30%".
+        """
+        moved = self.entanglement(attribute)[:max_count]
+        return ", ".join(f"{other.title} {fraction:+.0%}" for other, fraction in moved)
 
     def with_attribute(self, attribute: Attribute) -> AttributeSet:
         """Return the set with one attribute added, or replaced where it has the same name and value.
@@ -508,9 +522,7 @@ def attributes_path(weights: Path) -> Path:
     Returns:
         a path beside it, or in the run that its checkpoint belongs to.
     """
-    parent = weights.parent
-    is_checkpoint = parent.name.startswith("step-") and parent.parent.name == "checkpoints"
-    return (parent.parent.parent if is_checkpoint else parent) / ATTRIBUTES_FILE
+    return (run_of_checkpoint(weights.parent) or weights.parent) / ATTRIBUTES_FILE
 
 
 def save_attributes(path: Path, attributes: AttributeSet) -> None:

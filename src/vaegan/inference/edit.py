@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from vaegan.config.tool_settings import EditSettings
-from vaegan.data.image_files import read_images
 from vaegan.data.labels import NUMERIC, YES
 from vaegan.errors import UsageError, VaeganError, printable
-from vaegan.events import EventHandler, FileWritten, Note, TaskProgress, ignore_event
+from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
 from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet
-from vaegan.inference.invert import decode_psnr, invert
+from vaegan.inference.invert import encode_or_center, invert
 from vaegan.inference.model import Model
+from vaegan.inference.reconstruct import read_first_images
 from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
+from vaegan.metrics.image_quality import psnr
 from vaegan.models.linear_probe import shift_scores
-from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.files import note_replaced
-from vaegan.utils.images import enlarge, make_grid, save_png
+from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
 YES_WORDS, NO_WORDS = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 ALL = "all"
@@ -520,19 +520,8 @@ def edit_files(
         for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
         reconstruction and in the edited image: probabilities, or predicted numbers.
     """
-    names: list[str] = []
-    batches: list[Tensor] = []
-    for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
-        names += batch_names
-        batches.append(images)
-        if len(names) >= settings.n:
-            break
-    names, images = names[: settings.n], torch.cat(batches)[: settings.n]
-    if model.encoder is None and settings.invert_steps:
-        emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
-        latents = torch.zeros(len(images), model.latent_dim)
-    else:
-        latents = model.encode(images)
+    names, images = read_first_images(model, sources, settings.n, emit)
+    latents = encode_or_center(model, images, settings.invert_steps, emit)
     if settings.invert_steps:
         latents = invert(model, images, latents, settings.invert_steps, emit)
     full = edit_until_visible(model, attributes, latents, changes, hold)
@@ -549,18 +538,19 @@ def edit_files(
     save_png(enlarge(make_grid(strip_images, len(strips)), settings.scale), paths["strengths"], note)
     emit(FileWritten("strengths", paths["strengths"]))
 
-    psnr = decode_psnr(model, images, latents).tolist()
     before, after = (latents, edited) if model.encoder is None else (model.encode(decoded), model.encode(result))
-    records: list[dict[str, object]] = []
-    for row, name in enumerate(names):
-        readings = {
-            change.attribute.title: [
-                round(change.attribute.reading(side[row : row + 1])[0].item(), 3) for side in (before, after)
-            ]
-            for change in changes
+    readings = {
+        change.attribute.title: [change.attribute.reading(side).tolist() for side in (before, after)]
+        for change in changes
+    }
+    return [
+        {
+            "image": name,
+            "psnr": round(value, 2),
+            "readings": {title: [round(side[row], 3) for side in sides] for title, sides in readings.items()},
         }
-        records.append({"image": name, "psnr": round(psnr[row], 2), "readings": readings})
-    return records
+        for row, (name, value) in enumerate(zip(names, psnr(to_float(images), to_float(decoded)).tolist(), strict=True))
+    ]
 
 
 def attribute_keyframes(attributes: AttributeSet, name: str, latents: Tensor) -> tuple[Tensor, str]:

@@ -15,7 +15,7 @@ from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, FileWritten, Note, ignore_event
 from vaegan.inference.edit import attribute_keyframes
-from vaegan.inference.invert import decode_psnr, invert
+from vaegan.inference.invert import decode_psnr, encode_or_center, invert
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
 from vaegan.inference.reconstruct import read_latents
 from vaegan.inference.sample import check_not_directory, concat_batches, provenance_note
@@ -122,11 +122,7 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
         VaeganError: if an image cannot be read, or the model has no encoder and `invert_steps` is 0.
     """
     images = _read_single_images(model, paths, emit)
-    if model.encoder is None and invert_steps:
-        emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
-        latents = torch.zeros(len(images), model.latent_dim)
-    else:
-        latents = model.encode(images)
+    latents = encode_or_center(model, images, invert_steps, emit)
     errors: list[dict[str, str | float]] = [
         {"image": str(path), "psnr": round(value, 2)}
         for path, value in zip(paths, decode_psnr(model, images, latents).tolist(), strict=True)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from vaegan.events import EventHandler, TaskProgress
+from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
 from vaegan.losses.vae import squared_error
 from vaegan.metrics.image_quality import psnr
@@ -29,6 +29,27 @@ def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
         PSNR in dB, float [N].
     """
     return psnr(to_float(images), to_float(model.decode(latents)))
+
+
+def encode_or_center(model: Model, images: Tensor, invert_steps: int, emit: EventHandler) -> Tensor:
+    """Return the latents of images from which an inversion starts.
+
+    Args:
+        model: the model. Without an encoder, the inversion starts from the average face, z = 0.
+        images: uint8 [N, C, S, S].
+        invert_steps: steps of the inversion; with 0 the model needs an encoder.
+        emit: receives a note where there is no encoder.
+
+    Returns:
+        float32 [N, d].
+
+    Raises:
+        VaeganError: if the model has no encoder and `invert_steps` is 0.
+    """
+    if model.encoder is None and invert_steps:
+        emit(Note(f"{model.info.path} holds no encoder: optimizing from the average face"))
+        return torch.zeros(len(images), model.latent_dim)
+    return model.encode(images)
 
 
 def invert(model: Model, images: Tensor, initial_latents: Tensor, steps: int, emit: EventHandler) -> Tensor:

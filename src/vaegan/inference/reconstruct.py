@@ -82,6 +82,28 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
     Raises:
         VaeganError: if no image can be read, or the model has no encoder.
     """
+    return _reconstruct(model, *read_first_images(model, sources, max_images, emit))
+
+
+def read_first_images(
+    model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler
+) -> tuple[list[str], Tensor]:
+    """Read the first images of files, folders or datasets.
+
+    They are cropped and resized like the training images of the model.
+
+    Args:
+        model: the model.
+        sources: image files, folders, archives or datasets.
+        max_images: number of images to take.
+        emit: receives notes and warnings.
+
+    Returns:
+        the names, and the images, uint8 [N, C, S, S].
+
+    Raises:
+        VaeganError: if no image can be read.
+    """
     names: list[str] = []
     batches: list[Tensor] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
@@ -89,7 +111,7 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
         batches.append(images)
         if len(names) >= max_images:
             break
-    return _reconstruct(model, names[:max_images], torch.cat(batches)[:max_images])
+    return names[:max_images], torch.cat(batches)[:max_images]
 
 
 def find_outliers(

@@ -262,9 +262,7 @@ def _attribute_section(model: Model) -> list[str]:
         return [html_page.heading("Attributes"), html_page.paragraph(f"Not shown: {error}.", is_muted=True)]
     rows = [("attribute", "held out", "what else moves")]
     for attribute in attributes.attributes:
-        moved = ", ".join(
-            f"{other.title} {part:+.0%}" for other, part in attributes.entanglement(attribute)[:MAX_MOVED]
-        )
+        moved = attributes.describe_entanglement(attribute, MAX_MOVED)
         quality, interval = attribute.describe_quality()
         rows.append((attribute.title, attribute.reason or f"{quality} ({interval})", moved))
     note = html_page.paragraph(ATTRIBUTE_NOTE, is_muted=True)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.judges import MIN_PER_CLASS, extract, load_classifier, save_classifier, train_classifier
 from vaegan.data.dataset import PreparedDataset, open_dataset
-from vaegan.data.labels import YES
+from vaegan.data.labels import YES, LabelColumn
 from vaegan.errors import VaeganError
 from vaegan.inference.attributes import Attribute, AttributeSet, fit_attributes
 from vaegan.inference.edit import edit_latents, edit_until_visible, parse_change, parse_conditions, sample_where
@@ -35,6 +35,7 @@ from vaegan.utils.images import to_float
 
 MAX_FACES = 256
 WHERE_SAMPLES = 256
+MAX_TRAIN_LATENTS = 4000
 METHODS = ("ours", "one step", "hold all", "mean difference", "no covariance")
 
 
@@ -46,7 +47,7 @@ class Reader:
         self.columns = {column.name: index for index, column in enumerate(labels.columns) if column.name in columns}
         self.kinds = {column.name: column for column in labels.columns}
         train, val = dataset.load()
-        texts = {name: self._texts(name, labels.train[:, index]) for name, index in self.columns.items()}
+        texts = {name: label_texts(self.kinds[name], labels.train[:, index]) for name, index in self.columns.items()}
         if path is not None and path.is_file():
             self.network = load_classifier(path, dataset.channels)
         else:
@@ -57,12 +58,8 @@ class Reader:
         self.accuracy = {}
         read = self.read(val)
         for name, values in read.items():
-            real = self._texts(name, labels.val[:, self.columns[name]])
+            real = label_texts(self.kinds[name], labels.val[:, self.columns[name]])
             self.accuracy[name] = sum(a == b for a, b in zip(values, real, strict=True)) / max(1, len(real))
-
-    def _texts(self, name: str, numbers: Tensor) -> list[str]:
-        column = self.kinds[name]
-        return ["" if math.isnan(number) else column.values[int(number)] for number in numbers.tolist()]
 
     @staticmethod
     def _frequent(texts: list[str]) -> set[str]:
@@ -85,6 +82,23 @@ def has_attribute(attribute: Attribute, values: Sequence[str]) -> Tensor:
     return torch.tensor([value == attribute.value for value in values])
 
 
+def label_texts(column: LabelColumn, numbers: Tensor) -> list[str]:
+    """Return the value that each number [N] of a column stands for; "" for a missing label."""
+    return ["" if math.isnan(number) else column.values[int(number)] for number in numbers.tolist()]
+
+
+class LabeledFaces:
+    """The images of a dataset, the values of its labels, and the latents of some training images."""
+
+    def __init__(self, model: Model, dataset: PreparedDataset) -> None:
+        self.train, self.val = dataset.load()
+        labels = dataset.load_labels()
+        text_columns = [(index, column) for index, column in enumerate(labels.columns) if column.values]
+        self.train_texts = {column.name: label_texts(column, labels.train[:, index]) for index, column in text_columns}
+        self.val_texts = {column.name: label_texts(column, labels.val[:, index]) for index, column in text_columns}
+        self.train_latents = model.encode(self.train[:MAX_TRAIN_LATENTS])
+
+
 def edit_by(
     method: str, model: Model, attributes: AttributeSet, attribute: Attribute, latents: Tensor, means: Tensor
 ) -> Tensor:
@@ -102,24 +116,17 @@ def edit_by(
 
 
 def measure_edits(
-    model: Model, reader: Reader, attributes: AttributeSet, attribute: Attribute, dataset: PreparedDataset, seed: int
+    model: Model, reader: Reader, attributes: AttributeSet, attribute: Attribute, faces: LabeledFaces
 ) -> dict[str, dict[str, float]]:
     """Edit validation images that lack an attribute, with each method."""
-    labels = dataset.load_labels()
-    index = [column.name for column in labels.columns].index(attribute.name)
-    column = labels.columns[index]
-    texts = [column.values[int(x)] if not math.isnan(x) else "" for x in labels.val[:, index].tolist()]
-    train_texts = [column.values[int(x)] if not math.isnan(x) else "" for x in labels.train[:, index].tolist()]
-    train, val = dataset.load()
-    images = val[~has_attribute(attribute, texts)][:MAX_FACES]
+    images = faces.val[~has_attribute(attribute, faces.val_texts[attribute.name])][:MAX_FACES]
     latents = model.encode(images)
     plain = model.decode(latents)
     read_plain, features = reader.read(plain), extract(reader.network, plain)[0]
     far = float(torch.pdist(features).mean())
-    has = has_attribute(attribute, train_texts)
-    subset = slice(0, 4000)
-    train_latents = model.encode(train[subset])
-    means = (train_latents[has[subset]].mean(0) - train_latents[~has[subset]].mean(0)).double()
+    latents_of_faces = faces.train_latents
+    has = has_attribute(attribute, faces.train_texts[attribute.name])[: len(latents_of_faces)]
+    means = (latents_of_faces[has].mean(0) - latents_of_faces[~has].mean(0)).double()
     result = {}
     for method in METHODS:
         edited = model.decode(edit_by(method, model, attributes, attribute, latents, means))
@@ -139,15 +146,11 @@ def measure_edits(
 
 
 def measure_where(
-    model: Model, reader: Reader, attributes: AttributeSet, attribute: Attribute, dataset: PreparedDataset, seed: int
+    model: Model, reader: Reader, attributes: AttributeSet, attribute: Attribute, faces: LabeledFaces, seed: int
 ) -> dict[str, float]:
     """Sample with an attribute; compare the coverage of real images that have it with that of all samples."""
-    labels = dataset.load_labels()
-    index = [column.name for column in labels.columns].index(attribute.name)
-    column = labels.columns[index]
-    texts = [column.values[int(x)] if not math.isnan(x) else "" for x in labels.train[:, index].tolist()]
-    train, _ = dataset.load()
-    real = train[has_attribute(attribute, texts)][:WHERE_SAMPLES]
+    train = faces.train
+    real = train[has_attribute(attribute, faces.train_texts[attribute.name])][:WHERE_SAMPLES]
     value = "yes" if attribute.value == YES else attribute.value
     try:
         samples = sample_where(model, parse_conditions(attributes, {attribute.name: value}), len(real), seed)
@@ -184,7 +187,7 @@ def main() -> None:
     reader = Reader(open_dataset(args.judge_data or args.data), columns, args.seed, args.network)
     print("accuracy of the classifier:", {name: round(value, 3) for name, value in reader.accuracy.items()})
     attributes = fit_attributes(model, dataset, lambda event: None, args.seed)
-    rows = []
+    faces, rows = LabeledFaces(model, dataset), []
     for attribute in attributes.attributes:
         if attribute.name not in args.columns or attribute.name not in reader.values:
             continue
@@ -193,8 +196,8 @@ def main() -> None:
         if attribute.reason:
             print(f"{attribute.title}: not offered: {attribute.reason}")
             continue
-        edits = measure_edits(model, reader, attributes, attribute, dataset, args.seed)
-        where = measure_where(model, reader, attributes, attribute, dataset, args.seed)
+        edits = measure_edits(model, reader, attributes, attribute, faces)
+        where = measure_where(model, reader, attributes, attribute, faces, args.seed)
         rows.append({"attribute": attribute.title, "auc": attribute.quality, "edits": edits, "where": where})
         parts = [f"{name} {e['success']:.2f} {e['others']:.3f} {e['moved']:.2f}" for name, e in edits.items()]
         asked = f"where {where['attained']:.2f} coverage {where['coverage']:.2f} draws {where['draws']:.1f}"

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
     metadata = {
         "kind": info.kind,
         "part": name,
-        "config": asdict(info.config),
+        "config": info.config.to_json(),
         "step": info.step,
         "images_seen": info.images_seen,
         "vaegan_version": info.vaegan_version,

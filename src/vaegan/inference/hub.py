@@ -10,7 +10,7 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def write_hub_folder(
         "model_type": HUB_MODEL_TYPE,
         "format_version": HUB_FORMAT_VERSION,
         "kind": model.info.kind,
-        "model": asdict(model.info.config),
+        "model": model.info.config.to_json(),
         "step": model.info.step,
         "images_seen": model.info.images_seen,
         "image_counts": image_counts,

@@ -319,7 +319,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "vaegan_version": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "machine": describe_machine(setup.device_ctx),
-        "model": asdict(setup.model_config),
+        "model": setup.model_config.to_json(),
         "options": asdict(setup.settings),
         "data": {
             **record_path(dataset.path, setup.run_dir.path),

@@ -33,29 +33,29 @@ class Discriminator(nn.Module):
         init_he(self.head, num_features)
         self.class_embedding = make_class_embedding(config.num_classes, self.trunk.num_features)
 
-    def forward(self, images: Tensor, num_chunks: int = 1, class_weights: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, class_weights: Tensor | None = None, num_chunks: int = 1) -> Tensor:
         """Return the logits of images.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
-            num_chunks: see `forward_with_features`.
             class_weights: see `forward_with_features`.
+            num_chunks: see `forward_with_features`.
 
         Returns:
             float32 [B].
         """
-        return self.forward_with_features(images, num_chunks, class_weights)[0]
+        return self.forward_with_features(images, class_weights, num_chunks)[0]
 
     def forward_with_features(
-        self, images: Tensor, num_chunks: int = 1, class_weights: Tensor | None = None
+        self, images: Tensor, class_weights: Tensor | None = None, num_chunks: int = 1
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the logits of images, and the trunk's features.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
+            class_weights: float [B, num_classes]; ignored by an unconditional discriminator.
             num_chunks: number of equal chunks in the batch, such as 2 for real, then fake images. The minibatch
                 standard deviation is computed within each chunk.
-            class_weights: float [B, num_classes]; ignored by an unconditional discriminator.
 
         Returns:
             logits, float32 [B], and features [B, F, s, s], from the finest level to s = 4.

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaegan.data.classes import NO_CLASS, ClassIds, read_class_ids
 from vaegan.data.dataset import PreparedDataset
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
@@ -56,7 +57,7 @@ def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
 
 
 def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
-    """Return the images of a training.
+    """Return the images of a training; for a conditional model those that have a class.
 
     Args:
         setup: the setup.
@@ -72,6 +73,10 @@ def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
         raise VaeganError(
             f"{setup.dataset.path} holds no training images: prepare it again with a smaller --val-fraction"
         )
+    if setup.model_config.classes:
+        class_ids = read_class_ids(setup.dataset, setup.model_config.class_label, setup.model_config.classes)
+        train_images = train_images.select((class_ids.train != NO_CLASS).nonzero().flatten())
+        val_images = val_images.select((class_ids.val != NO_CLASS).nonzero().flatten())
     val_subset = strided_subset(val_images, MAX_VAL_IMAGES).to(device)
     if should_memory_map(setup.settings.cache, setup.dataset):
         return train_images, val_subset
@@ -79,3 +84,23 @@ def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
     if device.type == "cuda" and cached.numel() < torch.cuda.mem_get_info(device)[0] * MAX_GPU_FRACTION:
         cached = cached.to(device)
     return cached, val_subset
+
+
+def load_class_ids(setup: TrainSetup) -> ClassIds | None:
+    """Return the classes of the images that `load_train_val_images` returns.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        numbers of the classes; None for an unconditional model.
+
+    Raises:
+        VaeganError: if the labels of the dataset cannot be read.
+    """
+    config = setup.model_config
+    if not config.classes:
+        return None
+    class_ids = read_class_ids(setup.dataset, config.class_label, config.classes)
+    train, val = (part[part != NO_CLASS] for part in (class_ids.train, class_ids.val))
+    return ClassIds(train, strided_subset(val, MAX_VAL_IMAGES))

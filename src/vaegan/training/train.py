@@ -14,7 +14,7 @@ import torch
 
 from vaegan.checkpoint import WeightsInfo, load_into_meta_model
 from vaegan.config.option_types import GANOptions, VAEOptions
-from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.config.settings import CLASS_OPTIONS, GANSettings, VAESettings
 from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
@@ -35,7 +35,7 @@ from vaegan.run_dir import find_run
 from vaegan.run_lookup import record_path
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
-from vaegan.training.data_cache import load_train_val_images
+from vaegan.training.data_cache import load_class_ids, load_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.duration import make_schedule, requested_steps
 from vaegan.training.experiment_log import experiment_logger
@@ -43,7 +43,7 @@ from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run
+from vaegan.training.setup import TrainRequest, TrainSettings, TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
@@ -257,18 +257,26 @@ def build(
     if batch_size < num_ranks:
         raise UsageError(f"--batch-size {batch_size}: {num_ranks} processes need an image each, at least {num_ranks}")
     train_images, val_images = load_train_val_images(setup)
-    options = image_options(setup.dataset)
+    options, class_ids = image_options(setup.dataset), load_class_ids(setup)
     local_slice = dist_ctx.local_slice(batch_size)
-    sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
+    sampler = BatchSampler(
+        train_images,
+        batch_size,
+        settings.seed,
+        device_ctx.device,
+        local_slice,
+        None if class_ids is None else class_ids.train,
+        settings.balance,
+    )
     evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
     if isinstance(settings, VAESettings):
         vae_trainer = VAETrainer(
-            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options
+            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options, class_ids
         )
         return vae_trainer, sampler, evaluator
     vae = _load_vae(setup.vae_weights) if setup.vae_weights else None
     gan_trainer = GANTrainer(
-        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options
+        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options, class_ids
     )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
         copied = gan_trainer.decoder_transfer
@@ -302,6 +310,14 @@ def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: floa
         write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, setup.run_dir)
 
 
+def _saved_options(settings: TrainSettings) -> dict[str, Any]:
+    """Return the options as they are saved; those of classes are left out where there are none."""
+    options = asdict(settings)
+    if settings.cond is not None:
+        return options
+    return {name: value for name, value in options.items() if name not in CLASS_OPTIONS}
+
+
 def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> dict[str, Any]:
     """Return the contents of config.json."""
     saved, dataset, schedule = setup.saved_config or {}, setup.dataset, loop.schedule
@@ -320,7 +336,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "machine": describe_machine(setup.device_ctx),
         "model": setup.model_config.to_json(),
-        "options": asdict(setup.settings),
+        "options": _saved_options(setup.settings),
         "data": {
             **record_path(dataset.path, setup.run_dir.path),
             "fingerprint": dataset.fingerprint,

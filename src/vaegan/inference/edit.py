@@ -16,7 +16,8 @@ from vaegan.data.labels import NUMERIC, YES
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
 from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet
-from vaegan.inference.invert import encode_or_center, invert
+from vaegan.inference.class_choice import choose_classes, invert_by_class, map_by_class
+from vaegan.inference.invert import encode_or_center
 from vaegan.inference.model import Model
 from vaegan.inference.reconstruct import read_first_images
 from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
@@ -500,6 +501,7 @@ def edit_files(
     settings: EditSettings,
     paths: Mapping[str, Path],
     emit: EventHandler,
+    class_: str | None = None,
 ) -> list[dict[str, object]]:
     """Edit the first `settings.n` images of files, folders or datasets, and write a sheet and strips.
 
@@ -515,6 +517,7 @@ def edit_files(
         settings: options of the edit.
         paths: as from `edit_sheet_paths`.
         emit: receives notes, progress and written files.
+        class_: class of the images; None for the one that reconstructs each image best.
 
     Returns:
         for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
@@ -522,11 +525,17 @@ def edit_files(
     """
     names, images = read_first_images(model, sources, settings.n, emit)
     latents = encode_or_center(model, images, settings.invert_steps, emit)
-    if settings.invert_steps:
-        latents = invert(model, images, latents, settings.invert_steps, emit)
-    full = edit_until_visible(model, attributes, latents, changes, hold)
+    classes = choose_classes(model, images, latents, class_)
+    latents = invert_by_class(model, images, latents, classes, settings.invert_steps, emit)
+    full = map_by_class(
+        model,
+        classes,
+        len(latents),
+        lambda part, rows: edit_until_visible(part, attributes, latents[rows], changes, hold),
+    )
     edited, *strips = (torch.lerp(latents, full, settings.strength * strength) for strength in (1.0, *STRIP_STRENGTHS))
-    decoded, result = model.decode(latents), model.decode(edited)
+    weights = model.class_weights(classes, len(latents))
+    decoded, result = model.decode(latents, weights), model.decode(edited, weights)
 
     note_replaced(paths.values(), emit)
     asked = ", ".join(change.text for change in changes)
@@ -534,7 +543,7 @@ def edit_files(
     sheet = make_grid(torch.stack([images, decoded, result], 1).flatten(0, 1), 3)
     save_png(enlarge(sheet, settings.scale), paths["edits"], note)
     emit(FileWritten("edits", paths["edits"]))
-    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1))
+    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1), weights.repeat_interleave(len(strips), 0))
     save_png(enlarge(make_grid(strip_images, len(strips)), settings.scale), paths["strengths"], note)
     emit(FileWritten("strengths", paths["strengths"]))
 

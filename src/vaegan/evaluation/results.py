@@ -22,6 +22,7 @@ from vaegan.evaluation.metric_specs import (
     MetricSpec,
     format_metric,
 )
+from vaegan.evaluation.per_class import CLASS_HEADER, ClassResult
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.hub import CardEvaluation
 from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
@@ -46,6 +47,10 @@ METRICS_EXPLANATION = (
     "Compare every number with the last column, the value of as many real images. Fine, middle and coarse are random"
     " convolutional features at three scales, which need no download and favor no model. Learned features are trained"
     " to distinguish the images of this dataset."
+)
+CLASSES_EXPLANATION = (
+    "Samples of each class against the validation images of this class, in random features, mean of the three scales."
+    " The last column is the value of its training images: about 0, of either sign."
 )
 DISTANCE_CHART_METRICS = {
     "frechet_fine": "Frechet, fine",
@@ -221,6 +226,7 @@ def write_evaluation_files(
     emit: EventHandler,
     verdict: Sequence[str] = (),
     introduction: Sequence[str] = (),
+    classes: Sequence[ClassResult] = (),
 ) -> None:
     """Write metrics, image and page into a directory.
 
@@ -238,6 +244,7 @@ def write_evaluation_files(
         emit: receives a FileWritten for each file.
         verdict: sentences on the quality, for the JSON file.
         introduction: HTML that comes first on the page, after the caution.
+        classes: result of each class of a conditional model.
 
     Raises:
         VaeganError: if a file cannot be written.
@@ -252,6 +259,7 @@ def write_evaluation_files(
         html_page.data_table(header, leading),
         html_page.details(f"{len(others)} more metrics", html_page.data_table(header, others)),
         html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
+        *_class_section(classes),
         html_page.chart_grid(charts),
         html_page.heading(image_text),
         html_page.image_tag(png, image_text, is_pixelated=True),
@@ -263,6 +271,8 @@ def write_evaluation_files(
         write_bytes(directory / image_name, png)
         html_page.write_page(directory / EVALUATION_PAGE, title, sections)
         summary = {**facts, "caution": caution, "verdict": list(verdict), "warnings": warnings}
+        if classes:
+            summary["classes"] = [result.to_json() for result in classes]
         summary["columns"] = to_json(metrics)
         write_json(directory / EVALUATION_JSON, summary)
 
@@ -275,6 +285,17 @@ def write_evaluation_files(
         with atomic_directory(out_dir) as directory:
             write(directory)
     emit(FileWritten("evaluation", out_dir / EVALUATION_PAGE))
+
+
+def _class_section(classes: Sequence[ClassResult]) -> list[str]:
+    """Return the table of classes below a heading; nothing without classes."""
+    if not classes:
+        return []
+    return [
+        html_page.heading("Classes"),
+        html_page.data_table(CLASS_HEADER, [result.table_row() for result in classes]),
+        html_page.paragraph(CLASSES_EXPLANATION, is_muted=True),
+    ]
 
 
 def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) -> None:
@@ -308,6 +329,7 @@ def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) 
                 [_examples("Samples", evaluation.samples), _examples("Validation images", evaluation.real)]
             ),
         ],
+        evaluation.classes,
     )
 
 

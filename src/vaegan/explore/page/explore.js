@@ -21,6 +21,7 @@ const state = {
   truncation: 1,
   seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
+  classNumber: 0, // of a model with classes
 };
 let socket = null, map = null, sliders = null, keyframes = null, attributes = null;
 let detailsTimer = 0, rateTimer = 0, rateTime = 0, statusTimer = 0;
@@ -97,7 +98,7 @@ function showTruncation(value) {
 function update(isMoving = false) {
   const [xDim, yDim] = map.dims;
   map.setPoint(state.z[xDim], state.z[yDim]);
-  socket.request(state.z, state.decoder);
+  socket.request(state.z, state.decoder, state.classNumber);
   if (!isMoving) updateDetails();
   else detailsTimer ||= setTimeout(updateDetails, DETAILS_MS);
 }
@@ -157,11 +158,26 @@ function setTruncation(truncation) {
 
 async function showSeed(seed) {
   const truncation = state.truncation;
-  const response = await request(`seed?seed=${seed}&truncation=${truncation}`);
+  const response = await request(`seed?seed=${seed}&truncation=${truncation}&class=${state.classNumber}`);
   showLatent((await response.json()).latent, { truncation });
   state.seed = seed;
   const suffix = truncation === 1 ? "" : `, truncation ${truncation}`;
-  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample --seeds ${seed}.`);
+  const flag = state.about.classes.length ? ` --class "${state.about.classes[state.classNumber]}"` : "";
+  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample --seeds ${seed}${flag}.`);
+}
+
+// The latent of a seed depends on its class; any other latent stays and is shown in the chosen class.
+async function chooseClass(number) {
+  state.classNumber = number;
+  if (state.seed !== null) await showSeed(state.seed);
+  else update();
+}
+
+// Choose the class of a latent that is shown next; -1 is one that is not known.
+function setClass(number) {
+  if (!state.about.classes.length || number < 0) return;
+  state.classNumber = number;
+  $("class").value = number;
 }
 
 async function markAttribute(name, more, less) {
@@ -181,6 +197,7 @@ function markFace(side) {
 function showNearest() {
   const nearest = findNearest(map.images, state.z);
   if (nearest < 0) return;
+  setClass(state.about.map_classes[nearest] ?? -1);
   showLatent(map.latentOf(nearest));
   setStatus(`Image ${nearest + 1} of the latent map.`);
 }
@@ -189,9 +206,11 @@ async function encode(file) {
   if (!file) return;
   const name = file.name || "Your image", steps = $("optimize").checked ? OPTIMIZE_STEPS : 0;
   setStatus(`Encoding ${file.name || "the image"} …`);
-  const { latent, psnr, image } = await (await request(`encode?steps=${steps}`, { method: "POST", body: file })).json();
+  const response = await request(`encode?steps=${steps}&class=${state.classNumber}`, { method: "POST", body: file });
+  const { latent, psnr, image, class: classNumber } = await response.json();
   $("uploaded-image").src = image;
   $("uploaded").hidden = false;
+  setClass(classNumber);
   showLatent(latent);
   const hint = steps ? "" : '; "Optimize latent" comes closer';
   setStatus(`${name}: the reconstruction has PSNR ${psnr} dB (higher is closer)${hint}.`);
@@ -208,7 +227,7 @@ async function download(response, name) {
 
 async function downloadAnimation(kind) {
   setStatus("Rendering the interpolation …");
-  const value = { latents: keyframes.latents, decoder: state.decoder, loop: $("loop").checked };
+  const value = { latents: keyframes.latents, decoder: state.decoder, class: state.classNumber, loop: $("loop").checked };
   await download(await post(kind, value), `${state.about.name}-interpolation.${kind}`);
 }
 
@@ -243,6 +262,9 @@ function build(about) {
     Object.assign($("optimize"), { checked: true, disabled: true });
     $("optimize").parentElement.title = "Without an encoder, the latent of an image must be optimized";
   }
+  $("class-control").hidden = !about.classes.length;
+  if (about.classes.length) $("class-label").textContent = about.class_label;
+  about.classes.forEach((name, number) => $("class").append(new Option(name, number)));
   chooseDecoder(0);
 }
 
@@ -264,12 +286,13 @@ function chooseDecoder(index) {
     figure.classList.toggle("selected", isSelected);
     figure.querySelector("button")?.setAttribute("aria-pressed", isSelected);
   });
-  socket?.request(state.z, index, false);
+  socket?.request(state.z, index, state.classNumber, false);
 }
 
 function connectControls() {
   const showSeedInput = showErrors(() => showSeed($("seed").valueAsNumber || 0));
   $("seed").onchange = showSeedInput;
+  $("class").onchange = showErrors(() => chooseClass(Number($("class").value)));
   $("random").onclick = () => { $("seed").value = Math.floor(Math.random() * 2 ** 31); showSeedInput(); };
   $("average").onclick = () => { showLatent(new Float32Array(state.z.length)); setStatus("The average face (z = 0)."); };
   $("truncation").oninput = () => setTruncation($("truncation").valueAsNumber);
@@ -305,13 +328,13 @@ function connectUploads() {
 function connectDownloads() {
   const { name } = state.about;
   $("save-png").onclick = showErrors(async () => {
-    await download(await post("png", { latent: [...state.z], decoder: state.decoder }), `${name}-face.png`);
+    await download(await post("png", { latent: [...state.z], decoder: state.decoder, class: state.classNumber }), `${name}-face.png`);
   });
   $("save-latent").onclick = showErrors(async () => {
-    await download(await post("latents", { latents: [[...state.z]] }), `${name}-latent.safetensors`);
+    await download(await post("latents", { latents: [[...state.z]], class: state.classNumber }), `${name}-latent.safetensors`);
   });
   $("save-latents").onclick = showErrors(async () => {
-    await download(await post("latents", { latents: keyframes.latents }), `${name}-latents.safetensors`);
+    await download(await post("latents", { latents: keyframes.latents, class: state.classNumber }), `${name}-latents.safetensors`);
   });
   for (const kind of ["gif", "mp4"]) $(`save-${kind}`).onclick = showErrors(() => downloadAnimation(kind));
 }

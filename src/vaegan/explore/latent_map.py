@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import dataclass, field
 
@@ -52,8 +53,8 @@ def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
         return _make_map_of_samples(model, str(error))
     images, class_numbers = strided_subset(train, MAX_ENCODED_IMAGES), []
     if model.classes:
-        class_ids = train_class_ids_for(model.info)
-        class_numbers = strided_subset(class_ids, MAX_ENCODED_IMAGES).tolist()
+        with contextlib.suppress(VaeganError):  # the dataset may have lost its labels
+            class_numbers = strided_subset(train_class_ids_for(model.info), MAX_ENCODED_IMAGES).tolist()
     latents = []
     for start in range(0, len(images), INFERENCE_BATCH_SIZE):
         latents.append(model.encode(images[start : start + INFERENCE_BATCH_SIZE]))

@@ -91,9 +91,11 @@ def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, sa
         flag = option_fields(request.settings_class)[name].flag
         is_from_file = name not in request.explicit_options and request.config_path is not None
         origin, remove = (f" of {request.config_path}", "--config") if is_from_file else ("", "it")
+        saved_value = getattr(saved_settings, name)
+        started = f"without {flag}" if saved_value is None else f"with {flag} {saved_value}"
         raise UsageError(
-            f"{flag} {requested[name]}{origin} contradicts {path}, which was started with {flag}"
-            f" {getattr(saved_settings, name)}: leave {remove} out to resume, or choose another --run"
+            f"{flag} {requested[name]}{origin} contradicts {path}, which was started {started}: leave {remove} out to"
+            " resume, or choose another --run"
         )
     if request.should_tune_latent_dim and not saved_config.get("latent_dim_trials"):
         latent_dim = saved_config["model"]["latent_dim"]

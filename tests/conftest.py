@@ -119,7 +119,8 @@ def colored_set(colored, tmp_path_factory):
 def cond_vae_run(colored_set, tmp_path_factory):
     """A VAE with the classes of `colored_set`, trained long enough that a class has its color."""
     run = tmp_path_factory.mktemp("runs") / "cond-vae"
-    arguments = ["--cond", "color", "--balance", "--steps", "100", *TINY, *FAST, "-q"]
+    arguments = ["--cond", "color", "--balance", "--steps", "100", "--checkpoint-every", "100"]
+    arguments += [*TINY, *FAST, "--evaluate-every", "0", "-q"]
     assert main(["train-vae", str(colored_set), "--run", str(run), *arguments]) == 0
     return run
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from colored import COLORS
 from vaegan.cli import main
 from vaegan.demo.faces import write_faces
 from vaegan.models.prior import add_local_covariances, fit_em
@@ -86,8 +87,6 @@ def gan_run(prepared, vae_run, tmp_path_factory):
     return run
 
 
-COLORS = {"red": 26, "green": 14, "blue": 12}
-"""Number of images of each class of `colored`. Four more images have no class."""
 FAST = ("--lr", "0.004", "--lr-warmup", "0", "--kl-warmup", "500", "--mirror")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conftest import COLORS
+from colored import COLORS
 from vaegan.data.classes import NO_CLASS, find_classes, read_class_ids
 from vaegan.data.dataset import open_dataset
 from vaegan.data.sampler import BatchSampler

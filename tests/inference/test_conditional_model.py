@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vaegan
-from conftest import COLORS
+from colored import COLORS
 from vaegan.errors import UsageError
 
 

@@ -64,6 +64,10 @@ def test_images_are_encoded_and_decoded_with_the_class_that_fits_best(capsys, he
     run(capsys, "decode", cond_vae_run, "z.safetensors", "--class", "blue", "--out", "blue.png")
     assert torch.equal(cells("own.png")[0], model.reconstruct(images))
     assert torch.equal(cells("blue.png")[0], model.reconstruct(images, class_="blue"))
+    out, _ = run(capsys, "reconstruct", cond_vae_run, *images, "--out", "pairs.png", "--json")
+    assert [record["class"] for record in json.loads(out)["images"]] == best
+    out, _ = run(capsys, "info", cond_vae_run, "--outliers", "-n", "2", "--out", "outliers.png")
+    assert "class" in out.splitlines()[-3]
     run(capsys, "reconstruct", cond_vae_run, *images, "--class", "blue", "--out", "pairs.png")
     assert torch.equal(cells("pairs.png").flatten(0, 1)[1::2], model.reconstruct(images, class_="blue"))
     tensors = load_tensors(here / "z.safetensors")

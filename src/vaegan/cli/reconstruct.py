@@ -52,4 +52,4 @@ def reconstruct(
         save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
     print_results({"grid": out_path}, as_json, images=reconstructions.to_records())
     if not as_json:
-        print_table(("image", "PSNR, dB", "SSIM"), reconstructions.table_rows())
+        print_table(reconstructions.table_header(), reconstructions.table_rows())

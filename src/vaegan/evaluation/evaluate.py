@@ -15,6 +15,7 @@ from vaegan.checkpoint import WEIGHTS_FILE, read_weights_info
 from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
+from vaegan.data.classes import NO_CLASS, read_class_ids
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
 from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, channels_last, load_or_train_features
@@ -223,7 +224,9 @@ def _evaluate(
     samples = evaluator.generate_samples(model)
     feature_sets = {"samples": samples}
     if weights.kind == "vae":
-        reconstructions = model.reconstruct(reference.real_baseline.images, settings.seed)
+        images = reference.real_baseline.images
+        rows = reference.train_order[: len(images)]
+        reconstructions = model.reconstruct(images, settings.seed, _labeled_classes(model, dataset, rows))
         feature_sets["reconstructions"] = reference.extract_features(reconstructions)
     elif vae_path is not None:
         feature_sets["VAE"] = evaluator.generate_samples(load(vae_path, device))
@@ -258,6 +261,17 @@ def _evaluate(
         reference.val.images[:NUM_EXAMPLES],
         classes,
     )
+
+
+def _labeled_classes(model: Model, dataset: PreparedDataset, rows: Tensor) -> list[str] | None:
+    """Return the classes of training images by their labels; None without classes, or where one has no label."""
+    if not model.classes:
+        return None
+    try:
+        numbers = read_class_ids(dataset, model.info.config.class_label, model.classes).train[rows].tolist()
+    except VaeganError:
+        return None
+    return None if NO_CLASS in numbers else [model.classes[number] for number in numbers]
 
 
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:

@@ -520,8 +520,9 @@ def edit_files(
         class_: class of the images; None for the one that reconstructs each image best.
 
     Returns:
-        for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
-        reconstruction and in the edited image: probabilities, or predicted numbers.
+        for each image its name, its class where there are classes, the PSNR of its reconstruction in dB, and the
+            readings of each changed attribute in the reconstruction and in the edited image: probabilities, or
+            predicted numbers.
     """
     names, images = read_first_images(model, sources, settings.n, emit)
     latents = encode_or_center(model, images, settings.invert_steps, emit)
@@ -555,6 +556,7 @@ def edit_files(
     return [
         {
             "image": name,
+            **({"class": classes[row]} if classes else {}),
             "psnr": round(value, 2),
             "readings": {title: [round(side[row], 3) for side in sides] for title, sides in readings.items()},
         }

@@ -32,40 +32,70 @@ WEIGHTS_HASH_KEY, ENCODER_HASH_KEY = "weights_sha256", "encoder_sha256"
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images and their reconstructions, uint8 [N, C, S, S], with PSNR in dB and SSIM, float [N]."""
+    """Images and their reconstructions, uint8 [N, C, S, S], with PSNR in dB and SSIM, float [N].
+
+    Those of a conditional model have `classes`, the name of the class that each was decoded with.
+    """
 
     names: list[str]
     images: Tensor
     decoded: Tensor
     psnr: Tensor
     ssim: Tensor
+    classes: list[str] | None = None
 
     def to_records(self) -> list[dict[str, str | float]]:
         """Return the values for --json.
 
         Returns:
-            "image", "psnr" in dB and "ssim" of each image.
+            "image", "psnr" in dB and "ssim" of each image, and "class" where there are classes.
         """
         rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
-        return [{"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows]
+        records: list[dict[str, str | float]] = [
+            {"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows
+        ]
+        for record, name in zip(records, self.classes or (), strict=False):
+            record["class"] = name
+        return records
 
-    def table_rows(self) -> list[tuple[str, str, str]]:
+    def table_header(self, first: str = "image") -> tuple[str, ...]:
+        """Return the names of the columns of `table_rows`.
+
+        Args:
+            first: name of the first column.
+
+        Returns:
+            names.
+        """
+        return (first, "PSNR, dB", "SSIM", *(("class",) if self.classes else ()))
+
+    def table_rows(self) -> list[tuple[str, ...]]:
         """Return the values for a table.
 
         Returns:
-            name, PSNR in dB and SSIM of each image, as text.
+            name, PSNR in dB and SSIM of each image, and its class where there are classes, as text.
         """
-        return [(str(row["image"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
+        return [
+            (
+                str(row["image"]),
+                f"{row['psnr']:.2f}",
+                f"{row['ssim']:.3f}",
+                *((str(row["class"]),) if self.classes else ()),
+            )
+            for row in self.to_records()
+        ]
 
 
 def _reconstruct(model: Model, names: list[str], images: Tensor, class_: str | None = None) -> Reconstructions:
-    decoded = model.reconstruct(images, class_=class_)
+    latents = model.encode(images)
+    classes = choose_classes(model, images, latents, class_)
+    decoded = model.decode(latents, classes)
     psnr_parts, ssim_parts = [], []
     for start in range(0, len(images), INFERENCE_BATCH_SIZE):
         batch = slice(start, start + INFERENCE_BATCH_SIZE)
         psnr_parts.append(psnr(to_float(images[batch]), to_float(decoded[batch])))
         ssim_parts.append(ssim(to_float(images[batch]), to_float(decoded[batch])))
-    return Reconstructions(names, images, decoded, torch.cat(psnr_parts), torch.cat(ssim_parts))
+    return Reconstructions(names, images, decoded, torch.cat(psnr_parts), torch.cat(ssim_parts), classes)
 
 
 def reconstruct_files(

@@ -79,12 +79,13 @@ def sample(
         raise UsageError("--where and --seeds contradict each other: give --seed, the first seed to try")
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
+        from vaegan.inference.model import class_hint
         from vaegan.inference.sample import check_images_path, file_slug, save_samples
 
         if class_ is not None:
             model = model.for_class(class_)
         elif model.classes and (where or settings.pick is not None):
-            raise UsageError(f"--{'where' if where else 'pick'} chooses among faces of one class: {model.class_hint()}")
+            raise UsageError(f"--{'where' if where else 'pick'} chooses among faces of one class: {class_hint(model)}")
         num_rows = max(1, len(model.classes))
         seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings, num_rows)
         if where or settings.pick is not None:  # choosing takes long

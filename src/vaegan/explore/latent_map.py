@@ -13,7 +13,7 @@ from torch import Tensor
 from vaegan.data.memmap import strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_number
 from vaegan.run_lookup import train_class_ids_for, train_val_images_for
 from vaegan.utils.images import make_grid, to_pil
 
@@ -68,7 +68,7 @@ def _make_map_of_samples(model: Model, reason: str) -> LatentMap:
     seeds = range(NUM_MAP_SAMPLES)
     images = torch.cat(list(model.sample_batches(seeds)))
     description = f"samples of the seeds 0 to {NUM_MAP_SAMPLES - 1} instead of training images: {reason}"
-    class_numbers = [model.class_number(name) for name in model.classes_from_seeds(seeds) or ()]
+    class_numbers = [class_number(model, name) for name in model.classes_from_seeds(seeds) or ()]
     sprite_sheet, tile_size = _make_sprite_sheet(images)
     return LatentMap(model.latents_from_seeds(seeds), sprite_sheet, tile_size, description, False, class_numbers)
 

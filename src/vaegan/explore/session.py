@@ -192,7 +192,7 @@ class ExploreSession:
             raise VaeganError('this model has no encoder: tick "Optimize latent"')
         latent = encode_or_center(model, image, invert_steps, ignore_event)
         if model.encoder is not None and model.classes:
-            class_number = model.class_number(model.best_classes(image, latent)[0])
+            class_number = model.classes.index(model.best_classes(image, latent)[0])
         model = self.model_at(0, class_number)
         if invert_steps:
             latent = invert(model, image, latent, min(invert_steps, MAX_INVERT_STEPS), ignore_event)

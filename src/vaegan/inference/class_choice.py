@@ -10,7 +10,7 @@ from torch import Tensor
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler
 from vaegan.inference.invert import invert
-from vaegan.inference.model import Model
+from vaegan.inference.model import Model, class_hint, class_number
 
 
 def choose_classes(model: Model, images: Tensor, latents: Tensor, class_: str | None) -> list[str] | None:
@@ -29,12 +29,12 @@ def choose_classes(model: Model, images: Tensor, latents: Tensor, class_: str | 
         UsageError: if there is no such class, or it is not given and the model has no encoder.
     """
     if class_ is not None:
-        model.class_number(class_)
+        class_number(model, class_)
         return [class_] * len(images)
     if not model.classes:
         return None
     if model.encoder is None:
-        raise UsageError(f"{model.info.path} holds no encoder to find the class of an image: {model.class_hint()}")
+        raise UsageError(f"{model.info.path} holds no encoder to find the class of an image: {class_hint(model)}")
     return model.best_classes(images, latents)
 
 

@@ -82,41 +82,6 @@ class Model:
         """Names of the classes; empty for an unconditional model."""
         return self.info.config.classes
 
-    def class_hint(self) -> str:
-        """Return how to name a class of this model, for messages.
-
-        Returns:
-            the flag and the classes.
-        """
-        return f"give --class NAME, one of {', '.join(self.classes)[:500]} (in Python class_)"
-
-    def class_number(self, name: str) -> int:
-        """Return the number of a class.
-
-        Args:
-            name: its name.
-
-        Returns:
-            from 0.
-
-        Raises:
-            UsageError: if there is no such class, or the model is unconditional.
-        """
-        if not self.classes:
-            model = f"has the class {self.class_name} only" if self.class_name else "is unconditional"
-            raise UsageError(
-                f"--class {printable(name)}: {self.info.path} {model}: leave it out, or train a conditional model with"
-                " --cond LABEL"
-            )
-        if name not in self.classes:
-            match = get_close_matches(name, self.classes, n=1)
-            hint = f"; did you mean {match[0]}?" if match else ""
-            raise UsageError(
-                f"--class {printable(name)}: expected one of {', '.join(self.classes)[:500]}, the values of"
-                f" {self.info.config.class_label}{hint}"
-            )
-        return self.classes.index(name)
-
     def for_class(self, name: str) -> Model:
         """Return the model of one class. It is unconditional, and shares the weights of this one.
 
@@ -129,21 +94,15 @@ class Model:
         Raises:
             UsageError: if there is no such class, or this model is unconditional.
         """
-        number = self.class_number(name)
+        number = class_number(self, name)
         info = replace(self.info, config=replace(self.info.config, classes=(), class_label=""))
         decoder, prior = self.decoder.for_class(number), self.prior.for_class(number)
         return Model(info, decoder, self.encoder, prior, self.device, name)
 
-    def for_most_frequent_class(self) -> Model:
-        """Return the model of the class with the most training images; an unconditional model as it is.
-
-        Returns:
-            the model.
-        """
-        return self.for_class(self.classes[int(self.prior.class_frequencies.argmax())]) if self.classes else self
-
     def classes_from_seeds(self, seeds: Sequence[int]) -> list[str] | None:
-        """Return the class that each seed has where none is asked for, as frequent as among the training images.
+        """Return the class that each seed has where none is asked for.
+
+        Classes are as frequent as among the training images.
 
         Args:
             seeds: whole numbers from 0.
@@ -170,13 +129,13 @@ class Model:
         """
         if class_ is None:
             if self.classes:
-                raise UsageError(f"{self.info.path} is conditional: {self.class_hint()}")
+                raise UsageError(f"{self.info.path} is conditional: {class_hint(self)}")
             return torch.zeros(count, 0)
         if isinstance(class_, Tensor):
             weights = class_.float()
         else:
             names = [class_] * count if isinstance(class_, str) else class_
-            numbers = torch.tensor([self.class_number(name) for name in names], dtype=torch.int64)
+            numbers = torch.tensor([class_number(self, name) for name in names], dtype=torch.int64)
             weights = one_hot(numbers, len(self.classes)) if self.classes else torch.zeros(len(names), 0)
         if tuple(weights.shape) != (count, len(self.classes)):
             raise UsageError(f"classes of {len(weights)} images for {count}: give one for all, or one for each")
@@ -372,7 +331,7 @@ class Model:
         if where and n:
             if self.classes:
                 raise UsageError(
-                    f"{self.info.path} is conditional, and --where chooses within a class: {self.class_hint()}"
+                    f"{self.info.path} is conditional, and --where chooses within a class: {class_hint(self)}"
                 )
             from vaegan.inference.edit import parse_conditions, sample_where
 
@@ -460,6 +419,59 @@ class Model:
             for keyframes, name in ((latents, method), (weights, "lerp"))
         )
         return self.decode(path, class_path)
+
+
+def class_hint(model: Model) -> str:
+    """Return how to name a class of a conditional model, for messages.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the flag and the classes.
+    """
+    return f"give --class NAME, one of {', '.join(model.classes)[:500]} (in Python class_)"
+
+
+def class_number(model: Model, name: str) -> int:
+    """Return the number of a class.
+
+    Args:
+        model: the model.
+        name: its name.
+
+    Returns:
+        from 0.
+
+    Raises:
+        UsageError: if there is no such class, or the model is unconditional.
+    """
+    if not model.classes:
+        state = f"has the class {model.class_name} only" if model.class_name else "is unconditional"
+        raise UsageError(
+            f"--class {printable(name)}: {model.info.path} {state}: leave it out, or train a conditional model with"
+            " --cond LABEL"
+        )
+    if name not in model.classes:
+        match = get_close_matches(name, model.classes, n=1)
+        hint = f"; did you mean {match[0]}?" if match else ""
+        raise UsageError(
+            f"--class {printable(name)}: expected one of {', '.join(model.classes)[:500]}, the values of"
+            f" {model.info.config.class_label}{hint}"
+        )
+    return model.classes.index(name)
+
+
+def for_most_frequent_class(model: Model) -> Model:
+    """Return the model of the class with the most training images; an unconditional model as it is.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the model.
+    """
+    return model.for_class(model.classes[int(model.prior.class_frequencies.argmax())]) if model.classes else model
 
 
 def encoder_sha256(encoder: Encoder) -> str:

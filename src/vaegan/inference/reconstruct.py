@@ -19,7 +19,7 @@ from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.inference.class_choice import choose_classes
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, encoder_sha256
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_hint, encoder_sha256
 from vaegan.inference.sample import check_grid_size, provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
@@ -357,7 +357,7 @@ def read_classes(path: Path, model: Model, count: int) -> list[str] | None:
         names = []
     is_valid = isinstance(names, list) and len(names) == count and all(name in model.classes for name in names)
     if not is_valid:
-        raise VaeganError(f"{path} does not hold a class of {model.info.path} for each latent: {model.class_hint()}")
+        raise VaeganError(f"{path} does not hold a class of {model.info.path} for each latent: {class_hint(model)}")
     return names
 
 

@@ -17,7 +17,7 @@ from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.inference.attributes import Attribute
 from vaegan.inference.edit import Change, edit_latents
-from vaegan.inference.model import Model
+from vaegan.inference.model import Model, for_most_frequent_class
 from vaegan.report import html_page
 from vaegan.run_dir import STEP_PREVIEW, RunDir
 from vaegan.utils.files import ensure_within, open_regular
@@ -118,7 +118,7 @@ def _grid_columns(model: Model) -> int:
 
 
 def sample_grid(model: Model) -> str:
-    """Return a square grid of samples, or a row for each class, as a PNG: JPEG would change the fine texture.
+    """Return a grid of samples, square or a row for each class. PNG: JPEG changes the fine texture.
 
     Args:
         model: the model.
@@ -169,7 +169,7 @@ def latent_traversals(model: Model) -> str:
     latents = torch.zeros(count, TRAVERSAL_STEPS, model.latent_dim)
     for dim in range(count):
         latents[dim, :, dim] = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, TRAVERSAL_STEPS)
-    strips = torch.split(model.for_most_frequent_class().decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)
+    strips = torch.split(for_most_frequent_class(model).decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)
     figures = []
     for dim, strip in enumerate(strips):
         caption = f"Latent {dim + 1} from -{TRAVERSAL_RANGE:g} to {TRAVERSAL_RANGE:g}"
@@ -188,7 +188,7 @@ def attribute_strips(model: Model, attributes: Sequence[Attribute]) -> str:
     Returns:
         HTML.
     """
-    model = model.for_most_frequent_class()
+    model = for_most_frequent_class(model)
     face = model.latents_from_seeds([0])
     figures = []
     for attribute in attributes:

@@ -13,15 +13,11 @@ from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import ignore_event
-from vaegan.inference.attributes import (
-    ATTRIBUTES_FILE,
-    attribute_records,
-    fit_attributes,
-    load_attributes,
-    mark_attribute,
-    save_attributes,
-)
-from vaegan.inference.edit import edit_latents, parse_change, parse_changes, parse_conditions, sample_where
+from vaegan.inference.attribute_files import ATTRIBUTES_FILE, attribute_records, load_attributes, save_attributes
+from vaegan.inference.attribute_fitting import fit_attributes
+from vaegan.inference.attribute_marking import mark_attribute
+from vaegan.inference.conditional_sampling import parse_conditions, sample_where
+from vaegan.inference.edit import edit_latents, parse_change, parse_changes
 
 COLORS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210)}
 
@@ -361,7 +357,7 @@ def test_sample_where_in_python_and_on_the_command_line_are_the_same(spot_run, m
     ],
 )
 def test_a_wrong_condition_has_one_line(spot_run, here, capsys, where, message, monkeypatch):
-    monkeypatch.setattr("vaegan.inference.edit.MAX_DRAWS_PER_SAMPLE", 300)
+    monkeypatch.setattr("vaegan.inference.conditional_sampling.MAX_DRAWS_PER_SAMPLE", 300)
     assert main(["sample", str(spot_run), "-n", "1", "--where", where, "-q"]) in (1, 2)
     assert message in capsys.readouterr().err.splitlines()[-1]
 

@@ -17,7 +17,9 @@ from vaegan.demo.edits import save_edits
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, Summary, TaskProgress
-from vaegan.inference.attributes import attributes_path, fit_attributes, keep_marked, save_attributes
+from vaegan.inference.attribute_files import attributes_path, save_attributes
+from vaegan.inference.attribute_fitting import fit_attributes
+from vaegan.inference.attribute_marking import keep_marked
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
 from vaegan.inference.model import load
 from vaegan.inference.sample import save_samples

@@ -201,7 +201,7 @@ class Model:
             raise UsageError(f"n={n}: expected 0 or more images")
         seeds: Sequence[int] = range(seed, seed + n)
         if where and n:
-            from vaegan.inference.edit import parse_conditions, sample_where
+            from vaegan.inference.conditional_sampling import parse_conditions, sample_where
 
             seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
         return self.decode(self.latents_from_seeds(seeds, truncation))
@@ -209,7 +209,7 @@ class Model:
     @cached_property
     def attributes(self) -> AttributeSet:
         """The attributes that `vaegan attributes` has learned. Raises VaeganError if there are none."""
-        from vaegan.inference.attributes import attributes_path, load_attributes
+        from vaegan.inference.attribute_files import attributes_path, load_attributes
 
         return load_attributes(attributes_path(self.info.path), self)
 

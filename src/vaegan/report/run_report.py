@@ -12,7 +12,7 @@ from vaegan.config.settings import DURATION_OPTIONS, GANSettings, VAESettings
 from vaegan.diagnostics import run_warnings
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import Event, EventHandler, FileWritten, TrainingFinished, WarningMessage
-from vaegan.inference.attributes import attributes_path
+from vaegan.inference.attribute_files import attributes_path
 from vaegan.inference.model import Model, load
 from vaegan.metrics_log import read_alarms, read_metrics, training_seconds
 from vaegan.report import figures, html_page

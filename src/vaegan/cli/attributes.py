@@ -39,9 +39,8 @@ def attributes(
     """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.attribute_files import attribute_records, attributes_path, save_attributes
+        from vaegan.inference.attribute_files import attribute_records, attributes_path, keep_marked, save_attributes
         from vaegan.inference.attribute_fitting import fit_attributes
-        from vaegan.inference.attribute_marking import keep_marked
         from vaegan.report.run_report import refresh_run_report
         from vaegan.run_lookup import dataset_for
 

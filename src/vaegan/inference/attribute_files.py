@@ -13,8 +13,9 @@ from torch import Tensor
 
 from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors, save_tensors
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.inference.attributes import ATTRIBUTE_KINDS, Attribute, AttributeSet, model_sha256
-from vaegan.inference.model import Model
+from vaegan.events import EventHandler, Note, WarningMessage
+from vaegan.inference.attributes import ATTRIBUTE_KINDS, MARKED, Attribute, AttributeSet, model_sha256
+from vaegan.inference.model import Model, load
 from vaegan.run_dir import run_of_checkpoint
 
 ATTRIBUTES_FILE = "attributes.safetensors"
@@ -121,6 +122,55 @@ def _attribute_from_json(item: Any, weight: Tensor) -> Attribute:
     if attribute.kind not in ATTRIBUTE_KINDS or (not attribute.on_score > attribute.off_score and not attribute.reason):
         raise ValueError(f"{printable(attribute.name)} has an unknown kind, or no range of scores")
     return attribute
+
+
+def keep_marked(path: Path, model: Model, attributes: AttributeSet, emit: EventHandler) -> AttributeSet:
+    """Add the attributes that the user has marked on faces, from the file that is to be replaced.
+
+    Args:
+        path: the file of the model's attributes; it need not exist.
+        model: the model.
+        attributes: attributes that were learned anew.
+        emit: receives a note on what is kept, or a warning on what cannot be.
+
+    Returns:
+        all of them.
+    """
+    if not path.exists():
+        return attributes
+    try:
+        marked = [attribute for attribute in load_attributes(path, model).attributes if attribute.kind == MARKED]
+    except VaeganError as error:
+        emit(WarningMessage(f"attributes that were marked on faces are not kept: {error}"))
+        return attributes
+    for attribute in marked:
+        attributes = attributes.with_attribute(attribute)
+    if marked:
+        emit(Note(f"Kept what was marked on faces: {', '.join(attribute.title for attribute in marked)}"))
+    return attributes
+
+
+def inherit_attributes(vae_weights: Path, run: Path, emit: EventHandler) -> None:
+    """Copy the attributes of a VAE, if it has some, to the run of a GAN that is trained from it.
+
+    They belong to the encoder, which both share.
+
+    Args:
+        vae_weights: weights file of the VAE.
+        run: directory of the GAN's run.
+        emit: receives a note on what is copied, or why nothing is.
+    """
+    source, target = attributes_path(vae_weights), run / ATTRIBUTES_FILE
+    if not source.is_file():
+        return
+    model = load(vae_weights, "cpu")
+    try:
+        attributes = load_attributes(source, model)
+    except VaeganError as error:
+        emit(Note(f"The attributes of the VAE are not taken over: {error}"))
+        return
+    save_attributes(target, keep_marked(target, model, attributes, emit))
+    emit(Note(f"The attributes of the VAE hold for this GAN too: {', '.join(attributes.names()) or 'none is offered'}"))
 
 
 def attribute_records(attributes: AttributeSet) -> list[dict[str, Any]]:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor
 
 from vaegan.data.labels import NO, YES
-from vaegan.errors import VaeganError
-from vaegan.events import EventHandler, Note, WarningMessage
-from vaegan.inference.attribute_files import load_attributes
-from vaegan.inference.attributes import MARKED, Attribute, AttributeSet
-from vaegan.inference.model import Model
+from vaegan.inference.attributes import MARKED, Attribute
 
 MARKED_LOG_ODDS = 3.0
 """Log-odds that the mean of the faces with more of the attribute gets; the other mean gets its negative."""
@@ -55,29 +49,3 @@ def mark_attribute(name: str, more: Tensor, less: Tensor) -> Attribute:
         float(weight.norm()) * scale,
         num_positive=len(more),
     )
-
-
-def keep_marked(path: Path, model: Model, attributes: AttributeSet, emit: EventHandler) -> AttributeSet:
-    """Add the attributes that the user has marked on faces, from the file that is to be replaced.
-
-    Args:
-        path: the file of the model's attributes; it need not exist.
-        model: the model.
-        attributes: attributes that were learned anew.
-        emit: receives a note on what is kept, or a warning on what cannot be.
-
-    Returns:
-        all of them.
-    """
-    if not path.exists():
-        return attributes
-    try:
-        marked = [attribute for attribute in load_attributes(path, model).attributes if attribute.kind == MARKED]
-    except VaeganError as error:
-        emit(WarningMessage(f"attributes that were marked on faces are not kept: {error}"))
-        return attributes
-    for attribute in marked:
-        attributes = attributes.with_attribute(attribute)
-    if marked:
-        emit(Note(f"Kept what was marked on faces: {', '.join(attribute.title for attribute in marked)}"))
-    return attributes

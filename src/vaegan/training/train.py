@@ -27,6 +27,7 @@ from vaegan.events import (
     WarningMessage,
     ignore_event,
 )
+from vaegan.inference.attribute_files import inherit_attributes
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.progress.reporter import default_reporter
@@ -160,6 +161,9 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         elif setup.saved_config is None:
             dist_ctx.run_on_main(lambda: run_dir.prepare_new(request.force))
         dist_ctx.run_on_main(lambda: _write_run_files(setup, loop, images_per_second))
+        if setup.saved_config is None and setup.vae_weights is not None:
+            vae_path = setup.vae_weights.path
+            dist_ctx.run_on_main(lambda: inherit_attributes(vae_path, run_dir.path, emit))
         loop.replay_metrics_log()
         _warn_if_nothing_learns(setup, schedule.total_steps, emit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from vaegan.cli.output import can_print, print_line
 from vaegan.events import EventHandler, ignore_event
 from vaegan.progress.reporter import terminal_reporter
-from vaegan.progress.text import format_table
+from vaegan.progress.text import COLUMN_GAP, align_cells, format_table
 
 
 @contextlib.contextmanager
@@ -31,15 +32,35 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
         yield reporter
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+GRADE_STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], grades: Sequence[Sequence[str]] | None = None
+) -> None:
     """Print a table to stdout.
 
     Args:
         header: names of the columns.
         rows: cells.
+        grades: for each cell "good", "fair", "poor" or "", which gives its color on a terminal; None for no colors.
     """
+    if grades is not None and sys.stdout.isatty():
+        _print_colored_table(header, rows, grades)
+        return
     for line in format_table(header, rows):
         print_line(line)
+
+
+def _print_colored_table(header: Sequence[str], rows: Sequence[Sequence[str]], grades: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console, heading, *lines = Console(highlight=False), *align_cells(header, rows)
+    console.print(Text(COLUMN_GAP.join(heading).rstrip(), "bold"), soft_wrap=True)
+    for cells, row_grades in zip(lines, grades, strict=True):
+        parts = [Text(cell, GRADE_STYLES.get(grade, "")) for cell, grade in zip(cells, row_grades, strict=True)]
+        console.print(Text(COLUMN_GAP).join(parts), soft_wrap=True)
 
 
 def print_json(values: Mapping[str, Any]) -> None:

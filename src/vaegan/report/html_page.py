@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -137,23 +138,32 @@ def frame_player(frames: Sequence[tuple[str, bytes]]) -> str:
     return f'<div class="player"><div class="frames">{images}</div><div class="controls" hidden>{controls}</div></div>'
 
 
-def _table_body(rows: Iterable[Sequence[str]]) -> str:
-    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+def _table_body(rows: Iterable[Sequence[str]], classes: Iterable[Sequence[str]] | None = None) -> str:
+    lines = (
+        "".join(
+            f"<td{f' class={name}' if name else ''}>{html.escape(cell)}</td>"
+            for cell, name in zip(row, names or [""] * len(row), strict=True)
+        )
+        for row, names in zip(rows, itertools.repeat(()) if classes is None else classes, strict=classes is not None)
+    )
     return "<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
 
 
-def data_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def data_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], classes: Iterable[Sequence[str]] | None = None
+) -> str:
     """Return a table of numbers; the first column holds names.
 
     Args:
         header: names of the columns.
         rows: cells.
+        classes: the CSS class of each cell, such as "good", or "".
 
     Returns:
         HTML.
     """
     cells = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows)}</table></div>'
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows, classes)}</table></div>'
 
 
 def text_table(rows: Iterable[Sequence[str]]) -> str:

@@ -49,7 +49,9 @@ def attributes(
         found = keep_marked(path, model, fit_attributes(model, dataset, emit), emit)
         save_attributes(path, found)
         emit(FileWritten("attributes", path))
-        refresh_run_report(model, emit)
+        report = refresh_run_report(model, emit)
+        if report is not None:
+            emit(Note(f"A strip of each is in {report}"))
         rejected = [attribute for attribute in found.attributes if attribute.reason]
         for attribute in rejected[:MAX_REJECTED_SHOWN]:
             emit(Note(f"Not offered: {attribute.title}: {attribute.reason}"))

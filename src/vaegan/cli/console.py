@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,11 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
     if quiet:
         yield ignore_event
         return
-    with terminal_reporter() as reporter:
+    with terminal_reporter(prints_results=True) as reporter:
         yield reporter
 
 
+MIN_TEXT_WIDTH = 20
 GRADE_STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
 
 
@@ -61,6 +64,20 @@ def _print_colored_table(header: Sequence[str], rows: Sequence[Sequence[str]], g
     for cells, row_grades in zip(lines, grades, strict=True):
         parts = [Text(cell, GRADE_STYLES.get(grade, "")) for cell, grade in zip(cells, row_grades, strict=True)]
         console.print(Text(COLUMN_GAP).join(parts), soft_wrap=True)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print names and values to stdout, one per line; a terminal breaks long values into lines below each other.
+
+    Args:
+        facts: value by name.
+    """
+    name_width = max(map(len, facts)) + len(COLUMN_GAP)
+    width = shutil.get_terminal_size().columns - name_width if sys.stdout.isatty() else 0
+    for name, value in facts.items():
+        lines = textwrap.wrap(value, width) if width > MIN_TEXT_WIDTH else [value]
+        for index, line in enumerate(lines or [""]):
+            print_line(f"{'' if index else name:<{name_width}}{line}".rstrip())
 
 
 def print_json(values: Mapping[str, Any]) -> None:

@@ -69,18 +69,23 @@ def write_run_report(run: Path | str, out_path: Path | str | None = None, *, dev
     return path
 
 
-def refresh_run_report(model: Model, emit: EventHandler) -> None:
+def refresh_run_report(model: Model, emit: EventHandler) -> Path | None:
     """Write the report of a model's run again, if there is one, because its attributes are new.
 
     Args:
         model: the model.
         emit: receives the written file.
+
+    Returns:
+        the report's path, or None if there is none.
     """
     run = find_run(model.info.path)
-    if run is not None and (run.path / REPORT_FILENAME).is_file():
-        path = ensure_within(run.path / REPORT_FILENAME, run.path)
-        write_report_html(run, path, load(run.path, str(model.device)))
-        emit(FileWritten("report", path))
+    if run is None or not (run.path / REPORT_FILENAME).is_file():
+        return None
+    path = ensure_within(run.path / REPORT_FILENAME, run.path)
+    write_report_html(run, path, load(run.path, str(model.device)))
+    emit(FileWritten("report", path))
+    return path
 
 
 def check_report_path(path: Path, force: bool) -> None:

@@ -275,14 +275,10 @@ def build(
         setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options
     )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
-        copied = gan_trainer.decoder_transfer
-        emit(
-            Note(
-                f"Generator initialized from {setup.vae_weights.path}: {copied.num_tensors} tensors,"
-                f" {copied.num_values:,} values; largest difference of their images {copied.max_abs_difference:g}"
-                + ("; discriminator trunk initialized from the encoder" if settings.init_d_from_encoder else "")
-            )
-        )
+        difference = gan_trainer.decoder_transfer.max_abs_difference
+        images = f"images that differ by up to {difference:g}" if difference else "the same images"
+        trunk = ", and the discriminator as its encoder" if settings.init_d_from_encoder else ""
+        emit(Note(f"The generator starts as the decoder of {setup.vae_weights.path}, with {images}{trunk}"))
     return gan_trainer, sampler, evaluator
 
 

@@ -221,7 +221,9 @@ def test_bad_input_to_sample_and_interpolate(capsys, tmp_path, here, gan_run, pr
     assert (here / "mine.png").read_bytes() != before
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["sample", "--nonsense"], ["nonsense"], ["edit"], ["info", "--outliers"]])
+@pytest.mark.parametrize(
+    "arguments", [["--nonsense"], ["sample", "--nonsense"], ["nonsense"], ["edit"], ["info", "--outliers"]]
+)
 def test_usage_errors_exit_with_2(capsys, arguments):
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1

@@ -83,15 +83,9 @@ def weights_slug(weights: Path) -> str:
     Returns:
         "gan", "gan-best", "gan-step-0001000" or its own name.
     """
-    from vaegan.checkpoint import WEIGHTS_FILE
-    from vaegan.run_dir import BEST_WEIGHTS_FILE, run_of_checkpoint
+    from vaegan.run_dir import weights_name  # torch takes long to import
 
-    parent = weights.parent
-    if run := run_of_checkpoint(parent):
-        return f"{real_path(run).name}-{parent.name}"
-    if weights.name == BEST_WEIGHTS_FILE:
-        return f"{real_path(parent).name}-best"
-    return real_path(parent).name if weights.name == WEIGHTS_FILE else weights.stem
+    return weights_name(weights)
 
 
 def settings_slug(settings: object, names: Sequence[str]) -> str:

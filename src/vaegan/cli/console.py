@@ -67,7 +67,7 @@ def _print_colored_table(header: Sequence[str], rows: Sequence[Sequence[str]], g
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Print names and values to stdout, one per line; a terminal breaks long values into lines below each other.
+    """Print names and values to stdout, one per line; on a terminal long values are broken into lines.
 
     Args:
         facts: value by name.

@@ -69,7 +69,13 @@ FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 @dataclass(frozen=True)
 class MetricTable:
-    """A table of metrics: a header, rows of cells, and the grade of each cell, "" for none (see `ratings`)."""
+    """A table of metrics.
+
+    Attributes:
+        header: name of each column.
+        rows: cells of each row.
+        grades: grade of each cell, "" for none (see `vaegan.evaluation.ratings`).
+    """
 
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]

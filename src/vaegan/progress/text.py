@@ -155,7 +155,7 @@ COLUMN_GAP = "  "
 
 
 def align_cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """Yield the cells of a table, all of a column as wide: the first column left-aligned, the others right-aligned.
+    """Yield the cells of a table, padded: the first column left-aligned, the others right-aligned.
 
     Args:
         header: heading of each column.

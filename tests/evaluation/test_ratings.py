@@ -38,6 +38,19 @@ def test_a_kid_that_may_be_chance_counts_as_real():
     assert rate_metric(METRIC_SPECS["kid_fine"], samples, {"kid_fine": 0.0}).grade == GOOD
 
 
+def test_an_indented_row_has_its_whole_name_where_the_row_above_is_missing():
+    samples = {"density": 0.9, "coverage_fine": 0.8, "kid_mean": 0.1, "kid_fine": 0.2}
+    columns = {"samples": samples, "real": dict.fromkeys(samples, 1.0)}
+    assert [row[0] for row in metric_table(columns).rows] == [
+        "KID x 1000, mean of the three scales",
+        "  fine texture",
+        "density",
+        "coverage in fine features",
+    ]
+    others = metric_table(columns, is_leading=False)
+    assert [row[0] for row in others.rows] == ["KID x 1000 fine texture", "density"]
+
+
 def test_an_evaluation_has_real_images_beside_samples_and_a_comparison_has_them_last():
     columns = {
         "samples": {"kid_mean": 0.05, "kid_mean_stderr": 0.001},

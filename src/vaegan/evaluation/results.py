@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,10 @@ def metric_table(
     if is_evaluation:
         header.insert(RATIO_POSITION, RATIO_HEADING)
     table = MetricTable(tuple(header), [], [])
-    for spec in METRIC_SPECS.values():
-        is_measured = any(column.get(spec.name) is not None for column in metrics.values())
-        if not is_measured or is_leading not in (None, spec.name in LEADING_METRICS):
-            continue
+    for spec, label in _shown_specs(metrics, is_leading):
         ratings = {name: rate_metric(spec, metrics[name], real) for name in columns if name != REAL_COLUMN}
         cells = [format_metric(spec, metrics[name], name in names) for name in columns]
-        row = [spec.label, DIRECTION_TEXTS[spec.direction], *cells]
+        row = [label, DIRECTION_TEXTS[spec.direction], *cells]
         if is_evaluation:
             row.insert(RATIO_POSITION, ratings[SAMPLES_COLUMN].text)
             grades = [ratings[SAMPLES_COLUMN].grade if index == RATIO_POSITION else "" for index in range(len(row))]
@@ -121,6 +118,23 @@ def metric_table(
         table.rows.append(tuple(row))
         table.grades.append(tuple(grades))
     return table
+
+
+def _shown_specs(metrics: Mapping[str, MetricDict], is_leading: bool | None) -> Iterator[tuple[MetricSpec, str]]:
+    """Yield the metrics to show with their labels, whole ones where the row above is missing."""
+    parent, shown_parent = "", ""
+    for spec in METRIC_SPECS.values():
+        is_indented = spec.label.startswith(" ")
+        if not is_indented:
+            parent = spec.label
+        is_measured = any(column.get(spec.name) is not None for column in metrics.values())
+        if not is_measured or is_leading not in (None, spec.name in LEADING_METRICS):
+            continue
+        if is_indented and shown_parent != parent:
+            yield spec, f"{parent.partition(',')[0]} {spec.label.strip()}"
+        else:
+            shown_parent = parent
+            yield spec, spec.label
 
 
 def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:

@@ -122,19 +122,21 @@ def fact_cards(values: Mapping[str, str], volatile: Mapping[str, str]) -> str:
     return f'<dl class="cards">{"".join(content)}</dl>'
 
 
-def frame_player(frames: Sequence[tuple[str, bytes]]) -> str:
-    """Return a slider through images; the last one is shown first.
+def frame_player(frames: Sequence[tuple[str, bytes]], starts_with_last: bool = True) -> str:
+    """Return a slider through images.
 
     Args:
         frames: pairs of description and PNG or JPEG, at least one.
+        starts_with_last: show the last image at first, not the first one.
 
     Returns:
         HTML.
     """
     last = len(frames) - 1
-    images = "".join(image_tag(data, text, is_hidden=index != last) for index, (text, data) in enumerate(frames))
-    slider = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="Preview">'
-    controls = f"<button>Play</button>{slider}<output>{html.escape(frames[last][0])}</output>"
+    start = last if starts_with_last else 0
+    images = "".join(image_tag(data, text, is_hidden=index != start) for index, (text, data) in enumerate(frames))
+    slider = f'<input type="range" min="0" max="{last}" value="{start}" aria-label="Preview">'
+    controls = f"<button>Play</button>{slider}<output>{html.escape(frames[start][0])}</output>"
     return f'<div class="player"><div class="frames">{images}</div><div class="controls" hidden>{controls}</div></div>'
 
 

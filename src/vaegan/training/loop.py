@@ -242,10 +242,9 @@ class TrainLoop:
 
     def _is_checkpoint_due(self) -> bool:
         """Whether the schedule asks for a checkpoint. Not among skipped steps: the newest one has to be good."""
-        if self.steps_done == self.schedule.total_steps:
+        if self.steps_done == self.schedule.total_steps or self._is_flat():
             return True
-        is_due = self.steps_done % self.schedule.checkpoint_every == 0 or self._is_flat()
-        return is_due and not self.recovery.consecutive_skips
+        return self.steps_done % self.schedule.checkpoint_every == 0 and not self.recovery.consecutive_skips
 
     def _save_checkpoint(self, is_scheduled: bool) -> None:
         best_step = self.evaluator.best_step if self.schedule.on_collapse == "rollback" else None

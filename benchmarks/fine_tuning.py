@@ -34,7 +34,7 @@ START_ARMS = ("start", "plain")
 LENGTH_FACTORS = {"nothing": 1, "nothing-x4": 4}
 VAE_FRACTION = 0.25
 METRICS = ("kid_mean", "frechet_mean", "memorized_fraction")
-PLAIN_NAMES = ("augment", "ada_target", "stop_when", "lr_g", "lr_d", "freeze_d", "freeze_g")
+PLAIN_NAMES = ("augment", "ada_target", "stop_when", "lr_g", "lr_d", "freeze_d")
 """Options that the number of images may choose; the arm "plain" has their usual defaults."""
 
 

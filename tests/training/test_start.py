@@ -161,13 +161,8 @@ def test_killed_before_its_first_checkpoint_a_run_starts_again(gan_run, other, c
 
 
 def test_frozen_layers_do_not_move_and_all_others_do(gan_run, other, tmp_path):
-    train_gan(other, tmp_path / "new", from_gan=gan_run, steps=3, freeze_d=2, freeze_g=1, d_warmup_steps=0, **COMMON)
+    train_gan(other, tmp_path / "new", from_gan=gan_run, steps=3, freeze_d=2, **COMMON)
     before, after = discriminator_of(gan_run), discriminator_of(tmp_path / "new")
     same = {name for name in before if torch.equal(before[name], after[name])}
     frozen = {f"trunk.layers.{layer}.{part}" for layer in (0, 1) for part in ("weight", "bias")}
     assert same - {"head.bias"} == frozen  # the relativistic loss does not depend on this bias
-    # latents are whitened anew, so the first layer of the generator is compared with that of a run without a step
-    train_gan(other, tmp_path / "none", from_gan=gan_run, steps=1, freeze_g=1, d_warmup_steps=1, **COMMON)
-    ours, theirs = (vaegan.load(tmp_path / name).decoder.state_dict() for name in ("new", "none"))
-    same = {name for name in ours if torch.equal(ours[name], theirs[name])}
-    assert same == {"proj_in.weight", "proj_in.bias"}

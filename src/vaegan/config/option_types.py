@@ -83,7 +83,6 @@ class GANOptions(TypedDict, total=False):
     recon_fade: int | str
     d_warmup_steps: int | None
     freeze_d: int
-    freeze_g: int
     on_collapse: str
 
 

@@ -24,7 +24,7 @@ OPTION_GROUPS = {
         *("init_d_from_encoder", "d_warmup_steps"),
         *("recon_weight", "recon_fraction", "recon_fraction_final", "recon_fade"),
     ),
-    "Starting from another run": ("freeze_d", "freeze_g"),
+    "Starting from another run": ("freeze_d",),
     "Loss": (
         *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
         *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std"),
@@ -40,7 +40,7 @@ OPTION_GROUPS = {
 """The groups in which help shows the options of train-vae and train-gan. All others are in OTHER_OPTIONS."""
 
 MAX_TRUNK_LAYERS = 6
-"""Layers of the discriminator before its head, and of the generator before its last two, at 256 pixels."""
+"""Layers of the discriminator before its head, at 256 pixels."""
 FLAT_EVALUATIONS = 6
 """Evaluations without a better KID after which --stop-when flat stops."""
 
@@ -281,13 +281,6 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         0,
         "With --from-gan or --from-vae: number of the discriminator's first layers, from the image on, that are not"
         " trained (FreezeD); 0 = train all.",
-        min=0,
-        max=MAX_TRUNK_LAYERS,
-    )
-    freeze_g: int = option(
-        0,
-        "With --from-gan or --from-vae: number of the generator's first layers, from the latents on, that are not"
-        " trained; 0 = train all.",
         min=0,
         max=MAX_TRUNK_LAYERS,
     )

@@ -141,7 +141,6 @@ class GANTrainer:
         if start is not None:
             self._init_from_gan(start)
         self._set_discriminator_trainable(True)
-        freeze_layers([self.generator.proj_in, *self.generator.layers], settings.freeze_g)
 
         self.ema = EMA(self.generator, settings.ema_halflife)
         name, clip = settings.optimizer, settings.update_clip

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
-from vaegan.config.options import build_settings, flag_name, require_at_most_one
+from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import D_WARMUP_MAX_FRACTION, DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
@@ -203,7 +203,7 @@ def with_precision_of_rank_0(setup: TrainSetup, dist_ctx: DistributedContext) ->
 def merge_options(request: TrainRequest) -> dict[str, Any]:
     """Return the options of a new run that the user decided, directly or by --config.
 
-    The later wins:
+    What is left out, `choose_recipe` may decide. The later wins:
         1. --config    options of another run (see `config_file_options`)
         2. --objective gan or reconstruction sets the likelihood
         3. flags       a length given by a flag clears the other two ways to give it
@@ -245,7 +245,7 @@ def config_file_options(request: TrainRequest) -> dict[str, Any]:
     if has_start:
         decided_elsewhere.add("preset")
     else:
-        decided_elsewhere |= {"freeze_d", "freeze_g"}
+        decided_elsewhere.add("freeze_d")
     if request.from_run is not None:
         decided_elsewhere.add("minibatch_std")
     return {name: value for name, value in _load_config_file(request).items() if name not in decided_elsewhere}
@@ -294,7 +294,7 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             " another --run"
         )
     dataset = _open_dataset(request.data_path, vae_weights, emit)
-    recipe = choose_recipe(request.kind, dataset.counts, start is not None)
+    recipe = choose_recipe(request.kind, dataset.counts, start is not None, requested)
     settings: TrainSettings = build_settings(request.settings_class, recipe.options, requested)
     device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), settings.precision)
     source = vae_weights or (start.weights if start is not None else None)
@@ -313,10 +313,8 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
         else:
             model_config = with_prior(model_config, settings.prior, vae_weights)
         has_encoder = vae_weights is not None or (start is not None and start.has_encoder)
-        has_trained_d = (start is not None and start.discriminator is not None) or (
-            has_encoder and settings.init_d_from_encoder
-        )
-        _check_frozen_layers(settings, model_config, {"freeze_d": has_trained_d, "freeze_g": source is not None})
+        has_trained_d = start is not None and start.discriminator is not None
+        _check_frozen_layers(settings, model_config, has_trained_d or (has_encoder and settings.init_d_from_encoder))
         settings = settings.with_start_defaults(vae_weights is not None)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(
@@ -324,7 +322,7 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
                 " color,translation"
             )
     check_can_stop_flat(settings, dataset)
-    if description := recipe.describe(requested):
+    if description := recipe.describe():
         emit(Note(description))
     return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights, start=start)
 
@@ -354,21 +352,19 @@ def check_can_stop_flat(settings: TrainSettings, dataset: PreparedDataset) -> No
         )
 
 
-def _check_frozen_layers(settings: GANSettings, model_config: ModelConfig, is_trained: Mapping[str, bool]) -> None:
-    """Check that the layers of --freeze-d and --freeze-g exist, and are of a trained network. Raises UsageError."""
-    num_layers = len(channel_widths(model_config.base_channels, model_config.size))
-    for name in ("freeze_d", "freeze_g"):
-        count, flag = getattr(settings, name), flag_name(name)
-        if count and not is_trained[name]:
-            raise UsageError(
-                f"{flag} {count} keeps trained layers as they are, and here they are random: add --from-gan RUN or"
-                " --from-vae RUN, or leave it out"
-            )
-        if count > num_layers:
-            raise UsageError(
-                f"{flag} {count}: at {model_config.size} pixels at most {num_layers} layers can be frozen: give"
-                f" {flag} {num_layers} or fewer"
-            )
+def _check_frozen_layers(settings: GANSettings, model_config: ModelConfig, is_trained: bool) -> None:
+    """Check that the layers of --freeze-d exist, and are of a trained discriminator. Raises UsageError."""
+    count, num_layers = settings.freeze_d, len(channel_widths(model_config.base_channels, model_config.size))
+    if count and not is_trained:
+        raise UsageError(
+            f"--freeze-d {count} keeps trained layers as they are, and here they are random: add --from-gan RUN or"
+            " --from-vae RUN, or leave it out"
+        )
+    if count > num_layers:
+        raise UsageError(
+            f"--freeze-d {count}: at {model_config.size} pixels at most {num_layers} layers can be frozen: give"
+            f" --freeze-d {num_layers} or fewer"
+        )
 
 
 def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:

@@ -142,6 +142,7 @@ def test_a_fine_tuned_run_resumes_to_the_bit_without_its_start(kind, vae_run, ga
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_killed_before_its_first_checkpoint_a_run_starts_again(gan_run, other, copy, tmp_path):
     start, options = copy(gan_run), {**COMMON, "steps": 3, "checkpoint_every": 3}
     for name in ("whole", "parts"):

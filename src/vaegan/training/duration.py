@@ -163,7 +163,7 @@ def requested_steps(setup: TrainSetup) -> int | None:
 
 
 def has_stopped_flat(setup: TrainSetup) -> bool:
-    """Return whether a resumed run has ended early by --stop-when flat, which this command has not turned off.
+    """Return whether --stop-when flat has ended the resumed run, and still applies.
 
     Args:
         setup: the setup.

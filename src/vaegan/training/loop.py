@@ -56,7 +56,7 @@ class TrainSchedule:
 
 
 def is_flat(step: int, best_step: int, evaluate_every: int) -> bool:
-    """Return whether none of the newest FLAT_EVALUATIONS evaluations had a lower KID than the best before them.
+    """Return whether the best evaluation is at least FLAT_EVALUATIONS evaluations old.
 
     Args:
         step: steps done.
@@ -64,7 +64,7 @@ def is_flat(step: int, best_step: int, evaluate_every: int) -> bool:
         evaluate_every: steps between evaluations; 0 for none.
 
     Returns:
-        whether it is so.
+        whether it is.
     """
     return evaluate_every > 0 and best_step >= 0 and step - best_step >= FLAT_EVALUATIONS * evaluate_every
 

@@ -103,7 +103,9 @@ class EMA(Generic[M]):
 
 
 def freeze_layers(layers: Iterable[nn.Module], count: int) -> None:
-    """Turn off the gradients of the first layers (FreezeD, Mo et al. 2020, arXiv 2002.10964, for a discriminator).
+    """Turn off the gradients of the first layers.
+
+    For a discriminator this is FreezeD (Mo et al. 2020, arXiv 2002.10964).
 
     Args:
         layers: layers of a network, in their order.

@@ -24,13 +24,16 @@ def preprocess(drawn, out, *options):
 @pytest.mark.parametrize(("kind", "flag"), [("vae", "--from"), ("gan", "--from-gan")])
 def test_a_dataset_of_another_size_or_channels(kind, flag, drawn, vae_run, gan_run, here, capsys):
     start, command = (vae_run if kind == "vae" else gan_run), f"train-{kind}"
-    preprocess(drawn, "large", "--size", "64")
+    preprocess(drawn, "large", "--size", "128")
     code, line = refused(capsys, command, "large", flag, start)
-    assert code == 1 and "large holds 64x64 images of 3 channels, but" in line
+    assert code == 1 and "large holds 128x128 images of 3 channels, but" in line
     assert f"trained on 32x32 of 3: preprocess them with --size 32, or give {flag} a {kind.upper()} that" in line
-    preprocess(drawn, "gray", "--size", "32", "--grayscale")
-    code, line = refused(capsys, command, "gray", flag, start)
-    assert code == 1 and "gray holds 32x32 images of 1 channels, but" in line and "without --grayscale" in line
+    assert line.endswith("was trained on such images or on images of half the size")
+    for size in ("32", "64"):
+        preprocess(drawn, f"gray-{size}", "--size", size, "--grayscale")
+        code, line = refused(capsys, command, f"gray-{size}", flag, start)
+        assert code == 1 and f"gray-{size} holds {size}x{size} images of 1 channels, but" in line
+        assert "trained on 32x32 of 3" in line and "without --grayscale" in line
     assert not (here / "new").exists()
 
 

@@ -167,3 +167,37 @@ def test_frozen_layers_do_not_move_and_all_others_do(gan_run, other, tmp_path):
     same = {name for name in before if torch.equal(before[name], after[name])}
     frozen = {f"trunk.layers.{layer}.{part}" for layer in (0, 1) for part in ("weight", "bias")}
     assert same - {"head.bias"} == frozen  # the relativistic loss does not depend on this bias
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A dataset of images of twice the side."""
+    folder = tmp_path_factory.mktemp("large")
+    write_faces(folder / "faces", 16, seed=9)
+    options = ["--size", "64", "--val-fraction", "0.5", "-q"]
+    assert main(["preprocess", str(folder / "faces"), "--out", str(folder / "few-64"), *options]) == 0
+    return folder / "few-64"
+
+
+def half_size(images):
+    return torch.nn.functional.avg_pool2d(images.float(), 2)
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan", "scratch"])
+def test_a_run_grows_from_one_of_half_the_size(kind, vae_run, gan_run, scratch_run, large, tmp_path):
+    start = {"vae": vae_run, "gan": gan_run, "scratch": scratch_run}[kind]
+    if kind == "vae":
+        still = {"lr": 1e-9, "ema_halflife": 0}
+        text = notes(train_vae, large, tmp_path / "new", from_run=start, steps=1, **still, **COMMON)
+    else:
+        text = notes(train_gan, large, tmp_path / "new", from_gan=start, steps=1, **STILL, **COMMON)
+    assert "grown from 32x32 to 64x64 pixels" in text and config_of(tmp_path / "new")["model"]["size"] == 64
+    old, new, images = vaegan.load(start, "cpu"), vaegan.load(tmp_path / "new", "cpu"), open_dataset(large).load()[1]
+    if kind == "scratch":
+        small, grown = old.sample(8), new.sample(8)
+    else:
+        small, grown = old.reconstruct(half_size(images).round().byte()), new.reconstruct(images)
+    assert grown.shape[-1] == 64
+    assert (half_size(grown) - small.float()).abs().mean() < 16  # of 255: the filters of upsampling differ
+    train_new = train_vae if kind == "vae" else train_gan
+    assert train_new(None, tmp_path / "new", steps=2) == tmp_path / "new"  # and it resumes without the start

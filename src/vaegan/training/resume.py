@@ -201,7 +201,8 @@ def _with_source(setup: TrainSetup) -> TrainSetup:
     if (vae := _find_source(setup, "from_vae", setup.request.from_vae, "VAE")) is not None:
         return replace(setup, vae_weights=read_vae_weights(vae))
     if (start := _find_source(setup, "from_run", setup.request.from_run, "start")) is not None:
-        return replace(setup, start=read_start(start, setup.request.kind))
+        config = setup.model_config
+        return replace(setup, start=read_start(start, setup.request.kind).for_images(config.size, config.channels))
     return setup
 
 

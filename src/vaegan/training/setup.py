@@ -14,6 +14,7 @@ from vaegan.config.settings import D_WARMUP_MAX_FRACTION, DURATION_OPTIONS, OBJE
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
+from vaegan.models.growth import grown_config
 from vaegan.models.layers import channel_widths
 from vaegan.run_dir import RunDir, find_run
 from vaegan.run_lookup import open_recorded_dataset, relative_to_cwd
@@ -294,12 +295,15 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             " another --run"
         )
     dataset = _open_dataset(request.data_path, vae_weights, emit)
+    if start is not None:
+        start = start.for_images(dataset.size, dataset.channels)
     recipe = choose_recipe(request.kind, dataset.counts, start is not None, requested)
     settings: TrainSettings = build_settings(request.settings_class, recipe.options, requested)
     device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), settings.precision)
     source = vae_weights or (start.weights if start is not None else None)
     if source is not None:
-        settings, model_config = _match_architecture(settings, source, dataset, request)
+        is_half_size = start is not None and start.is_half_size
+        settings, model_config = _match_architecture(settings, source, dataset, request, is_half_size)
     else:
         preset_name = settings.preset or ("base" if device_ctx.device.type == "cuda" else "small")
         preset = PRESETS[preset_name]
@@ -314,7 +318,9 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             model_config = with_prior(model_config, settings.prior, vae_weights)
         has_encoder = vae_weights is not None or (start is not None and start.has_encoder)
         has_trained_d = start is not None and start.discriminator is not None
-        _check_frozen_layers(settings, model_config, has_trained_d or (has_encoder and settings.init_d_from_encoder))
+        has_trained_d = has_trained_d or (has_encoder and settings.init_d_from_encoder)
+        has_new_stage = start is not None and start.is_half_size
+        _check_frozen_layers(settings, model_config, has_trained_d and not has_new_stage)
         settings = settings.with_start_defaults(vae_weights is not None)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(
@@ -443,11 +449,14 @@ def read_vae_weights(path: Path) -> WeightsInfo:
 
 
 def _match_architecture(
-    settings: TrainSettings, source: WeightsInfo, dataset: PreparedDataset, request: TrainRequest
+    settings: TrainSettings, source: WeightsInfo, dataset: PreparedDataset, request: TrainRequest, is_half_size: bool
 ) -> tuple[TrainSettings, ModelConfig]:
     """Return settings and model config with the start's architecture. Raises VaeganError for a contradiction."""
     config, path = source.config, source.path
     flag = "--from-vae" if request.from_vae is not None else START_FLAGS[request.kind]
+    half_size = " or on images of half the size" if request.from_run is not None else ""
+    if is_half_size:
+        config = grown_config(config)
     if (dataset.size, dataset.channels) != (config.size, config.channels):
         grayscale_flag = " --grayscale" if config.channels == 1 else ""
         if dataset.channels < config.channels:
@@ -456,6 +465,7 @@ def _match_architecture(
             f"{dataset.path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels, but {path} was"
             f" trained on {config.size}x{config.size} of {config.channels}: preprocess them with --size"
             f" {config.size}{grayscale_flag}, or give {flag} a {source.kind.upper()} that was trained on such images"
+            f"{half_size}"
         )
     if settings.latent_dim not in (None, config.latent_dim):
         raise UsageError(

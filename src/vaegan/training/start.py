@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,13 +23,14 @@ from vaegan.config.options import build_settings
 from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import GANForInference
+from vaegan.models.growth import grow_decoder, grow_discriminator, grow_prior, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Decoder
 from vaegan.run_dir import find_run
 from vaegan.run_lookup import find_source
 from vaegan.training.distributed import DistributedContext
-from vaegan.training.rng import derive_seed
+from vaegan.training.rng import derive_seed, fork_rng_with_seed
 
 START_FLAGS = {"vae": "--from", "gan": "--from-gan"}
 """The option that names the start, by the kind of the run."""
@@ -44,6 +45,7 @@ class StartRun:
         weights: its weights.
         has_encoder: whether the weights hold an encoder, as those of a GAN from scratch do not.
         discriminator: tensors of its discriminator by name; None for a VAE, and where no checkpoint holds them.
+        is_half_size: whether its images have half the side of the new ones, so that its networks grow by a stage.
         networks: its networks on the CPU, once `load_start_networks` has read them.
         config: sizes of these networks, with the prior that was fitted to the new dataset.
     """
@@ -51,6 +53,7 @@ class StartRun:
     weights: WeightsInfo
     has_encoder: bool
     discriminator: Mapping[str, Tensor] | None = None
+    is_half_size: bool = False
     networks: VAE | GANForInference | None = None
     config: ModelConfig | None = None
 
@@ -67,6 +70,19 @@ class StartRun:
         head = self.discriminator.get("head.weight")
         return head is not None and head.shape[-1] != num_features
 
+    def for_images(self, size: int, channels: int) -> StartRun:
+        """Return the start for images of another side, if it is half of it.
+
+        Args:
+            size: side of the new images.
+            channels: their channels.
+
+        Returns:
+            the start, with `is_half_size` set.
+        """
+        config = self.weights.config
+        return replace(self, is_half_size=(size, channels) == (2 * config.size, config.channels))
+
     def describe(self, num_images: int) -> str:
         """Say what is taken from the run.
 
@@ -78,6 +94,9 @@ class StartRun:
         """
         weights, taken = self.weights, ", ".join(self.taken())
         text = f"Starting from {weights.path} (step {weights.step:,}, {weights.images_seen:,} images): {taken}"
+        if self.is_half_size:
+            size = weights.config.size
+            text += f"; grown from {size}x{size} to {2 * size}x{2 * size} pixels"
         if weights.kind == "gan" and self.has_encoder:
             fitted = "one normal"
             if self.config is not None and self.config.prior == "mixture":
@@ -167,7 +186,7 @@ def load_vae(weights: WeightsInfo) -> VAE:
 
 def load_start_networks(
     start: StartRun, train_images: ImageArray, seed: int, mirror: bool, dist_ctx: DistributedContext
-) -> tuple[VAE | GANForInference, ModelConfig]:
+) -> StartRun:
     """Load the networks of the run to start from, so that training can go on with another dataset.
 
     The latents of a VAE are brought back to what they were before whitening. Those of a GAN with an encoder are
@@ -182,20 +201,15 @@ def load_start_networks(
         dist_ctx: the processes that train together.
 
     Returns:
-        the networks on the CPU, equal on all ranks, and their sizes.
+        the start with its networks, which are equal on all ranks.
 
     Raises:
-        VaeganError: if the file is damaged.
+        VaeganError: if the file is damaged, or the networks cannot grow.
     """
-    weights = start.weights
-    if not start.has_encoder:
-        with torch.device("meta"):
-            gan = GANForInference(Decoder(weights.config), None, Prior(weights.config))
-        dist_ctx.run_on_all_ranks(lambda: load_into_meta_model(gan, weights.path))
-        return gan, weights.config
-    vae = dist_ctx.run_on_all_ranks(lambda: undo_whitening(load_vae(weights)))
-    if weights.kind == "vae":
-        return vae, vae.config
+    start = dist_ctx.run_on_all_ranks(lambda: _read_networks(start, seed))
+    vae = start.networks
+    if start.weights.kind == "vae" or not isinstance(vae, VAE):
+        return start
     # Rank 0 fits for all of them: the others could round differently.
     fitted = dist_ctx.run_on_all_ranks(
         lambda: whiten_with_images(vae, train_images, seed, mirror) if dist_ctx.is_main_process else None
@@ -207,7 +221,33 @@ def load_start_networks(
             for tensor in fitted.state_dict().values():
                 tensor.zero_()
     dist_ctx.all_reduce_sum_(list(fitted.state_dict().values()))
-    return GANForInference(fitted.decoder, fitted.encoder, fitted.prior), config
+    return replace(start, networks=GANForInference(fitted.decoder, fitted.encoder, fitted.prior), config=config)
+
+
+def _read_networks(start: StartRun, seed: int) -> StartRun:
+    """Return the start with its networks: a VAE without whitening, or generator and prior of a GAN from scratch."""
+    weights, config, discriminator = start.weights, start.weights.config, start.discriminator
+    networks: VAE | GANForInference
+    if start.has_encoder:
+        networks = undo_whitening(load_vae(weights))
+        config = networks.config
+    else:
+        with torch.device("meta"):
+            networks = GANForInference(Decoder(config), None, Prior(config))
+        load_into_meta_model(networks, weights.path)
+    if not start.is_half_size:
+        return replace(start, networks=networks, config=config)
+    new_config = grown_config(config)
+    with fork_rng_with_seed(seed, "growth"):
+        if isinstance(networks, VAE):
+            networks = grow_vae(networks, new_config)
+        else:
+            decoder, prior = grow_decoder(networks.decoder, new_config), grow_prior(networks.prior, new_config)
+            networks = GANForInference(decoder, None, prior)
+        if discriminator is not None:
+            has_minibatch_std = bool(start.has_minibatch_std())
+            discriminator = grow_discriminator(discriminator, config, new_config, has_minibatch_std)
+    return replace(start, networks=networks, config=new_config, discriminator=discriminator)
 
 
 def whitening_rows(num_images: int, latent_dim: int, seed: int) -> Tensor:

@@ -206,9 +206,9 @@ def _load_start(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedCont
     if start is None:
         return setup
     train_images, _ = dist_ctx.run_on_all_ranks(dataset.open_memmap)
-    networks, config = load_start_networks(start, train_images, settings.seed, settings.mirror, dist_ctx)
-    start = replace(start, networks=networks, config=config)
+    start = load_start_networks(start, train_images, settings.seed, settings.mirror, dist_ctx)
     emit(Note(start.describe(dataset.counts["train"])))
+    config = start.config or setup.model_config
     if isinstance(settings, GANSettings):
         config = with_prior(config, settings.prior, start.weights)
     return replace(setup, start=start, model_config=config)

@@ -24,9 +24,9 @@ from vaegan.models.layers import (
 from vaegan.models.prior import Prior
 
 EMBEDDING_GAIN = 8.0
-"""Factor of the class embedding, which starts at 0. Adam's steps do not depend on the size of the gradient: without it,
-the embedding would take thousands of steps to become as large as the other terms (equalized learning rate, Karras et al.
-2018, arXiv 1710.10196, section 4.1)."""
+"""Factor of the class embedding, which starts at 0. Adam's steps do not depend on the size of the gradient: without the
+factor, the embedding would take thousands of steps to become as large as the other terms (equalized learning rate,
+Karras et al. 2018, arXiv 1710.10196, section 4.1)."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def evaluate(
         from vaegan.evaluation.results import (
             EVALUATION_PAGE,
             check_evaluation_dir,
-            table_rows,
+            metric_table,
             to_json,
             write_evaluation,
         )
@@ -82,7 +82,8 @@ def evaluate(
             }
         )
     else:
-        print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
+        table = metric_table(result.metrics, max_stderr_columns=1)
+        print_table(table.header, table.rows, table.grades)
         if result.classes:
             print_table(CLASS_HEADER, [item.table_row() for item in result.classes])
     emit(evaluation_summary(result, out_dir / EVALUATION_PAGE))

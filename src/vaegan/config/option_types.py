@@ -19,6 +19,7 @@ class VAEOptions(TypedDict, total=False):
     steps: int | str | None
     images: int | str | None
     minutes: float | None
+    stop_when: str
     checkpoint_every: int | str | None
     sample_every: int | str | None
     evaluate_every: int | str | None
@@ -55,6 +56,7 @@ class GANOptions(TypedDict, total=False):
     steps: int | str | None
     images: int | str | None
     minutes: float | None
+    stop_when: str
     checkpoint_every: int | str | None
     sample_every: int | str | None
     evaluate_every: int | str | None
@@ -84,6 +86,7 @@ class GANOptions(TypedDict, total=False):
     recon_fraction_final: float
     recon_fade: int | str
     d_warmup_steps: int | None
+    freeze_d: int
     on_collapse: str
 
 
@@ -119,3 +122,14 @@ class EvaluateOptions(TypedDict, total=False):
     n: int | str
     seed: int
     inception: str | None
+
+
+class TimelapseOptions(TypedDict, total=False):
+    """Options of `timelapse`: the fields of `TimelapseSettings`."""
+
+    format: str | None
+    fps: float | None
+    frames: int
+    hold_last: float
+    captions: bool
+    scale: int

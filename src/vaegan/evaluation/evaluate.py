@@ -39,7 +39,7 @@ MIN_IMAGES_FOR_NEIGHBORS = 2000
 """With fewer training and validation images, `UNSTABLE_METRICS` rate noise or patchwork as high as real images; see
 benchmarks/small_evaluation.py."""
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
-REAL_COLUMN = "real"
+SAMPLES_COLUMN, REAL_COLUMN = "samples", "real"
 NUM_NEIGHBOR_PAIRS = 8
 NUM_EXAMPLES = 64
 MAX_EXTRA_MEMORIZED = 0.2
@@ -222,7 +222,7 @@ def _evaluate(
 
     # the columns of the table
     samples = evaluator.generate_samples(model)
-    feature_sets = {"samples": samples}
+    feature_sets = {SAMPLES_COLUMN: samples}
     if weights.kind == "vae":
         images = reference.real_baseline.images
         rows = reference.train_order[: len(images)]
@@ -249,14 +249,14 @@ def _evaluate(
         "vaegan_version": __version__,
         "seconds": round(time.perf_counter() - start_time, 1),
     }
-    warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
+    warnings = evaluation_warnings(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN])
     return Evaluation(
         metrics,
         facts,
         evaluator.caution,
         warnings,
         _nearest_training_pairs(reference, samples),
-        make_verdict(metrics["samples"], metrics[REAL_COLUMN], metrics.get("VAE")),
+        make_verdict(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN], metrics.get("VAE")),
         samples.images[:NUM_EXAMPLES],
         reference.val.images[:NUM_EXAMPLES],
         classes,

@@ -23,6 +23,11 @@ from vaegan.models.layers import (
 )
 from vaegan.models.prior import Prior
 
+EMBEDDING_GAIN = 8.0
+"""Factor of the class embedding, which starts at 0. Adam's steps do not depend on the size of the gradient: without the
+factor, the embedding would take thousands of steps to become as large as the other terms (equalized learning rate,
+Karras et al. 2018, arXiv 1710.10196, section 4.1)."""
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -132,7 +137,7 @@ class Decoder(nn.Module):
             if self.fixed_class is not None:
                 class_ids = torch.full((len(latents),), self.fixed_class, device=latents.device)
                 class_weights = one_hot(class_ids, self.class_embedding.num_embeddings)
-            x = x + embed_classes(self.class_embedding, class_weights)
+            x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
         x = x.unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))

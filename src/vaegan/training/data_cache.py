@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.data.classes import NO_CLASS, ClassIds, read_class_ids
 from vaegan.data.dataset import PreparedDataset
-from vaegan.data.memmap import ImageArray, strided_subset
+from vaegan.data.memmap import ImageArray, MemmapImages, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.training.setup import TrainSetup
 
@@ -56,8 +56,28 @@ def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
     return 0 < memory_limit_bytes() * MAX_RAM_FRACTION < num_bytes
 
 
+def open_train_val_images(setup: TrainSetup) -> tuple[MemmapImages, MemmapImages]:
+    """Memory-map the images of a training; for a conditional model those that have a class.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        training and validation images.
+
+    Raises:
+        VaeganError: if the dataset or its labels cannot be read.
+    """
+    train_images, val_images = setup.dataset.open_memmap()
+    if setup.model_config.classes:
+        class_ids = read_class_ids(setup.dataset, setup.model_config.class_label, setup.model_config.classes)
+        train_images = train_images.select((class_ids.train != NO_CLASS).nonzero().flatten())
+        val_images = val_images.select((class_ids.val != NO_CLASS).nonzero().flatten())
+    return train_images, val_images
+
+
 def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
-    """Return the images of a training; for a conditional model those that have a class.
+    """Return the images of a training; see `open_train_val_images`.
 
     Args:
         setup: the setup.
@@ -68,15 +88,11 @@ def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
     Raises:
         VaeganError: if there are no training images.
     """
-    device, train_images, val_images = setup.device_ctx.device, *setup.dataset.open_memmap()
+    device, train_images, val_images = setup.device_ctx.device, *open_train_val_images(setup)
     if not len(train_images):
         raise VaeganError(
             f"{setup.dataset.path} holds no training images: prepare it again with a smaller --val-fraction"
         )
-    if setup.model_config.classes:
-        class_ids = read_class_ids(setup.dataset, setup.model_config.class_label, setup.model_config.classes)
-        train_images = train_images.select((class_ids.train != NO_CLASS).nonzero().flatten())
-        val_images = val_images.select((class_ids.val != NO_CLASS).nonzero().flatten())
     val_subset = strided_subset(val_images, MAX_VAL_IMAGES).to(device)
     if should_memory_map(setup.settings.cache, setup.dataset):
         return train_images, val_subset

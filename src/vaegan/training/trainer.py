@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from vaegan.checkpoint import load_strict
 from vaegan.events import Event
 from vaegan.models.class_embedding import one_hot
 from vaegan.models.prior import Prior
@@ -48,6 +49,21 @@ def decode_seeds(
         rows = slice(start, start + SAMPLING_BATCH_SIZE)
         images.append(to_uint8(decoder(latents[rows].to(device), class_weights[rows].to(device))).cpu())
     return torch.cat(images)
+
+
+def load_with_new_classes(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy tensors into a model, in place. What an unconditional start lacks, such as class embeddings, stays.
+
+    Args:
+        model: network to fill.
+        tensors: state_dict of a network like it, with the same classes or without any.
+        path: where the tensors are from, for messages.
+
+    Raises:
+        VaeganError: if another tensor is missing, or one is unexpected, or of another shape or type.
+    """
+    own = {name: tensor for name, tensor in model.state_dict().items() if "class_" in name and name not in tensors}
+    load_strict(model, {**tensors, **own}, path)
 
 
 def make_class_weights(class_ids: Tensor | None, count: int, num_classes: int) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.checkpoint import load_strict
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import one_hot
@@ -20,7 +19,7 @@ from vaegan.models.discriminator import Generator
 from vaegan.models.latent_whitening import AutocastFactory
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
-from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, make_class_weights
+from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, load_with_new_classes, make_class_weights
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 NUM_SAMPLED = 2 * IMAGES_PER_ROW
@@ -54,8 +53,7 @@ def init_generator_from_decoder(vae: VAE, generator: Generator) -> DecoderTransf
     """
     tensors = vae.decoder.state_dict()
     # An unconditional VAE has no class embedding: that of the generator stays 0, so that all classes decode alike.
-    own_tensors = {name: tensor for name, tensor in generator.state_dict().items() if name not in tensors}
-    load_strict(generator, tensors | own_tensors, Path("the VAE's decoder"))
+    load_with_new_classes(generator, tensors, Path("the VAE's decoder"))
     device = next(generator.parameters()).device
     decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     latents, class_weights = vae.prior.sample_seeds(range(16)).to(device), torch.zeros(16, 0)

@@ -34,11 +34,13 @@ from vaegan.training.optim import (
 )
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
+from vaegan.training.start import LATENT_WHITENING_BATCH_SIZE, whitening_rows
 from vaegan.training.trainer import (
     IMAGES_PER_ROW,
     MAX_PREVIEW_CLASSES,
     class_frequencies,
     decode_seeds,
+    load_with_new_classes,
     make_class_weights,
     preview_classes,
 )
@@ -46,7 +48,6 @@ from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
-LATENT_WHITENING_IMAGES, LATENT_WHITENING_BATCH_SIZE = 8192, 128
 VALIDATION_IMAGES = 512
 PREVIEW_RECONSTRUCTIONS, PREVIEW_SAMPLES = 16, 32
 
@@ -79,6 +80,7 @@ class VAETrainer:
         val_images: uint8 [N, C, S, S], may be empty.
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
         image_options: options of preprocess for the weights' metadata.
+        initial: VAE to start from, with latents that are not whitened; None for random weights.
         class_ids: classes of the images, for a conditional VAE.
     """
 
@@ -93,6 +95,7 @@ class VAETrainer:
         val_images: Tensor,
         accumulator: GradientAccumulator | None = None,
         image_options: Mapping[str, Any] | None = None,
+        initial: VAE | None = None,
         class_ids: ClassIds | None = None,
     ) -> None:
         self.image_options = image_options
@@ -104,6 +107,8 @@ class VAETrainer:
 
         with fork_rng_with_seed(settings.seed, "vae"):
             self.vae = VAE(model_config)
+        if initial is not None:
+            load_with_new_classes(self.vae, initial.state_dict(), Path("the VAE to start from"))
         if class_ids is not None:
             self.vae.prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
         device_ctx.prepare(self.vae)
@@ -111,9 +116,7 @@ class VAETrainer:
         self.optimizer = make_optimizer(settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM)
         self.likelihood_loss = LIKELIHOODS[settings.likelihood]
 
-        num_whitening_images = max(LATENT_WHITENING_IMAGES, 16 * model_config.latent_dim)
-        generator = torch.Generator().manual_seed(derive_seed(settings.seed, "subset"))
-        self.whitening_rows = torch.randperm(len(train_images), generator=generator)[:num_whitening_images]
+        self.whitening_rows = whitening_rows(len(train_images), model_config.latent_dim, settings.seed)
         self.train_images = train_images
         self.train_subset = train_images[self.whitening_rows[:VALIDATION_IMAGES]]
         self.val_images = strided_subset(val_images, VALIDATION_IMAGES)

@@ -44,6 +44,8 @@ RUN_FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 HUB_MODEL_TYPE = "vaegan"
 """The "model_type" in the config.json of a folder for the Hugging Face hub, which is no run."""
+PLANNED_STEPS = "planned_steps"
+"""Entry of config.json's schedule: the steps that were asked for, where --stop-when flat has ended the run before."""
 BEST_WEIGHTS_FILE = "best.safetensors"
 TENSORBOARD_DIR, WANDB_DIR, LOG_ID_FILE = "tensorboard", "wandb", "log-id.json"
 """What --log writes: TensorBoard's and W&B's files, and the id that W&B or MLflow gave to the run."""
@@ -62,6 +64,7 @@ KEPT_WEIGHTS_PREFIX = "model-step"
 def _check_config_values(config: Mapping[str, Any]) -> None:
     """Raise ValueError if a value of config.json has the wrong type or range."""
     require_int(config["schedule"], "total_steps")
+    require_int(config["schedule"], PLANNED_STEPS, 0)
     for name in ("checkpoint_every", "sample_every"):
         require_int(config["schedule"], name, 1)
     require_int(config["schedule"], "evaluate_every", 0)
@@ -69,11 +72,12 @@ def _check_config_values(config: Mapping[str, Any]) -> None:
     rate = config["schedule"].get("images_per_second")
     if rate is not None and (not isinstance(rate, (int, float)) or not 0 < rate < float("inf")):
         raise ValueError(f"images_per_second {printable(rate)!r}, expected a number above 0")
-    source_vae = config.get("from_vae")
-    if source_vae is not None and not isinstance(source_vae, dict):
-        raise ValueError(f"from_vae {printable(source_vae)!r}, expected an object")
-    if source_vae and not isinstance(source_vae.get("train_seconds", 0.0), (int, float)):
-        raise ValueError(f"from_vae train_seconds {printable(source_vae['train_seconds'])!r}, expected a number")
+    for name in ("from_vae", "from_run"):
+        source = config.get(name)
+        if source is not None and not isinstance(source, dict):
+            raise ValueError(f"{name} {printable(source)!r}, expected an object")
+        if source and not isinstance(source.get("train_seconds", 0.0), (int, float)):
+            raise ValueError(f"{name} train_seconds {printable(source['train_seconds'])!r}, expected a number")
 
 
 class RunDir:
@@ -133,6 +137,20 @@ class RunDir:
             VaeganError: if it cannot be written.
         """
         write_json(self.config_path, {"format_version": RUN_FORMAT_VERSION, **config})
+
+    def record_flat_stop(self, step: int, planned_steps: int) -> None:
+        """Record in config.json that the run has ended early, and how long it was meant to be.
+
+        Args:
+            step: its last step.
+            planned_steps: steps that were asked for.
+
+        Raises:
+            VaeganError: if the file cannot be read or written.
+        """
+        config = self.read_config()
+        config["schedule"] |= {"total_steps": step, PLANNED_STEPS: planned_steps}
+        self.write_config(config)
 
     def check_is_run_or_empty(self, force: bool) -> None:
         """Check that a run may be started in the directory.

@@ -222,19 +222,20 @@ def preprocess_settings_for(weights: WeightsInfo, emit: EventHandler) -> Preproc
     return derive_preprocess_settings(weights.config.size, weights.config.channels, options or {})
 
 
-def find_source_vae(run: RunDir) -> tuple[Path, bool] | None:
-    """Find the weights of the VAE that a GAN's run was initialized from.
+def find_source(run: RunDir, key: str) -> tuple[Path, bool] | None:
+    """Find the weights that a run was initialized from.
 
     They are looked for at the recorded path, then in the runs beside this one, also in their checkpoints.
 
     Args:
-        run: the run of the GAN.
+        run: the run.
+        key: entry of config.json that records them: "from_vae" for the VAE of a GAN, "from_run" for another start.
 
     Returns:
         The path, and whether the file is still the recorded one. If there is no such file, the recorded path and False.
-        None for a run without a VAE.
+        None for a run that has no such entry.
     """
-    source = run.read_config().get("from_vae")
+    source = run.read_config().get(key)
     if not source:
         return None
     places, sha256, step = _recorded_places(source, run), source.get("sha256"), source.get("step")
@@ -261,7 +262,7 @@ def source_vae_for(weights: WeightsInfo, emit: EventHandler) -> Path | None:
         its path, or None.
     """
     run = find_run(weights.path)
-    found = find_source_vae(run) if run is not None and weights.kind == "gan" else None
+    found = find_source(run, "from_vae") if run is not None and weights.kind == "gan" else None
     if found is None:
         return None
     path, is_same = found

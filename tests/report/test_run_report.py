@@ -51,7 +51,7 @@ def test_every_training_ends_with_a_full_report(vae_run, gan_run):
     sections = [
         "Samples",
         "During training",
-        "Drift from the VAE",
+        "Drift from the start",
         "Charts",
         "Latent traversals",
         "Reconstructions",

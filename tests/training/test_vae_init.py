@@ -85,7 +85,7 @@ def test_it_lasts_through_a_resume_without_the_vae(prepared, vae_run, vae, tmp_p
     with Image.open(run.preview_path(4, DRIFT_PREVIEW)) as grid:
         assert grid.size == (8 * CELL + 2, 7 * CELL + 2)
     page = (run.path / "report.html").read_text()
-    assert "Drift from the VAE" in page and page.count('class="player"') == 2
+    assert "Drift from the start" in page and page.count('class="player"') == 2
 
 
 def test_tensors_that_do_not_fit_are_refused(vae):
@@ -109,4 +109,4 @@ def test_a_run_from_scratch_has_no_drift(prepared, tmp_path):
     run = train_gan(prepared, tmp_path / "run", preset="tiny", batch_size=8, steps=1, evaluate_every=0)
     assert not RunDir(run).previews(DRIFT_PREVIEW)
     assert "decoder_drift" not in (run / "metrics.jsonl").read_text()
-    assert "Drift from the VAE</h2>" not in (run / "report.html").read_text()
+    assert "Drift from the start</h2>" not in (run / "report.html").read_text()

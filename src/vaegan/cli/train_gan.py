@@ -29,6 +29,15 @@ def train_gan(
             autocompletion=complete_checkpoint,
         ),
     ] = None,
+    from_gan: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-gan",
+            metavar="CKPT",
+            help="Trained GAN to start from instead, of the same image size.",
+            autocompletion=complete_checkpoint,
+        ),
+    ] = None,
     run: RunDirOption = Path("runs/gan"),
     config: Config = None,
     force: ForceRestart = False,
@@ -37,17 +46,20 @@ def train_gan(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Train a GAN from a VAE's decoder, or from scratch.
+    """Train a GAN from a VAE's decoder, from another GAN, or from scratch.
 
     Most runs need only --from-vae, --minutes and --preset. Run the same command again to resume.
 
     Examples:
         vaegan train-gan --from-vae runs/vae
         vaegan train-gan --from-vae runs/vae --minutes 60 --preset small
+        vaegan train-gan data/few-64 --from-gan runs/gan --run runs/few-gan
     """
     with event_reporter(quiet) as emit:
         from vaegan.training.train import train_gan as train
 
-        path = train(data, run, from_vae=from_vae, config=config, force=force, on_event=emit, **options)
+        path = train(
+            data, run, from_vae=from_vae, from_gan=from_gan, config=config, force=force, on_event=emit, **options
+        )
         emit(training_summary(path))
     print_results({"run": path}, as_json)

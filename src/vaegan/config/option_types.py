@@ -17,6 +17,7 @@ class VAEOptions(TypedDict, total=False):
     steps: int | str | None
     images: int | str | None
     minutes: float | None
+    stop_when: str
     checkpoint_every: int | str | None
     sample_every: int | str | None
     evaluate_every: int | str | None
@@ -51,6 +52,7 @@ class GANOptions(TypedDict, total=False):
     steps: int | str | None
     images: int | str | None
     minutes: float | None
+    stop_when: str
     checkpoint_every: int | str | None
     sample_every: int | str | None
     evaluate_every: int | str | None
@@ -80,6 +82,7 @@ class GANOptions(TypedDict, total=False):
     recon_fraction_final: float
     recon_fade: int | str
     d_warmup_steps: int | None
+    freeze_d: int
     on_collapse: str
 
 

@@ -18,12 +18,13 @@ DURATION_OPTIONS = ("steps", "images", "minutes")
 
 OTHER_OPTIONS = "Optimization"
 OPTION_GROUPS = {
-    "Length (one of them)": ("minutes", "images", "steps"),
+    "Length (one of them)": ("minutes", "images", "steps", "stop_when"),
     "Model": ("preset", "latent_dim", "prior"),
     "Starting from a VAE": (
         *("init_d_from_encoder", "d_warmup_steps"),
         *("recon_weight", "recon_fraction", "recon_fraction_final", "recon_fade"),
     ),
+    "Starting from another run": ("freeze_d",),
     "Loss": (
         *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
         *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std"),
@@ -37,6 +38,11 @@ OPTION_GROUPS = {
     "Hardware": ("device", "precision", "cache"),
 }
 """The groups in which help shows the options of train-vae and train-gan. All others are in OTHER_OPTIONS."""
+
+MAX_TRUNK_LAYERS = 6
+"""Layers of the discriminator before its head, at 256 pixels."""
+FLAT_EVALUATIONS = 6
+"""Evaluations without a better KID after which --stop-when flat stops."""
 
 D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
@@ -68,6 +74,13 @@ class DurationSettings:
     )
     minutes: float | None = runtime_option(
         None, "Duration in minutes: the first steps are timed, then the number of steps is fixed.", exclusive_min=0
+    )
+    stop_when: str = runtime_option(
+        "end",
+        "Stop at the end of that length (end), or earlier where the KID of the run's own evaluations has not improved"
+        f" for {FLAT_EVALUATIONS} evaluations (flat).",
+        choices=("end", "flat"),
+        default_text="end; flat for small datasets",
     )
 
 
@@ -263,6 +276,13 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
             f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder; at most"
             f" {D_WARMUP_MAX_FRACTION:.0%} of the run"
         ),
+    )
+    freeze_d: int = option(
+        0,
+        "With --from-gan or --from-vae: number of the discriminator's first layers, from the image on, that are not"
+        " trained (FreezeD); 0 = train all.",
+        min=0,
+        max=MAX_TRUNK_LAYERS,
     )
     on_collapse: str = runtime_option(
         "rollback",

@@ -107,7 +107,9 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
         "model": _describe_model(model),
         "dataset": printable(config["data"].get("path"), 300),
     }
-    if config["kind"] == "gan":
+    if config.get("from_run"):
+        facts["from_run"] = printable(config["from_run"].get("path"), 300)
+    elif config["kind"] == "gan":
         facts["from_vae"] = printable((config.get("from_vae") or {}).get("path", "none: trained from scratch"), 300)
     facts["precision"] = printable(schedule.get("precision"))
     facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"

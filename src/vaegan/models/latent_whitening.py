@@ -119,6 +119,35 @@ def whiten_latents(
     return vae
 
 
+def undo_whitening(vae: VAE) -> VAE:
+    """Return a copy of a whitened VAE that can be trained: its posteriors have diagonal covariances again.
+
+    The covariance factor W of the encoder is what whitening multiplied the latents by. With z = W^-1 z', the mean head
+    is multiplied by W^-1, the decoder's first layer by W, and the factor becomes the identity. Reconstructions do not
+    change. The latents keep the mean 0 that whitening gave them.
+
+    Args:
+        vae: a VAE whose latents were whitened, or not; it is not changed.
+
+    Returns:
+        the VAE in float32, with the prior N(0, I).
+
+    Raises:
+        VaeganError: If W cannot be inverted, or is not finite.
+    """
+    vae = copy.deepcopy(vae).float()
+    vae.config = vae.config.with_normal_prior()
+    vae.prior = Prior(vae.config)
+    whitening_matrix = vae.encoder.cov_factor.cpu().double()
+    inverse, error = torch.linalg.inv_ex(whitening_matrix)
+    if int(error) or not bool(inverse.abs().max() < MAX_VARIANCE):  # NaN compares false
+        raise VaeganError("the covariance factor of the VAE's encoder cannot be inverted: its weights are damaged")
+    _apply_whitening(vae, whitening_matrix, inverse, torch.zeros(len(inverse)).double())
+    with torch.no_grad():
+        vae.encoder.cov_factor.zero_().fill_diagonal_(1)  # exactly, without the rounding of W^-1 W
+    return vae
+
+
 @torch.no_grad()
 def _encode_posteriors(
     vae: VAE, images: Iterable[Tensor], mirror: bool, autocast: AutocastFactory

@@ -43,9 +43,10 @@ TRAVERSAL_NOTE = (
     " image they change; a GAN initialized from it starts with the same latents."
 )
 DRIFT_NOTE = (
-    "The same latents decoded by the VAE (upper rows) and by the generator initialized from it (below each). The last"
-    " rows are validation images: originals, reconstructions by the VAE, and by the generator. The generator may"
-    " sharpen a face; if it shows another face, it no longer reconstructs that image."
+    "The same latents decoded as training began, by the VAE or the GAN that it started from (upper rows), and by the"
+    " generator since (below each). The last rows are validation images: originals, reconstructions as training began,"
+    " and by the generator. The generator may sharpen a face; if it shows another face, it no longer reconstructs that"
+    " image."
 )
 
 
@@ -192,6 +193,9 @@ def _describe_run(config: Mapping[str, Any]) -> str:
     if source := config.get("from_vae"):
         steps = _format_count(source.get("step"))
         return f"{text} Its generator was initialized from the decoder of a VAE that was trained for {steps} steps."
+    if start := config.get("from_run"):
+        taken = ", ".join(printable(name) for name in start["taken"]) if isinstance(start.get("taken"), list) else "?"
+        return f"{text} It started from another run at step {_format_count(start.get('step'))}, with its {taken}."
     return text if config["kind"] == "vae" else f"{text} Its generator was initialized at random."
 
 
@@ -233,12 +237,12 @@ def _samples_and_previews(model: Model | None, frames: list[tuple[str, bytes]], 
 
 
 def _drift_section(preview_cache: figures.PreviewCache, batch_size: int) -> list[str]:
-    """Return previews of the VAE's decoder beside the generator, if the GAN was initialized from a VAE."""
+    """Return previews of the decoder that training began with beside the generator, if the GAN has an encoder."""
     frames = preview_cache.frames(batch_size, DRIFT_PREVIEW, MAX_DRIFT_PREVIEWS)
     if not frames:
         return []
     return [
-        html_page.heading("Drift from the VAE"),
+        html_page.heading("Drift from the start"),
         html_page.paragraph(DRIFT_NOTE, is_muted=True),
         html_page.side_by_side([html_page.frame_player(frames)]),
     ]
@@ -288,8 +292,9 @@ def _settings_section(config: Mapping[str, Any]) -> str:
     parts.append(html_page.text_table(chosen) if chosen else html_page.paragraph("All are at their defaults."))
     parts.append(html_page.details(f"{len(defaults)} settings at their defaults", html_page.text_table(defaults)))
     paths = {"dataset": config["data"].get("path")}
-    if config.get("from_vae"):
-        paths["VAE"] = config["from_vae"].get("path")
+    for key, name in (("from_vae", "VAE"), ("from_run", "start")):
+        if config.get(key):
+            paths[name] = config[key].get("path")
     locations = [html_page.volatile_paragraph(f"{name}: ", printable(path, 300)) for name, path in paths.items()]
     versions = dict(config["versions"]) if isinstance(config.get("versions"), dict) else {}
     versions |= {"vaegan": config.get("vaegan_version"), "precision": config["schedule"].get("precision")}

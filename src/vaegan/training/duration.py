@@ -14,12 +14,17 @@ from vaegan.config.model_config import PRESETS
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
-from vaegan.run_dir import RunDir
+from vaegan.run_dir import PLANNED_STEPS, RunDir
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.loop import TrainSchedule
 from vaegan.training.setup import TrainSetup
 from vaegan.training.trainer import Trainer
-from vaegan.training.validation import QuickEvaluator, evaluation_interval
+from vaegan.training.validation import (
+    MIN_IMAGES_PER_EVALUATION,
+    MIN_IMAGES_PER_FLAT_EVALUATION,
+    QuickEvaluator,
+    evaluation_interval,
+)
 
 TIMING_START_STEP = 2**20
 """A step number beyond all warm-ups, so that a typical step is timed."""
@@ -157,6 +162,18 @@ def requested_steps(setup: TrainSetup) -> int | None:
     return math.ceil(num_images / batch_size)
 
 
+def has_stopped_flat(setup: TrainSetup) -> bool:
+    """Return whether --stop-when flat has ended the resumed run, and still applies.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        whether it has.
+    """
+    return PLANNED_STEPS in (setup.saved_config or {}).get("schedule", {}) and setup.settings.stop_when == "flat"
+
+
 def _resumed_run_steps(setup: TrainSetup) -> int:
     """Return the recorded total, or the one that this command asks for. New minutes count at the recorded speed."""
     assert setup.saved_config is not None
@@ -173,7 +190,8 @@ def _resumed_run_steps(setup: TrainSetup) -> int:
                 f"--minutes {minutes}: the speed of {setup.run_dir.path} was never measured; give --steps or --images"
             )
         return max(1, round(float(minutes) * 60 * float(saved["images_per_second"]) / batch_size))
-    return int(saved["total_steps"])
+    is_flat_stop_undone = PLANNED_STEPS in saved and setup.settings.stop_when != "flat"
+    return int(saved[PLANNED_STEPS] if is_flat_stop_undone else saved["total_steps"])
 
 
 def make_schedule(
@@ -253,7 +271,8 @@ def _build_schedule(setup: TrainSetup, total_steps: int, num_previews: int) -> T
     evaluate_every = settings.evaluate_every
     if evaluate_every is None:
         needs_whitening = isinstance(settings, VAESettings)
-        default = evaluation_interval(total_steps, settings.batch_size, sample_every, needs_whitening)
+        min_images = MIN_IMAGES_PER_EVALUATION if settings.stop_when == "end" else MIN_IMAGES_PER_FLAT_EVALUATION
+        default = evaluation_interval(total_steps, settings.batch_size, sample_every, needs_whitening, min_images)
         evaluate_every = int(saved.get("evaluate_every", default))
     return TrainSchedule(
         total_steps,
@@ -263,4 +282,5 @@ def _build_schedule(setup: TrainSetup, total_steps: int, num_previews: int) -> T
         settings.keep_checkpoints,
         evaluate_every,
         settings.on_collapse if isinstance(settings, GANSettings) else "ignore",
+        settings.stop_when == "flat",
     )

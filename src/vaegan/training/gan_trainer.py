@@ -1,4 +1,4 @@
-"""Training of a GAN, whose generator may start as a VAE's decoder."""
+"""Training of a GAN, whose generator may start as a VAE's decoder, or as another GAN's generator."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from vaegan.training.augment import (
 from vaegan.training.optim import (
     EMA,
     cosine_anneal,
+    freeze_layers,
     inverse_sqrt_decay,
     linear_warmup,
     load_optimizer_state_dict,
@@ -42,6 +43,7 @@ from vaegan.training.optim import (
 )
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, fixed_permutation, fork_rng_with_seed
+from vaegan.training.start import StartRun
 from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
 from vaegan.training.vae_init import DecoderDrift, DecoderTransfer, init_generator_from_decoder
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
@@ -91,6 +93,7 @@ class GANTrainer:
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
         train_val_images: train and validation images, uint8 [N, C, S, S], for `validate` and ADA.
         image_options: options of preprocess for the weights' metadata.
+        start: GAN to start from, with its networks; None for another start.
     """
 
     kind = "gan"
@@ -104,6 +107,7 @@ class GANTrainer:
         accumulator: GradientAccumulator | None = None,
         train_val_images: tuple[ImageArray, Tensor] | None = None,
         image_options: Mapping[str, Any] | None = None,
+        start: StartRun | None = None,
     ) -> None:
         self.image_options = image_options
         self.model_config, self.device_ctx = model_config, device_ctx
@@ -126,13 +130,17 @@ class GANTrainer:
             self.discriminator = Discriminator(model_config, bool(settings.minibatch_std))
         device_ctx.prepare(self.generator)
         device_ctx.prepare(self.discriminator)
-        prior = vae.prior if vae is not None and model_config.prior == "mixture" else Prior(model_config)
+        source = vae if vae is not None else start.networks if start is not None else None
+        prior = source.prior if source is not None and model_config.prior == "mixture" else Prior(model_config)
         self.prior = prior.to(device_ctx.device)
         self.encoder: Encoder | None = None
         self.decoder_transfer: DecoderTransfer | None = None
         self.drift_reference: DecoderDrift | None = None
         if vae is not None:
             self._init_from_vae(vae)
+        if start is not None:
+            self._init_from_gan(start)
+        self._set_discriminator_trainable(True)
 
         self.ema = EMA(self.generator, settings.ema_halflife)
         name, clip = settings.optimizer, settings.update_clip
@@ -140,14 +148,34 @@ class GANTrainer:
         self.optimizer_d = make_optimizer(name, self.discriminator, settings.lr_d, ADAM_BETAS, MUON_MOMENTUM, clip)
 
     def _init_from_vae(self, vae: VAE) -> None:
-        self.encoder = vae.encoder.eval().requires_grad_(False)
-        self.device_ctx.prepare(self.encoder)
         self.decoder_transfer = init_generator_from_decoder(vae, self.generator)
+        self._set_encoder(vae.encoder)
+        if self.settings.init_d_from_encoder:
+            load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
+
+    def _init_from_gan(self, start: StartRun) -> None:
+        networks, path = start.networks, start.weights.path
+        assert isinstance(networks, GANForInference)
+        load_strict(self.generator, networks.decoder.state_dict(), path)
+        if networks.encoder is not None:
+            self._set_encoder(networks.encoder)
+        if start.discriminator is not None:
+            load_strict(self.discriminator, start.discriminator, path)
+        elif networks.encoder is not None and self.settings.init_d_from_encoder:
+            load_strict(self.discriminator.trunk, networks.encoder.trunk.state_dict(), path)
+
+    def _set_encoder(self, encoder: Encoder) -> None:
+        """Keep the encoder, which is not trained, and what the generator decodes now, to measure its drift from it."""
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.device_ctx.prepare(self.encoder)
         self.drift_reference = DecoderDrift.from_decoder(
             self.generator, self.encoder, self.prior, self.preview_val_images
         )
-        if self.settings.init_d_from_encoder:
-            load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
+
+    def _set_discriminator_trainable(self, is_trainable: bool) -> None:
+        """Turn the discriminator's gradients on or off; its frozen layers never have any (FreezeD)."""
+        self.discriminator.requires_grad_(is_trainable)
+        freeze_layers(self.discriminator.trunk.layers, self.settings.freeze_d)
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
         """Take one step of both networks.
@@ -178,12 +206,12 @@ class GANTrainer:
         # generator step, not during the discriminator's warm-up
         if not is_d_warmup:
             self.optimizer_g.param_groups[0]["lr"] = settings.lr_g * lr_scale
-            self.discriminator.requires_grad_(False)
+            self._set_discriminator_trainable(False)
             try:
                 g_backward = partial(self._generator_backward, recon_fraction=recon_fraction)
                 g_metrics = self.accumulator.step(self.optimizer_g, batch, g_backward)
             finally:
-                self.discriminator.requires_grad_(True)
+                self._set_discriminator_trainable(True)
             if g_metrics is None:
                 return None
             metrics |= g_metrics

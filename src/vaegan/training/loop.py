@@ -9,9 +9,19 @@ from functools import partial
 from pathlib import Path
 
 from vaegan.checkpoint import TRAINING_STATE_FILE, read_checkpoint
+from vaegan.config.settings import FLAT_EVALUATIONS
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import Interrupted, VaeganError
-from vaegan.events import Alarm, EventHandler, FileWritten, Rollback, SkippedStep, TrainingFinished, TrainingProgress
+from vaegan.events import (
+    Alarm,
+    EventHandler,
+    FileWritten,
+    Note,
+    Rollback,
+    SkippedStep,
+    TrainingFinished,
+    TrainingProgress,
+)
 from vaegan.run_dir import RunDir
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.monitor import MetricAverager, ThroughputMonitor, TrainMonitor
@@ -32,6 +42,7 @@ class TrainSchedule:
     Attributes:
         evaluate_every: steps between evaluations of samples; 0 for none.
         on_collapse: what mode collapse leads to: "stop", "rollback" or "ignore".
+        stop_when_flat: end earlier, as soon as `is_flat`.
     """
 
     total_steps: int
@@ -41,6 +52,21 @@ class TrainSchedule:
     keep_checkpoints: int
     evaluate_every: int
     on_collapse: str = "ignore"
+    stop_when_flat: bool = False
+
+
+def is_flat(step: int, best_step: int, evaluate_every: int) -> bool:
+    """Return whether the best evaluation is at least FLAT_EVALUATIONS evaluations old.
+
+    Args:
+        step: steps done.
+        best_step: step of the lowest KID so far; below 0 for none.
+        evaluate_every: steps between evaluations; 0 for none.
+
+    Returns:
+        whether it is.
+    """
+    return evaluate_every > 0 and best_step >= 0 and step - best_step >= FLAT_EVALUATIONS * evaluate_every
 
 
 @dataclass
@@ -106,7 +132,7 @@ class TrainLoop:
             self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(0))
             self._evaluate()
         throughput = ThroughputMonitor(self.steps_done, self.sampler.batch_size)
-        while self.steps_done < self.schedule.total_steps:
+        while self.steps_done < self.schedule.total_steps and not self._is_flat():
             try:
                 self._take_step()
                 self._report_progress(throughput)
@@ -117,6 +143,8 @@ class TrainLoop:
                 continue
             self._save_if_due(stop)
             throughput.resume(self.steps_done)
+        if self.steps_done < self.schedule.total_steps:
+            self.dist_ctx.run_on_main(self._record_flat_stop)
         self.dist_ctx.run_on_main(lambda: self.monitor.emit_final_messages(self.images_seen))
         seconds = time.perf_counter() - start_time
         self.emit(TrainingFinished(self.trainer.kind, seconds, self.steps_done, self.images_seen))
@@ -163,6 +191,24 @@ class TrainLoop:
             self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
         if needs_evaluation:
             self._evaluate()
+            if self._is_flat() and not needs_preview:  # as at the last step
+                self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
+
+    def _is_flat(self) -> bool:
+        """Whether --stop-when flat ends the run here. It depends only on what a checkpoint holds."""
+        schedule, best_step = self.schedule, self.evaluator.best_step
+        return schedule.stop_when_flat and is_flat(self.steps_done, best_step, schedule.evaluate_every)
+
+    def _record_flat_stop(self) -> None:
+        planned_steps, best_step = self.schedule.total_steps, self.evaluator.best_step
+        self.run_dir.record_flat_stop(self.steps_done, planned_steps)
+        best_images = best_step * self.sampler.batch_size
+        self.emit(
+            Note(
+                f"Stopped at step {self.steps_done} of {planned_steps}: KID was best after {best_images:,} images, and"
+                f" no better in the {FLAT_EVALUATIONS} evaluations since (--stop-when flat); --best uses those weights"
+            )
+        )
 
     def _evaluate(self) -> None:
         """Evaluate samples; on mode collapse do as --on-collapse says."""
@@ -193,7 +239,7 @@ class TrainLoop:
 
     def _is_checkpoint_due(self) -> bool:
         """Whether the schedule asks for a checkpoint. Not among skipped steps: the newest one has to be good."""
-        if self.steps_done == self.schedule.total_steps:
+        if self.steps_done == self.schedule.total_steps or self._is_flat():
             return True
         return self.steps_done % self.schedule.checkpoint_every == 0 and not self.recovery.consecutive_skips
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 import torch
@@ -99,6 +100,19 @@ class EMA(Generic[M]):
         torch._foreach_lerp_(averages, weights, 1 - decay)
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)
+
+
+def freeze_layers(layers: Iterable[nn.Module], count: int) -> None:
+    """Turn off the gradients of the first layers.
+
+    For a discriminator this is FreezeD (Mo et al. 2020, arXiv 2002.10964).
+
+    Args:
+        layers: layers of a network, in their order.
+        count: number of layers to freeze.
+    """
+    for layer in itertools.islice(layers, count):
+        layer.requires_grad_(False)
 
 
 def make_optimizer(
@@ -315,7 +329,7 @@ def load_optimizer_state_dict(
     Args:
         optimizer: the optimizer.
         model: the model that it trains.
-        tensors: the state; empty for none.
+        tensors: the state; empty for none. Frozen parameters have none.
 
     Raises:
         VaeganError: if a tensor is missing or of another shape.
@@ -325,6 +339,8 @@ def load_optimizer_state_dict(
         return
     fused = bool((optimizer.adam if isinstance(optimizer, Muon) else optimizer).defaults.get("fused"))
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         state = {}
         for state_name in state_names(optimizer, parameter):
             tensor = tensors.get(f"{state_name}.{name}")

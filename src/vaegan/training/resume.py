@@ -1,4 +1,4 @@
-"""The setup of a resumed run: what it must keep, its newest valid checkpoint, and its VAE."""
+"""The setup of a resumed run: what it must keep, its newest valid checkpoint, and what it was started from."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
+from vaegan.checkpoint import parse_step, read_weights_info
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, changed_locked_options, option_fields
 from vaegan.data.dataset import open_dataset
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler
 from vaegan.metrics_log import read_metrics
-from vaegan.run_lookup import find_recorded_dataset, find_source_vae
+from vaegan.run_lookup import find_recorded_dataset, find_source
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import choose_device_context
 from vaegan.training.setup import (
     TrainRequest,
     TrainSettings,
     TrainSetup,
+    check_can_stop_flat,
     clear_other_durations,
     config_file_options,
     read_vae_weights,
     with_precision_of_rank_0,
 )
+from vaegan.training.start import START_FLAGS, read_start
 from vaegan.utils.files import file_sha256
 
 
@@ -49,8 +51,8 @@ def setup_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distr
     checkpoint = dist_ctx.run_on_main(lambda: _find_resume_checkpoint(setup, emit))
     if checkpoint:
         return replace(setup, checkpoint=Path(checkpoint))
-    # The run was stopped before its first checkpoint: it starts again from its VAE.
-    return dist_ctx.run_on_all_ranks(lambda: replace(setup, vae_weights=_load_source_vae(setup)))
+    # The run was stopped before its first checkpoint: it starts again from its VAE, or from its start.
+    return dist_ctx.run_on_all_ranks(lambda: _with_source(setup))
 
 
 def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
@@ -66,7 +68,7 @@ def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Di
     except VaeganError as error:  # a bad option, or a model that cannot be built
         raise VaeganError(f"{path / 'config.json'} is damaged: {error}") from error
     _check_same_options(request, saved_settings, saved)
-    _check_same_vae(request, saved)
+    _check_same_source(request, saved)
 
     dataset = open_dataset(request.data_path or find_recorded_dataset(request.run_dir, emit))
     if dataset.fingerprint != saved["data"].get("fingerprint"):
@@ -77,6 +79,7 @@ def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Di
     settings: TrainSettings = build_settings(
         settings_class, saved["options"], clear_other_durations(request), request.explicit_options
     )
+    check_can_stop_flat(settings, dataset)
     precision = settings.precision
     if precision == "auto":  # another precision than the one measured at the start would be another run
         precision = str(saved["schedule"].get("precision", precision))
@@ -103,20 +106,29 @@ def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, sa
         )
 
 
-def _check_same_vae(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
-    """Raise UsageError where --from-vae is not what the run to resume was started from."""
-    if request.from_vae is None:
-        return
-    path, weights, source = request.run_dir.path, read_vae_weights(request.from_vae), saved_config.get("from_vae")
-    if not source:
-        raise UsageError(
-            f"--from-vae {request.from_vae} contradicts {path}, which was started from scratch: choose another --run"
-        )
-    if source.get("sha256") != file_sha256(weights.path):
-        raise UsageError(
-            f"--from-vae {request.from_vae} is not the VAE that {path} was started from, or it was trained further:"
-            " leave it out to resume, or choose another --run"
-        )
+def _check_same_source(request: TrainRequest, saved_config: Mapping[str, Any]) -> None:
+    """Raise UsageError where --from-vae, --from or --from-gan is not what the run to resume was started from."""
+    run, started_from = request.run_dir.path, "from scratch"
+    for key in ("from_vae", "from_run"):
+        if saved_config.get(key):
+            started_from = f"from {printable(saved_config[key].get('path'), 300)}"
+    for key, given, flag in (
+        ("from_vae", request.from_vae, "--from-vae"),
+        ("from_run", request.from_run, START_FLAGS[request.kind]),
+    ):
+        if given is None:
+            continue
+        weights = read_vae_weights(given) if key == "from_vae" else read_start(given, request.kind).weights
+        source = saved_config.get(key)
+        if not source:
+            raise UsageError(
+                f"{flag} {given} contradicts {run}, which was started {started_from}: choose another --run"
+            )
+        if source.get("sha256") != file_sha256(weights.path):
+            raise UsageError(
+                f"{flag} {given} is not the {weights.kind.upper()} that {run} was started from, or it was trained"
+                " further: leave it out to resume, or choose another --run"
+            )
 
 
 def _find_resume_checkpoint(setup: TrainSetup, emit: EventHandler) -> str | None:
@@ -174,32 +186,40 @@ def _weights_step(path: Path) -> float:
         return math.inf
 
 
-def _load_source_vae(setup: TrainSetup) -> WeightsInfo | None:
-    """Return the VAE that a resumed run was started from, for a run without a checkpoint.
+def _with_source(setup: TrainSetup) -> TrainSetup:
+    """Return the setup of a resumed run without a checkpoint, with the VAE or the run that it was started from.
 
     Args:
         setup: the setup of the resumed run.
 
     Returns:
-        its weights, or None for a run from scratch.
+        the setup; unchanged for a run from scratch.
 
     Raises:
-        VaeganError: if it is gone or was trained further.
+        VaeganError: if the start is gone or was trained further.
     """
-    found, path = find_source_vae(setup.run_dir), setup.request.from_vae
-    if found is None:
-        return None
-    is_same = path is not None  # `_check_same_vae` has compared it
-    if path is None:
-        path, is_same = found
+    if (vae := _find_source(setup, "from_vae", setup.request.from_vae, "VAE")) is not None:
+        return replace(setup, vae_weights=read_vae_weights(vae))
+    if (start := _find_source(setup, "from_run", setup.request.from_run, "start")) is not None:
+        config = setup.model_config
+        return replace(setup, start=read_start(start, setup.request.kind).for_images(config.size, config.channels))
+    return setup
+
+
+def _find_source(setup: TrainSetup, key: str, given: Path | None, name: str) -> Path | None:
+    """Return the weights that a run was started from, or None. Raises VaeganError if they are gone or have changed."""
+    found = find_source(setup.run_dir, key)
+    if found is None or given is not None:  # `_check_same_source` has compared what was given
+        return given if found is not None else None
+    path, is_same = found
     try:
-        weights = read_vae_weights(path)
+        read_weights_info(path)
     except VaeganError as error:
         raise VaeganError(
-            f"{setup.run_dir.path} has no checkpoint yet and its VAE is gone ({error}): start over with --force"
+            f"{setup.run_dir.path} has no checkpoint yet and its {name} is gone ({error}): start over with --force"
         ) from error
     if not is_same:
         raise VaeganError(
             f"{setup.run_dir.path} has no checkpoint yet and {path} has changed since: start over with --force"
         )
-    return weights
+    return path

@@ -6,13 +6,13 @@ import contextlib
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 
-from vaegan.checkpoint import WeightsInfo, load_into_meta_model
+from vaegan.checkpoint import WeightsInfo
 from vaegan.config.option_types import GANOptions, VAEOptions
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.image_files import image_options
@@ -32,20 +32,21 @@ from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.progress.reporter import default_reporter
 from vaegan.report.run_report import ReportWriter
-from vaegan.run_dir import find_run
+from vaegan.run_dir import RunDir, find_run
 from vaegan.run_lookup import record_path
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
-from vaegan.training.duration import make_schedule, requested_steps
+from vaegan.training.duration import has_stopped_flat, make_schedule, requested_steps
 from vaegan.training.experiment_log import experiment_logger
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run
+from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run, with_prior
 from vaegan.training.signals import StopRequest
+from vaegan.training.start import load_start_networks, load_vae
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
@@ -60,6 +61,7 @@ def train_vae(
     *,
     config: Path | str | None = None,
     force: bool = False,
+    from_run: Path | str | None = None,
     on_event: EventHandler | None = None,
     **options: Unpack[VAEOptions],
 ) -> Path:
@@ -70,6 +72,7 @@ def train_vae(
         run: run directory; an existing run there is resumed.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
+        from_run: trained VAE to start from, of the same image size; by default the VAE is trained from scratch.
         on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
             notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: the fields of `VAESettings`.
@@ -81,7 +84,7 @@ def train_vae(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    request = TrainRequest.from_arguments("vae", data, run, None, config, force, dict(options))
+    request = TrainRequest.from_arguments("vae", data, run, None, config, force, dict(options), from_run)
     with default_reporter(on_event) as emit:
         return _train(request, emit)
 
@@ -91,6 +94,7 @@ def train_gan(
     run: Path | str = "runs/gan",
     *,
     from_vae: Path | str | None = None,
+    from_gan: Path | str | None = None,
     config: Path | str | None = None,
     force: bool = False,
     on_event: EventHandler | None = None,
@@ -102,6 +106,7 @@ def train_gan(
         data: prepared dataset; by default the one that the VAE was trained on, else the newest under data/.
         run: run directory; an existing run there is resumed.
         from_vae: VAE whose decoder initializes the generator; by default the GAN is trained from scratch.
+        from_gan: trained GAN to start from, of the same image size, instead of a VAE.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
         on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
@@ -115,7 +120,7 @@ def train_gan(
         VaeganError: for whatever the user can mend.
         Interrupted: after a signal, once the state is saved.
     """
-    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, dict(options))
+    request = TrainRequest.from_arguments("gan", data, run, from_vae, config, force, dict(options), from_gan)
     with default_reporter(on_event) as emit:
         return _train(request, emit)
 
@@ -140,7 +145,8 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
             _emit_already_finished(setup, emit)
             return run_dir.path
 
-        # 3. New runs: batch size and latent dimension by trials, where asked for
+        # 3. Networks of --from or --from-gan; new runs: batch size and latent dimension by trials, where asked for
+        setup = _load_start(setup, emit, dist_ctx)
         setup = autotune(setup, _build_single_process, emit, stop, dist_ctx)
 
         # 4. Networks and optimizers, batches, evaluation of samples
@@ -184,8 +190,9 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
 def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:
     """Warn if the whole run is the discriminator's warm-up, so that the generator never changes."""
-    settings = setup.settings
-    if not isinstance(settings, GANSettings) or not (setup.vae_weights or (setup.saved_config or {}).get("from_vae")):
+    settings, saved = setup.settings, setup.saved_config or {}
+    has_start = setup.vae_weights or setup.start or saved.get("from_vae") or saved.get("from_run")
+    if not isinstance(settings, GANSettings) or not has_start:
         return
     warmup_steps = settings.d_warmup_steps or 0
     if total_steps <= warmup_steps:
@@ -195,6 +202,20 @@ def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHand
                 " the generator stays the VAE's decoder. Train longer"
             )
         )
+
+
+def _load_start(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
+    """Load the networks of --from or --from-gan, fit a GAN's prior to the new dataset, and say what was taken."""
+    start, settings, dataset = setup.start, setup.settings, setup.dataset
+    if start is None:
+        return setup
+    train_images, _ = dist_ctx.run_on_all_ranks(dataset.open_memmap)
+    start = load_start_networks(start, train_images, settings.seed, settings.mirror, dist_ctx)
+    emit(Note(start.describe(dataset.counts["train"])))
+    config = start.config or setup.model_config
+    if isinstance(settings, GANSettings):
+        config = with_prior(config, settings.prior, start.weights)
+    return replace(setup, start=start, model_config=config)
 
 
 @contextlib.contextmanager
@@ -217,6 +238,8 @@ def _event_handler(setup: TrainSetup, on_event: EventHandler, dist_ctx: Distribu
 def _is_finished(setup: TrainSetup) -> bool:
     """Return whether the run is at its last step. Raises UsageError if it is past it."""
     total_steps, steps_done = requested_steps(setup), setup.steps_done
+    if setup.checkpoint is not None and has_stopped_flat(setup):
+        return True
     if setup.checkpoint is None or total_steps is None or steps_done < total_steps:
         return False
     if steps_done > total_steps:
@@ -230,10 +253,13 @@ def _is_finished(setup: TrainSetup) -> bool:
 def _emit_already_finished(setup: TrainSetup, emit: EventHandler) -> None:
     """Say that the run is finished, and how to train it longer."""
     kind, path, images_seen = setup.request.kind, setup.run_dir.path, setup.steps_done * setup.settings.batch_size
+    reason, more = "", f"--images {2 * images_seen}, or --steps or --minutes, counted from the start"
+    if has_stopped_flat(setup):
+        reason, more = ", and KID no longer improved (--stop-when flat)", f"--stop-when end --images {2 * images_seen}"
     emit(
         Note(
-            f"{path} is finished: {setup.steps_done} steps, {images_seen:,} images. To train longer: vaegan"
-            f" train-{kind} --run {path} --images {2 * images_seen}, or --steps or --minutes, counted from the start"
+            f"{path} is finished: {setup.steps_done} steps, {images_seen:,} images{reason}. To train longer: vaegan"
+            f" train-{kind} --run {path} {more}"
         )
     )
     emit(TrainingFinished(kind, 0.0, setup.steps_done, images_seen))
@@ -266,13 +292,15 @@ def build(
     sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
     evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
     if isinstance(settings, VAESettings):
+        initial = setup.start.networks if setup.start is not None else None
+        assert initial is None or isinstance(initial, VAE)
         vae_trainer = VAETrainer(
-            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options
+            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options, initial
         )
         return vae_trainer, sampler, evaluator
-    vae = _load_vae(setup.vae_weights) if setup.vae_weights else None
+    vae = load_vae(setup.vae_weights) if setup.vae_weights else None
     gan_trainer = GANTrainer(
-        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options
+        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options, setup.start
     )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
         difference = gan_trainer.decoder_transfer.max_abs_difference
@@ -286,13 +314,6 @@ def _build_single_process(setup: TrainSetup) -> tuple[Trainer, BatchSampler, Qui
     return build(setup, GradientAccumulator(DistributedContext(), setup.settings.batch_size), ignore_event)
 
 
-def _load_vae(weights: WeightsInfo) -> VAE:
-    with torch.device("meta"):
-        vae = VAE(weights.config)
-    load_into_meta_model(vae, weights.path)
-    return vae.eval()
-
-
 def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> None:
     """Write config.json, drop the lines of metrics.jsonl that come again, and draw the chart of latent sizes."""
     last_step_kept = loop.steps_done if setup.checkpoint is not None else -1
@@ -302,18 +323,26 @@ def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: floa
         write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, setup.run_dir)
 
 
+def _describe_source(weights: WeightsInfo, run_dir: RunDir) -> dict[str, Any]:
+    """Return the entry of config.json for the weights that a run starts from."""
+    path, source_run = weights.path, find_run(weights.path)
+    return {
+        **record_path(path, run_dir.path),
+        "sha256": file_sha256(path),
+        "step": weights.step,
+        "train_seconds": training_seconds(source_run.path) if source_run is not None else 0.0,
+    }
+
+
 def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> dict[str, Any]:
     """Return the contents of config.json."""
     saved, dataset, schedule = setup.saved_config or {}, setup.dataset, loop.schedule
-    source_vae = saved.get("from_vae")
+    source_vae, source_run = saved.get("from_vae"), saved.get("from_run")
     if setup.vae_weights is not None:
-        path, vae_run = setup.vae_weights.path, find_run(setup.vae_weights.path)
-        source_vae = {
-            **record_path(path, setup.run_dir.path),
-            "sha256": file_sha256(path),
-            "step": setup.vae_weights.step,
-            "train_seconds": training_seconds(vae_run.path) if vae_run is not None else 0.0,
-        }
+        source_vae = _describe_source(setup.vae_weights, setup.run_dir)
+    if setup.start is not None:
+        weights = setup.start.weights
+        source_run = {**_describe_source(weights, setup.run_dir), "taken": setup.start.taken()}
     return {
         "kind": setup.request.kind,
         "vaegan_version": __version__,
@@ -327,6 +356,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
             "counts": dataset.counts,
         },
         "from_vae": source_vae,
+        "from_run": source_run,
         "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
         "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),
         "schedule": {

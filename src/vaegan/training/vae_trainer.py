@@ -33,12 +33,12 @@ from vaegan.training.optim import (
 )
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
+from vaegan.training.start import LATENT_WHITENING_BATCH_SIZE, whitening_rows
 from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
 from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
-LATENT_WHITENING_IMAGES, LATENT_WHITENING_BATCH_SIZE = 8192, 128
 VALIDATION_IMAGES = 512
 PREVIEW_RECONSTRUCTIONS, PREVIEW_SAMPLES = 16, 32
 
@@ -69,6 +69,7 @@ class VAETrainer:
         val_images: uint8 [N, C, S, S], may be empty.
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
         image_options: options of preprocess for the weights' metadata.
+        initial: VAE to start from, with latents that are not whitened; None for random weights.
     """
 
     kind = "vae"
@@ -82,6 +83,7 @@ class VAETrainer:
         val_images: Tensor,
         accumulator: GradientAccumulator | None = None,
         image_options: Mapping[str, Any] | None = None,
+        initial: VAE | None = None,
     ) -> None:
         self.image_options = image_options
         self.model_config, self.settings, self.device_ctx = model_config, settings, device_ctx
@@ -92,14 +94,14 @@ class VAETrainer:
 
         with fork_rng_with_seed(settings.seed, "vae"):
             self.vae = VAE(model_config)
+        if initial is not None:
+            load_strict(self.vae, initial.state_dict(), Path("the VAE to start from"))
         device_ctx.prepare(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
         self.optimizer = make_optimizer(settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM)
         self.likelihood_loss = LIKELIHOODS[settings.likelihood]
 
-        num_whitening_images = max(LATENT_WHITENING_IMAGES, 16 * model_config.latent_dim)
-        generator = torch.Generator().manual_seed(derive_seed(settings.seed, "subset"))
-        self.whitening_rows = torch.randperm(len(train_images), generator=generator)[:num_whitening_images]
+        self.whitening_rows = whitening_rows(len(train_images), model_config.latent_dim, settings.seed)
         self.train_images = train_images
         self.train_subset = train_images[self.whitening_rows[:VALIDATION_IMAGES]]
         self.val_images = strided_subset(val_images, VALIDATION_IMAGES)

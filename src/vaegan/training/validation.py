@@ -35,7 +35,8 @@ QUICK_EVAL_IMAGES = 512
 FEATURE_WHITENING_IMAGES = 1024
 MIN_EVAL_IMAGES = 8
 FEATURE_BATCH_SIZE = 64
-MIN_IMAGES_PER_EVALUATION = 16_000
+MIN_IMAGES_PER_EVALUATION, MIN_IMAGES_PER_FLAT_EVALUATION = 16_000, 2_500
+"""Images between two evaluations, and with --stop-when flat, which decides by them."""
 MAX_EVALUATIONS = 50
 NO_BEST_STEP = -1
 MIN_KID = -1e6
@@ -233,21 +234,26 @@ def validate_gan(
     return metrics
 
 
-def evaluation_interval(total_steps: int, batch_size: int, sample_every: int, needs_whitening: bool) -> int:
-    """Choose the number of steps between quick evaluations.
-
-    There are at least 16,000 images between two, and at most about 50 evaluations.
+def evaluation_interval(
+    total_steps: int,
+    batch_size: int,
+    sample_every: int,
+    needs_whitening: bool,
+    min_images: int = MIN_IMAGES_PER_EVALUATION,
+) -> int:
+    """Choose the number of steps between quick evaluations; there are at most about 50.
 
     Args:
         total_steps: length of the training.
         batch_size: images per step.
         sample_every: steps between previews.
         needs_whitening: samples need latent whitening. Then steps with a preview are chosen, which has done it already.
+        min_images: smallest number of images between two evaluations.
 
     Returns:
         number of steps.
     """
-    interval = max(math.ceil(MIN_IMAGES_PER_EVALUATION / batch_size), math.ceil(total_steps / MAX_EVALUATIONS))
+    interval = max(math.ceil(min_images / batch_size), math.ceil(total_steps / MAX_EVALUATIONS))
     return math.ceil(interval / sample_every) * sample_every if needs_whitening else interval
 
 

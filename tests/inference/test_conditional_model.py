@@ -5,7 +5,7 @@ import torch
 
 import vaegan
 from colored import COLORS
-from vaegan.errors import UsageError
+from vaegan.errors import UsageError, VaeganError
 
 
 @pytest.fixture(scope="module", params=["vae", "gan"])
@@ -62,11 +62,13 @@ def test_an_interpolation_goes_from_class_to_class(model):
     frames = model.interpolate([3, 3], frames=5, class_=["red", "blue"])
     assert torch.equal(frames[0], model.sample(1, seed=3, class_="red")[0])
     assert torch.equal(frames[-1], model.sample(1, seed=3, class_="blue")[0])
+    latents = model.latents_from_seeds([3, 3], class_=["red", "blue"])
+    assert torch.equal(model.interpolate(latents, frames=5, class_=["red", "blue"]), frames)
     red, _, blue = frames[1:4].float().mean((2, 3)).unbind(1)
     assert red[0] > red[2] and blue[0] < blue[2]
 
 
-def test_what_is_wrong_with_a_class_is_said(model, vae_run):
+def test_what_is_wrong_with_a_class_is_said(model, vae_run, tmp_path):
     latents = torch.zeros(2, model.latent_dim)
     with pytest.raises(UsageError, match=r"expected one of blue, green, red, the values of color; did you mean green"):
         model.sample(2, class_="gren")
@@ -78,6 +80,11 @@ def test_what_is_wrong_with_a_class_is_said(model, vae_run):
         model.for_class("red").for_class("blue")
     with pytest.raises(UsageError, match=r"--class red: .* is unconditional"):
         vaegan.load(vae_run, "cpu").sample(2, class_="red")
+    with pytest.raises(VaeganError, match=r"save the model of all classes"):
+        model.for_class("red").save(tmp_path / "red.safetensors")
+    model.save(tmp_path / "all.safetensors")
+    same = vaegan.load(tmp_path / "all.safetensors", "cpu")
+    assert torch.equal(same.sample(2, class_="red"), model.sample(2, class_="red"))
     with pytest.raises(UsageError, match=r"chooses within a class"):
         model.sample(2, where={"glasses": True})
     assert "classes blue, green, red" in repr(model) and "class red" in repr(model.for_class("red"))

@@ -6,11 +6,15 @@ import pytest
 import torch
 from pieces import COMMON, VAE, interrupted_after
 
+import vaegan
 from comparing import assert_same_run
 from vaegan.checkpoint import load_tensors, read_weights_info
 from vaegan.config.model_config import ModelConfig
+from vaegan.data.classes import read_class_ids
+from vaegan.data.dataset import open_dataset
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Discriminator
+from vaegan.models.growth import grow_decoder, grow_discriminator, grown_config
 from vaegan.models.vae import Decoder
 from vaegan.training.train import train_gan, train_vae
 
@@ -75,7 +79,7 @@ def test_a_gan_from_an_unconditional_vae_starts_with_classes_that_look_alike(col
         **GAN,
         **LENGTH,
     )
-    assert any("largest difference of their images 0" in text for text in messages)
+    assert any("starts as the decoder" in text and "with the same images" in text for text in messages)
     assert any("Classes of color, by training images: blue" in text and "left out" in text for text in messages)
     tensors = load_tensors(tmp_path / "gan" / "model.safetensors")
     assert tensors["decoder.class_embedding.weight"].abs().max() > 0  # trained
@@ -123,3 +127,51 @@ def test_the_projection_is_the_inner_product_of_embedding_and_features():
     for row, number in enumerate((0, 1, 1, 0)):
         expected = discriminator.head(flat[row]) + discriminator.class_embedding.weight[number] @ flat[row]
         torch.testing.assert_close(logits[row : row + 1], expected)
+
+
+def test_a_run_with_classes_starts_another_which_keeps_them(
+    colored_set, prepared, cond_vae_run, cond_gan_run, tmp_path
+):
+    train_vae(colored_set, tmp_path / "vae", from_run=cond_vae_run, **COMMON, **LENGTH)
+    train = lambda run: train_gan(colored_set, run, from_gan=cond_gan_run, **COMMON, **LENGTH)  # noqa: E731
+    train(tmp_path / "gan")
+    for name in ("vae", "gan"):
+        config = read_weights_info(tmp_path / name).config
+        assert (config.classes, config.class_label) == (("blue", "green", "red"), "color")
+    with interrupted_after(3):
+        train(tmp_path / "parts")
+    train(tmp_path / "parts")
+    assert_same_run(tmp_path / "gan", tmp_path / "parts")
+    with pytest.raises(VaeganError, match="has no labels: prepare it with"):
+        train_gan(prepared, tmp_path / "other", from_gan=cond_gan_run, **COMMON, **LENGTH)
+    with pytest.raises(VaeganError, match=r"--cond is_dark contradicts .*, whose classes are the values of color"):
+        train_vae(colored_set, tmp_path / "other", from_run=cond_vae_run, cond="is_dark", **COMMON, **LENGTH)
+
+
+def test_a_run_without_classes_starts_one_with_classes(colored_set, vae_run, gan_run, tmp_path):
+    for kind, train, start in (("vae", train_vae, {"from_run": vae_run}), ("gan", train_gan, {"from_gan": gan_run})):
+        train(colored_set, tmp_path / kind, cond="color", balance=True, **start, **COMMON, **LENGTH)
+        model = vaegan.load(tmp_path / kind, "cpu")
+        assert model.classes == ("blue", "green", "red")
+        counts = read_class_ids(open_dataset(colored_set), "color", model.classes).train.add(1).bincount()[1:]
+        torch.testing.assert_close(model.prior.class_frequencies, counts / counts.sum())
+        assert model.sample(2, class_="red").shape == (2, 3, 32, 32)
+
+
+def test_grown_networks_keep_their_class_embeddings():
+    config = ModelConfig(32, 3, 8, 16, classes=("a", "b"), class_label="kind")
+    torch.manual_seed(0)
+    decoder, discriminator, latents = Decoder(config), Discriminator(config, True), torch.randn(4, 8)
+    for network in (decoder, discriminator):
+        torch.nn.init.normal_(network.class_embedding.weight, std=0.1)
+    class_weights = torch.eye(2)[[0, 1, 1, 0]]
+    with torch.no_grad():
+        images = grow_decoder(decoder, grown_config(config))(latents, class_weights)
+        small = torch.nn.functional.avg_pool2d(images, 2)
+        assert (small - decoder(latents, class_weights)).abs().mean() < (images[0] - images[1]).abs().mean() / 3
+        tensors = grow_discriminator(discriminator.state_dict(), config, grown_config(config), True)
+        grown = Discriminator(grown_config(config), True)
+        grown.load_state_dict(tensors)
+        large = torch.rand(4, 3, 64, 64)
+        expected = discriminator(torch.nn.functional.avg_pool2d(large, 2), class_weights)
+        torch.testing.assert_close(grown(large, class_weights), expected, atol=1e-3, rtol=1e-3)

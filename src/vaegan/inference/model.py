@@ -227,9 +227,12 @@ class Model:
             the path.
 
         Raises:
-            VaeganError: if the path has another ending, cannot be written, or is another file and `force` is not given.
+            VaeganError: if the path has another ending, cannot be written, or is another file and `force` is not given,
+                and for the model of one class, whose weights are those of all classes.
         """
         path, info = Path(path), self.info
+        if self.class_name:
+            raise VaeganError(f"this is the class {self.class_name} of {info.path}: save the model of all classes")
         check_weights_path(path, force)
         networks = torch.nn.ModuleDict({"decoder": self.decoder, "prior": self.prior})
         if self.encoder is not None:

@@ -74,3 +74,11 @@ def test_truncated_samples_still_have_real_details(gan):
     model = load(gan, "cpu")
     trailing = model.latents_from_seeds(range(200), truncation=0.5)[:, 4:]
     assert float(trailing.std()) > 0.8 * float(model.prior.references[:, 4:].std())
+
+
+def test_info_and_card_say_that_training_images_are_inside(gan, tmp_path, capsys):
+    assert main(["info", str(find_weights(gan))]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(mixture prior of the first 4, details from 40 encoded training images)" in shown
+    assert main(["export", str(gan), "--hub", str(tmp_path / "hub"), "-q"]) == 0
+    assert "mixture prior with 40 encoded training images inside" in (tmp_path / "hub" / "README.md").read_text()

@@ -70,6 +70,21 @@ def test_the_exported_prior_gives_the_same_latents(gan, tmp_path):
     torch.testing.assert_close(torch.from_numpy(latents), model.prior(noise), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("is_vae_conditional", [True, False])
+def test_classes_draw_their_leading_latents_from_components_of_their_own(
+    colored_set, mixed_vae, is_vae_conditional, tmp_path
+):
+    cond = {"cond": "color"} if is_vae_conditional else {}
+    with mixed_vae(), mock.patch("vaegan.models.latent_whitening.fit_leading_mixture", first_four_lead):
+        train_vae(colored_set, tmp_path / "vae", steps=4, latent_dim=8, **cond, **OPTIONS)
+    train_gan(colored_set, tmp_path / "gan", from_vae=tmp_path / "vae", cond="color", steps=2, **OPTIONS)
+    config = read_weights_info(tmp_path / "gan").config
+    assert (config.leading_dim, config.num_references, config.class_label) == (4, 40, "color")
+    prior = strip_prefix(load_tensors(find_weights(tmp_path / "gan")), "prior")
+    assert prior["references"].shape == (40, 8)
+    torch.testing.assert_close(prior["class_component_weights"].sum(1), torch.ones(len(config.classes)))
+
+
 def test_truncated_samples_still_have_real_details(gan):
     model = load(gan, "cpu")
     trailing = model.latents_from_seeds(range(200), truncation=0.5)[:, 4:]

@@ -27,8 +27,10 @@ from benchmarks.judges import MIN_PER_CLASS, extract, load_classifier, save_clas
 from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.data.labels import YES, LabelColumn
 from vaegan.errors import VaeganError
-from vaegan.inference.attributes import Attribute, AttributeSet, fit_attributes
-from vaegan.inference.edit import edit_latents, edit_until_visible, parse_change, parse_conditions, sample_where
+from vaegan.inference.attribute_fitting import fit_attributes
+from vaegan.inference.attributes import Attribute, AttributeSet
+from vaegan.inference.conditional_sampling import parse_conditions, sample_where
+from vaegan.inference.edit import edit_latents, edit_until_visible, parse_change
 from vaegan.inference.model import Model, load
 from vaegan.metrics.prdc import prdc
 from vaegan.utils.images import to_float

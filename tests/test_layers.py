@@ -13,7 +13,7 @@ LAYERS = (
     ("__main__", "__init__"),
     ("cli",),
     ("demo", "explore"),
-    ("training",),
+    ("training", "exporting"),
     ("evaluation",),
     ("report",),
     ("inference",),

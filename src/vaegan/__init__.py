@@ -8,8 +8,8 @@
     model = vaegan.load("runs/gan")
     model.sample(64).save("samples.png")
 
-Functions: prepare, train_vae, train_gan, load, evaluate, compare, open_dataset. They are imported on first use, so that
-`import vaegan` does not import torch. Training shows its progress in a terminal and in a notebook.
+Functions: prepare, train_vae, train_gan, load, evaluate, compare, export, timelapse, open_dataset. They are imported on
+first use, so that `import vaegan` does not import torch. Training shows its progress in a terminal and in a notebook.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from vaegan.data.vision_dataset import open_dataset
     from vaegan.evaluation.compare import compare
     from vaegan.evaluation.evaluate import Evaluation, evaluate
+    from vaegan.exporting import export
     from vaegan.inference.model import Model, load
+    from vaegan.inference.timelapse import timelapse
     from vaegan.training.train import train_gan, train_vae
     from vaegan.utils.image_batch import ImageBatch
 
@@ -41,6 +43,8 @@ _MODULE_BY_NAME = {
     "open_dataset": "vaegan.data.vision_dataset",
     "Evaluation": "vaegan.evaluation.evaluate",
     "compare": "vaegan.evaluation.compare",
+    "export": "vaegan.exporting",
+    "timelapse": "vaegan.inference.timelapse",
 }
 
 __all__ = [
@@ -51,10 +55,12 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export",
     "ignore_event",
     "load",
     "open_dataset",
     "prepare",
+    "timelapse",
     "train_gan",
     "train_vae",
 ]

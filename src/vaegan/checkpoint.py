@@ -23,7 +23,15 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
 from vaegan.config.tool_settings import PreprocessSettings
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.utils.files import atomic_write, ensure_within, file_sha256, open_regular, read_json, require_unicode
+from vaegan.utils.files import (
+    atomic_write,
+    check_writable,
+    ensure_within,
+    file_sha256,
+    open_regular,
+    read_json,
+    require_unicode,
+)
 from vaegan.version import __version__
 
 WEIGHTS_FORMAT_VERSION = 2
@@ -51,6 +59,8 @@ class WeightsInfo:
     vaegan_version: str
     image_options: Mapping[str, Any] | None = None
     """Options of preprocess that cropped and resized the training images, or None if the file does not say."""
+    kid: float | None = None
+    """Kernel inception distance of the weights, or None if it was not measured."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -189,6 +199,30 @@ def save_model(
     save_tensors(path, model.state_dict(), {METADATA_KEY: json.dumps(metadata)})
 
 
+def check_weights_path(path: Path, force: bool) -> None:
+    """Check that a weights file may be written.
+
+    Args:
+        path: the file.
+        force: allow to replace a file that is no weights file of vaegan.
+
+    Raises:
+        VaeganError: if the name does not end with .safetensors, or it is a folder or such a file.
+    """
+    if path.suffix != ".safetensors":
+        raise VaeganError(f"{path}: the name of a weights file ends with .safetensors")
+    if path.is_dir():
+        raise VaeganError(f"{path} is a folder: name a .safetensors file")
+    if path.exists() and not force:
+        try:
+            read_weights_info(path)
+        except VaeganError:
+            raise VaeganError(
+                f"{path} exists and is no weights file of vaegan: choose another name, or force=True"
+            ) from None
+    check_writable(path)
+
+
 def find_weights(path: Path) -> Path:
     """Return the weights file of a run or a checkpoint directory, or the file itself.
 
@@ -263,6 +297,7 @@ def read_weights_info(path: Path) -> WeightsInfo:
             images_seen=require_int(metadata, "images_seen"),
             vaegan_version=printable(metadata.get("vaegan_version", "?"), 40),
             image_options=_checked_image_options(metadata.get("image_options")),
+            kid=None if metadata.get("kid") is None else float(metadata["kid"]),
         )
     except (VaeganError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise VaeganError(f"{path} cannot be used: its metadata says {printable(error_text(error), 300)}") from error

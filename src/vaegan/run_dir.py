@@ -34,6 +34,7 @@ from vaegan.utils.files import (
     ensure_within,
     file_sha256,
     read_json,
+    real_path,
     write_bytes,
     write_json,
 )
@@ -515,3 +516,20 @@ def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
         if weights_paths:
             return max(weights_paths, key=lambda path: path.stat().st_mtime).parent
     return None
+
+
+def weights_name(weights: Path) -> str:
+    """Return a name of a weights file for what is made from it.
+
+    Args:
+        weights: the file.
+
+    Returns:
+        "gan", "gan-best", "gan-step-0001000" or its own name.
+    """
+    parent = weights.parent
+    if run := run_of_checkpoint(parent):
+        return f"{real_path(run).name}-{parent.name}"
+    if weights.name == BEST_WEIGHTS_FILE:
+        return f"{real_path(parent).name}-best"
+    return real_path(parent).name if weights.name == WEIGHTS_FILE else weights.stem

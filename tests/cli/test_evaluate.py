@@ -1,6 +1,8 @@
 """evaluate and compare, from the command line to the files that they write."""
 
+import io
 import json
+import re
 import shutil
 
 import pytest
@@ -34,6 +36,7 @@ def test_a_gan_is_evaluated_beside_its_vae_and_real_images(gan_run, prepared, he
     assert "Frechet distance" in page and "data:image/png;base64," in page and "http" not in page.split("<body>")[1]
     assert page.count('<figure class="chart bars">') == 2
     assert all(word in page for word in ("<b>Shapes:</b>", "<b>Texture:</b>", "<summary>", "Samples</h2>"))
+    assert "<td class=poor>far off</td>" in page
     assert (
         result["verdict"][-1].startswith("Against its VAE: ")
         and "look at" in err
@@ -47,10 +50,31 @@ def test_a_vae_is_evaluated_beside_its_reconstructions(vae_run, here, capsys):
     status, out, _ = run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")
     assert status == 0
     head, *rows = out.splitlines()
-    assert head.split() == ["metric", "better", "samples", "reconstructions", "real"]
+    assert head.split() == ["metric", "better", "samples", "real", "vs", "real", "reconstructions"]
     assert any(row.startswith("coverage") for row in rows) or any(row.startswith("density") for row in rows)
     assert (here / "mine" / "report.html").is_file()
     assert run(capsys, "evaluate", vae_run, "-n", 24, "-q", "--out", "mine")[0] == 0  # ours: replaced
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_a_terminal_shows_how_good_each_value_is_by_its_color(command, vae_run, gan_run, here, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    runs = [str(gan_run), str(vae_run)] if command == "compare" else [str(gan_run)]
+    assert main([command, *runs, "-n", "24", "-q"]) == 0
+    lines = terminal.getvalue().splitlines()
+    assert any("\x1b[31m" in line and "fine texture" in line for line in lines)  # red
+    plain = [re.sub("\x1b[^m]*m", "", line) for line in lines]
+    assert plain[0].startswith("metric") and len(plain) > 20  # no row is broken into two
+    assert {line.index("lower") for line in plain[1:6]} == {plain[0].index("better") + 1}
 
 
 def test_evaluating_twice_gives_equal_metrics(vae_run, here, capsys):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.config.model_config import ModelConfig
-from vaegan.config.option_types import EvaluateOptions, GANOptions, PreprocessOptions, VAEOptions
+from vaegan.config.option_types import EvaluateOptions, GANOptions, PreprocessOptions, TimelapseOptions, VAEOptions
 from vaegan.config.options import (
     build_settings,
     changed_locked_options,
@@ -16,7 +16,7 @@ from vaegan.config.options import (
     require_at_most_one,
 )
 from vaegan.config.settings import GANSettings, VAESettings
-from vaegan.config.tool_settings import EvaluateSettings, PreprocessSettings, SampleSettings
+from vaegan.config.tool_settings import EvaluateSettings, PreprocessSettings, SampleSettings, TimelapseSettings
 from vaegan.errors import UsageError
 
 
@@ -100,6 +100,7 @@ def test_at_most_one_of_several_options_may_be_given():
         (GANOptions, GANSettings),
         (PreprocessOptions, PreprocessSettings),
         (EvaluateOptions, EvaluateSettings),
+        (TimelapseOptions, TimelapseSettings),
     ],
 )
 def test_the_options_that_editors_know_are_those_of_the_settings(options, settings):

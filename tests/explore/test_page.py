@@ -150,10 +150,47 @@ def test_uploaded_images(page, tmp_path):
     wait_for_change(page, "face-0", lambda: page.set_input_files("#file", tmp_path / "image.png"))
     page.wait_for_selector("#uploaded:not([hidden])")
     assert re.search(r"PSNR -?[\d.]+ dB", page.locator("#status").inner_text())
+    before = float(re.search(r"PSNR (-?[\d.]+) dB", page.locator("#status").inner_text()).group(1))
+    page.click("#optimize")
+    page.wait_for_selector("#optimize:disabled")
+    page.wait_for_function("() => /PSNR/.test(document.getElementById('status').textContent)")
+    assert float(re.search(r"PSNR (-?[\d.]+) dB", page.locator("#status").inner_text()).group(1)) >= before
     page.set_input_files("#file", tmp_path / "invalid.png")
     page.wait_for_selector("#status.error")
     page.click("#remove-uploaded")
     page.wait_for_selector("#uploaded", state="hidden")
+
+
+def test_the_first_face_is_a_typical_one_and_changes_are_undone(page):
+    first = page.evaluate("() => fetch('/api/about').then((answer) => answer.json())")["first_seed"]
+    assert page.locator("#seed").input_value() == str(first) and page.locator("#undo").is_disabled()
+    face = canvas_content(page, "face-0")
+    wait_for_change(page, "face-0", lambda: page.click("#average"))
+    assert page.locator("#seed").input_value() == ""  # the face is no longer that of a seed
+    page.focus("#dim-1")
+    wait_for_change(page, "face-0", lambda: page.keyboard.press("Home"))
+    page.click("#undo")
+    page.wait_for_function("() => document.getElementById('value-1').textContent === '0.00'")
+    page.click("#undo")
+    page.wait_for_function("before => document.getElementById('face-0').toDataURL() === before", arg=face)
+    assert page.locator("#seed").input_value() == str(first) and page.locator("#undo").is_disabled()
+
+
+def test_a_seed_that_no_command_takes_is_refused(page):
+    page.fill("#seed", "-5")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status.error")
+    assert "Seed -5: expected a whole number from 0 to 2147483647" in page.locator("#status").inner_text()
+
+
+def test_the_keys_zoom_around_the_point(page):
+    page.focus("#map")
+    for key in ("Shift+ArrowRight", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    place = "() => document.querySelector('.map-point').style.transform"
+    before = page.evaluate(place)
+    page.keyboard.press("+")
+    assert page.evaluate(place) == before
 
 
 def test_keyframes_are_interpolated_blended_and_saved(page, tmp_path):

@@ -254,7 +254,7 @@ def test_a_gan_without_an_encoder(prepared, tmp_path):
     assert len(client.get("/api/map.latents").content) == 512 * 6 * 4
     image = png(Image.new("RGB", (40, 40), "red"))
     response = client.post("/api/encode", content=image)
-    assert response.status_code == 400 and "Optimize" in response.json()["error"]
+    assert response.status_code == 400 and "optimized" in response.json()["error"]
     assert client.post("/api/encode?steps=3", content=image).status_code == 200
 
 

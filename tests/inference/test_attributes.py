@@ -13,15 +13,11 @@ from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import ignore_event
-from vaegan.inference.attributes import (
-    ATTRIBUTES_FILE,
-    attribute_records,
-    fit_attributes,
-    load_attributes,
-    mark_attribute,
-    save_attributes,
-)
-from vaegan.inference.edit import edit_latents, parse_change, parse_changes, parse_conditions, sample_where
+from vaegan.inference.attribute_files import ATTRIBUTES_FILE, attribute_records, load_attributes, save_attributes
+from vaegan.inference.attribute_fitting import fit_attributes
+from vaegan.inference.attribute_marking import mark_attribute
+from vaegan.inference.conditional_sampling import parse_conditions, sample_where
+from vaegan.inference.edit import edit_latents, parse_change, parse_changes
 
 COLORS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210)}
 
@@ -117,13 +113,29 @@ def test_the_file_gives_back_the_same_attributes(model, tmp_path):
     assert torch.equal(loaded.covariance, model.attributes.covariance)
 
 
-def test_a_gan_shares_the_attributes_of_its_vae(labeled, spot_run, tmp_path):
+def test_a_gan_takes_over_the_attributes_of_its_vae(labeled, spot_run, tmp_path, capsys):
     run = tmp_path / "gan"
-    flags = ["--from-vae", str(spot_run), "--steps", "4", "--batch-size", "8", "--evaluate-every", "0", "-q"]
+    flags = ["--from-vae", str(spot_run), "--steps", "4", "--batch-size", "8", "--evaluate-every", "0"]
     assert main(["train-gan", str(labeled), "--run", str(run), *flags]) == 0
-    shutil.copy(spot_run / ATTRIBUTES_FILE, run / ATTRIBUTES_FILE)
+    assert "The attributes of the VAE hold for this GAN too: color, bright" in capsys.readouterr().err
     assert vaegan.load(run).attributes.names() == vaegan.load(spot_run).attributes.names()
     assert vaegan.load(run / "checkpoints" / "step-0000004").attributes.names()
+    assert "<h2>Attributes</h2>" in (run / "report.html").read_text()
+    # What was marked on faces of the GAN outlives a new start.
+    gan = vaegan.load(run)
+    marked = mark_attribute("light", torch.ones(3, 8), torch.zeros(3, 8))
+    save_attributes(run / ATTRIBUTES_FILE, gan.attributes.with_attribute(marked))
+    assert main(["train-gan", str(labeled), "--run", str(run), *flags, "-q", "--force"]) == 0
+    assert "light" in vaegan.load(run).attributes.names()
+
+
+def test_attributes_of_an_older_encoder_are_not_taken_over(labeled, spot_run, vae_run, copy, tmp_path, capsys):
+    vae, run = copy(vae_run), tmp_path / "gan"
+    shutil.copy(spot_run / ATTRIBUTES_FILE, vae / ATTRIBUTES_FILE)
+    flags = ["--from-vae", str(vae), "--steps", "2", "--batch-size", "8", "--evaluate-every", "0"]
+    assert main(["train-gan", str(labeled), "--run", str(run), *flags]) == 0
+    assert "The attributes of the VAE are not taken over" in capsys.readouterr().err
+    assert not (run / ATTRIBUTES_FILE).exists()
 
 
 def test_attributes_of_another_model_are_refused(spot_run, vae_run, copy):
@@ -361,7 +373,7 @@ def test_sample_where_in_python_and_on_the_command_line_are_the_same(spot_run, m
     ],
 )
 def test_a_wrong_condition_has_one_line(spot_run, here, capsys, where, message, monkeypatch):
-    monkeypatch.setattr("vaegan.inference.edit.MAX_DRAWS_PER_SAMPLE", 300)
+    monkeypatch.setattr("vaegan.inference.conditional_sampling.MAX_DRAWS_PER_SAMPLE", 300)
     assert main(["sample", str(spot_run), "-n", "1", "--where", where, "-q"]) in (1, 2)
     assert message in capsys.readouterr().err.splitlines()[-1]
 

@@ -14,7 +14,9 @@ import vaegan
 from vaegan.cli import main
 from vaegan.errors import VaeganError
 from vaegan.evaluation.results import find_evaluation
-from vaegan.inference.attributes import ATTRIBUTES_FILE, AttributeSet, mark_attribute, model_sha256, save_attributes
+from vaegan.inference.attribute_files import ATTRIBUTES_FILE, save_attributes
+from vaegan.inference.attribute_marking import mark_attribute
+from vaegan.inference.attributes import AttributeSet, model_sha256
 from vaegan.run_dir import RunDir, find_run
 
 

@@ -35,6 +35,43 @@ def test_interpolations_begin_and_end_at_their_seeds(model):
     assert (frames[[0, 5, 10]].int() - keyframes.int()).abs().max() <= 1
 
 
+def test_interpolations_take_latents_too(model, prepared):
+    latents = model.encode(open_dataset(prepared).load()[0][:2])
+    frames = model.interpolate(latents, frames=4)
+    assert len(frames) == 4 and (frames[[0, 3]].int() - model.decode(latents).int()).abs().max() <= 1
+    assert torch.equal(model.interpolate(model.latents_from_seeds([3, 9]), frames=4), model.interpolate([3, 9], 4))
+    with pytest.raises(UsageError, match=r"expected \[N, 8\]"):
+        model.interpolate(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors"])
+def test_a_saved_model_is_the_file_that_it_was_loaded_from(gan_run, tmp_path, name):
+    path = vaegan.load(gan_run / name, "cpu").save(tmp_path / "faces.safetensors")
+    assert path.read_bytes() == (gan_run / name).read_bytes()
+
+
+def test_a_model_is_saved_with_the_weights_that_it_has_now(vae_run, tmp_path):
+    model = vaegan.load(vae_run, "cpu")
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(1.1)
+    saved = vaegan.load(model.save(tmp_path / "louder.safetensors"), "cpu")
+    assert torch.equal(saved.sample(4), model.sample(4))
+    assert not torch.equal(saved.sample(4), vaegan.load(vae_run, "cpu").sample(4))
+
+
+def test_saving_replaces_no_other_file(model, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_text("mine")
+    for place, message in ((path, "is no weights file of vaegan"), (tmp_path / "a.pt", "ends with .safetensors")):
+        with pytest.raises(VaeganError, match=message):
+            model.save(place)
+    assert path.read_text() == "mine"
+    model.save(path, force=True)
+    model.save(path)  # now a weights file of vaegan
+    assert torch.equal(vaegan.load(path, "cpu").sample(1), model.sample(1))
+
+
 def test_encode_then_decode_is_the_vaes_reconstruction(vae_run, prepared):
     model = vaegan.load(vae_run, "cpu")
     images, _ = open_dataset(prepared).load()

@@ -69,6 +69,15 @@ def test_rich_reporter_shows_speed_time_left_and_metrics():
         assert text in output
 
 
+@pytest.mark.parametrize("names_files", [True, False])
+def test_a_terminal_names_a_file_once(names_files):
+    terminal = io.StringIO()
+    reporter = LiveReporter(Console(file=terminal, force_terminal=True, width=80), names_files)
+    reporter(FileWritten("samples", Path("samples/gan.png")))
+    reporter.close()
+    assert ("Wrote samples/gan.png" in terminal.getvalue()) == names_files
+
+
 GAN_METRICS = {"loss_d": 0.28, "d_logit_margin": 1.6, "r1_penalty": 0.65, "loss_g": 2.27, "recon_feature_loss": 0.2}
 
 

@@ -57,12 +57,13 @@ def test_every_training_ends_with_a_full_report(vae_run, gan_run):
         "Reconstructions",
         "Nearest neighbors",
     ]
-    assert parsed.headings == ["GAN gan", *sections, "Settings"]
+    assert parsed.headings == ["Run gan", *sections, "Settings"]
     assert all(url.startswith("data:image/") for url in parsed.urls)
     assert "://" not in page and "initialized from the decoder of a VAE" in page
     assert sum("Latent" in text for text in parsed.alt_texts) == 8 and "step 4, 32 images" in parsed.alt_texts
     page, parsed = read_report(vae_run)
-    assert parsed.headings[0] == "VAE vae" and "KL divergence" in page and "--likelihood" in page
+    assert parsed.headings[0] == "Run vae" and "KL divergence" in page and "--likelihood" in page
+    assert "settings at their defaults</summary>" in page and "row of its reconstructions; then samples" in page
     machine = json.loads((vae_run / "config.json").read_text())["machine"]
     assert machine["cores"] >= 1 and machine["device"] == "cpu" and f"{machine['cores']} cores" in page
 
@@ -207,7 +208,7 @@ def test_nearest_training_images_may_be_mirrored(prepared):
 def test_paths_and_times_are_marked_as_volatile(gan_run):
     page = (gan_run / "report.html").read_text()
     volatile = " ".join(re.findall(r"data-volatile>([^<]*)<", page))
-    assert "GAN gan" in volatile and str(gan_run.parent) not in page.replace(volatile, "")
+    assert "Run gan" in volatile and str(gan_run.parent) not in page.replace(volatile, "")
 
 
 def test_posterior_collapse_is_reported(vae_run, copy, capsys):
@@ -223,5 +224,7 @@ def test_settings_and_counts_are_formatted():
     config["options"] = {"mirror": True, "minutes": 6.5815975068834325, "lr_g": 4e-4}
     config["from_vae"] = {"step": 10**40}
     assert "on 5,221 images, with None validation images" in run_report._describe_run(config)
-    values = {row[0]: row[1] for row in run_report._settings_rows(config)}
+    chosen, defaults = ({row[0]: row[1] for row in run_report._settings_rows(config, flag)} for flag in (False, True))
+    assert "--minutes" in chosen and {"--mirror", "--lr-g"} <= defaults.keys()  # what was chosen stands apart
+    values = {**chosen, **defaults}
     assert (values["--mirror"], values["--minutes"], values["--lr-g"]) == ("on", "6.5816", "0.0004")

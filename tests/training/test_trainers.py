@@ -139,8 +139,8 @@ def test_the_discriminator_starts_from_the_encoder_unless_turned_off(train_val, 
 def test_the_gans_preview_at_step_0_shows_the_samples_of_the_vae(prepared, vae_run, tmp_path):
     events = []
     run = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, steps=1, batch_size=8, on_event=events.append)
-    report = next(event.text for event in events if isinstance(event, Note) and "Generator initialized" in event.text)
-    assert "10 tensors" in report and "difference of their images 0" in report
+    report = next(event.text for event in events if isinstance(event, Note) and "The generator starts as" in event.text)
+    assert "with the same images, and the discriminator as its encoder" in report
     preview = from_pil(Image.open(run / "previews" / "step-0000000.png"))
     assert torch.equal(preview, make_grid(load(vae_run, "cpu").sample(64), columns=8))
 

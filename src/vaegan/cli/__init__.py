@@ -110,7 +110,7 @@ def _run(argv: Sequence[str] | None) -> int:
     # OSError                 1           error: the file's name and the system's message
     # any other               1           error: a bug in vaegan
     # With VAEGAN_DEBUG=1, errors are raised instead, with their traceback.
-    arguments = _as_help_option(sys.argv[1:] if argv is None else list(argv))
+    arguments = _spell_out(sys.argv[1:] if argv is None else list(argv))
     try:
         with _raise_on_signal(), _silence_other_ranks():
             return int(app(args=arguments, prog_name="vaegan", standalone_mode=False) or 0)
@@ -136,11 +136,11 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
 
 
-def _as_help_option(arguments: list[str]) -> list[str]:
-    """Return the arguments with --help in place of nothing at all, and of the word help before a command."""
+def _spell_out(arguments: list[str]) -> list[str]:
+    """Return the arguments with --help in place of nothing at all; the words help and version become options."""
     if not arguments or arguments[0] == "help":
         return [*arguments[1:], "--help"]
-    return arguments
+    return ["--version"] if arguments == ["version"] else arguments
 
 
 def entry() -> None:

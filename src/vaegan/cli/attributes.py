@@ -39,13 +39,8 @@ def attributes(
     """
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.attributes import (
-            attribute_records,
-            attributes_path,
-            fit_attributes,
-            keep_marked,
-            save_attributes,
-        )
+        from vaegan.inference.attribute_files import attribute_records, attributes_path, keep_marked, save_attributes
+        from vaegan.inference.attribute_fitting import fit_attributes
         from vaegan.report.run_report import refresh_run_report
         from vaegan.run_lookup import dataset_for
 
@@ -54,7 +49,9 @@ def attributes(
         found = keep_marked(path, model, fit_attributes(model, dataset, emit), emit)
         save_attributes(path, found)
         emit(FileWritten("attributes", path))
-        refresh_run_report(model, emit)
+        report = refresh_run_report(model, emit)
+        if report is not None:
+            emit(Note(f"A strip of each is in {report}"))
         rejected = [attribute for attribute in found.attributes if attribute.reason]
         for attribute in rejected[:MAX_REJECTED_SHOWN]:
             emit(Note(f"Not offered: {attribute.title}: {attribute.reason}"))

@@ -83,15 +83,9 @@ def weights_slug(weights: Path) -> str:
     Returns:
         "gan", "gan-best", "gan-step-0001000" or its own name.
     """
-    from vaegan.checkpoint import WEIGHTS_FILE
-    from vaegan.run_dir import BEST_WEIGHTS_FILE, run_of_checkpoint
+    from vaegan.run_dir import weights_name  # torch takes long to import
 
-    parent = weights.parent
-    if run := run_of_checkpoint(parent):
-        return f"{real_path(run).name}-{parent.name}"
-    if weights.name == BEST_WEIGHTS_FILE:
-        return f"{real_path(parent).name}-best"
-    return real_path(parent).name if weights.name == WEIGHTS_FILE else weights.stem
+    return weights_name(weights)
 
 
 def settings_slug(settings: object, names: Sequence[str]) -> str:
@@ -157,17 +151,19 @@ def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
 def seeds_slug(seeds: list[int]) -> str:
     """Return a text for use in file names that differs for different lists of seeds.
 
-    Examples: 0-63 for a range, 3-and-6, 3-17-42, and 1-5-2-8-4-9-etc-2901e2a7 (a checksum) for long lists.
-
     Args:
         seeds: the seeds.
 
     Returns:
-        the text.
+        what `parse_seeds` reads, such as "0-63" or "3,17,20-25"; for long lists its beginning and a checksum, such as
+        "1,5,2,8,4,9-etc-2901e2a7".
     """
-    if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}-{seeds[-1]}"
-    if len(seeds) == 2:
-        return f"{seeds[0]}-and-{seeds[1]}"
-    rest = "" if len(seeds) <= MAX_SEEDS_IN_NAME else f"-etc-{zlib.crc32(repr(seeds).encode()):08x}"
-    return "-".join(map(str, seeds[:MAX_SEEDS_IN_NAME])) + rest
+    runs: list[list[int]] = []  # first and last of seeds that follow on each other
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    parts = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+    rest = "" if len(parts) <= MAX_SEEDS_IN_NAME else f"-etc-{zlib.crc32(repr(seeds).encode()):08x}"
+    return ",".join(parts[:MAX_SEEDS_IN_NAME]) + rest

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 from vaegan.cli.output import can_print, print_line
 from vaegan.events import EventHandler, ignore_event
 from vaegan.progress.reporter import terminal_reporter
-from vaegan.progress.text import format_table
+from vaegan.progress.text import COLUMN_GAP, align_cells, format_table
 
 
 @contextlib.contextmanager
@@ -27,19 +30,54 @@ def event_reporter(quiet: bool) -> Iterator[EventHandler]:
     if quiet:
         yield ignore_event
         return
-    with terminal_reporter() as reporter:
+    with terminal_reporter(prints_results=True) as reporter:
         yield reporter
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+MIN_TEXT_WIDTH = 20
+GRADE_STYLES = {"good": "green", "fair": "yellow", "poor": "red"}
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], grades: Sequence[Sequence[str]] | None = None
+) -> None:
     """Print a table to stdout.
 
     Args:
         header: names of the columns.
         rows: cells.
+        grades: for each cell "good", "fair", "poor" or "", which gives its color on a terminal; None for no colors.
     """
+    if grades is not None and sys.stdout.isatty():
+        _print_colored_table(header, rows, grades)
+        return
     for line in format_table(header, rows):
         print_line(line)
+
+
+def _print_colored_table(header: Sequence[str], rows: Sequence[Sequence[str]], grades: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console, heading, *lines = Console(highlight=False), *align_cells(header, rows)
+    console.print(Text(COLUMN_GAP.join(heading).rstrip(), "bold"), soft_wrap=True)
+    for cells, row_grades in zip(lines, grades, strict=True):
+        parts = [Text(cell, GRADE_STYLES.get(grade, "")) for cell, grade in zip(cells, row_grades, strict=True)]
+        console.print(Text(COLUMN_GAP).join(parts), soft_wrap=True)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print names and values to stdout, one per line; on a terminal long values are broken into lines.
+
+    Args:
+        facts: value by name.
+    """
+    name_width = max(map(len, facts)) + len(COLUMN_GAP)
+    width = shutil.get_terminal_size().columns - name_width if sys.stdout.isatty() else 0
+    for name, value in facts.items():
+        lines = textwrap.wrap(value, width) if width > MIN_TEXT_WIDTH else [value]
+        for index, line in enumerate(lines or [""]):
+            print_line(f"{'' if index else name:<{name_width}}{line}".rstrip())
 
 
 def print_json(values: Mapping[str, Any]) -> None:

@@ -65,7 +65,8 @@ def edit(
         raise UsageError("nothing to change: add --set NAME=VALUE or --remove NAME; vaegan attributes lists the names")
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.edit import edit_files, edit_sheet_paths, parse_changes
+        from vaegan.inference.edit import parse_changes
+        from vaegan.inference.edit_sheets import edit_files, edit_sheet_paths
 
         changes = parse_changes(model.attributes, values)
         name = "-".join(f"{name}-{value}" for name, value in values.items())[:MAX_NAME_LENGTH]

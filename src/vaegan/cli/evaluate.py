@@ -58,7 +58,7 @@ def evaluate(
         from vaegan.evaluation.results import (
             EVALUATION_PAGE,
             check_evaluation_dir,
-            table_rows,
+            metric_table,
             to_json,
             write_evaluation,
         )
@@ -80,5 +80,6 @@ def evaluate(
             }
         )
     else:
-        print_table(("metric", "better", *result.metrics), table_rows(result.metrics))
+        table = metric_table(result.metrics, max_stderr_columns=1)
+        print_table(table.header, table.rows, table.grades)
     emit(evaluation_summary(result, out_dir / EVALUATION_PAGE))

@@ -125,6 +125,8 @@ def _parameter_panels(command: Any, ctx: Any) -> list[Panel]:
             continue
         if _is_argument(param):
             panel = ARGUMENTS
+        elif isinstance(command, TyperGroup):
+            panel = OPTIONS
         else:
             is_help = "--help" in param.opts
             panel = COMMON_OPTIONS if is_help else getattr(param, "rich_help_panel", None) or OPTIONS

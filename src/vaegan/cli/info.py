@@ -8,18 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from vaegan.cli.checkpoint_args import weights_slug
-from vaegan.cli.console import event_reporter, print_json, print_table
+from vaegan.cli.completion import complete_checkpoint
+from vaegan.cli.console import event_reporter, print_facts, print_json, print_table
 from vaegan.cli.output import print_line
 from vaegan.cli.params import Device, Force, JsonFlag, Quiet, dataset_option, out_option, with_settings
+from vaegan.cli.runs import runs
 from vaegan.config.tool_settings import ReconstructSettings
 from vaegan.errors import UsageError
+from vaegan.progress.measurements import describe_measurements
 
 
 @with_settings(ReconstructSettings)
 def info(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A dataset, a run directory, a checkpoint or a .safetensors file.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="PATH",
+            help="A dataset, a run directory, a checkpoint or a .safetensors file.",
+            show_default="a list of the runs and datasets here",
+            autocompletion=complete_checkpoint,
+        ),
+    ] = None,
     outliers: Annotated[
         bool, typer.Option("--outliers", help="Show the images of the dataset that a VAE reconstructs worst.")
     ] = False,
@@ -38,6 +47,7 @@ def info(
     """Describe a dataset, run or checkpoint, or show a dataset's outliers.
 
     Examples:
+        vaegan info                       # the runs and datasets here
         vaegan info runs/gan
         vaegan info runs/vae --outliers
     """
@@ -46,8 +56,13 @@ def info(
         for flag, value in outlier_options.items():
             if value is not None:
                 raise UsageError(f"{flag} {value} goes with --outliers: add it")
-        _show_facts(path, as_json)
+        if path is None:
+            runs(as_json=as_json)
+        else:
+            _show_facts(path, as_json)
         return
+    if path is None:
+        raise UsageError("--outliers needs PATH: a run of a VAE, or of a GAN that was trained from one")
     with event_reporter(quiet) as emit:
         from vaegan.inference.model import load
         from vaegan.inference.reconstruct import find_outliers, save_reconstructions
@@ -73,6 +88,7 @@ def _show_facts(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        width = max(map(len, facts))
-        for name, value in facts.items():
-            print_line(f"{name.replace('_', ' '):<{width}}  {value}")
+        if metrics := facts.get("last_metrics"):
+            kind = "vae" if facts["kind"].startswith("VAE") else "gan"
+            facts["last_metrics"] = f"{describe_measurements(kind, metrics)}; all of them: --json"
+        print_facts({name.replace("_", " "): str(value) for name, value in facts.items()})

@@ -131,7 +131,7 @@ def _default_text(field: OptionField) -> str | bool:
         return field.flag[2:] if field.default else f"no-{field.flag[2:]}"
     if field.default is None:
         return False
-    return f"{field.default:,}" if field.type is int else f"{field.default}"
+    return f"{field.default:,}" if field.type is int else f"{field.default:g}" if field.type is float else field.default
 
 
 def _help_text(field: OptionField) -> str:

@@ -107,7 +107,8 @@ def _seeds_where(
     model: Model, where: list[str], seeds: list[int], settings: SampleSettings, emit: EventHandler
 ) -> list[int]:
     """Return as many seeds whose faces have the attributes."""
-    from vaegan.inference.edit import parse_assignments, parse_conditions, sample_where
+    from vaegan.inference.conditional_sampling import parse_conditions, sample_where
+    from vaegan.inference.edit import parse_assignments
 
     conditions = parse_conditions(model.attributes, parse_assignments(where, "--where"))
     found = sample_where(model, conditions, len(seeds), settings.seed, settings.truncation, emit)

@@ -94,7 +94,10 @@ def evaluation_summary(evaluation: Evaluation, page: Path) -> Summary:
     """
     from vaegan.evaluation.verdict import advice
 
-    lines = [(word.lower(), rest.strip()) for word, _, rest in (line.partition(":") for line in evaluation.verdict)]
+    lines = [
+        (word[:1].lower() + word[1:], rest.strip())
+        for word, _, rest in (line.partition(":") for line in evaluation.verdict)
+    ]
     lines.append(("look at", str(page)))
     if text := advice(evaluation.metrics["samples"]):
         lines.append(("to improve", text))

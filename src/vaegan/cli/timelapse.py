@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vaegan.cli.checkpoint_args import resolve_checkpoint
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Force, JsonFlag, OptionalRunArg, Out, Quiet, with_settings
 from vaegan.config.tool_settings import TimelapseSettings
-from vaegan.utils.files import real_path
 
 
 @with_settings(TimelapseSettings)
@@ -31,6 +28,5 @@ def timelapse(
         from vaegan.inference.timelapse import write_timelapse
         from vaegan.run_dir import RunDir
 
-        out_path = out or Path("samples") / f"{real_path(path).name}-timelapse"
-        animation_path, num_previews = write_timelapse(RunDir(path), settings, out_path, force, emit)
+        animation_path, num_previews = write_timelapse(RunDir(path), settings, out, force, emit)
     print_results({"timelapse": animation_path}, as_json, num_previews=num_previews)

@@ -118,3 +118,14 @@ class EvaluateOptions(TypedDict, total=False):
     n: int | str
     seed: int
     inception: str | None
+
+
+class TimelapseOptions(TypedDict, total=False):
+    """Options of `timelapse`: the fields of `TimelapseSettings`."""
+
+    format: str | None
+    fps: float | None
+    frames: int
+    hold_last: float
+    captions: bool
+    scale: int

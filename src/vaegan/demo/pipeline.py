@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.config.tool_settings import DemoSettings, InterpolateSettings, SampleSettings
-from vaegan.data.dataset import is_dataset, open_dataset
+from vaegan.data.dataset import PreparedDataset, is_dataset, open_dataset
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.demo.edits import save_edits
 from vaegan.demo.faces import ATTRIBUTES_FILENAME, random_face, write_faces
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, Note, Summary, TaskProgress
-from vaegan.inference.attributes import attributes_path, fit_attributes, keep_marked, save_attributes
+from vaegan.inference.attribute_files import ATTRIBUTES_FILE, attributes_path, keep_marked, save_attributes
+from vaegan.inference.attribute_fitting import fit_attributes
 from vaegan.inference.interpolate import check_interpolation, keyframes_from_seeds, save_interpolation
-from vaegan.inference.model import load
+from vaegan.inference.model import Model, load
 from vaegan.inference.sample import save_samples
-from vaegan.report.run_report import refresh_run_report
 from vaegan.run_dir import RunDir
 from vaegan.training.train import train_gan, train_vae
 
 VAE_TIME_FRACTION = 0.3
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
 RESERVED_SECONDS = 25.0
-"""Time that is left for sampling, and for learning and editing attributes, at the end."""
+"""Time that is left for sampling and editing at the end."""
 LABEL_COLUMNS = "glasses,hat,beard,hair,hair_color,skin,mouth,background_palette"
 DEMO_FILES = (
     "faces",
@@ -125,7 +125,7 @@ def _training_minutes(run_dir: Path, deadline: float, fraction: float, force: bo
 
 
 def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, emit: EventHandler) -> dict[str, Path]:
-    """Draw faces, preprocess them, train a VAE, train a GAN from it, sample and interpolate.
+    """Draw faces, preprocess them, train a VAE, train a GAN from it, sample, interpolate and edit.
 
     If it is run again in the same directory, it continues where it was interrupted.
 
@@ -165,13 +165,15 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     options: dict[str, Any] = {"device": device, "seed": settings.seed, "force": force, "on_event": emit}
     minutes = _training_minutes(vae_run, deadline, VAE_TIME_FRACTION, force)
     train_vae(dataset, vae_run, minutes=minutes, **options)
+    _learn_attributes(dataset, vae_run, device, force, emit)
     minutes = _training_minutes(gan_run, deadline, 1.0, force)
     train_gan(dataset, gan_run, from_vae=vae_run, minutes=minutes, **options)
 
     # Results
+    gan, vae = load(gan_run, device), load(vae_run, device)
     results = {"faces": faces, "dataset": dataset, "vae_run": vae_run, "gan_run": gan_run}
-    results |= _sample_and_interpolate(directory, vae_run, gan_run, device, force, emit)
-    results |= _learn_and_edit_attributes(directory, dataset, gan_run, device, emit)
+    results |= _sample_and_interpolate(directory, vae, gan, force, emit)
+    results |= _edit(directory, open_dataset(dataset), gan, emit)
     minutes = (time.perf_counter() - start_time) / 60
     emit(
         Summary(
@@ -187,11 +189,20 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     return results
 
 
+def _learn_attributes(dataset_path: Path, vae_run: Path, device: str, force: bool, emit: EventHandler) -> None:
+    """Learn the attributes of the drawn faces in the VAE's latents; a GAN that is trained from it takes them over."""
+    dataset, path = open_dataset(dataset_path), vae_run / ATTRIBUTES_FILE
+    if not dataset.has_labels:
+        emit(Note(f"{dataset_path} has no labels, so no attributes are learned; --force starts over with them"))
+    elif force or not path.is_file():
+        vae = load(vae_run, device)
+        save_attributes(path, keep_marked(path, vae, fit_attributes(vae, dataset, emit), emit))
+
+
 def _sample_and_interpolate(
-    directory: Path, vae_run: Path, gan_run: Path, device: str, force: bool, emit: EventHandler
+    directory: Path, vae: Model, gan: Model, force: bool, emit: EventHandler
 ) -> dict[str, Path]:
     """Sample the VAE and the GAN with the same seeds, and interpolate between latents of the GAN."""
-    gan, vae = load(gan_run, device), load(vae_run, device)
     samples, vae_samples = directory / "samples.png", directory / "vae-samples.png"
     save_samples(gan, range(64), SampleSettings(), samples, emit, force=force)
     save_samples(vae, range(64), SampleSettings(), vae_samples, emit, force=force)
@@ -201,16 +212,10 @@ def _sample_and_interpolate(
     return {"samples": samples, "vae_samples": vae_samples, **files}
 
 
-def _learn_and_edit_attributes(
-    directory: Path, dataset_path: Path, gan_run: Path, device: str, emit: EventHandler
-) -> dict[str, Path]:
-    """Learn the attributes of the drawn faces, and edit some of them; nothing for a dataset without labels."""
-    dataset, gan = open_dataset(dataset_path), load(gan_run, device)
-    if not dataset.has_labels:
-        emit(Note(f"{dataset_path} has no labels, so no attributes are learned; --force starts over with them"))
-        return {}
+def _edit(directory: Path, dataset: PreparedDataset, gan: Model, emit: EventHandler) -> dict[str, Path]:
+    """Edit some of the faces; nothing for a GAN without attributes."""
     path = attributes_path(gan.info.path)
-    save_attributes(path, keep_marked(path, gan, fit_attributes(gan, dataset, emit), emit))
-    refresh_run_report(gan, emit)
+    if not path.is_file():
+        return {}
     edits = save_edits(gan, dataset, directory / "edits.png", emit)
     return {"attributes": path} | ({} if edits is None else {"edits": edits})

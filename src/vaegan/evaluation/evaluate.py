@@ -37,7 +37,7 @@ MIN_IMAGES_FOR_NEIGHBORS = 2000
 """With fewer training and validation images, `UNSTABLE_METRICS` rate noise or patchwork as high as real images; see
 benchmarks/small_evaluation.py."""
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
-REAL_COLUMN = "real"
+SAMPLES_COLUMN, REAL_COLUMN = "samples", "real"
 NUM_NEIGHBOR_PAIRS = 8
 NUM_EXAMPLES = 64
 MAX_EXTRA_MEMORIZED = 0.2
@@ -218,7 +218,7 @@ def _evaluate(
 
     # the columns of the table
     samples = evaluator.generate_samples(model)
-    feature_sets = {"samples": samples}
+    feature_sets = {SAMPLES_COLUMN: samples}
     if weights.kind == "vae":
         reconstructions = model.reconstruct(reference.real_baseline.images, settings.seed)
         feature_sets["reconstructions"] = reference.extract_features(reconstructions)
@@ -242,7 +242,7 @@ def _evaluate(
         "vaegan_version": __version__,
         "seconds": round(time.perf_counter() - start_time, 1),
     }
-    warnings = evaluation_warnings(metrics["samples"], metrics[REAL_COLUMN])
+    warnings = evaluation_warnings(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN])
     examples = (images[:NUM_EXAMPLES] for images in (samples.images, reference.val.images))
     return Evaluation(
         metrics,
@@ -250,7 +250,7 @@ def _evaluate(
         evaluator.caution,
         warnings,
         _nearest_training_pairs(reference, samples),
-        make_verdict(metrics["samples"], metrics[REAL_COLUMN], metrics.get("VAE")),
+        make_verdict(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN], metrics.get("VAE")),
         *examples,
     )
 

@@ -64,8 +64,8 @@ METRIC_SPECS = {
         MetricSpec("sliced_wasserstein_0", "  finest level", "lower", 1),
         MetricSpec("sliced_wasserstein_1", "  half size", "lower", 1),
         MetricSpec("sliced_wasserstein_2", "  quarter size", "lower", 1),
-        MetricSpec("channel_mean", "largest shift of a channel's mean x 1000", "lower", 1),
-        MetricSpec("channel_deviation", "largest change of a channel's contrast x 1000", "lower", 1),
+        MetricSpec("channel_mean", "shift of a channel's mean x 1000", "lower", 1),
+        MetricSpec("channel_deviation", "change of a channel's contrast x 1000", "lower", 1),
         MetricSpec("luminance_deviation", "noise in calm areas, gray levels of 255", "real", 2),
         MetricSpec("chroma_deviation", "  of color", "real", 2),
         MetricSpec("power_low", "detail at 0.2-0.3 cycles a pixel, real = 1", "real", 2),
@@ -84,12 +84,13 @@ METRIC_SPECS = {
 }
 
 
-def format_metric(spec: MetricSpec, metrics: Mapping[str, float | None]) -> str:
+def format_metric(spec: MetricSpec, metrics: Mapping[str, float | None], has_stderr: bool = True) -> str:
     """Format a metric.
 
     Args:
         spec: the metric.
         metrics: value by name.
+        has_stderr: give the standard error too, where there is one.
 
     Returns:
         "12.34" or "1.20 ±0.30"; "-" if it was not measured.
@@ -98,7 +99,7 @@ def format_metric(spec: MetricSpec, metrics: Mapping[str, float | None]) -> str:
     if value is None:
         return "-"
     if value == float("inf"):
-        return "no pair found"
+        return "none found"
     text = f"{value * spec.display_scale:.{spec.decimals}f}"
-    stderr = metrics.get(spec.stderr_key) if spec.stderr_key is not None else None
+    stderr = metrics.get(spec.stderr_key) if has_stderr and spec.stderr_key is not None else None
     return text if stderr is None else f"{text} ±{stderr * spec.display_scale:.{spec.decimals}f}"

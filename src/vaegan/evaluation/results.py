@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import VaeganError, printable
-from vaegan.evaluation.evaluate import REAL_COLUMN, Evaluation
+from vaegan.evaluation.evaluate import REAL_COLUMN, SAMPLES_COLUMN, Evaluation
 from vaegan.evaluation.metric_specs import (
     LEARNED_SPACE,
     MEAN_OF_SCALES,
@@ -22,6 +23,7 @@ from vaegan.evaluation.metric_specs import (
     MetricSpec,
     format_metric,
 )
+from vaegan.evaluation.ratings import rate_metric
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.hub import CardEvaluation
 from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
@@ -43,7 +45,8 @@ EVALUATION_JSON, EVALUATION_PAGE = "evaluation.json", "report.html"
 NEIGHBORS_IMAGE, SAMPLES_IMAGE = "neighbors.png", "samples.png"
 EVALUATION_FILES = frozenset((EVALUATION_JSON, EVALUATION_PAGE, NEIGHBORS_IMAGE, SAMPLES_IMAGE))
 METRICS_EXPLANATION = (
-    "Compare every number with the last column, the value of as many real images. Fine, middle and coarse are random"
+    "Compare every number with the column of as many real images. Green is as good as real images, yellow visibly off,"
+    " red far off. Fine, middle and coarse are random"
     " convolutional features at three scales, which need no download and favor no model. Learned features are trained"
     " to distinguish the images of this dataset."
 )
@@ -57,28 +60,81 @@ DISTANCE_CHART_METRICS = {
     "sliced_wasserstein_2": "sliced W., quarter",
 }
 EXAMPLE_COLUMNS = 8
+RATIO_HEADING, RATIO_POSITION = "vs real", 4
 LEADING_METRICS = ("frechet_mean", "kid_mean", "precision", "coverage", "coverage_fine", "memorized_fraction")
 """What the page shows before the other metrics."""
 DIRECTION_TEXTS = {"lower": "lower", "higher": "higher", "real": "as real"}
 FRACTION_CHART_METRICS = ("precision", "recall", "density", "coverage")
 
 
-def table_rows(metrics: Mapping[str, MetricDict], is_leading: bool | None = None) -> list[tuple[str, ...]]:
-    """Return the rows of the table; unmeasured metrics are left out.
+@dataclass(frozen=True)
+class MetricTable:
+    """A table of metrics.
+
+    Attributes:
+        header: name of each column.
+        rows: cells of each row.
+        grades: grade of each cell, "" for none (see `vaegan.evaluation.ratings`).
+    """
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    grades: list[tuple[str, ...]]
+
+
+def metric_table(
+    metrics: Mapping[str, MetricDict], is_leading: bool | None = None, max_stderr_columns: int | None = None
+) -> MetricTable:
+    """Return metrics as a table; unmeasured metrics are left out.
+
+    The table of an evaluation has the real images beside the samples, and the ratio of both. That of a comparison has
+    them last, and grades the value of each run.
 
     Args:
-        metrics: metrics by column.
+        metrics: metrics by column, with one of real images.
         is_leading: only the metrics of LEADING_METRICS, or only the others; None for all.
+        max_stderr_columns: largest number of columns with standard errors, the first ones; None for all.
 
     Returns:
-        metric, better direction, and a cell per column.
+        the table: metric, better direction, and a cell per column.
     """
-    return [
-        (spec.label, DIRECTION_TEXTS[spec.direction], *(format_metric(spec, column) for column in metrics.values()))
-        for spec in METRIC_SPECS.values()
-        if any(column.get(spec.name) is not None for column in metrics.values())
-        and is_leading in (None, spec.name in LEADING_METRICS)
-    ]
+    real, is_evaluation = metrics[REAL_COLUMN], SAMPLES_COLUMN in metrics
+    first = [SAMPLES_COLUMN, REAL_COLUMN] if is_evaluation else []
+    columns = [*first, *(name for name in metrics if name not in first)]
+    names = columns if max_stderr_columns is None else columns[:max_stderr_columns]
+    header = ["metric", "better", *columns]
+    if is_evaluation:
+        header.insert(RATIO_POSITION, RATIO_HEADING)
+    table = MetricTable(tuple(header), [], [])
+    for spec, label in _shown_specs(metrics, is_leading):
+        ratings = {name: rate_metric(spec, metrics[name], real) for name in columns if name != REAL_COLUMN}
+        cells = [format_metric(spec, metrics[name], name in names) for name in columns]
+        row = [label, DIRECTION_TEXTS[spec.direction], *cells]
+        if is_evaluation:
+            row.insert(RATIO_POSITION, ratings[SAMPLES_COLUMN].text)
+            grades = [ratings[SAMPLES_COLUMN].grade if index == RATIO_POSITION else "" for index in range(len(row))]
+        else:
+            grades = ["", "", *(ratings[name].grade if name in ratings else "" for name in columns)]
+        table.rows.append(tuple(row))
+        table.grades.append(tuple(grades))
+    return table
+
+
+def _shown_specs(metrics: Mapping[str, MetricDict], is_leading: bool | None) -> Iterator[tuple[MetricSpec, str]]:
+    """Yield the metrics to show with their labels, whole ones where the row above is missing."""
+    parent, shown_parent = "", ""
+    for spec in METRIC_SPECS.values():
+        is_indented = spec.label.startswith(" ")
+        if not is_indented:
+            parent = spec.label
+        is_measured = any(column.get(spec.name) is not None for column in metrics.values())
+        if not is_measured or is_leading not in (None, spec.name in LEADING_METRICS):
+            continue
+        if is_indented and shown_parent != parent:
+            yield spec, f"{parent.partition(',')[0]} {spec.label.strip()}"
+        else:
+            shown_parent = parent
+            yield spec, spec.label
 
 
 def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
@@ -122,7 +178,7 @@ def find_evaluation(weights: Path) -> CardEvaluation | None:
 
 def _card_evaluation(content: Mapping[str, Any]) -> CardEvaluation:
     """Read the content of evaluation.json. Raises an error of Python's own if it is damaged."""
-    samples, real = (_finite_metrics(content["columns"][name]) for name in ("samples", REAL_COLUMN))
+    samples, real = (_finite_metrics(content["columns"][name]) for name in (SAMPLES_COLUMN, REAL_COLUMN))
     specs = [METRIC_SPECS[name] for name in LEADING_METRICS if name in samples]
     labels = {spec.name: _card_label(spec) for spec in specs}
     remarks = [*content["verdict"], content["caution"], *content["warnings"]]
@@ -243,14 +299,15 @@ def write_evaluation_files(
         VaeganError: if a file cannot be written.
     """
     image_name, png, image_text = image
-    header = ("metric", "better", *metrics)
-    leading, others = (table_rows(metrics, is_leading) for is_leading in (True, False))
+    leading, others = (metric_table(metrics, is_leading) for is_leading in (True, False))
     sections = [
         *([html_page.warning_box(caution)] if caution else []),
         *introduction,
         *(html_page.warning_box(text) for text in warnings),
-        html_page.data_table(header, leading),
-        html_page.details(f"{len(others)} more metrics", html_page.data_table(header, others)),
+        html_page.data_table(leading.header, leading.rows, leading.grades),
+        html_page.details(
+            f"{len(others.rows)} more metrics", html_page.data_table(others.header, others.rows, others.grades)
+        ),
         html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
         html_page.chart_grid(charts),
         html_page.heading(image_text),

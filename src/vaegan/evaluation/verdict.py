@@ -61,7 +61,7 @@ def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict) -> s
     if distance is None:
         return ""
     bounds = {
-        _as_real_bound(name, samples): "as in real images",
+        as_real_bound(name, samples): "as in real images",
         CLOSE: "close to real images",
         VISIBLY_OFF: "visibly off",
     }
@@ -69,8 +69,16 @@ def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict) -> s
     return f"{what}: {degree}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
 
 
-def _as_real_bound(name: str, samples: MetricDict) -> float:
-    """Return the KID up to which samples count as real: higher where few images make it uncertain."""
+def as_real_bound(name: str, samples: MetricDict) -> float:
+    """Return the KID up to which samples count as real: higher where few images make it uncertain.
+
+    Args:
+        name: name of the KID.
+        samples: metrics of the samples.
+
+    Returns:
+        the bound.
+    """
     return max(AS_REAL, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
 
 
@@ -116,6 +124,6 @@ def advice(samples: MetricDict) -> str:
         the advice; "" if samples are close to real images, or this was not measured.
     """
     names = ("kid_coarse", "kid_fine")
-    if all((samples.get(name) or 0.0) <= max(CLOSE, _as_real_bound(name, samples)) for name in names):
+    if all((samples.get(name) or 0.0) <= max(CLOSE, as_real_bound(name, samples)) for name in names):
         return ""
     return "train longer (--images), on more images, or with a larger --preset"

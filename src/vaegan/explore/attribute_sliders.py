@@ -9,15 +9,9 @@ from torch import Tensor
 
 from vaegan.data.labels import MAX_TEXT_LENGTH, YES
 from vaegan.errors import UsageError, VaeganError
-from vaegan.inference.attributes import (
-    Attribute,
-    AttributeSet,
-    attributes_path,
-    load_attributes,
-    mark_attribute,
-    model_sha256,
-    save_attributes,
-)
+from vaegan.inference.attribute_files import attributes_path, load_attributes, save_attributes
+from vaegan.inference.attribute_marking import mark_attribute
+from vaegan.inference.attributes import Attribute, AttributeSet, model_sha256
 from vaegan.inference.model import Model
 
 MAX_SLIDERS = 64

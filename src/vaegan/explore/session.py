@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 import tempfile
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaegan.checkpoint import WEIGHTS_FILE
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, ignore_event
@@ -37,6 +39,7 @@ STRIP_RANGE = 3.0
 MAX_LATENT_ABS = 20.0
 MAX_UPLOAD_PIXELS = 50_000_000
 MAX_SEED = 2**31 - 1
+NUM_FIRST_SEEDS = 64
 MAX_INVERT_STEPS = 400
 MAX_KEYFRAMES = 24
 FRAMES_PER_SEGMENT = 24
@@ -86,6 +89,8 @@ class ExploreSession:
         info = self.model.info
         return {
             "name": self.name,
+            "checkpoint": shlex.quote(str(info.path.parent if info.path.name == WEIGHTS_FILE else info.path)),
+            "first_seed": self.first_seed(),
             "training_info": f"{info.kind.upper()} at step {info.step:,} ({info.images_seen:,} images seen)",
             "decoders": list(self.models),
             "has_encoder": self.model.encoder is not None,
@@ -103,6 +108,16 @@ class ExploreSession:
             "notes": self.notes,
             "mp4_unavailable": "" if has_pyav() else MP4_UNAVAILABLE,
         }
+
+    def first_seed(self) -> int:
+        """Return the seed of the first face: among the first ones, that nearest to the center of its own kind.
+
+        Returns:
+            the seed.
+        """
+        seeds = range(NUM_FIRST_SEEDS)
+        distances = self.model.latents_from_seeds(seeds) - self.model.latents_from_seeds(seeds, truncation=0.0)
+        return int(distances.norm(dim=1).argmin())
 
     @torch.inference_mode()
     def decode_fast(self, latents: Tensor, decoder_index: int = 0) -> Tensor:
@@ -175,7 +190,7 @@ class ExploreSession:
         image = self._read_image(file_bytes)
         model = self.model
         if model.encoder is None and not invert_steps:
-            raise VaeganError('this model has no encoder: tick "Optimize latent"')
+            raise VaeganError("this model has no encoder: its latent must be optimized (steps)")
         latent = encode_or_center(model, image, invert_steps, ignore_event)
         if invert_steps:
             latent = invert(model, image, latent, min(invert_steps, MAX_INVERT_STEPS), ignore_event)

@@ -1,42 +1,27 @@
-"""Edit the attributes of faces, and sample faces that have given attributes."""
+"""Edit the attributes of faces: what a user asks for becomes a change of latents."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vaegan.config.tool_settings import EditSettings
 from vaegan.data.labels import NUMERIC, YES
-from vaegan.errors import UsageError, VaeganError, printable
-from vaegan.events import EventHandler, FileWritten, TaskProgress, ignore_event
+from vaegan.errors import UsageError, printable
 from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet
-from vaegan.inference.invert import encode_or_center, invert
 from vaegan.inference.model import Model
-from vaegan.inference.reconstruct import read_first_images
-from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
-from vaegan.metrics.image_quality import psnr
 from vaegan.models.linear_probe import shift_scores
-from vaegan.utils.files import note_replaced
-from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
 YES_WORDS, NO_WORDS = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 ALL = "all"
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-MAX_DRAWS_PER_SAMPLE = 2000
-DRAWS_PER_BATCH = 256
 LOOKS = 2
 MAX_OVERSHOOT = 1.5
-VISIBLE_FRACTION = 0.8
-"""A sample has an attribute where its image scores so far from off to on, and more likely than not."""
 NO_DEMAND = 1e6
 """A score may fall by this much where nothing is demanded of it."""
-STRIP_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 AttributeValue = str | bool | float
 """Value of an attribute in Python: True, False, a number, or a text as on the command line."""
 
@@ -314,243 +299,6 @@ def _demand_nearest_value(
     for index, (value, change) in enumerate(zip(values, changes, strict=True)):
         demands.append(_Demand(value, torch.where(nearest == index, change, -NO_DEMAND), 1))
     return demands
-
-
-# ---- Conditional sampling -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A demand on one attribute of samples: it is on (1), off (-1), or a number between two bounds (0)."""
-
-    attribute: Attribute
-    direction: int
-    lowest: float = -math.inf
-    highest: float = math.inf
-
-    def probabilities(self, latents: Tensor) -> Tensor:
-        """Return the probability that latents meet the condition, by the probe.
-
-        Args:
-            latents: float [N, d].
-
-        Returns:
-            float64 [N].
-        """
-        scores = self.attribute.scores(latents)
-        if self.direction == 0:
-            return ((scores >= self.lowest) & (scores <= self.highest)).double()
-        return (self.direction * scores).sigmoid()
-
-
-def parse_conditions(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Condition]:
-    """Return the conditions that values ask for.
-
-    Args:
-        attributes: the attributes of the model.
-        values: for each name yes or no, a value of the column, or a range of numbers such as 20..30.
-
-    Returns:
-        one condition per name.
-
-    Raises:
-        UsageError: if there is no such attribute or value.
-    """
-    conditions = []
-    for name, value in values.items():
-        attribute = attributes.of(name)[0]
-        if attribute.kind != NUMERIC:
-            change = parse_change(attributes, name, value)
-            if change.direction == 0:
-                raise UsageError(f"{name}={printable(value)}: expected yes, no or a value, not a change")
-            conditions.append(Condition(change.attribute, change.direction))
-            continue
-        match = re.fullmatch(rf"({NUMBER})?\.\.({NUMBER})?", str(value).strip(), re.IGNORECASE)
-        lowest, highest = (
-            float(text) if text else bound
-            for text, bound in zip(match.groups() if match else ("", ""), (-math.inf, math.inf), strict=True)
-        )
-        if match is None or not lowest < highest or (lowest, highest) == (-math.inf, math.inf):
-            raise UsageError(
-                f"{name}={printable(value)}: expected a range of numbers, such as {name}=20..30 or {name}=..5"
-            )
-        conditions.append(Condition(attribute, 0, lowest, highest))
-    return conditions
-
-
-@dataclass(frozen=True)
-class ConditionalSamples:
-    """Samples that meet conditions.
-
-    Attributes:
-        latents: float32 [N, d].
-        seeds: the seed of each.
-        num_draws: number of seeds that were tried.
-    """
-
-    latents: Tensor
-    seeds: list[int]
-    num_draws: int
-
-
-def sample_where(
-    model: Model,
-    conditions: Sequence[Condition],
-    count: int,
-    seed: int = 0,
-    truncation: float = 1.0,
-    emit: EventHandler = ignore_event,
-) -> ConditionalSamples:
-    """Draw samples from the prior given conditions, by rejection, which is exact for every prior.
-
-    A draw z of seed s is accepted with probability p(conditions | z) by the probes. Its image is then encoded again,
-    and rejected where the probes do not find the attributes in it. So an image is still that of its seed.
-
-    Args:
-        model: the model.
-        conditions: what the samples shall have, at least one condition.
-        count: number of samples.
-        seed: the first seed to try.
-        truncation: as in `Model.latents_from_seeds`.
-        emit: receives the progress.
-
-    Returns:
-        the samples.
-
-    Raises:
-        VaeganError: if too few of MAX_DRAWS_PER_SAMPLE draws for each sample are accepted.
-    """
-    seeds: list[int] = []
-    latents: list[Tensor] = []
-    max_draws = count * MAX_DRAWS_PER_SAMPLE
-    for start in range(seed, seed + max_draws, DRAWS_PER_BATCH):
-        candidates = list(range(start, min(start + DRAWS_PER_BATCH, seed + max_draws)))
-        draws = model.latents_from_seeds(candidates, truncation)
-        probability = torch.stack([condition.probabilities(draws) for condition in conditions]).prod(0)
-        uniform = torch.tensor([_uniform(candidate) for candidate in candidates], dtype=torch.float64)
-        is_accepted = uniform < probability
-        is_accepted[is_accepted.clone()] = _is_visible(model, conditions, draws[is_accepted])
-        for index in is_accepted.nonzero().flatten().tolist()[: count - len(seeds)]:
-            seeds.append(candidates[index])
-            latents.append(draws[index])
-        emit(TaskProgress("Sampling", len(seeds), count, "faces"))
-        if len(seeds) == count:
-            return ConditionalSamples(torch.stack(latents), seeds, seeds[-1] + 1 - seed)
-    raise VaeganError(
-        f"only {len(seeds)} of {max_draws:,} samples have these attributes: ask for fewer of them, for fewer samples,"
-        " or turn them on in other samples with vaegan edit"
-    )
-
-
-def _uniform(seed: int) -> float:
-    """Return a number in [0, 1) that depends on the seed, but not on the noise that the seed's latent is drawn from."""
-    return float(torch.rand(1, generator=torch.Generator().manual_seed((seed + 2**40) % 2**63)))
-
-
-def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) -> Tensor:
-    """Return whether the probes find the attributes in the images of latents [N, d] as well: bool [N]."""
-    result = torch.ones(len(latents), dtype=torch.bool)
-    if model.encoder is None or not len(latents):
-        return result
-    encoded = model.encode(model.decode(latents))
-    for condition in conditions:
-        if condition.direction == 0:
-            result &= condition.probabilities(encoded) > 0
-        else:
-            attribute = condition.attribute
-            distance = attribute.on_score - attribute.off_score
-            typical = attribute.on_score if condition.direction > 0 else -attribute.off_score
-            least = max(0.0, typical - (1 - VISIBLE_FRACTION) * distance)
-            result &= condition.direction * attribute.scores(encoded) >= least
-    return result
-
-
-# ---- Files ----------------------------------------------------------------------------------------------------------
-
-
-def edit_sheet_paths(model: Model, out: Path, count: int, scale: int, force: bool) -> dict[str, Path]:
-    """Return the paths of the sheet and of the strips, after a check that they can be written.
-
-    Args:
-        model: the model.
-        out: path of the sheet, a PNG.
-        count: largest number of images.
-        scale: whole number by which the images are enlarged.
-        force: allow to replace files.
-
-    Returns:
-        the paths of "edits" and "strengths".
-
-    Raises:
-        VaeganError: if one of them exists, is no PNG, or would be too large.
-    """
-    strengths = out.with_name(f"{out.stem}-strengths{out.suffix}")
-    for path, columns in ((out, 3), (strengths, len(STRIP_STRENGTHS))):
-        check_grid_size(columns * count, model.info.config.size, scale)
-        check_grid_path(path, force)
-    return {"edits": out, "strengths": strengths}
-
-
-def edit_files(
-    model: Model,
-    attributes: AttributeSet,
-    sources: Sequence[Path],
-    changes: Sequence[Change],
-    hold: Sequence[str],
-    settings: EditSettings,
-    paths: Mapping[str, Path],
-    emit: EventHandler,
-) -> list[dict[str, object]]:
-    """Edit the first `settings.n` images of files, folders or datasets, and write a sheet and strips.
-
-    The sheet has a row of original, reconstruction and edited image for each image. The strips show each image with
-    STRIP_STRENGTHS times the change.
-
-    Args:
-        model: a model with an encoder.
-        attributes: its attributes.
-        sources: image files, folders, archives or datasets.
-        changes: what to change.
-        hold: names of columns whose scores shall not change, or "all".
-        settings: options of the edit.
-        paths: as from `edit_sheet_paths`.
-        emit: receives notes, progress and written files.
-
-    Returns:
-        for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
-        reconstruction and in the edited image: probabilities, or predicted numbers.
-    """
-    names, images = read_first_images(model, sources, settings.n, emit)
-    latents = encode_or_center(model, images, settings.invert_steps, emit)
-    if settings.invert_steps:
-        latents = invert(model, images, latents, settings.invert_steps, emit)
-    full = edit_until_visible(model, attributes, latents, changes, hold)
-    edited, *strips = (torch.lerp(latents, full, settings.strength * strength) for strength in (1.0, *STRIP_STRENGTHS))
-    decoded, result = model.decode(latents), model.decode(edited)
-
-    note_replaced(paths.values(), emit)
-    asked = ", ".join(change.text for change in changes)
-    note = provenance_note(model, f"images, reconstructions and edits ({asked})")
-    sheet = make_grid(torch.stack([images, decoded, result], 1).flatten(0, 1), 3)
-    save_png(enlarge(sheet, settings.scale), paths["edits"], note)
-    emit(FileWritten("edits", paths["edits"]))
-    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1))
-    save_png(enlarge(make_grid(strip_images, len(strips)), settings.scale), paths["strengths"], note)
-    emit(FileWritten("strengths", paths["strengths"]))
-
-    before, after = (latents, edited) if model.encoder is None else (model.encode(decoded), model.encode(result))
-    readings = {
-        change.attribute.title: [change.attribute.reading(side).tolist() for side in (before, after)]
-        for change in changes
-    }
-    return [
-        {
-            "image": name,
-            "psnr": round(value, 2),
-            "readings": {title: [round(side[row], 3) for side in sides] for title, sides in readings.items()},
-        }
-        for row, (name, value) in enumerate(zip(names, psnr(to_float(images), to_float(decoded)).tolist(), strict=True))
-    ]
 
 
 def attribute_keyframes(attributes: AttributeSet, name: str, latents: Tensor) -> tuple[Tensor, str]:

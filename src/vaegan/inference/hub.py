@@ -19,7 +19,8 @@ from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, FileWritten, Note, WarningMessage
-from vaegan.inference.attributes import ATTRIBUTES_FILE, Attribute, attributes_path
+from vaegan.inference.attribute_files import ATTRIBUTES_FILE, attributes_path
+from vaegan.inference.attributes import Attribute
 from vaegan.inference.model import Model
 from vaegan.run_dir import CONFIG_FILE, HUB_MODEL_TYPE, RunDir, find_run, is_hub_folder
 from vaegan.utils.files import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ def describe_path(path: Path) -> dict[str, Any]:
         path: dataset, run, checkpoint or weights file.
 
     Returns:
-        strings and numbers by snake_case name, in the order to show them.
+        strings and numbers by snake_case name, in the order to show them; the newest metrics of a run are a mapping.
 
     Raises:
         VaeganError: if `path` is no dataset, run, checkpoint or weights file.
     """
     if not path.exists():
         raise VaeganError(f"{path} does not exist: give a dataset, a run, a checkpoint or a .safetensors file")
+    if (path / "runs").is_dir() or (path / "data").is_dir():
+        raise VaeganError(f"{path} is a folder of runs and datasets: list them with vaegan runs {path}")
     if path.is_dir() and is_dataset(path):
         return _describe_dataset(path)
     if path.is_dir() and RunDir(path).exists():
@@ -120,15 +123,15 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
         alarm_images_seen, message = alarms[-1]
         facts["alarms"] = f"{len(alarms)}, the newest after {alarm_images_seen:,} images: {message}"
     if metrics:
-        facts["last_metrics"] = _metrics_line(metrics)
+        facts["last_metrics"] = _shown_metrics(metrics)
     facts["vaegan_version"] = printable(config.get("vaegan_version"))
     return facts
 
 
-def _metrics_line(metrics: dict[str, float]) -> str:
+def _shown_metrics(metrics: dict[str, float]) -> dict[str, float]:
     hidden = ("step", "images_seen", "images_per_second", "train_seconds")
-    shown = [(name, value) for name, value in metrics.items() if name not in hidden]
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown[:MAX_METRICS_SHOWN])
+    shown = [(name, value) for name, value in metrics.items() if name not in hidden and math.isfinite(value)]
+    return {name: float(f"{value:.4g}") for name, value in shown[:MAX_METRICS_SHOWN]}
 
 
 def _diagnose_vae(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import WeightsInfo, load_into_meta_model, open_safetensors, read_weights_info
+from vaegan.checkpoint import (
+    WeightsInfo,
+    check_weights_path,
+    load_into_meta_model,
+    open_safetensors,
+    read_weights_info,
+    save_model,
+)
 from vaegan.errors import UsageError, VaeganError
 from vaegan.inference.image_inputs import ImageInput, read_image_inputs
 from vaegan.models.interpolation import default_method, interpolate_path
@@ -98,6 +105,27 @@ class Model:
         batch[: len(latents)] = latents
         images: Tensor = self.decoder(batch.to(self.device))[: len(latents)]
         return to_uint8(images).cpu().contiguous()
+
+    def save(self, path: Path | str, force: bool = False) -> Path:
+        """Write the weights as they are now into one file, which `vaegan.load` and all commands take.
+
+        Args:
+            path: the file; its name ends with .safetensors.
+            force: allow to replace a file that is no weights file of vaegan.
+
+        Returns:
+            the path.
+
+        Raises:
+            VaeganError: if the path has another ending, cannot be written, or is another file and `force` is not given.
+        """
+        path, info = Path(path), self.info
+        check_weights_path(path, force)
+        networks = torch.nn.ModuleDict({"decoder": self.decoder, "prior": self.prior})
+        if self.encoder is not None:
+            networks["encoder"] = self.encoder
+        save_model(path, networks, info.kind, info.config, info.step, info.images_seen, info.kid, info.image_options)
+        return path
 
     def read_images(self, images: ImageInput | Sequence[ImageInput]) -> ImageBatch:
         """Return images as the model takes them, cropped and resized like its training images.
@@ -201,7 +229,7 @@ class Model:
             raise UsageError(f"n={n}: expected 0 or more images")
         seeds: Sequence[int] = range(seed, seed + n)
         if where and n:
-            from vaegan.inference.edit import parse_conditions, sample_where
+            from vaegan.inference.conditional_sampling import parse_conditions, sample_where
 
             seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
         return self.decode(self.latents_from_seeds(seeds, truncation))
@@ -209,7 +237,7 @@ class Model:
     @cached_property
     def attributes(self) -> AttributeSet:
         """The attributes that `vaegan attributes` has learned. Raises VaeganError if there are none."""
-        from vaegan.inference.attributes import attributes_path, load_attributes
+        from vaegan.inference.attribute_files import attributes_path, load_attributes
 
         return load_attributes(attributes_path(self.info.path), self)
 
@@ -243,31 +271,35 @@ class Model:
 
     def interpolate(
         self,
-        seeds: Sequence[int],
+        keyframes: Sequence[int] | Tensor,
         frames: int = 32,
         method: str | None = None,
         truncation: float = 1.0,
         easing: str = "linear",
         loop: bool = False,
     ) -> ImageBatch:
-        """Decode a path through the latents of seeds.
+        """Decode a path through seeds, or through latents such as those of `encode`.
 
         Args:
-            seeds: two or more.
-            frames: images from one seed to the next, both included.
+            keyframes: two or more seeds, or latents float [N, d].
+            frames: images from one keyframe to the next, both included.
             method: "slerp" or "lerp"; None takes the one that suits the prior.
-            truncation: as in `latents_from_seeds`.
+            truncation: of seeds, as in `latents_from_seeds`.
             easing: "linear" or "smooth".
-            loop: return from the last seed to the first.
+            loop: return from the last keyframe to the first.
 
         Returns:
             uint8 [segments * (frames - 1) + 1, C, S, S].
 
         Raises:
-            UsageError: if the method or the easing is unknown.
+            UsageError: if the method or the easing is unknown, or the latents have another shape.
         """
         method = method or default_method(self.info.config.prior)
-        return self.decode(interpolate_path(self.latents_from_seeds(seeds, truncation), frames, method, easing, loop))
+        if isinstance(keyframes, Tensor) and keyframes.is_floating_point():
+            latents = keyframes.float().cpu()
+        else:
+            latents = self.latents_from_seeds([int(seed) for seed in keyframes], truncation)
+        return self.decode(interpolate_path(latents, frames, method, easing, loop))
 
 
 def encoder_sha256(encoder: Encoder) -> str:

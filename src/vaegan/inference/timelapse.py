@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from vaegan.config.option_types import TimelapseOptions
+from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import TimelapseSettings
 from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
+from vaegan.progress.reporter import default_reporter
 from vaegan.run_dir import RunDir
 from vaegan.utils.animation import check_animation, save_animation, split_animation_path
-from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular
+from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular, real_path
 from vaegan.utils.images import check_overwrite, enlarge, from_pil
 
 if TYPE_CHECKING:
@@ -115,16 +118,45 @@ def _usable_previews(run_dir: RunDir, emit: EventHandler) -> tuple[list[Path], t
     return previews, last_size
 
 
+def timelapse(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    force: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Unpack[TimelapseOptions],
+) -> Path:
+    """Write the previews of a run as an animation.
+
+    Args:
+        run: run directory.
+        out: path of the animation, with or without its suffix; by default it is made from the run's name, in samples/.
+        force: allow to replace a file that vaegan did not make.
+        on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
+            notebook.
+        **options: the fields of `TimelapseSettings`, such as format="mp4".
+
+    Returns:
+        the animation's path.
+
+    Raises:
+        VaeganError: if there are fewer than two previews, or the animation may not be written to `out`.
+    """
+    settings = build_settings(TimelapseSettings, options)
+    with default_reporter(on_event) as emit:
+        return write_timelapse(RunDir(Path(run)), settings, out, force, emit)[0]
+
+
 def write_timelapse(
-    run_dir: RunDir, settings: TimelapseSettings, out: Path, force: bool, emit: EventHandler
+    run_dir: RunDir, settings: TimelapseSettings, out: Path | str | None, force: bool, emit: EventHandler
 ) -> tuple[Path, int]:
     """Write the previews of a run as an animation.
 
     Args:
         run_dir: the run.
         settings: options of timelapse.
-        out: path of the animation, with or without its suffix.
-        force: allow to replace a file.
+        out: path of the animation, with or without its suffix; by default it is made from the run's name, in samples/.
+        force: allow to replace a file that vaegan did not make.
         emit: receives a FileWritten.
 
     Returns:
@@ -135,6 +167,7 @@ def write_timelapse(
     """
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")
+    out = Path("samples") / f"{real_path(run_dir.path).name}-timelapse" if out is None else Path(out)
     base, suffix = split_animation_path(out, settings.format)
     path = base.with_name(base.name + suffix)
     if path.is_dir():

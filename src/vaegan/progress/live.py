@@ -35,14 +35,14 @@ class LiveReporter:
     """Show a bar with step, speed and time left, and the losses and the newest preview below it.
 
     Other events are shown above the bar. Until the first bar, a spinner shows that something is being loaded or
-    measured.
+    measured. With `names_files`, a line names each file that is written.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, names_files: bool = True) -> None:
         from rich.live import Live
         from rich.spinner import Spinner
 
-        self.console = console
+        self.console, self.names_files = console, names_files
         self.table = MeasurementTable()
         self.bar: Progress | None = None
         self.losses, self.preview = "", ""
@@ -92,6 +92,8 @@ class LiveReporter:
         return Group(self.bar, *(Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines))
 
     def _print_event(self, event: Event) -> None:
+        if isinstance(event, FileWritten) and not self.names_files:
+            return
         style = "yellow" if isinstance(event, (WarningMessage, Alarm, Rollback, SkippedStep)) else ""
         if (line := describe_event(event)) is not None:
             self._print_lines([line], style)

@@ -67,6 +67,24 @@ def format_losses(metrics: Mapping[str, float]) -> str:
     )
 
 
+def describe_measurements(kind: str, metrics: Mapping[str, float]) -> str:
+    """Return the measurements of a run in words, those that its table shows.
+
+    Args:
+        kind: "vae" or "gan".
+        metrics: value by name.
+
+    Returns:
+        such as "KID x1000 9.1, coverage 0.93, PSNR 15.6 dB"; "" without any.
+    """
+    parts = []
+    for name, column in COLUMNS[kind].items():
+        if name in metrics:
+            label, _, unit = column.heading.partition(", ")
+            parts.append(f"{label} {metrics[name] * column.scale:.{column.decimals}f} {unit}".rstrip())
+    return ", ".join(parts)
+
+
 @dataclass
 class MeasurementTable:
     """A line per step with measurements, below a heading that comes once.

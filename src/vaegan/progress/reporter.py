@@ -16,8 +16,12 @@ logger = logging.getLogger("vaegan")
 
 
 @contextlib.contextmanager
-def terminal_reporter() -> Iterator[EventHandler]:
+def terminal_reporter(prints_results: bool = False) -> Iterator[EventHandler]:
     """Yield a handler that shows events on stderr: a live bar if it is a terminal, else plain lines.
+
+    Args:
+        prints_results: whether the caller prints the paths of what it writes to stdout. Where that is a terminal too,
+            the handler does not name them a second time.
 
     Yields:
         the handler; it falls silent once stderr cannot be written.
@@ -28,7 +32,7 @@ def terminal_reporter() -> Iterator[EventHandler]:
 
         console = Console(stderr=True)
         if not console.is_dumb_terminal:  # TERM=dumb, as in some editors, cannot draw over a line
-            reporter = LiveReporter(console)
+            reporter = LiveReporter(console, names_files=not (prints_results and sys.stdout.isatty()))
     try:
         yield _until_closed(reporter)
     finally:

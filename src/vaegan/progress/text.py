@@ -151,8 +151,26 @@ def format_summary(event: Summary) -> Iterator[str]:
         yield f"  {word:<{width}}  {line}"
 
 
+COLUMN_GAP = "  "
+
+
+def align_cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Yield the cells of a table, padded: the first column left-aligned, the others right-aligned.
+
+    Args:
+        header: heading of each column.
+        rows: cells of each row, as many as there are columns.
+
+    Yields:
+        the cells of the header, then those of each row.
+    """
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for name, *cells in (header, *rows):
+        yield [f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))]
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table: the first column left-aligned, the others right-aligned.
+    """Yield the lines of a table; see `align_cells`.
 
     Args:
         header: heading of each column.
@@ -161,7 +179,5 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterat
     Yields:
         the line of the header, then one per row.
     """
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for name, *cells in (header, *rows):
-        numbers = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([f"{name:<{widths[0]}}", *numbers]).rstrip()
+    for cells in align_cells(header, rows):
+        yield COLUMN_GAP.join(cells).rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -121,39 +122,50 @@ def fact_cards(values: Mapping[str, str], volatile: Mapping[str, str]) -> str:
     return f'<dl class="cards">{"".join(content)}</dl>'
 
 
-def frame_player(frames: Sequence[tuple[str, bytes]]) -> str:
-    """Return a slider through images; the last one is shown first.
+def frame_player(frames: Sequence[tuple[str, bytes]], starts_with_last: bool = True) -> str:
+    """Return a slider through images.
 
     Args:
         frames: pairs of description and PNG or JPEG, at least one.
+        starts_with_last: show the last image at first, not the first one.
 
     Returns:
         HTML.
     """
     last = len(frames) - 1
-    images = "".join(image_tag(data, text, is_hidden=index != last) for index, (text, data) in enumerate(frames))
-    slider = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="Preview">'
-    controls = f"<button>Play</button>{slider}<output>{html.escape(frames[last][0])}</output>"
+    start = last if starts_with_last else 0
+    images = "".join(image_tag(data, text, is_hidden=index != start) for index, (text, data) in enumerate(frames))
+    slider = f'<input type="range" min="0" max="{last}" value="{start}" aria-label="Preview">'
+    controls = f"<button>Play</button>{slider}<output>{html.escape(frames[start][0])}</output>"
     return f'<div class="player"><div class="frames">{images}</div><div class="controls" hidden>{controls}</div></div>'
 
 
-def _table_body(rows: Iterable[Sequence[str]]) -> str:
-    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+def _table_body(rows: Iterable[Sequence[str]], classes: Iterable[Sequence[str]] | None = None) -> str:
+    lines = (
+        "".join(
+            f"<td{f' class={name}' if name else ''}>{html.escape(cell)}</td>"
+            for cell, name in zip(row, names or [""] * len(row), strict=True)
+        )
+        for row, names in zip(rows, itertools.repeat(()) if classes is None else classes, strict=classes is not None)
+    )
     return "<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
 
 
-def data_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def data_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], classes: Iterable[Sequence[str]] | None = None
+) -> str:
     """Return a table of numbers; the first column holds names.
 
     Args:
         header: names of the columns.
         rows: cells.
+        classes: the CSS class of each cell, such as "good", or "".
 
     Returns:
         HTML.
     """
     cells = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows)}</table></div>'
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>{_table_body(rows, classes)}</table></div>'
 
 
 def text_table(rows: Iterable[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from vaegan.config.settings import DURATION_OPTIONS, GANSettings, VAESettings
 from vaegan.diagnostics import run_warnings
 from vaegan.errors import VaeganError, error_text, printable
 from vaegan.events import Event, EventHandler, FileWritten, TrainingFinished, WarningMessage
-from vaegan.inference.attributes import attributes_path
+from vaegan.inference.attribute_files import attributes_path
 from vaegan.inference.model import Model, load
 from vaegan.metrics_log import read_alarms, read_metrics, training_seconds
 from vaegan.report import figures, html_page
@@ -36,6 +36,8 @@ INTERIM_TAG = '<meta name="vaegan-report" content="interim">'
 INTERIM_NOTE = (
     "Samples, latent traversals, reconstructions and nearest neighbors are added at the end, or by: vaegan report"
 )
+VAE_PREVIEW_NOTE = "Rows of validation images, each above the row of its reconstructions; then samples."
+GAN_PREVIEW_NOTE = "Samples of seeds 0 to 63."
 TRAVERSAL_NOTE = (
     "One latent varies, all others are 0, which is the average face. The latents of a VAE are sorted by how much of the"
     " image they change; a GAN initialized from it starts with the same latents."
@@ -70,18 +72,23 @@ def write_run_report(run: Path | str, out_path: Path | str | None = None, *, dev
     return path
 
 
-def refresh_run_report(model: Model, emit: EventHandler) -> None:
+def refresh_run_report(model: Model, emit: EventHandler) -> Path | None:
     """Write the report of a model's run again, if there is one, because its attributes are new.
 
     Args:
         model: the model.
         emit: receives the written file.
+
+    Returns:
+        the report's path, or None if there is none.
     """
     run = find_run(model.info.path)
-    if run is not None and (run.path / REPORT_FILENAME).is_file():
-        path = ensure_within(run.path / REPORT_FILENAME, run.path)
-        write_report_html(run, path, load(run.path, str(model.device)))
-        emit(FileWritten("report", path))
+    if run is None or not (run.path / REPORT_FILENAME).is_file():
+        return None
+    path = ensure_within(run.path / REPORT_FILENAME, run.path)
+    write_report_html(run, path, load(run.path, str(model.device)))
+    emit(FileWritten("report", path))
+    return path
 
 
 def check_report_path(path: Path, force: bool) -> None:
@@ -155,7 +162,7 @@ def write_report_html(
 
     sections = [html_page.paragraph(_describe_run(config)), _overview_cards(run_dir, config, metrics_log, model)]
     sections += [html_page.warning_box(text) for text in warnings]
-    sections += [_samples_and_previews(model, preview_cache.frames(batch_size))]
+    sections += [_samples_and_previews(model, preview_cache.frames(batch_size), config["kind"])]
     sections += _drift_section(preview_cache, batch_size)
     if charts:
         sections += [html_page.heading("Charts"), charts]
@@ -168,8 +175,9 @@ def write_report_html(
         sections += _dataset_sections(model)
     sections.append(_settings_section(config))
 
-    title = f"{'VAE' if config['kind'] == 'vae' else 'GAN'} {run_dir.path.resolve().name}"
-    html_page.write_page(path, title, sections, head=INTERIM_TAG if model is None else "")
+    html_page.write_page(
+        path, f"Run {run_dir.path.resolve().name}", sections, head=INTERIM_TAG if model is None else ""
+    )
 
 
 def _describe_run(config: Mapping[str, Any]) -> str:
@@ -203,9 +211,10 @@ def _overview_cards(
         "steps": f"{step:,} of {total_steps:,}",
         "images seen": f"{step * batch_size:,}",
     }
-    for name, label, unit in (("kid", "KID of samples", ""), ("val_psnr", "validation PSNR", " dB")):
-        if name in metrics:
-            facts[label] = f"{metrics[name]:.3g}{unit}"
+    if "kid" in metrics:
+        facts["KID x1000, real about 0"] = f"{1000 * metrics['kid']:.1f}"
+    if "val_psnr" in metrics:
+        facts["validation PSNR"] = f"{metrics['val_psnr']:.1f} dB"
     if device := _describe_device(config):
         facts["trained on"] = device
     seconds, times = training_seconds(run_dir.path), {}
@@ -217,10 +226,13 @@ def _overview_cards(
     return html_page.fact_cards(facts, times)
 
 
-def _samples_and_previews(model: Model | None, frames: list[tuple[str, bytes]]) -> str:
+def _samples_and_previews(model: Model | None, frames: list[tuple[str, bytes]], kind: str) -> str:
     parts = [html_page.heading("Samples") + figures.sample_grid(model)] if model is not None else []
     if frames:
-        parts.append(html_page.heading("During training") + html_page.frame_player(frames))
+        # Beside the samples, the newest preview would be the same picture a second time.
+        player = html_page.frame_player(frames, starts_with_last=model is None)
+        note = html_page.paragraph(VAE_PREVIEW_NOTE if kind == "vae" else GAN_PREVIEW_NOTE, is_muted=True)
+        parts.append(html_page.heading("During training") + player + note)
     return html_page.side_by_side(parts)
 
 
@@ -275,7 +287,10 @@ def _attribute_section(model: Model) -> list[str]:
 
 
 def _settings_section(config: Mapping[str, Any]) -> str:
-    table = html_page.text_table(_settings_rows(config))
+    chosen, defaults = _settings_rows(config, is_default=False), _settings_rows(config, is_default=True)
+    parts = [html_page.heading("Settings")]
+    parts.append(html_page.text_table(chosen) if chosen else html_page.paragraph("All are at their defaults."))
+    parts.append(html_page.details(f"{len(defaults)} settings at their defaults", html_page.text_table(defaults)))
     paths = {"dataset": config["data"].get("path")}
     for key, name in (("from_vae", "VAE"), ("from_run", "start")):
         if config.get(key):
@@ -285,15 +300,17 @@ def _settings_section(config: Mapping[str, Any]) -> str:
     versions |= {"vaegan": config.get("vaegan_version"), "precision": config["schedule"].get("precision")}
     made_with = ", ".join(f"{printable(name)} {printable(value)}" for name, value in versions.items())
     footer = html_page.paragraph(f"Made with {made_with}.", is_muted=True)
-    return html_page.heading("Settings") + table + "".join(locations) + footer
+    return "".join([*parts, *locations, footer])
 
 
-def _settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return flag, value and help text of every option."""
+def _settings_rows(config: Mapping[str, Any], is_default: bool) -> list[tuple[str, str, str]]:
+    """Return flag, value and help text of every option that is at its default, or of the others."""
     options, rows = config["options"], []
     has_duration = any(options.get(name) for name in DURATION_OPTIONS)
     for name, field in option_fields(VAESettings if config["kind"] == "vae" else GANSettings).items():
         value = options.get(name)
+        if (value == field.default) != is_default:
+            continue
         if value is None and name in DURATION_OPTIONS and has_duration:
             continue
         text = _format_option(value) if value is not None else field.option.default_text or "-"

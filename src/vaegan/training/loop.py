@@ -126,23 +126,23 @@ class TrainLoop:
             VaeganError: if training cannot go on, or shall not (--on-collapse stop).
         """
         start_time = time.perf_counter()
-        throughput = ThroughputMonitor(self.steps_done, self.sampler.batch_size)
         if self.dist_ctx.any_rank(stop.requested):
             raise Interrupted(f"interrupted before step {self.steps_done + 1}: nothing is lost")
         if self.steps_done == 0:
             self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(0))
             self._evaluate()
+        throughput = ThroughputMonitor(self.steps_done, self.sampler.batch_size)
         while self.steps_done < self.schedule.total_steps and not self._is_flat():
             try:
                 self._take_step()
                 self._report_progress(throughput)
-                has_paused = self._preview_and_evaluate()
+                throughput.pause(self.steps_done)
+                self._preview_and_evaluate()
             except RolledBack:
-                throughput.reset(self.steps_done)
+                throughput.restart(self.steps_done)
                 continue
-            has_saved = self._save_if_due(stop)
-            if has_paused or has_saved:
-                throughput.reset(self.steps_done)
+            self._save_if_due(stop)
+            throughput.resume(self.steps_done)
         if self.steps_done < self.schedule.total_steps:
             self.dist_ctx.run_on_main(self._record_flat_stop)
         self.dist_ctx.run_on_main(lambda: self.monitor.emit_final_messages(self.images_seen))
@@ -182,8 +182,8 @@ class TrainLoop:
         if self.dist_ctx.is_main_process:  # no collective here: `is_due` may have been true on one rank alone
             self.monitor.check_alarms(self.steps_done, metrics)
 
-    def _preview_and_evaluate(self) -> bool:
-        """Write the preview and evaluate samples where due; return whether either was. Raises RolledBack."""
+    def _preview_and_evaluate(self) -> None:
+        """Write the preview and evaluate samples where due. Raises RolledBack."""
         is_last, evaluate_every = self.steps_done == self.schedule.total_steps, self.schedule.evaluate_every
         needs_preview = self.steps_done % self.schedule.sample_every == 0 or is_last
         needs_evaluation = evaluate_every > 0 and (self.steps_done % evaluate_every == 0 or is_last)
@@ -193,7 +193,6 @@ class TrainLoop:
             self._evaluate()
             if self._is_flat() and not needs_preview:  # as at the last step
                 self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
-        return needs_preview or needs_evaluation
 
     def _is_flat(self) -> bool:
         """Whether --stop-when flat ends the run here. It depends only on what a checkpoint holds."""
@@ -224,16 +223,14 @@ class TrainLoop:
         if collapse_alarms and self.steps_done and self.schedule.on_collapse != "ignore":
             self._recover_from_collapse(collapse_alarms)
 
-    def _save_if_due(self, stop: StopRequest) -> bool:
-        """Save a checkpoint where due; return whether it did. Raises Interrupted once saved if a stop was requested."""
+    def _save_if_due(self, stop: StopRequest) -> None:
+        """Save a checkpoint where due. Raises Interrupted once saved if a stop was requested."""
         stop_requested = self.dist_ctx.any_rank(stop.requested)
         is_scheduled = self._is_checkpoint_due()
-        must_save = is_scheduled or stop_requested or self._is_new_best()
-        if must_save:
+        if is_scheduled or stop_requested or self._is_new_best():
             self._save_checkpoint(is_scheduled)
         if stop_requested and self.steps_done < self.schedule.total_steps:
             raise Interrupted(f"interrupted at step {self.steps_done}; saved. Run the same command again to resume")
-        return must_save
 
     def _is_new_best(self) -> bool:
         """Whether mode collapse would roll back to this step."""

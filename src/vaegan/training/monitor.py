@@ -89,15 +89,34 @@ class ThroughputMonitor:
 
     def __init__(self, steps_done: int, batch_size: int) -> None:
         self.batch_size, self.last_rate, self.last_report_time = batch_size, 0.0, 0.0
-        self.reset(steps_done)
+        self.is_window_complete = False
+        self.restart(steps_done)
 
-    def reset(self, steps_done: int) -> None:
+    def restart(self, steps_done: int) -> None:
         """Start a new time window.
 
         Args:
             steps_done: step that it starts at.
         """
-        self.window_start_step, self.window_start_time = steps_done, time.perf_counter()
+        self.window_steps, self.window_seconds = 0, 0.0
+        self.resume(steps_done)
+
+    def pause(self, steps_done: int) -> None:
+        """Stop the clock of the time window, for a preview, an evaluation or a checkpoint.
+
+        Args:
+            steps_done: steps done now.
+        """
+        self.window_steps += steps_done - self.start_step
+        self.window_seconds += time.perf_counter() - self.start_time
+
+    def resume(self, steps_done: int) -> None:
+        """Let the clock of the time window run again.
+
+        Args:
+            steps_done: steps done now.
+        """
+        self.start_step, self.start_time = steps_done, time.perf_counter()
 
     def is_due(self) -> bool:
         """Return whether the last report is half a second old.
@@ -108,7 +127,7 @@ class ThroughputMonitor:
         return time.perf_counter() - self.last_report_time > PROGRESS_SECONDS
 
     def images_per_second(self, steps_done: int) -> float:
-        """Return the throughput of the newest complete time window.
+        """Return the throughput of the newest complete time window, or of the first one so far.
 
         Args:
             steps_done: steps done now.
@@ -116,13 +135,15 @@ class ThroughputMonitor:
         Returns:
             images per second.
         """
-        now = time.perf_counter()
-        elapsed = now - self.window_start_time
-        if elapsed > THROUGHPUT_WINDOW_SECONDS or not self.last_rate:
-            num_images = max(steps_done - self.window_start_step, 0) * self.batch_size
-            self.last_rate = num_images / max(elapsed, 1e-9)
-            self.reset(steps_done)
-        self.last_report_time = now
+        self.pause(steps_done)
+        self.resume(steps_done)
+        self.last_report_time = self.start_time
+        is_complete = self.window_seconds > THROUGHPUT_WINDOW_SECONDS
+        if is_complete or not self.is_window_complete:
+            self.last_rate = max(self.window_steps, 0) * self.batch_size / max(self.window_seconds, 1e-9)
+        if is_complete:
+            self.is_window_complete = True
+            self.restart(steps_done)
         return self.last_rate
 
 

@@ -27,6 +27,7 @@ from vaegan.events import (
     WarningMessage,
     ignore_event,
 )
+from vaegan.inference.attribute_files import inherit_attributes
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.progress.reporter import default_reporter
@@ -166,6 +167,9 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         elif setup.saved_config is None:
             dist_ctx.run_on_main(lambda: run_dir.prepare_new(request.force))
         dist_ctx.run_on_main(lambda: _write_run_files(setup, loop, images_per_second))
+        if setup.saved_config is None and setup.vae_weights is not None:
+            vae_path = setup.vae_weights.path
+            dist_ctx.run_on_main(lambda: inherit_attributes(vae_path, run_dir.path, emit))
         loop.replay_metrics_log()
         _warn_if_nothing_learns(setup, schedule.total_steps, emit)
 
@@ -299,14 +303,10 @@ def build(
         setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options, setup.start
     )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
-        copied = gan_trainer.decoder_transfer
-        emit(
-            Note(
-                f"Generator initialized from {setup.vae_weights.path}: {copied.num_tensors} tensors,"
-                f" {copied.num_values:,} values; largest difference of their images {copied.max_abs_difference:g}"
-                + ("; discriminator trunk initialized from the encoder" if settings.init_d_from_encoder else "")
-            )
-        )
+        difference = gan_trainer.decoder_transfer.max_abs_difference
+        images = f"images that differ by up to {difference:g}" if difference else "the same images"
+        trunk = ", and the discriminator as its encoder" if settings.init_d_from_encoder else ""
+        emit(Note(f"The generator starts as the decoder of {setup.vae_weights.path}, with {images}{trunk}"))
     return gan_trainer, sampler, evaluator
 
 

@@ -14,6 +14,7 @@ const RATE_HIDDEN_MS = 1000; // it is hidden this long after the last image,
 const MIN_RATE = 6; // and lower rates are not shown
 const STATUS_MS = 400; // a moved point is described in the status line after this pause
 const OPTIMIZE_STEPS = 100;
+const MAX_UNDO = 100, UNDO_PAUSE_MS = 600; // changes without such a pause are undone together
 
 const state = {
   about: null, // GET /api/about
@@ -21,6 +22,10 @@ const state = {
   truncation: 1,
   seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
+  file: null, // the uploaded image
+  earlier: [], // latents before the current one: { z, truncation, seed }
+  gradualTime: -Infinity, // of the last gradual change
+  isReady: false, // from the first face on
 };
 let socket = null, map = null, sliders = null, keyframes = null, attributes = null;
 let detailsTimer = 0, rateTimer = 0, rateTime = 0, statusTimer = 0;
@@ -77,13 +82,39 @@ function showRate(facesPerSecond) {
 
 // The current latent.
 
-// Replace the current latent. `isMoving`: more changes follow soon.
-function showLatent(latent, { truncation = 1, isMoving = false } = {}) {
+// Replace the current latent. `isMoving`: more changes follow soon. `isGradual`: it is undone together with them.
+function showLatent(latent, { truncation = 1, isMoving = false, isGradual = isMoving, seed = null } = {}) {
+  remember(isGradual);
   state.z = Float32Array.from(latent);
-  state.seed = null;
+  setSeed(seed);
   showTruncation(truncation);
   if (!isMoving) keyframes.stop();
   update(isMoving);
+}
+
+function remember(isGradual) {
+  const now = performance.now(), isNew = !isGradual || now > state.gradualTime + UNDO_PAUSE_MS;
+  state.gradualTime = isGradual ? now : -Infinity;
+  if (!isNew || !state.isReady) return;
+  state.earlier.push({ z: Float32Array.from(state.z), truncation: state.truncation, seed: state.seed });
+  state.earlier.splice(0, state.earlier.length - MAX_UNDO);
+  $("undo").disabled = false;
+}
+
+function undo() {
+  const { z, truncation, seed } = state.earlier.pop();
+  $("undo").disabled = !state.earlier.length;
+  keyframes.stop();
+  state.z = z;
+  setSeed(seed);
+  showTruncation(truncation);
+  update();
+  setStatus("Went back to the face before.");
+}
+
+function setSeed(seed) {
+  state.seed = seed;
+  $("seed").value = seed ?? "";
 }
 
 function showTruncation(value) {
@@ -135,8 +166,9 @@ function moveOnMap(x, y) {
 
 function setDim(dim, value) {
   keyframes.stop();
+  remember(true);
   state.z[dim] = value;
-  state.seed = null;
+  setSeed(null);
   sliders.showValue(dim, value);
   update(true);
 }
@@ -145,23 +177,23 @@ function setDim(dim, value) {
 function setTruncation(truncation) {
   if (state.seed !== null) {
     showTruncation(truncation);
-    showSeed(state.seed);
+    showSeed(state.seed, true);
     return;
   }
   const factor = truncation / state.truncation;
   keyframes.stop();
+  remember(true);
   state.z = state.z.map((value) => value * factor);
   showTruncation(truncation);
   update();
 }
 
-async function showSeed(seed) {
+async function showSeed(seed, isGradual = false) {
   const truncation = state.truncation;
   const response = await request(`seed?seed=${seed}&truncation=${truncation}`);
-  showLatent((await response.json()).latent, { truncation });
-  state.seed = seed;
-  const suffix = truncation === 1 ? "" : `, truncation ${truncation}`;
-  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample --seeds ${seed}.`);
+  showLatent((await response.json()).latent, { truncation, isGradual, seed });
+  const suffix = truncation === 1 ? "" : `, truncation ${truncation}`, flag = suffix && ` --truncation ${truncation}`;
+  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample ${state.about.checkpoint} --seeds ${seed}${flag}`);
 }
 
 async function markAttribute(name, more, less) {
@@ -185,11 +217,14 @@ function showNearest() {
   setStatus(`Image ${nearest + 1} of the latent map.`);
 }
 
-async function encode(file) {
+async function encode(file, steps = state.about.has_encoder ? 0 : OPTIMIZE_STEPS) {
   if (!file) return;
-  const name = file.name || "Your image", steps = $("optimize").checked ? OPTIMIZE_STEPS : 0;
-  setStatus(`Encoding ${file.name || "the image"} …`);
-  const { latent, psnr, image } = await (await request(`encode?steps=${steps}`, { method: "POST", body: file })).json();
+  const name = file.name || "Your image";
+  setStatus(steps ? "Optimizing the latent: this takes some seconds …" : `Encoding ${file.name || "the image"} …`);
+  $("optimize").disabled = true;
+  const { latent, psnr, image } = await request(`encode?steps=${steps}`, { method: "POST", body: file })
+    .then((response) => response.json()).finally(() => { $("optimize").disabled = steps > 0; });
+  state.file = file;
   $("uploaded-image").src = image;
   $("uploaded").hidden = false;
   showLatent(latent);
@@ -239,10 +274,7 @@ function build(about) {
   $("map-description").textContent = `The map shows ${about.map_description}. ${about.notes.join(" ")}`;
   $("map-description").classList.toggle("error", !about.map_is_encoded || about.notes.length > 0);
   $("map").setAttribute("aria-label", `Latent map of ${about.num_map_images} images; the point is the current latent`);
-  if (!about.has_encoder) {
-    Object.assign($("optimize"), { checked: true, disabled: true });
-    $("optimize").parentElement.title = "Without an encoder, the latent of an image must be optimized";
-  }
+  $("optimize").hidden = !about.has_encoder; // without an encoder, every image is optimized
   chooseDecoder(0);
 }
 
@@ -268,9 +300,15 @@ function chooseDecoder(index) {
 }
 
 function connectControls() {
-  const showSeedInput = showErrors(() => showSeed($("seed").valueAsNumber || 0));
-  $("seed").onchange = showSeedInput;
-  $("random").onclick = () => { $("seed").value = Math.floor(Math.random() * 2 ** 31); showSeedInput(); };
+  $("seed").onchange = showErrors(async () => {
+    const seed = $("seed").valueAsNumber;
+    if (Number.isNaN(seed)) return;
+    if (!$("seed").validity.valid) throw new Error(`Seed ${seed}: expected a whole number from 0 to ${$("seed").max}`);
+    await showSeed(seed);
+  });
+  $("random").onclick = showErrors(() => showSeed(Math.floor(Math.random() * 2 ** 31)));
+  $("undo").onclick = undo;
+  $("pixels").onchange = () => document.body.classList.toggle("pixels", $("pixels").checked);
   $("average").onclick = () => { showLatent(new Float32Array(state.z.length)); setStatus("The average face (z = 0)."); };
   $("truncation").oninput = () => setTruncation($("truncation").valueAsNumber);
   $("add-keyframe").onclick = () => {
@@ -280,13 +318,14 @@ function connectControls() {
   $("use-nearest").onclick = showNearest;
   for (const side of ["more", "less"]) $(`mark-${side}`).onclick = () => markFace(side);
   $("map").addEventListener("use-nearest", showNearest);
-  $("zoom-in").onclick = () => map.zoom(1.5);
-  $("zoom-out").onclick = () => map.zoom(1 / 1.5);
+  $("zoom-in").onclick = () => map.zoomAtPoint(1.5);
+  $("zoom-out").onclick = () => map.zoomAtPoint(1 / 1.5);
   $("reset-view").onclick = () => map.resetView();
 }
 
 function connectUploads() {
   $("file").onchange = showErrors(async () => { await encode($("file").files[0]); $("file").value = ""; });
+  $("optimize").onclick = showErrors(() => encode(state.file, OPTIMIZE_STEPS));
   $("remove-uploaded").onclick = () => { $("uploaded").hidden = true; $("file").focus(); };
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   addEventListener("dragleave", (event) => {
@@ -338,7 +377,8 @@ async function start() {
     tilesPerRow: about.tiles_per_row,
     spriteSheet,
   }, [0, Math.min(1, about.num_slider_dims - 1)]);
-  await $("seed").onchange();
+  await showSeed(about.first_seed);
+  state.isReady = true;
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -82,6 +82,12 @@ export class LatentMap {
     this.paint();
   }
 
+  // Zoom around the point, if it is in view.
+  zoomAtPoint(factor) {
+    const position = this.toScreen(...this.point), isInView = position.every((value) => value >= 0 && value <= this.side);
+    this.zoom(factor, isInView ? position : undefined);
+  }
+
   toScreen(x, y) {
     const { scale } = this.view;
     return [this.side / 2 + (x - this.view.x) * scale, this.side / 2 - (y - this.view.y) * scale];
@@ -129,8 +135,8 @@ export class LatentMap {
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const arrow = arrows[event.key], step = KEY_STEP * (event.shiftKey ? 5 : 1);
     if (arrow) this.movePoint(this.point[0] + arrow[0] * step, this.point[1] + arrow[1] * step);
-    else if (event.key === "+" || event.key === "=") this.zoom(1.3);
-    else if (event.key === "-") this.zoom(1 / 1.3);
+    else if (event.key === "+" || event.key === "=") this.zoomAtPoint(1.3);
+    else if (event.key === "-") this.zoomAtPoint(1 / 1.3);
     else if (event.key === "Enter") this.canvas.dispatchEvent(new CustomEvent("use-nearest"));
     else return;
     event.preventDefault();

@@ -25,7 +25,7 @@ from vaegan.run_dir import RunDir
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.resume import setup_resumed_run
 from vaegan.training.setup import TrainRequest, setup_new_run
-from vaegan.training.train import _load_vae
+from vaegan.training.start import load_vae
 
 GOLDEN = Path(__file__).parent / "golden" / "format-2"
 CHECKPOINT = "checkpoints/step-0000002"
@@ -53,7 +53,7 @@ def start_gan_from(files, path):
         ignore_event,
         DistributedContext(),
     )
-    _load_vae(setup.vae_weights)
+    load_vae(setup.vae_weights)
 
 
 def resume(files, kind):

@@ -84,11 +84,7 @@ def whiten_latents(
     image_means, image_log_vars = _encode_posteriors(vae, images, mirror, autocast)
     means, log_vars = image_means.flatten(0, 1), image_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
-    if not bool(moments.covariance.abs().max() < MAX_VARIANCE):  # NaN compares false
-        raise VaeganError(
-            "the VAE's latents are not finite, or huge: its weights are damaged, or training diverged; train with a"
-            " lower --lr"
-        )
+    _require_moderate(moments.covariance)
     eigenvalues, eigenvectors = torch.linalg.eigh(moments.covariance)
     scale = eigenvalues.clamp_min(1e-8).sqrt()
     mixing_matrix = eigenvectors * scale
@@ -98,6 +94,7 @@ def whiten_latents(
     noise = torch.randn(min(NUM_JACOBIAN_LATENTS, len(means)), means.shape[1], generator=generator)
     latents = means[: len(noise)] + (0.5 * log_vars[: len(noise)]).exp() * noise
     gram = mixing_matrix.T @ _jacobian_gram(vae, latents.to(device), generator) @ mixing_matrix
+    _require_moderate(gram)
     rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
 
@@ -117,6 +114,15 @@ def whiten_latents(
         vae.config = replace(vae.config, prior="mixture", num_components=num_components, local_dim=local_dim)
         vae.prior = Prior.from_mixture(vae.config, mixture).to(device)
     return vae
+
+
+def _require_moderate(matrix: Tensor) -> None:
+    """Raise VaeganError if a matrix of the latents cannot be decomposed."""
+    if not bool(matrix.abs().max() < MAX_VARIANCE):  # NaN compares false
+        raise VaeganError(
+            "the VAE's latents are not finite, or huge: its weights are damaged, or training diverged; train with a"
+            " lower --lr"
+        )
 
 
 def undo_whitening(vae: VAE) -> VAE:

@@ -4,8 +4,8 @@ import json
 import struct
 
 import pytest
+from test_pipeline import TINY
 
-from conftest import TINY
 from vaegan.cli import main
 
 

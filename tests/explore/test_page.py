@@ -221,6 +221,24 @@ def test_keyframes_are_interpolated_blended_and_saved(page, tmp_path):
     assert load_tensors(tmp_path / "latents.safetensors")["latents"].shape == (2, 8)
 
 
+def test_keyframes_are_there_again_after_a_reload(page):
+    for seed in (1, 2):
+        page.fill("#seed", str(seed))
+        wait_for_change(page, "face-0", lambda: page.keyboard.press("Enter"))
+        page.click("#add-keyframe")
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.locator("#keyframe-list li").count() == 2
+    wait_for_change(page, "face-0", lambda: page.locator("#keyframe-list .thumbnail").first.click())
+    latent = page.evaluate("() => fetch('/api/seed?seed=1').then((answer) => answer.json())")["latent"]
+    expected = f"{latent[0]:.2f}"
+    page.wait_for_function("expected => document.getElementById('value-0').textContent === expected", arg=expected)
+    page.locator("#keyframe-list .remove").first.click()
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.locator("#keyframe-list li").count() == 1
+
+
 def test_the_page_does_not_wait_for_skipped_faces(browser, url):
     """The server skips outdated requests. Here it answers only every second one."""
     page, numbers = browser.new_page(), []

@@ -5,13 +5,13 @@ from unittest import mock
 
 import pytest
 
-from conftest import TINY
 from vaegan.cli import main
 from vaegan.training import recipe
 from vaegan.training.recipe import FEW_IMAGES, choose_recipe
 
 FEW, MANY = {"train": FEW_IMAGES, "val": 50}, {"train": FEW_IMAGES + 1, "val": 50}
 SHORT = {"vae": 16, "gan": 24}
+TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32")
 
 
 @pytest.mark.parametrize(

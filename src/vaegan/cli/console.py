@@ -75,7 +75,9 @@ def print_facts(facts: Mapping[str, str]) -> None:
     name_width = max(map(len, facts)) + len(COLUMN_GAP)
     width = shutil.get_terminal_size().columns - name_width if sys.stdout.isatty() else 0
     for name, value in facts.items():
-        lines = textwrap.wrap(value, width) if width > MIN_TEXT_WIDTH else [value]
+        # paths stay whole, so that they can be copied
+        wrap = textwrap.TextWrapper(max(width, 1), break_long_words=False, break_on_hyphens=False).wrap
+        lines = wrap(value) if width > MIN_TEXT_WIDTH else [value]
         for index, line in enumerate(lines or [""]):
             print_line(f"{'' if index else name:<{name_width}}{line}".rstrip())
 

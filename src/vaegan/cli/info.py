@@ -90,5 +90,6 @@ def _show_facts(path: Path, as_json: bool) -> None:
     else:
         if metrics := facts.get("last_metrics"):
             kind = "vae" if facts["kind"].startswith("VAE") else "gan"
-            facts["last_metrics"] = f"{describe_measurements(kind, metrics)}; all of them: --json"
+            shown = describe_measurements(kind, metrics)
+            facts["last_metrics"] = f"{shown}; all of them: --json" if shown else "those of --json"
         print_facts({name.replace("_", " "): str(value) for name, value in facts.items()})

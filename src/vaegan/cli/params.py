@@ -128,7 +128,7 @@ def _default_text(field: OptionField) -> str | bool:
     if field.option.default_text is not None:
         return field.option.default_text
     if field.type is bool:
-        return field.flag[2:] if field.default else f"no-{field.flag[2:]}"
+        return field.flag[2:] if field.default else False
     if field.default is None:
         return False
     return f"{field.default:,}" if field.type is int else f"{field.default:g}" if field.type is float else field.default

@@ -9,14 +9,16 @@ import typer
 
 from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
+from vaegan.cli.params import Config, ForceRestart, JsonFlag, Quiet, RunDirOption, dataset_argument, with_settings
 from vaegan.cli.summaries import training_summary
 from vaegan.config.settings import GANSettings, group_options
 
 
 @with_settings(GANSettings, group_options)
 def train_gan(
-    data: DatasetArg = None,
+    data: Annotated[
+        Path | None, dataset_argument("A prepared dataset.", "the VAE's, else the newest under data/")
+    ] = None,
     from_vae: Annotated[
         Path | None,
         typer.Option(

@@ -196,7 +196,8 @@ def _learn_attributes(dataset_path: Path, vae_run: Path, device: str, force: boo
         emit(Note(f"{dataset_path} has no labels, so no attributes are learned; --force starts over with them"))
     elif force or not path.is_file():
         vae = load(vae_run, device)
-        save_attributes(path, keep_marked(path, vae, fit_attributes(vae, dataset, emit), emit))
+        attributes = fit_attributes(vae, dataset, emit)
+        save_attributes(path, attributes if force else keep_marked(path, vae, attributes, emit))
 
 
 def _sample_and_interpolate(

@@ -34,8 +34,8 @@ REFRESHES_PER_SECOND = 5
 class LiveReporter:
     """Show a bar with step, speed and time left, and the losses and the newest preview below it.
 
-    Other events are shown above the bar. Until the first bar, a spinner shows that something is being loaded or
-    measured. With `names_files`, a line names each file that is written.
+    Other events are shown above the bar. Where there is no bar, a spinner shows that something is being loaded or
+    computed. With `names_files`, a line names each file that is written.
     """
 
     def __init__(self, console: Console, names_files: bool = True) -> None:
@@ -158,12 +158,15 @@ class LiveReporter:
         self.bar.update(self.bar.task_ids[0], completed=done, speed=speed, left=left)
 
     def _stop_bar(self) -> None:
-        """Remove the bar from the screen, and the spinner for good."""
-        self.bar, self.spinner, self.losses, self.preview = None, None, "", ""
+        """Replace the bar by the spinner."""
+        self.bar, self.losses, self.preview = None, "", ""
+        if self.spinner is not None:
+            self.spinner.update(text="Working ...")
         self.live.refresh()
 
     def close(self) -> None:
         """Print the measurements that wait for others of the same step, and stop drawing."""
         self._print_lines(self.table.flush())
+        self.spinner = None
         self._stop_bar()
         self.live.stop()

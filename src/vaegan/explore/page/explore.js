@@ -355,6 +355,11 @@ function connectDownloads() {
   for (const kind of ["gif", "mp4"]) $(`save-${kind}`).onclick = showErrors(() => downloadAnimation(kind));
 }
 
+async function drawLatent(latent) {
+  const response = await post("png", { latent, decoder: state.decoder });
+  return createImageBitmap(await response.blob());
+}
+
 function loadImage(url) {
   const image = Object.assign(new Image(), { src: url });
   return image.decode().then(() => image, () => null);
@@ -378,6 +383,7 @@ async function start() {
     spriteSheet,
   }, [0, Math.min(1, about.num_slider_dims - 1)]);
   await showSeed(about.first_seed);
+  await keyframes.restore(drawLatent).catch(() => setStatus("The keyframes of this page could not be restored.", true));
   state.isReady = true;
   document.documentElement.dataset.ready = "yes";
 }

@@ -8,7 +8,8 @@ const MODES = ["interpolate", "blend"];
 
 export class Keyframes {
   // showLatent(latent, { isMoving }) shows a latent on the page.
-  constructor({ image_size: imageSize, mp4_unavailable: mp4Unavailable }, showLatent) {
+  constructor({ checkpoint, training_info: info, image_size: imageSize, mp4_unavailable: mp4Unavailable }, showLatent) {
+    this.storageKey = `vaegan keyframes of ${checkpoint}, ${info}`;
     this.imageSize = imageSize;
     this.canSaveMp4 = mp4Unavailable === "";
     this.showLatent = showLatent;
@@ -30,13 +31,28 @@ export class Keyframes {
 
   add(latent, imageCanvas) {
     const canvas = make("canvas", { width: this.imageSize, height: this.imageSize });
-    canvas.getContext("2d").drawImage(imageCanvas, 0, 0);
+    canvas.getContext("2d").drawImage(imageCanvas, 0, 0, this.imageSize, this.imageSize);
     this.frames.push({ latent: Float32Array.from(latent), canvas, weight: 1 });
+    this.store();
     this.render();
+  }
+
+  // Add the keyframes that the page had before it was loaded again. drawLatent(latent) returns a promise of an image.
+  async restore(drawLatent) {
+    for (const latent of this.storedLatents()) this.add(latent, await drawLatent(latent));
+  }
+
+  storedLatents() {
+    try { return JSON.parse(localStorage.getItem(this.storageKey)) || []; } catch { return []; }
+  }
+
+  store() {
+    try { localStorage.setItem(this.storageKey, JSON.stringify(this.latents)); } catch { /* the browser forbids it */ }
   }
 
   remove(index) {
     this.frames.splice(index, 1);
+    this.store();
     this.render();
     const removeButtons = $("keyframe-list").querySelectorAll(".remove");
     (removeButtons[Math.max(0, index - 1)] || $("add-keyframe")).focus();

@@ -172,8 +172,8 @@ export class LatentMap {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.side, this.side);
     this.paintZeroLines(context, style.getPropertyValue("--line"));
+    this.paintDots(context, style.getPropertyValue("--soft")); // also of images that others cover
     if (this.images.spriteSheet) this.paintThumbnails(context);
-    else this.paintDots(context, style.getPropertyValue("--soft"));
     this.drawPoint();
   }
 

@@ -278,7 +278,9 @@ def whitening_rows(num_images: int, latent_dim: int, seed: int) -> Tensor:
 
 
 def add_classes(vae: VAE, config: ModelConfig) -> None:
-    """Make a VAE without classes conditional, in place. Its class embeddings are 0, so all classes decode alike.
+    """Make a VAE without classes conditional, in place.
+
+    Its class embeddings are 0, so all classes decode alike.
 
     Args:
         vae: the VAE, whose prior is N(0, I).

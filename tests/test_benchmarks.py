@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as speed
-from benchmarks import arms, fine_tuning, other_tools, pretraining, small_dataset
+from benchmarks import arms, conditional, fine_tuning, judges, other_tools, pretraining, small_dataset
 from benchmarks.speed import plain
 from benchmarks.speed.pairs import PairedResult, run_pairs
 from benchmarks.speed.processes import Timing, time_command
@@ -181,6 +181,32 @@ def test_small_dataset_benchmark_runs_from_a_vae_and_from_scratch(prepared, tmp_
     results = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert [result["images_seen"] for result in results] == [96, 96, 128]
     assert "translation: coverage" in output and "none: coverage" not in output
+
+
+def test_the_benchmark_of_classes_prints_a_row_per_class_and_one_for_other_runs(
+    monkeypatch, capsys, tmp_path, colored_set, cond_vae_run, vae_run
+):
+    monkeypatch.setattr("benchmarks.judges.MIN_PER_CLASS", 8)
+    monkeypatch.setattr("benchmarks.attributes.MIN_PER_CLASS", 8)
+    monkeypatch.setattr("benchmarks.judges.EPOCHS", 1)
+    monkeypatch.setattr("benchmarks.judges.BATCH_SIZE", 8)
+    monkeypatch.setattr("benchmarks.conditional.SAMPLES_PER_CLASS", 4)
+    enlarge_images(monkeypatch)
+    conditional.main([str(colored_set), "color", str(cond_vae_run), str(vae_run), "-n", "16"])
+    table = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(table[str(cond_vae_run)]) == ["blue", "green", "red", "mean"]
+    assert all(0 <= table[str(cond_vae_run)][name]["agree"] <= 1 for name in ("blue", "green", "red"))
+    assert list(table[str(vae_run)]) == ["all"] and table[str(vae_run)]["all"]["kid"] > 0
+
+
+def enlarge_images(monkeypatch):
+    """The classifier takes images of 64 pixels; those of the test have 32."""
+    forward = judges.Classifier.forward
+
+    def forward_enlarged(self, images):
+        return forward(self, torch.nn.functional.interpolate(images, size=64))
+
+    monkeypatch.setattr(judges.Classifier, "forward", forward_enlarged)
 
 
 def test_fine_tuning_benchmark_compares_at_equal_images(prepared, gan_run, tmp_path, monkeypatch, capsys):

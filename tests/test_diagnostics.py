@@ -144,8 +144,8 @@ def blind_discriminator(monkeypatch):
 
     forward = Discriminator.forward_with_features
 
-    def blind_forward(self, images, num_chunks=1):
-        logits, features = forward(self, images, num_chunks)
+    def blind_forward(self, images, class_weights=None, num_chunks=1):
+        logits, features = forward(self, images, class_weights, num_chunks)
         return logits * 0, features
 
     monkeypatch.setattr(Discriminator, "forward_with_features", blind_forward)

@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def save_model(
     metadata = {
         "format_version": WEIGHTS_FORMAT_VERSION,
         "kind": kind,
-        "config": asdict(config),
+        "config": config.to_json(),
         "step": step,
         "images_seen": images_seen,
         "vaegan_version": __version__,

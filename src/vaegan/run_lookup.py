@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from vaegan.checkpoint import WEIGHTS_FILE, WeightsInfo
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.tool_settings import PreprocessSettings
+from vaegan.data.classes import read_class_ids
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, is_dataset, open_dataset
 from vaegan.data.image_files import derive_preprocess_settings, image_options
 from vaegan.data.memmap import ImageArray
@@ -193,6 +196,25 @@ def train_val_images_for(weights: WeightsInfo) -> tuple[ImageArray, ImageArray]:
     if not dataset.counts["train"]:
         raise VaeganError(f"{dataset.path} holds no training images")
     return dataset.open_memmap()
+
+
+def train_class_ids_for(weights: WeightsInfo) -> Tensor:
+    """Return the classes of the training images of the dataset that a conditional model was trained on.
+
+    Args:
+        weights: the model's weights.
+
+    Returns:
+        numbers of the classes, int64 [N]; NO_CLASS where an image has none.
+
+    Raises:
+        VaeganError: if the dataset or its labels are unknown, missing or damaged.
+    """
+    run = find_run(weights.path)
+    if run is None:
+        raise VaeganError(f"{weights.path} belongs to no run that records its dataset")
+    dataset = open_recorded_dataset(run, ignore_event)
+    return read_class_ids(dataset, weights.config.class_label, weights.config.classes).train
 
 
 def preprocess_settings_for(weights: WeightsInfo, emit: EventHandler) -> PreprocessSettings:

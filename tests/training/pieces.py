@@ -37,9 +37,9 @@ def quick_evaluation(score):
     """Replace the quick evaluations of a GAN's samples by score(step, lr_scale)."""
     usual_step = GANTrainer.step
 
-    def step(self, images, number):
+    def step(self, images, number, *class_ids):
         self.last_step = number + 1
-        return usual_step(self, images, number)
+        return usual_step(self, images, number, *class_ids)
 
     def generate_samples(self, count):
         return torch.tensor([getattr(self, "last_step", 0), self.lr_scale])

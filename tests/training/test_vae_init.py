@@ -40,7 +40,7 @@ def test_the_distance_is_0_at_first_and_about_1_for_images_of_other_latents(vae)
     drift = drift_from(vae, random_images(8))
     assert drift.distance(vae.decoder) == 0.0
 
-    def generator(latents):
+    def generator(latents, class_weights):
         return vae.decoder(latents.roll(1, 0))
 
     assert drift.distance(generator) == pytest.approx(1.0, abs=0.25)
@@ -49,7 +49,7 @@ def test_the_distance_is_0_at_first_and_about_1_for_images_of_other_latents(vae)
 def test_the_grid_has_the_decoders_images_above_the_generators_and_encoded_images_above_both(vae):
     val_images = random_images(9)
     drift = drift_from(vae, val_images)
-    grid = drift.preview_grid(lambda latents: torch.zeros(len(latents), 3, SIZE, SIZE), val_images)
+    grid = drift.preview_grid(lambda latents, _: torch.zeros(len(latents), 3, SIZE, SIZE), val_images)
     first_column = [grid[:, 2 + row * CELL : 2 + row * CELL + SIZE, 2 : 2 + SIZE] for row in range(7)]
     assert grid.shape == (3, 7 * CELL + 2, 8 * CELL + 2)
     for row in (1, 3, 6):

@@ -19,6 +19,15 @@ def decode(
     latents: Annotated[Path, typer.Argument(metavar="LATENTS", help="A .safetensors file written by vaegan encode.")],
     separate: Separate = False,
     out: Out = None,
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Class of the images, for a model that was trained with --cond.",
+            show_default="those in LATENTS",
+        ),
+    ] = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
@@ -37,11 +46,12 @@ def decode(
         import torch
 
         from vaegan.inference.model import INFERENCE_BATCH_SIZE
-        from vaegan.inference.reconstruct import read_latents
+        from vaegan.inference.reconstruct import read_classes, read_latents
         from vaegan.inference.sample import save_images
 
         z = read_latents(latents, model, emit)
-        batches = map(model.decode, torch.split(z, INFERENCE_BATCH_SIZE))
+        weights = model.class_weights(read_classes(latents, model, len(z)) if class_ is None else class_, len(z))
+        batches = map(model.decode, *(torch.split(rows, INFERENCE_BATCH_SIZE) for rows in (z, weights)))
         names = [f"latent-{row:07d}" for row in range(len(z))]
         name = f"{weights_slug(model.info.path)}-{latents.stem}{settings_slug(settings, ('scale',))}"
         out_path = out or Path("samples") / (name if separate else f"{name}.png")

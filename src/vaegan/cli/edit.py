@@ -9,7 +9,18 @@ import typer
 
 from vaegan.cli.checkpoint_args import load_model, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
+from vaegan.cli.params import (
+    Best,
+    CheckpointArg,
+    Device,
+    Force,
+    ImageClassName,
+    ImagesArg,
+    JsonFlag,
+    Out,
+    Quiet,
+    with_settings,
+)
 from vaegan.config.tool_settings import EditSettings
 from vaegan.errors import UsageError
 
@@ -35,6 +46,7 @@ def edit(
         list[str] | None,
         typer.Option("--hold", metavar="NAME", help="Attribute that shall not change, or all; may be repeated."),
     ] = None,
+    class_: ImageClassName = None,
     out: Out = None,
     best: Best = False,
     device: Device = "auto",
@@ -67,13 +79,13 @@ def edit(
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.edit import parse_changes
         from vaegan.inference.edit_sheets import edit_files, edit_sheet_paths
+        from vaegan.inference.sample import file_slug
 
         changes = parse_changes(model.attributes, values)
         name = "-".join(f"{name}-{value}" for name, value in values.items())[:MAX_NAME_LENGTH]
-        slug = "".join(character if character.isalnum() or character in "-_+" else "-" for character in name)
-        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{slug}.png"
+        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{file_slug(name)}.png"
         paths = edit_sheet_paths(model, out_path, settings.n, settings.scale, force)
-        records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit)
+        records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit, class_)
     print_results(paths, as_json, images=records)
     if not as_json:
         rows = []

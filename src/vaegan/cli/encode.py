@@ -7,13 +7,14 @@ from typing import Annotated
 
 from vaegan.cli.checkpoint_args import load_model, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Quiet, out_option
+from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImageClassName, ImagesArg, JsonFlag, Quiet, out_option
 
 
 def encode(
     ckpt: CheckpointArg,
     images: ImagesArg,
     out: Annotated[Path | None, out_option("The .safetensors file to write.", "latents/...")] = None,
+    class_: ImageClassName = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
@@ -32,5 +33,5 @@ def encode(
 
         out_path = out or Path("latents") / f"{weights_slug(model.info.path)}-{sources_slug(images)}.safetensors"
         check_latents_path(out_path, force)
-        num_images = encode_files(model, images, out_path, emit)
+        num_images = encode_files(model, images, out_path, emit, class_)
     print_results({"latents": out_path}, as_json, num_images=num_images)

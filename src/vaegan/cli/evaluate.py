@@ -55,6 +55,7 @@ def evaluate(
         path = resolve_checkpoint(ckpt, emit, best)
         from vaegan.checkpoint import read_weights_info
         from vaegan.evaluation.evaluate import evaluate as evaluate_model
+        from vaegan.evaluation.per_class import CLASS_HEADER
         from vaegan.evaluation.results import (
             EVALUATION_PAGE,
             check_evaluation_dir,
@@ -76,10 +77,13 @@ def evaluate(
                 "caution": result.caution,
                 "verdict": result.verdict,
                 "warnings": result.warnings,
+                **({"classes": [item.to_json() for item in result.classes]} if result.classes else {}),
                 "columns": to_json(result.metrics),
             }
         )
     else:
         table = metric_table(result.metrics, max_stderr_columns=1)
         print_table(table.header, table.rows, table.grades)
+        if result.classes:
+            print_table(CLASS_HEADER, [item.table_row() for item in result.classes])
     emit(evaluation_summary(result, out_dir / EVALUATION_PAGE))

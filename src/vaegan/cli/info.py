@@ -78,7 +78,7 @@ def info(
         print_json({"grid": str(out_path), "dataset": str(dataset.path), "images": reconstructions.to_records()})
     else:
         print_line(str(out_path))
-        print_table(("worst first", "PSNR, dB", "SSIM"), reconstructions.table_rows())
+        print_table(reconstructions.table_header("worst first"), reconstructions.table_rows())
 
 
 def _show_facts(path: Path, as_json: bool) -> None:

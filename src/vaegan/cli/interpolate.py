@@ -56,6 +56,15 @@ def interpolate(
             " NAME=VALUE names one value.",
         ),
     ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Class of all faces, for a model that was trained with --cond. Give it once for each face to go from"
+            " class to class, also from one seed.",
+        ),
+    ] = None,
     out: OutName = None,
     best: Best = False,
     device: Device = "auto",
@@ -76,10 +85,13 @@ def interpolate(
         vaegan interpolate --seeds 3,17,42
         vaegan interpolate runs/gan --from ann.jpg --to bob.jpg --invert-steps 200
         vaegan interpolate --seeds 3 --attribute glasses
+        vaegan interpolate --seeds 3 --class smile --class frown
     """
     images = [image for image in (first_image, *(via or ()), last_image) if image is not None]
     row_list = None if rows is None else parse_seeds(rows, "--rows")
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)
+    if attribute is None and len(seed_list) == 1 and classes:
+        seed_list *= len(classes)  # one seed in several classes
     if attribute is None:
         _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
     elif latents or len(images) > 1 or (images and first_image is None) or (images and seeds):
@@ -96,6 +108,7 @@ def interpolate(
             keyframes_of_attribute,
             save_interpolation,
         )
+        from vaegan.inference.sample import file_slug
 
         def check_out(name: str, num_keyframes: int) -> dict[str, Path]:
             default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
@@ -103,22 +116,23 @@ def interpolate(
 
         if attribute is not None:
             keyframes = keyframes_of_attribute(
-                model, attribute, seed_list[0], images[0] if images else None, settings, emit
+                model, attribute, seed_list[0], images[0] if images else None, settings, emit, classes
             )
             slug = attribute.replace("=", "-").replace("/", "-")
             paths = check_out(f"{images[0].stem if images else seed_list[0]}-{slug}"[:MAX_NAME_LENGTH], 2)
         elif images:  # the output path is checked first, because inversion takes long
             paths = check_out("-".join(image.stem for image in images)[:MAX_NAME_LENGTH], len(images))
-            keyframes = keyframes_from_images(model, images, settings.invert_steps, emit)
+            keyframes = keyframes_from_images(model, images, settings.invert_steps, emit, classes)
         elif latents:
-            keyframes = keyframes_from_latents(model, latents, row_list, emit)
+            keyframes = keyframes_from_latents(model, latents, row_list, emit, classes)
             if len(keyframes.latents) < 2:
                 raise UsageError(f"--latents {latents}: expected two rows or more, found {len(keyframes.latents)}")
             name = latents.stem if row_list is None else f"{latents.stem}-{seeds_slug(row_list)}"
             paths = check_out(name, len(keyframes.latents))
         else:
-            paths = check_out(seeds_slug(seed_list), len(seed_list))
-            keyframes = keyframes_from_seeds(model, seed_list, settings.truncation)
+            class_slug = "".join(f"-{file_slug(name)}" for name in classes or ())[:MAX_NAME_LENGTH]
+            paths = check_out(f"{seeds_slug(seed_list)}{class_slug}", len(seed_list))
+            keyframes = keyframes_from_seeds(model, seed_list, settings.truncation, classes)
         save_interpolation(model, keyframes, settings, paths, emit)
     extra = {"images": keyframes.reconstruction_errors} if images else {}
     print_results(paths, as_json, **extra)

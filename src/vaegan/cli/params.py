@@ -56,6 +56,19 @@ JsonFlag = Annotated[bool, common_option("--json", help="Print the result as one
 Device = Annotated[
     str, common_option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda, cuda:1 or mps.")
 ]
+ClassName = Annotated[
+    str | None,
+    typer.Option("--class", metavar="NAME", help="Class of the images, for a model that was trained with --cond."),
+]
+ImageClassName = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        metavar="NAME",
+        help="Class of the images, for a model that was trained with --cond.",
+        show_default="the one that reconstructs each image best",
+    ),
+]
 Best = Annotated[
     bool, typer.Option("--best", help="Use the weights with the lowest KID during training instead of the last.")
 ]

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from vaegan.cli.checkpoint_args import load_model, settings_slug, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
-from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImagesArg, JsonFlag, Out, Quiet, with_settings
+from vaegan.cli.params import (
+    Best,
+    CheckpointArg,
+    Device,
+    Force,
+    ImageClassName,
+    ImagesArg,
+    JsonFlag,
+    Out,
+    Quiet,
+    with_settings,
+)
 from vaegan.config.tool_settings import ReconstructSettings
 
 
@@ -15,6 +26,7 @@ def reconstruct(
     ckpt: CheckpointArg,
     images: ImagesArg,
     out: Out = None,
+    class_: ImageClassName = None,
     best: Best = False,
     device: Device = "auto",
     force: Force = False,
@@ -36,8 +48,8 @@ def reconstruct(
         name = f"{weights_slug(model.info.path)}-reconstructions-{sources_slug(images)}"
         out_path = out or Path("samples") / f"{name}{settings_slug(settings, ('scale',))}.png"
         check_grid_path(out_path, force)
-        reconstructions = reconstruct_files(model, images, settings.n, emit)
+        reconstructions = reconstruct_files(model, images, settings.n, emit, class_)
         save_reconstructions(model, reconstructions, settings.scale, out_path, emit)
     print_results({"grid": out_path}, as_json, images=reconstructions.to_records())
     if not as_json:
-        print_table(("image", "PSNR, dB", "SSIM"), reconstructions.table_rows())
+        print_table(reconstructions.table_header(), reconstructions.table_rows())

@@ -11,6 +11,7 @@ from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, sett
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import (
     Best,
+    ClassName,
     Device,
     Force,
     JsonFlag,
@@ -47,6 +48,7 @@ def sample(
             help="Only faces with this attribute: yes, no, a value, or a range such as 20..30; may be repeated.",
         ),
     ] = None,
+    class_: ClassName = None,
     separate: Separate = False,
     out: Out = None,
     best: Best = False,
@@ -65,6 +67,7 @@ def sample(
         vaegan sample runs/gan --seeds 3,17,20-25 --separate
         vaegan sample --pick 64 --of 512        # those most like real faces
         vaegan sample --where glasses=yes       # after vaegan attributes
+        vaegan sample --class smile -n 64       # of a model with classes; without --class, a row for each
     """
     for pair in (("seeds", "n"), ("seeds", "seed"), ("pick", "n"), ("seeds", "of")):
         require_at_most_one({"seeds": seeds, **options}, pair)
@@ -74,11 +77,17 @@ def sample(
         raise UsageError(f"--data {data} goes with --pick: give the number of images to pick")
     if where and seeds is not None:
         raise UsageError("--where and --seeds contradict each other: give --seed, the first seed to try")
-    seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings)
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.sample import check_images_path, save_samples
+        from vaegan.inference.model import class_hint
+        from vaegan.inference.sample import check_images_path, file_slug, save_samples
 
+        if class_ is not None:
+            model = model.for_class(class_)
+        elif model.classes and (where or settings.pick is not None):
+            raise UsageError(f"--{'where' if where else 'pick'} chooses among faces of one class: {class_hint(model)}")
+        num_rows = max(1, len(model.classes))
+        seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings, num_rows)
         if where or settings.pick is not None:  # choosing takes long
             probe = out or Path("samples") / ("chosen" if separate else "chosen.png")
             count = settings.pick or len(seed_list)
@@ -87,17 +96,18 @@ def sample(
             seed_list = _seeds_where(model, where, seed_list, settings, emit)
         if settings.pick is not None:
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
-        name = f"{weights_slug(model.info.path)}-seeds-{seeds_slug(seed_list)}"
+        class_slug = f"-class-{file_slug(class_)}" if class_ is not None else ""
+        name = f"{weights_slug(model.info.path)}{class_slug}-seeds-{seeds_slug(seed_list)}"
         name += settings_slug(settings, ("truncation", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
     picked = {"seeds": seed_list} if where or settings.pick is not None else {}
-    print_results({"samples": out_path}, as_json, num_images=len(seed_list), **picked)
+    print_results({"samples": out_path}, as_json, num_images=num_rows * len(seed_list), **picked)
 
 
-def _consecutive_seeds(settings: SampleSettings) -> list[int]:
-    """Return the seeds of -n images, or of the images to pick from."""
-    count = settings.n
+def _consecutive_seeds(settings: SampleSettings, num_rows: int) -> list[int]:
+    """Return the seeds of -n images, or of the images to pick from; of -n images in rows, those of one row."""
+    count = max(1, settings.n // num_rows)
     if settings.pick is not None:
         count = SAMPLES_PER_PICK * settings.pick if settings.of is None else settings.of
     return list(range(settings.seed, settings.seed + count))

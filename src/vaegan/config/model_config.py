@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from vaegan.config.options import option
-from vaegan.errors import VaeganError
+from vaegan.errors import VaeganError, printable
 
 IMAGE_SIZES = (32, 64, 128, 256)
 MAX_COMPONENTS = 4096
+MAX_CLASSES = 100
+MAX_CLASS_NAME_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class ModelConfig:
     prior: str = option("normal", "Distribution of z.", choices=("normal", "uniform", "mixture"))
     num_components: int = option(1, "Components of a mixture prior.", min=1, max=MAX_COMPONENTS)
     local_dim: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)
+    classes: tuple[str, ...] = option((), "Names of the classes in order; empty for an unconditional model.")
+    class_label: str = option("", "Label of the dataset that the classes are the values of.")
 
     def __post_init__(self) -> None:
         if self.size not in IMAGE_SIZES or self.channels not in (1, 3):
@@ -55,6 +60,31 @@ class ModelConfig:
                 f"a {self.prior} prior with {self.num_components} components and {self.local_dim} local dimensions"
                 " cannot be built: expected at least 2 components for a mixture, else 1 and 0 local dimensions"
             )
+        is_valid = all(0 < len(name) <= MAX_CLASS_NAME_LENGTH and name.isprintable() for name in self.classes)
+        is_valid &= len(set(self.classes)) == len(self.classes) and len(self.classes) != 1
+        is_valid &= len(self.classes) <= MAX_CLASSES and bool(self.classes) == bool(self.class_label)
+        if not is_valid:
+            raise VaeganError(
+                f"a model with the {len(self.classes)} classes {printable(', '.join(self.classes), 100)} of the label"
+                f" {printable(self.class_label)!r} cannot be built: expected a label and 2 to {MAX_CLASSES} different"
+                " names, or neither"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 for an unconditional model."""
+        return len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as it is saved.
+
+        Returns:
+            values by name; an unconditional model has no entries about classes.
+        """
+        values = asdict(self)
+        if not self.classes:
+            del values["classes"], values["class_label"]
+        return values
 
     def with_normal_prior(self) -> ModelConfig:
         """Return the configuration with the prior N(0, I), which a VAE has before a mixture is fitted.

@@ -12,6 +12,8 @@ class VAEOptions(TypedDict, total=False):
     ema_halflife: int | str
     mirror: bool
     seed: int
+    cond: str | None
+    balance: bool
     preset: str | None
     latent_dim: int | str | None
     steps: int | str | None
@@ -47,6 +49,8 @@ class GANOptions(TypedDict, total=False):
     ema_halflife: int | str
     mirror: bool
     seed: int
+    cond: str | None
+    balance: bool
     preset: str | None
     latent_dim: int | None
     steps: int | str | None

@@ -138,9 +138,10 @@ def option_fields(settings_class: type) -> dict[str, OptionField]:
     fields = {}
     for field in dataclasses.fields(settings_class):
         hint = hints[field.name]
-        union_members = [member for member in typing.get_args(hint) if member is not types.NoneType]
+        is_list = typing.get_origin(hint) is tuple
+        union_members = [] if is_list else [part for part in typing.get_args(hint) if part is not types.NoneType]
         is_optional = bool(union_members)
-        plain_type = union_members[0] if is_optional else hint
+        plain_type = tuple if is_list else union_members[0] if is_optional else hint
         fields[field.name] = OptionField(field.name, plain_type, is_optional, field.default, field.metadata["option"])
     return fields
 
@@ -177,6 +178,8 @@ def _convert(field: OptionField, value: Any) -> Any:
         is_valid = is_number and value == int(value)
     elif field.type is float:
         is_valid = is_number and math.isfinite(value)
+    elif field.type is tuple:  # JSON has lists only
+        is_valid = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
     else:
         is_valid = isinstance(value, field.type)
     if not is_valid:
@@ -185,7 +188,8 @@ def _convert(field: OptionField, value: Any) -> Any:
 
 
 def _unexpected_value(field: OptionField, value: Any) -> UsageError:
-    kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[field.type]
+    kinds = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list of texts"}
+    kind = kinds[field.type]
     bounds = {"at least": field.option.min, "above": field.option.exclusive_min, "at most": field.option.max}
     limits = " and ".join(f"{words} {bound:,.12g}" for words, bound in bounds.items() if bound is not None)
     parts = [kind, limits, f"or {field.option.auto_value}" if field.option.auto_value else ""]

@@ -20,6 +20,7 @@ OTHER_OPTIONS = "Optimization"
 OPTION_GROUPS = {
     "Length (one of them)": ("minutes", "images", "steps"),
     "Model": ("preset", "latent_dim", "prior"),
+    "Classes": ("cond", "balance"),
     "Starting from a VAE or a GAN": (
         *("init_d_from_encoder", "freeze_d", "d_warmup_steps"),
         *("recon_weight", "recon_fraction", "recon_fraction_final", "recon_fade"),
@@ -37,6 +38,9 @@ OPTION_GROUPS = {
     "Hardware": ("device", "precision", "cache"),
 }
 """The groups in which help shows the options of train-vae and train-gan. All others are in OTHER_OPTIONS."""
+
+CLASS_OPTIONS = OPTION_GROUPS["Classes"]
+"""The options that config.json has only where there are classes."""
 
 MAX_TRUNK_LAYERS = 6
 """Layers of the discriminator before its head, at 256 pixels."""
@@ -150,6 +154,13 @@ class TrainingSettings:
     )
     mirror: bool = option(True, "Flip half of the training images horizontally.")
     seed: int = option(0, "Seed of all random numbers of the run.", min=0, max=MAX_SEED)
+    cond: str | None = option(
+        None,
+        "Label of the dataset whose values become the classes of a conditional model; not a number.",
+        metavar="LABEL",
+        default_text="unconditional, or with --from-vae the VAE's classes",
+    )
+    balance: bool = option(False, "With classes: draw all of them equally often, whatever their number of images.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ So a dataset may be larger than memory.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import mmap
 import warnings
@@ -80,6 +81,20 @@ class MemmapImages:
 
     def __len__(self) -> int:
         return len(self._row_in_shard)
+
+    def select(self, rows: Tensor) -> MemmapImages:
+        """Return some of the images, which stay on disk.
+
+        Args:
+            rows: their indices, int64 [M].
+
+        Returns:
+            M images.
+        """
+        selected = copy.copy(self)
+        selected._row_in_shard, selected._shard_index = self._row_in_shard[rows], self._shard_index[rows]
+        selected.shape = torch.Size([len(rows), *self.shape[1:]])
+        return selected
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Return the images at `index`, int64 [B] or a slice: uint8 [B, C, S, S]."""

@@ -26,6 +26,8 @@ class BatchSampler:
         seed: Seed of the shuffling.
         device: Where batches are returned; that of `images` by default.
         local_rows: The rows of each batch that this rank takes; all by default.
+        class_ids: Number of each image's class, int64 [N]; None without classes.
+        balance: Whether an epoch has equally many images of each class. It repeats those of the smaller classes.
     """
 
     def __init__(
@@ -35,12 +37,20 @@ class BatchSampler:
         seed: int,
         device: torch.device | None = None,
         local_rows: slice | None = None,
+        class_ids: Tensor | None = None,
+        balance: bool = False,
     ) -> None:
         self.device = device or images.device
         self.local_rows = local_rows or slice(None)
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
+        self.all_class_ids, self._class_rows = class_ids, []
+        self.epoch_length = len(images)
+        if balance and class_ids is not None:
+            numbers = torch.unique(class_ids).tolist()
+            self._class_rows = [(class_ids == number).nonzero().flatten() for number in numbers]
+            self.epoch_length = len(self._class_rows) * max(map(len, self._class_rows))
         self._permutations: dict[int, Tensor] = {}
         self._prefetched: dict[int, Future[Tensor]] = {}
         self._prefetch_executor = ThreadPoolExecutor(1, "read-ahead") if isinstance(images, MemmapImages) else None
@@ -50,8 +60,20 @@ class BatchSampler:
             generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
             # only two epochs are kept: a batch may straddle the previous one and this one
             previous = {epoch - 1: self._permutations[epoch - 1]} if epoch - 1 in self._permutations else {}
-            self._permutations = previous | {epoch: torch.randperm(len(self.images), generator=generator)}
+            order = torch.randperm(self.epoch_length, generator=generator)
+            if self._class_rows:
+                order = self._balanced_rows(generator)[order]
+            self._permutations = previous | {epoch: order}
         return self._permutations[epoch]
+
+    def _balanced_rows(self, generator: torch.Generator) -> Tensor:
+        """Return as many rows of each class as the largest one has, int64 [epoch_length], sorted by class."""
+        count, rows = self.epoch_length // len(self._class_rows), []
+        for class_rows in self._class_rows:
+            repetitions = -(-count // len(class_rows))
+            orders = [torch.randperm(len(class_rows), generator=generator) for _ in range(repetitions)]
+            rows.append(class_rows[torch.cat(orders)[:count]])
+        return torch.cat(rows)
 
     def batch_indices(self, step: int) -> Tensor:
         """Return the indices of the images in a step's batch.
@@ -65,7 +87,7 @@ class BatchSampler:
         position, remaining, parts = step * self.batch_size, self.batch_size, []
         # a batch may straddle two epochs, or several where the dataset is smaller than a batch
         while remaining:
-            epoch, start = divmod(position, len(self.images))
+            epoch, start = divmod(position, self.epoch_length)
             part = self._epoch_permutation(epoch)[start : start + remaining]
             parts.append(part)
             position, remaining = position + len(part), remaining - len(part)
@@ -78,6 +100,19 @@ class BatchSampler:
         else:
             images = self.images[self.batch_indices(step)[self.local_rows].to(self.images.device)]
         return images.to(self.device, non_blocking=True)
+
+    def class_ids(self, step: int) -> Tensor | None:
+        """Return the classes of this rank's images of a step's batch.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            numbers of the classes, int64 [B] on `device`; None without classes.
+        """
+        if self.all_class_ids is None:
+            return None
+        return self.all_class_ids[self.batch_indices(step)[self.local_rows]].to(self.device)
 
     def _read_images(self, indices: Tensor) -> Tensor:
         images = self.images[indices]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,11 +15,13 @@ from vaegan.checkpoint import WEIGHTS_FILE, read_weights_info
 from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
+from vaegan.data.classes import NO_CLASS, read_class_ids
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import VaeganError
 from vaegan.evaluation.feature_spaces import FeatureExtractor, FeatureSpaces, channels_last, load_or_train_features
 from vaegan.evaluation.inception import check_inception, inception_metrics
 from vaegan.evaluation.metric_specs import LEARNED_SPACE, MetricDict
+from vaegan.evaluation.per_class import ClassResult, evaluate_classes
 from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.evaluation.verdict import make_verdict
 from vaegan.events import EventHandler, Note, TaskProgress
@@ -69,6 +71,7 @@ class Evaluation:
         neighbors: uint8 [2 * P, C, S, S], the P samples nearest to a training image, each followed by that image.
         verdict: how good the samples are, in sentences.
         samples, real: uint8 [E, C, S, S] each, the first samples and as many validation images.
+        classes: result of each class of a conditional model.
     """
 
     metrics: dict[str, MetricDict]
@@ -79,6 +82,7 @@ class Evaluation:
     verdict: list[str]
     samples: Tensor
     real: Tensor
+    classes: list[ClassResult] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -220,7 +224,9 @@ def _evaluate(
     samples = evaluator.generate_samples(model)
     feature_sets = {SAMPLES_COLUMN: samples}
     if weights.kind == "vae":
-        reconstructions = model.reconstruct(reference.real_baseline.images, settings.seed)
+        images = reference.real_baseline.images
+        rows = reference.train_order[: len(images)]
+        reconstructions = model.reconstruct(images, settings.seed, _labeled_classes(model, dataset, rows))
         feature_sets["reconstructions"] = reference.extract_features(reconstructions)
     elif vae_path is not None:
         feature_sets["VAE"] = evaluator.generate_samples(load(vae_path, device))
@@ -230,6 +236,7 @@ def _evaluate(
     for index, (name, feature_set) in enumerate(feature_sets.items()):
         metrics[name] = evaluator.compute_metrics(feature_set)
         on_event(TaskProgress("Computing metrics", index + 1, len(feature_sets), "columns"))
+    classes = evaluate_classes(model, dataset, reference, evaluator.num_images, settings.seed, on_event)
     facts = {
         "checkpoint": str(weights.path),
         "kind": weights.kind,
@@ -243,7 +250,6 @@ def _evaluate(
         "seconds": round(time.perf_counter() - start_time, 1),
     }
     warnings = evaluation_warnings(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN])
-    examples = (images[:NUM_EXAMPLES] for images in (samples.images, reference.val.images))
     return Evaluation(
         metrics,
         facts,
@@ -251,8 +257,21 @@ def _evaluate(
         warnings,
         _nearest_training_pairs(reference, samples),
         make_verdict(metrics[SAMPLES_COLUMN], metrics[REAL_COLUMN], metrics.get("VAE")),
-        *examples,
+        samples.images[:NUM_EXAMPLES],
+        reference.val.images[:NUM_EXAMPLES],
+        classes,
     )
+
+
+def _labeled_classes(model: Model, dataset: PreparedDataset, rows: Tensor) -> list[str] | None:
+    """Return the classes of training images by their labels; None without classes, or where one has no label."""
+    if not model.classes:
+        return None
+    try:
+        numbers = read_class_ids(dataset, model.info.config.class_label, model.classes).train[rows].tolist()
+    except VaeganError:
+        return None
+    return None if NO_CLASS in numbers else [model.classes[number] for number in numbers]
 
 
 def _nearest_training_pairs(reference: Reference, samples: FeatureSet) -> Tensor:

@@ -50,6 +50,7 @@ class Reference:
         num_images: size of the real baseline, at most three quarters of N.
 
     Attributes:
+        train_order: row of each of `train_images` in the dataset; they are shuffled.
         real_baseline: training images that are measured like generated ones, to show the best possible values.
     """
 
@@ -59,7 +60,8 @@ class Reference:
         self.feature_spaces = feature_spaces
         self.max_patches = NUM_PATCHES
         order = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed))
-        self.train_images = train_images = train_images[order]
+        self.train_order, self.train_images = order, train_images[order]
+        train_images = self.train_images
 
         # the whitening needs all spaces of some images, the rest of the training images only the learned space
         num_whitening = max(num_images, min(EVAL_WHITENING_IMAGES, len(train_images)))

@@ -23,6 +23,7 @@ from vaegan.evaluation.metric_specs import (
     MetricSpec,
     format_metric,
 )
+from vaegan.evaluation.per_class import CLASS_HEADER, ClassResult
 from vaegan.evaluation.ratings import rate_metric
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.hub import CardEvaluation
@@ -49,6 +50,10 @@ METRICS_EXPLANATION = (
     " red far off. Fine, middle and coarse are random"
     " convolutional features at three scales, which need no download and favor no model. Learned features are trained"
     " to distinguish the images of this dataset."
+)
+CLASSES_EXPLANATION = (
+    "Samples of each class against the validation images of this class, in random features, mean of the three scales."
+    " The last column is the value of its training images: about 0, of either sign."
 )
 DISTANCE_CHART_METRICS = {
     "frechet_fine": "Frechet, fine",
@@ -277,6 +282,7 @@ def write_evaluation_files(
     emit: EventHandler,
     verdict: Sequence[str] = (),
     introduction: Sequence[str] = (),
+    classes: Sequence[ClassResult] = (),
 ) -> None:
     """Write metrics, image and page into a directory.
 
@@ -294,6 +300,7 @@ def write_evaluation_files(
         emit: receives a FileWritten for each file.
         verdict: sentences on the quality, for the JSON file.
         introduction: HTML that comes first on the page, after the caution.
+        classes: result of each class of a conditional model.
 
     Raises:
         VaeganError: if a file cannot be written.
@@ -309,6 +316,7 @@ def write_evaluation_files(
             f"{len(others.rows)} more metrics", html_page.data_table(others.header, others.rows, others.grades)
         ),
         html_page.paragraph(METRICS_EXPLANATION, is_muted=True),
+        *_class_section(classes),
         html_page.chart_grid(charts),
         html_page.heading(image_text),
         html_page.image_tag(png, image_text, is_pixelated=True),
@@ -320,6 +328,8 @@ def write_evaluation_files(
         write_bytes(directory / image_name, png)
         html_page.write_page(directory / EVALUATION_PAGE, title, sections)
         summary = {**facts, "caution": caution, "verdict": list(verdict), "warnings": warnings}
+        if classes:
+            summary["classes"] = [result.to_json() for result in classes]
         summary["columns"] = to_json(metrics)
         write_json(directory / EVALUATION_JSON, summary)
 
@@ -332,6 +342,17 @@ def write_evaluation_files(
         with atomic_directory(out_dir) as directory:
             write(directory)
     emit(FileWritten("evaluation", out_dir / EVALUATION_PAGE))
+
+
+def _class_section(classes: Sequence[ClassResult]) -> list[str]:
+    """Return the table of classes below a heading; nothing without classes."""
+    if not classes:
+        return []
+    return [
+        html_page.heading("Classes"),
+        html_page.data_table(CLASS_HEADER, [result.table_row() for result in classes]),
+        html_page.paragraph(CLASSES_EXPLANATION, is_muted=True),
+    ]
 
 
 def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) -> None:
@@ -365,6 +386,7 @@ def write_evaluation(evaluation: Evaluation, out_dir: Path, emit: EventHandler) 
                 [_examples("Samples", evaluation.samples), _examples("Validation images", evaluation.real)]
             ),
         ],
+        evaluation.classes,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,8 @@ from torch import Tensor
 from vaegan.data.memmap import strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
-from vaegan.run_lookup import train_val_images_for
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_number
+from vaegan.run_lookup import train_class_ids_for, train_val_images_for
 from vaegan.utils.images import make_grid, to_pil
 
 MAX_ENCODED_IMAGES = 1500
@@ -31,6 +32,7 @@ class LatentMap:
     tile_size: int  # side of a thumbnail in pixels
     description: str
     is_encoded: bool  # whether the images are training images
+    class_numbers: list[int] = field(default_factory=list)  # of each image; NO_CLASS where it is not known
 
 
 def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
@@ -49,20 +51,26 @@ def make_latent_map(model: Model, emit: EventHandler) -> LatentMap:
         train, _ = train_val_images_for(model.info)
     except VaeganError as error:
         return _make_map_of_samples(model, str(error))
-    images = strided_subset(train, MAX_ENCODED_IMAGES)
+    images, class_numbers = strided_subset(train, MAX_ENCODED_IMAGES), []
+    if model.classes:
+        with contextlib.suppress(VaeganError):  # the dataset may have lost its labels
+            class_numbers = strided_subset(train_class_ids_for(model.info), MAX_ENCODED_IMAGES).tolist()
     latents = []
     for start in range(0, len(images), INFERENCE_BATCH_SIZE):
         latents.append(model.encode(images[start : start + INFERENCE_BATCH_SIZE]))
         emit(TaskProgress("Encoding images", start + len(latents[-1]), len(images), "images"))
     description = f"{len(images):,} of the {len(train):,} training images"
-    return LatentMap(torch.cat(latents), *_make_sprite_sheet(images), description, is_encoded=True)
+    sprite_sheet, tile_size = _make_sprite_sheet(images)
+    return LatentMap(torch.cat(latents), sprite_sheet, tile_size, description, True, class_numbers)
 
 
 def _make_map_of_samples(model: Model, reason: str) -> LatentMap:
     seeds = range(NUM_MAP_SAMPLES)
     images = torch.cat(list(model.sample_batches(seeds)))
     description = f"samples of the seeds 0 to {NUM_MAP_SAMPLES - 1} instead of training images: {reason}"
-    return LatentMap(model.latents_from_seeds(seeds), *_make_sprite_sheet(images), description, is_encoded=False)
+    class_numbers = [class_number(model, name) for name in model.classes_from_seeds(seeds) or ()]
+    sprite_sheet, tile_size = _make_sprite_sheet(images)
+    return LatentMap(model.latents_from_seeds(seeds), sprite_sheet, tile_size, description, False, class_numbers)
 
 
 def _make_sprite_sheet(images: Tensor) -> tuple[bytes, int]:

@@ -3,11 +3,11 @@
 GET /api/about          what is shown, as JSON (see `ExploreSession.describe`)
 GET /api/map.latents    latents of the latent map, float32 [N, d], little-endian
 GET /api/map.jpg        thumbnails of the latent map
-GET /api/seed           ?seed=7&truncation=1 -> {"latent": [...]}
-POST /api/encode        ?steps=0, image file -> {"latent": [...], "psnr": dB, "image": data URL}
-POST /api/png           {"latent": [...], "decoder": 0} -> PNG
-POST /api/gif, /api/mp4 {"latents": [[...], ...], "decoder": 0, "loop": true} -> animation
-POST /api/latents       {"latents": [[...], ...]} -> safetensors
+GET /api/seed           ?seed=7&truncation=1&class=0 -> {"latent": [...]}
+POST /api/encode        ?steps=0&class=0, image file -> {"latent": [...], "psnr": dB, "class": 0, "image": data URL}
+POST /api/png           {"latent": [...], "decoder": 0, "class": 0} -> PNG
+POST /api/gif, /api/mp4 {"latents": [[...], ...], "decoder": 0, "class": 0, "loop": true} -> animation
+POST /api/latents       {"latents": [[...], ...], "class": 0} -> safetensors
 POST /api/attributes    {"name": "smile", "more": [[...], ...], "less": [[...], ...]} -> a new slider, as in /api/about
 WebSocket /live         images during interaction (see `websocket`)
 
@@ -109,6 +109,9 @@ class ExploreServer:
     def _parse_decoder_index(self, value: object) -> int:
         return min(max(int(_parse_number(value, 0)), 0), len(self.session.models) - 1)
 
+    def _parse_class_number(self, value: object) -> int:
+        return min(max(int(_parse_number(value, 0)), 0), max(0, len(self.session.model.classes) - 1))
+
     async def get_page_file(self, request: Request) -> Response:
         """Return a file of the page.
 
@@ -158,34 +161,39 @@ class ExploreServer:
         """Return the latent of a seed.
 
         Args:
-            request: its query gives seed and truncation.
+            request: its query gives seed, truncation and the number of the class.
 
         Returns:
             JSON.
         """
         query = request.query_params
         seed, truncation = int(_parse_number(query.get("seed"), 0)), _parse_number(query.get("truncation"), 1)
-        return JSONResponse({"latent": self.session.seed_latent(seed, min(max(truncation, 0.0), MAX_TRUNCATION))})
+        truncation, class_number = (
+            min(max(truncation, 0.0), MAX_TRUNCATION),
+            self._parse_class_number(query.get("class")),
+        )
+        return JSONResponse({"latent": self.session.seed_latent(seed, truncation, class_number)})
 
     async def encode_image(self, request: Request) -> Response:
         """Encode an image that the user dropped on the page.
 
         Args:
-            request: its body is the image file, its query gives the steps of the inversion.
+            request: its body is the image file, its query gives the steps of the inversion and the number of the class.
 
         Returns:
             JSON.
         """
         steps = max(0, int(_parse_number(request.query_params.get("steps"), 0)))
+        class_number = self._parse_class_number(request.query_params.get("class"))
         async with self.bodies.read(request, MAX_UPLOAD_BYTES) as file_bytes:
-            encoded = await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps)
+            encoded = await self._run_on_draw_thread(self.session.encode_image_file, file_bytes, steps, class_number)
         return JSONResponse(encoded)
 
     async def render_png(self, request: Request) -> Response:
         """Draw the image of a latent, enlarged.
 
         Args:
-            request: the request; its body is a JSON object with "latent" and "decoder".
+            request: the request; its body is a JSON object with "latent", "decoder" and "class".
 
         Returns:
             a PNG.
@@ -196,15 +204,16 @@ class ExploreServer:
         body = await self._read_json(request)
         latent = self.session.parse_latents([body.get("latent")], 1)[0]
         decoder_index = self._parse_decoder_index(body.get("decoder"))
-        png = await self._run_on_draw_thread(self.session.render_png, latent, decoder_index)
+        class_number = self._parse_class_number(body.get("class"))
+        png = await self._run_on_draw_thread(self.session.render_png, latent, decoder_index, class_number)
         return Response(png, media_type="image/png")
 
     async def render_interpolation(self, request: Request) -> Response:
         """Draw an animation along a path of keyframes.
 
         Args:
-            request: the request; its body is a JSON object with "latents", "decoder" and "loop". The last part of its
-                path is the kind of the animation.
+            request: the request; its body is a JSON object with "latents", "decoder", "class" and "loop". The last part
+                of its path is the kind of the animation.
 
         Returns:
             the animation.
@@ -218,16 +227,16 @@ class ExploreServer:
         if len(keyframes) < 2:
             raise UsageError("an interpolation needs two or more keyframes")
         decoder_index, loop = self._parse_decoder_index(body.get("decoder")), body.get("loop") is True
-        kind = Path(request.url.path).name
+        kind, class_number = Path(request.url.path).name, self._parse_class_number(body.get("class"))
         render = self.session.render_interpolation
-        animation = await self._run_on_draw_thread(render, keyframes, decoder_index, loop, f".{kind}")
+        animation = await self._run_on_draw_thread(render, keyframes, decoder_index, loop, f".{kind}", class_number)
         return Response(animation, media_type=ANIMATION_CONTENT_TYPES[kind])
 
     async def export_latents(self, request: Request) -> Response:
         """Pack latents into a file for `vaegan decode`.
 
         Args:
-            request: the request; its body is a JSON object with "latents".
+            request: the request; its body is a JSON object with "latents" and "class".
 
         Returns:
             the file.
@@ -235,8 +244,12 @@ class ExploreServer:
         Raises:
             VaeganError: if the body is not as expected.
         """
-        latents = self.session.parse_latents((await self._read_json(request)).get("latents"))
-        return Response(self.session.pack_latents(latents), media_type=OCTET_STREAM)
+        body = await self._read_json(request)
+        latents, class_number = (
+            self.session.parse_latents(body.get("latents")),
+            self._parse_class_number(body.get("class")),
+        )
+        return Response(self.session.pack_latents(latents, class_number), media_type=OCTET_STREAM)
 
     async def make_attribute(self, request: Request) -> Response:
         """Make an attribute from faces that the user marked.

@@ -62,18 +62,20 @@ class ExploreSession:
     @property
     def model(self) -> Model:
         """The explored model."""
-        return self.model_at(0)
+        return next(iter(self.models.values()))
 
-    def model_at(self, decoder_index: int) -> Model:
-        """Return the model of a decoder on the page.
+    def model_at(self, decoder_index: int, class_number: int = 0) -> Model:
+        """Return the model of a decoder on the page, and of the chosen class.
 
         Args:
             decoder_index: index of the decoder.
+            class_number: number of the class; ignored by an unconditional model.
 
         Returns:
-            the model.
+            an unconditional model.
         """
-        return list(self.models.values())[decoder_index]
+        model = list(self.models.values())[decoder_index]
+        return model.for_class(self.model.classes[class_number]) if model.classes else model
 
     @property
     def num_slider_dims(self) -> int:
@@ -93,6 +95,9 @@ class ExploreSession:
             "first_seed": self.first_seed(),
             "training_info": f"{info.kind.upper()} at step {info.step:,} ({info.images_seen:,} images seen)",
             "decoders": list(self.models),
+            "classes": list(self.model.classes),
+            "class_label": info.config.class_label,
+            "map_classes": self.latent_map.class_numbers,
             "has_encoder": self.model.encoder is not None,
             "image_size": info.config.size,
             "latent_dim": info.config.latent_dim,
@@ -115,12 +120,12 @@ class ExploreSession:
         Returns:
             the seed.
         """
-        seeds = range(NUM_FIRST_SEEDS)
-        distances = self.model.latents_from_seeds(seeds) - self.model.latents_from_seeds(seeds, truncation=0.0)
+        seeds, model = range(NUM_FIRST_SEEDS), self.model_at(0)
+        distances = model.latents_from_seeds(seeds) - model.latents_from_seeds(seeds, truncation=0.0)
         return int(distances.norm(dim=1).argmin())
 
     @torch.inference_mode()
-    def decode_fast(self, latents: Tensor, decoder_index: int = 0) -> Tensor:
+    def decode_fast(self, latents: Tensor, decoder_index: int = 0, class_number: int = 0) -> Tensor:
         """Decode latents with low latency.
 
         `Model.decode` always decodes full batches, so that an image does not depend on the batch size. This decodes
@@ -129,11 +134,15 @@ class ExploreSession:
         Args:
             latents: float [n, d].
             decoder_index: index of the decoder.
+            class_number: as in `model_at`.
 
         Returns:
             uint8 [n, C, S, S].
         """
-        return to_uint8(self._fast_decoders[decoder_index](latents.to(self.model.device))).cpu()
+        decoder = self._fast_decoders[decoder_index]
+        if decoder.class_embedding is not None:
+            decoder = decoder.for_class(class_number)
+        return to_uint8(decoder(latents.to(self.model.device))).cpu()
 
     @cached_property
     def _fast_decoders(self) -> list[Decoder]:
@@ -145,44 +154,49 @@ class ExploreSession:
                     decoder.layers[index] = layer.to_frozen()
         return decoders
 
-    def render_strip(self, latent: Tensor, dim: int, decoder_index: int = 0) -> bytes:
+    def render_strip(self, latent: Tensor, dim: int, decoder_index: int = 0, class_number: int = 0) -> bytes:
         """Render a latent traversal as one row of images.
 
         Args:
             latent: float [d].
             dim: the dimension that varies.
             decoder_index: index of the decoder.
+            class_number: as in `model_at`.
 
         Returns:
             RGBA pixels.
         """
         latents = latent.repeat(STRIP_FRAMES, 1)
         latents[:, dim] = torch.linspace(-STRIP_RANGE, STRIP_RANGE, STRIP_FRAMES)
-        images = self.decode_fast(latents, decoder_index)
+        images = self.decode_fast(latents, decoder_index, class_number)
         return to_rgba_bytes(images.permute(1, 2, 0, 3).flatten(2)[None])
 
-    def seed_latent(self, seed: int, truncation: float) -> list[float]:
+    def seed_latent(self, seed: int, truncation: float, class_number: int = 0) -> list[float]:
         """Return the latent that `vaegan sample` uses for a seed.
 
         Args:
             seed: the seed.
             truncation: as in `Model.latents_from_seeds`.
+            class_number: as in `model_at`.
 
         Returns:
             d numbers.
         """
-        latent: list[float] = self.model.latents_from_seeds([min(max(seed, 0), MAX_SEED)], truncation)[0].tolist()
+        model = self.model_at(0, class_number)
+        latent: list[float] = model.latents_from_seeds([min(max(seed, 0), MAX_SEED)], truncation)[0].tolist()
         return latent
 
-    def encode_image_file(self, file_bytes: bytes, invert_steps: int) -> dict[str, Any]:
+    def encode_image_file(self, file_bytes: bytes, invert_steps: int, class_number: int = 0) -> dict[str, Any]:
         """Return the latent of an image file, its reconstruction PSNR in dB, and the cropped image.
 
         Args:
             file_bytes: the image file.
             invert_steps: steps of optimization after the encoder, or from z = 0 without an encoder.
+            class_number: class of an image for a model without an encoder. With one, the class that reconstructs the
+                image best is taken.
 
         Returns:
-            "latent", PSNR of its reconstruction in dB, and the cropped image.
+            "latent", PSNR of its reconstruction in dB, the number of the class, and the cropped image.
 
         Raises:
             VaeganError: The file is not an image, or there is no encoder and `invert_steps` is 0.
@@ -192,11 +206,19 @@ class ExploreSession:
         if model.encoder is None and not invert_steps:
             raise VaeganError("this model has no encoder: its latent must be optimized (steps)")
         latent = encode_or_center(model, image, invert_steps, ignore_event)
+        if model.encoder is not None and model.classes:
+            class_number = model.classes.index(model.best_classes(image, latent)[0])
+        model = self.model_at(0, class_number)
         if invert_steps:
             latent = invert(model, image, latent, min(invert_steps, MAX_INVERT_STEPS), ignore_event)
         psnr = float(decode_psnr(model, image, latent)[0])
         png = base64.b64encode(png_bytes(to_pil(image[0]))).decode()
-        return {"latent": latent[0].tolist(), "psnr": round(psnr, 1), "image": f"data:image/png;base64,{png}"}
+        return {
+            "latent": latent[0].tolist(),
+            "psnr": round(psnr, 1),
+            "class": class_number,
+            "image": f"data:image/png;base64,{png}",
+        }
 
     def _read_image(self, file_bytes: bytes) -> Tensor:
         settings = preprocess_settings_for(self.model.info, ignore_event)
@@ -214,21 +236,24 @@ class ExploreSession:
     def _enlarge_factor(self) -> int:
         return max(1, TARGET_WIDTH // self.model.info.config.size)
 
-    def render_png(self, latent: Tensor, decoder_index: int) -> bytes:
+    def render_png(self, latent: Tensor, decoder_index: int, class_number: int = 0) -> bytes:
         """Render the image of a latent as an enlarged PNG.
 
         Args:
             latent: float [d].
             decoder_index: index of the decoder.
+            class_number: as in `model_at`.
 
         Returns:
             PNG.
         """
-        model = self.model_at(decoder_index)
+        model = self.model_at(decoder_index, class_number)
         image = enlarge(model.decode(latent[None])[0], self._enlarge_factor())
         return png_bytes(to_pil(image), provenance_note(model, "an image from vaegan explore"))
 
-    def render_interpolation(self, keyframes: Tensor, decoder_index: int, loop: bool, suffix: str) -> bytes:
+    def render_interpolation(
+        self, keyframes: Tensor, decoder_index: int, loop: bool, suffix: str, class_number: int = 0
+    ) -> bytes:
         """Render the interpolation between keyframes as an enlarged animation.
 
         Args:
@@ -236,6 +261,7 @@ class ExploreSession:
             decoder_index: index of the decoder.
             loop: end with the way from the last keyframe back to the first.
             suffix: ".gif" or ".mp4".
+            class_number: as in `model_at`.
 
         Returns:
             the file's bytes.
@@ -245,7 +271,7 @@ class ExploreSession:
         """
         if suffix == ".mp4" and not has_pyav():
             raise VaeganError(MP4_UNAVAILABLE)
-        model = self.model_at(decoder_index)
+        model = self.model_at(decoder_index, class_number)
         method = default_method(model.info.config.prior)
         latents = interpolate_path(keyframes, FRAMES_PER_SEGMENT, method, "smooth", loop)
         frames = enlarge(model.decode(latents), self._enlarge_factor())
@@ -255,16 +281,20 @@ class ExploreSession:
             save_animation(list(frames), path, ANIMATION_FPS, note)
             return path.read_bytes()
 
-    def pack_latents(self, latents: Tensor) -> bytes:
+    def pack_latents(self, latents: Tensor, class_number: int = 0) -> bytes:
         """Return latents as a file for `vaegan decode`, in the format of `vaegan encode`.
 
         Args:
             latents: float [n, d].
+            class_number: as in `model_at`.
 
         Returns:
             the file's bytes.
         """
-        return serialize_latents(self.model, [f"explore {row}" for row in range(len(latents))], latents)
+        names, classes = [f"explore {row}" for row in range(len(latents))], None
+        if self.model.classes:
+            classes = [self.model.classes[class_number]] * len(latents)
+        return serialize_latents(self.model, names, latents, classes)
 
     def parse_latents(self, value: object, max_count: int = MAX_KEYFRAMES) -> Tensor:
         """Convert JSON lists to latents.

@@ -2,7 +2,7 @@
 
 Every binary message is `MESSAGE_HEADER` and data, little-endian.
 
-request  (FACE_MESSAGE or STRIPS_MESSAGE, decoder index, 0, request number), d float32: a latent
+request  (FACE_MESSAGE or STRIPS_MESSAGE, decoder index, class number, request number), d float32: a latent
 face     (FACE_MESSAGE, 0, number of decoders, request number), RGBA: one image per decoder
 strip    (STRIPS_MESSAGE, latent dimension, number of images, request number), RGBA: one row of images
 
@@ -43,8 +43,9 @@ class FaceSocket:
         self, session: ExploreSession, run_on_draw_thread: Callable[..., Awaitable[bytes]], websocket: WebSocket
     ) -> None:
         self.session, self.run_on_draw_thread, self.websocket = session, run_on_draw_thread, websocket
-        self.pending_face: tuple[int, Tensor] | None = None  # request number, latent
-        self.pending_strips: deque[tuple[int, int, int, Tensor]] = deque()  # request number, decoder, dim, latent
+        self.pending_face: tuple[int, int, Tensor] | None = None  # request number, class, latent
+        # request number, decoder, class, dim, latent
+        self.pending_strips: deque[tuple[int, int, int, int, Tensor]] = deque()
         self.has_pending = asyncio.Event()
         self.last_face_time = 0.0
         self.next_strip_time = 0.0
@@ -78,15 +79,17 @@ class FaceSocket:
         latent_dim = self.session.model.latent_dim
         if len(message) != MESSAGE_HEADER.size + 4 * latent_dim:
             return f"expected {MESSAGE_HEADER.size} bytes and {latent_dim} floats, got {len(message)} bytes"
-        kind, decoder_index, _, number = MESSAGE_HEADER.unpack_from(message)
+        kind, decoder_index, class_number, number = MESSAGE_HEADER.unpack_from(message)
         if kind not in (FACE_MESSAGE, STRIPS_MESSAGE) or decoder_index >= len(self.session.models):
             return f"no message of kind {kind} for decoder {decoder_index}"
+        if class_number >= max(1, len(self.session.model.classes)):
+            return f"there is no class {class_number}"
         latent = sanitize_latents(torch.frombuffer(bytearray(message[MESSAGE_HEADER.size :]), dtype=torch.float32))
         if kind == FACE_MESSAGE:
-            self.pending_face = number, latent
+            self.pending_face = number, class_number, latent
         else:
             dims = range(self.session.num_slider_dims)
-            self.pending_strips = deque((number, decoder_index, dim, latent) for dim in dims)
+            self.pending_strips = deque((number, decoder_index, class_number, dim, latent) for dim in dims)
         self.has_pending.set()
         return ""
 
@@ -104,15 +107,15 @@ class FaceSocket:
             else:
                 await self._send_strip(*self.pending_strips.popleft())
 
-    async def _send_face(self, number: int, latent: Tensor) -> None:
+    async def _send_face(self, number: int, class_number: int, latent: Tensor) -> None:
         self.pending_face = None
-        pixels = await self.run_on_draw_thread(self._render_face, latent)
+        pixels = await self.run_on_draw_thread(self._render_face, latent, class_number)
         await self.websocket.send_bytes(MESSAGE_HEADER.pack(FACE_MESSAGE, 0, len(self.session.models), number) + pixels)
         self.last_face_time = time.monotonic()
 
-    async def _send_strip(self, number: int, decoder_index: int, dim: int, latent: Tensor) -> None:
+    async def _send_strip(self, number: int, decoder_index: int, class_number: int, dim: int, latent: Tensor) -> None:
         start_time = time.monotonic()
-        pixels = await self.run_on_draw_thread(self.session.render_strip, latent, dim, decoder_index)
+        pixels = await self.run_on_draw_thread(self.session.render_strip, latent, dim, decoder_index, class_number)
         self.next_strip_time = start_time + STRIP_PAUSE_FACTOR * (time.monotonic() - start_time)
         await self.websocket.send_bytes(MESSAGE_HEADER.pack(STRIPS_MESSAGE, dim, STRIP_FRAMES, number) + pixels)
 
@@ -123,6 +126,7 @@ class FaceSocket:
             await asyncio.wait_for(self.has_pending.wait(), seconds)
         self.has_pending.set()
 
-    def _render_face(self, latent: Tensor) -> bytes:
+    def _render_face(self, latent: Tensor, class_number: int) -> bytes:
         decoders = range(len(self.session.models))
-        return b"".join(to_rgba_bytes(self.session.decode_fast(latent[None], index)) for index in decoders)
+        images = (self.session.decode_fast(latent[None], index, class_number) for index in decoders)
+        return b"".join(map(to_rgba_bytes, images))

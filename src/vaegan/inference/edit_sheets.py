@@ -10,8 +10,9 @@ import torch
 from vaegan.config.tool_settings import EditSettings
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.attributes import AttributeSet
+from vaegan.inference.class_choice import choose_classes, invert_by_class, map_by_class
 from vaegan.inference.edit import Change, edit_until_visible
-from vaegan.inference.invert import encode_or_center, invert
+from vaegan.inference.invert import encode_or_center
 from vaegan.inference.model import Model
 from vaegan.inference.reconstruct import read_first_images
 from vaegan.inference.sample import check_grid_path, check_grid_size, provenance_note
@@ -54,6 +55,7 @@ def edit_files(
     settings: EditSettings,
     paths: Mapping[str, Path],
     emit: EventHandler,
+    class_: str | None = None,
 ) -> list[dict[str, object]]:
     """Edit the first `settings.n` images of files, folders or datasets, and write a sheet and strips.
 
@@ -69,18 +71,26 @@ def edit_files(
         settings: options of the edit.
         paths: as from `edit_sheet_paths`.
         emit: receives notes, progress and written files.
+        class_: class of the images; None for the one that reconstructs each image best.
 
     Returns:
-        for each image its name, the PSNR of its reconstruction in dB, and the readings of each changed attribute in the
-        reconstruction and in the edited image: probabilities, or predicted numbers.
+        for each image its name, its class where there are classes, the PSNR of its reconstruction in dB, and the
+            readings of each changed attribute in the reconstruction and in the edited image: probabilities, or
+            predicted numbers.
     """
     names, images = read_first_images(model, sources, settings.n, emit)
     latents = encode_or_center(model, images, settings.invert_steps, emit)
-    if settings.invert_steps:
-        latents = invert(model, images, latents, settings.invert_steps, emit)
-    full = edit_until_visible(model, attributes, latents, changes, hold)
+    classes = choose_classes(model, images, latents, class_)
+    latents = invert_by_class(model, images, latents, classes, settings.invert_steps, emit)
+    full = map_by_class(
+        model,
+        classes,
+        len(latents),
+        lambda part, rows: edit_until_visible(part, attributes, latents[rows], changes, hold),
+    )
     edited, *strips = (torch.lerp(latents, full, settings.strength * strength) for strength in (1.0, *STRIP_STRENGTHS))
-    decoded, result = model.decode(latents), model.decode(edited)
+    weights = model.class_weights(classes, len(latents))
+    decoded, result = model.decode(latents, weights), model.decode(edited, weights)
 
     note_replaced(paths.values(), emit)
     asked = ", ".join(change.text for change in changes)
@@ -88,7 +98,7 @@ def edit_files(
     sheet = make_grid(torch.stack([images, decoded, result], 1).flatten(0, 1), 3)
     save_png(enlarge(sheet, settings.scale), paths["edits"], note)
     emit(FileWritten("edits", paths["edits"]))
-    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1))
+    strip_images = model.decode(torch.stack(strips, 1).flatten(0, 1), weights.repeat_interleave(len(strips), 0))
     save_png(enlarge(make_grid(strip_images, len(strips)), settings.scale), paths["strengths"], note)
     emit(FileWritten("strengths", paths["strengths"]))
 
@@ -100,6 +110,7 @@ def edit_files(
     return [
         {
             "image": name,
+            **({"class": classes[row]} if classes else {}),
             "psnr": round(value, 2),
             "readings": {title: [round(side[row], 3) for side in sides] for title, sides in readings.items()},
         }

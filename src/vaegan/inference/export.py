@@ -7,7 +7,7 @@ import io
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from vaegan.checkpoint import METADATA_KEY
 from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, Note
 from vaegan.inference.model import Model
+from vaegan.models.class_embedding import one_hot
+from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
 from vaegan.utils.files import check_has_file_name, check_writable, note_replaced, open_regular, write_bytes
 
@@ -26,8 +28,15 @@ MAX_ONNX_DIFF = 1e-4
 CHECKED_BATCH_SIZES = (1, 7, 32)  # several, because the batch size of the files is dynamic
 EXPORT_INSTALL_HINT = "pip install 'vaegan[export]'"
 IMAGES_FORMAT = "float32 [batch, channels, size, size] in -1 to 1 (black to white), channels in the order R, G, B"
+CLASS_WEIGHTS_FORMAT = (
+    "A model with classes also takes class_weights: float32 [batch, classes], 1 for the class and 0 for the others, in"
+    " the order of the config; values between mix classes"
+)
 PART_DESCRIPTIONS = {
-    "decoder": f"latents: float32 [batch, latent_dim], sampled from the config's prior; images: {IMAGES_FORMAT}",
+    "decoder": (
+        f"latents: float32 [batch, latent_dim], sampled from the config's prior; images: {IMAGES_FORMAT}."
+        f" {CLASS_WEIGHTS_FORMAT}"
+    ),
     "encoder": (
         f"images: {IMAGES_FORMAT}; mean, log_var: float32 [batch, latent_dim]; cov_factor: float32 [latent_dim,"
         " latent_dim]. An image's latent is mean; a sample of its posterior is mean + cov_factor (exp(log_var / 2) *"
@@ -35,7 +44,8 @@ PART_DESCRIPTIONS = {
     ),
     "prior": (
         "noise: float32 [batch, latent_dim + local_dim + 1], standard normal; latents: float32 [batch, latent_dim],"
-        " samples of the Gaussian mixture that the decoder was trained on"
+        " samples of the Gaussian mixture that the decoder was trained on."
+        f" {CLASS_WEIGHTS_FORMAT}"
     ),
 }
 """Written into the files as their documentation."""
@@ -54,14 +64,27 @@ class _PosteriorOutputs(nn.Module):
         return posterior.mean, posterior.log_var, self.encoder.cov_factor
 
 
+class _ConditionalPrior(nn.Module):
+    """A conditional prior whose second input are the class weights."""
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, noise: Tensor, class_weights: Tensor) -> Tensor:
+        """Map noise [B, noise_dim] to latents [B, d] of classes, given by weights [B, num_classes]."""
+        latents: Tensor = self.prior(noise, class_weights=class_weights)
+        return latents
+
+
 @dataclass(frozen=True)
 class _ExportPart:
-    """A network to export, the names of its input and outputs, and inputs of CHECKED_BATCH_SIZES rows."""
+    """A network to export, the names of its inputs and outputs, and inputs of CHECKED_BATCH_SIZES rows."""
 
     module: nn.Module
-    input_name: str
+    input_names: tuple[str, ...]
     output_names: tuple[str, ...]
-    example_inputs: tuple[Tensor, ...]
+    example_inputs: tuple[tuple[Tensor, ...], ...]
 
 
 def check_export(out: Path | str, force: bool) -> dict[str, Path]:
@@ -165,15 +188,28 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> dic
 @torch.no_grad()
 def _make_parts(model: Model) -> dict[str, _ExportPart]:
     generator = torch.Generator().manual_seed(0)
-    latents = tuple(torch.randn(count, model.latent_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
-    parts = {"decoder": _ExportPart(model.decoder, "latents", ("images",), latents)}
+    class_inputs = [
+        (one_hot(torch.arange(count) % len(model.classes), len(model.classes)),) if model.classes else ()
+        for count in CHECKED_BATCH_SIZES
+    ]
+    class_names = ("class_weights",) if model.classes else ()
+
+    def random_inputs(num_columns: int) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(
+            (torch.randn(count, num_columns, generator=generator), *classes)
+            for count, classes in zip(CHECKED_BATCH_SIZES, class_inputs, strict=True)
+        )
+
+    latents = random_inputs(model.latent_dim)
+    parts = {"decoder": _ExportPart(model.decoder, ("latents", *class_names), ("images",), latents)}
     if model.encoder is not None:
-        images = tuple(model.decoder(batch).contiguous() for batch in latents)
+        images = tuple((model.decoder(*batch).contiguous(),) for batch in latents)
         encoder = _PosteriorOutputs(model.encoder).eval()
-        parts["encoder"] = _ExportPart(encoder, "images", ("mean", "log_var", "cov_factor"), images)
+        parts["encoder"] = _ExportPart(encoder, ("images",), ("mean", "log_var", "cov_factor"), images)
     if model.prior.kind == "mixture":
-        noise = tuple(torch.randn(count, model.prior.noise_dim, generator=generator) for count in CHECKED_BATCH_SIZES)
-        parts["prior"] = _ExportPart(model.prior, "noise", ("latents",), noise)
+        prior = _ConditionalPrior(model.prior) if model.classes else model.prior
+        noise = random_inputs(model.prior.noise_dim)
+        parts["prior"] = _ExportPart(prior, ("noise", *class_names), ("latents",), noise)
     return parts
 
 
@@ -181,6 +217,7 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
     """Return the content of an ONNX file with the weights inside, and metadata as in a weights file."""
     import onnx
 
+    batch_dim = torch.export.Dim("batch")
     example = part.example_inputs[1]  # at least two rows: torch.export takes a batch of one for a constant
     with (
         warnings.catch_warnings(),
@@ -190,12 +227,12 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
         warnings.simplefilter("ignore")  # about the exporter's own code
         program = torch.onnx.export(
             part.module,
-            (example,),
+            example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[part.input_name],
+            input_names=list(part.input_names),
             output_names=list(part.output_names),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=tuple({0: batch_dim} for _ in example),
             verbose=False,
         )
     assert program is not None
@@ -205,7 +242,7 @@ def _to_onnx_bytes(name: str, part: _ExportPart, model: Model) -> bytes:
     metadata = {
         "kind": info.kind,
         "part": name,
-        "config": asdict(info.config),
+        "config": info.config.to_json(),
         "step": info.step,
         "images_seen": info.images_seen,
         "vaegan_version": info.vaegan_version,
@@ -232,8 +269,9 @@ def _max_abs_diff(content: bytes, part: _ExportPart) -> float:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     largest = 0.0
     for batch in part.example_inputs:
-        expected = part.module(batch)
-        outputs = session.run(list(part.output_names), {part.input_name: batch.numpy()})
+        expected = part.module(*batch)
+        inputs = {name: values.numpy() for name, values in zip(part.input_names, batch, strict=True)}
+        outputs = session.run(list(part.output_names), inputs)
         for actual, reference in zip(outputs, [expected] if isinstance(expected, Tensor) else expected, strict=True):
             difference = (torch.from_numpy(actual) - reference).abs().nan_to_num(torch.inf)
             largest = max(largest, float(difference.max()))

@@ -10,11 +10,14 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaegan.checkpoint import WEIGHTS_FILE
+from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import require_int
 from vaegan.data.dataset import is_dataset
 from vaegan.errors import UsageError, VaeganError, error_text, printable
@@ -44,7 +47,7 @@ CARD_FILE, SHEET_FILE = "README.md", "samples.png"
 HUB_FILES = (WEIGHTS_FILE, ATTRIBUTES_FILE, SHEET_FILE, CARD_FILE, CONFIG_FILE)
 """All files of the folder, in the order in which they are written. The attributes may be missing."""
 HUB_INSTALL_HINT = "pip install 'vaegan[hub]'"
-SHEET_IMAGES = 64
+SHEET_IMAGES, SHEET_COLUMNS = 64, 8
 MIN_SHEET_IMAGE_PIXELS = 96
 MAX_CARD_BYTES = 2**20
 REPO_PLACEHOLDER = "USER/NAME"
@@ -133,7 +136,7 @@ def write_hub_folder(
         "model_type": HUB_MODEL_TYPE,
         "format_version": HUB_FORMAT_VERSION,
         "kind": model.info.kind,
-        "model": asdict(model.info.config),
+        "model": model.info.config.to_json(),
         "step": model.info.step,
         "images_seen": model.info.images_seen,
         "image_counts": image_counts,
@@ -219,8 +222,19 @@ def _copy(source: Path, path: Path) -> None:
 
 def _save_sheet(model: Model, path: Path, weights_hash: str) -> None:
     factor = -(-MIN_SHEET_IMAGE_PIXELS // model.info.config.size)
-    sheet = enlarge(make_grid(model.sample(SHEET_IMAGES)), factor)
-    save_png(sheet, path, f"seeds 0 to {SHEET_IMAGES - 1}, not picked", source=weights_hash)
+    if model.classes:
+        images = torch.cat([model.sample(SHEET_COLUMNS, class_=name) for name in model.classes])
+        grid = make_grid(images, SHEET_COLUMNS)
+    else:
+        grid = make_grid(model.sample(SHEET_IMAGES))
+    save_png(enlarge(grid, factor), path, f"{_sheet_text(model)}, not picked", source=weights_hash)
+
+
+def _sheet_text(model: Model) -> str:
+    """Describe the samples of the sheet."""
+    if not model.classes:
+        return f"seeds 0 to {SHEET_IMAGES - 1}"
+    return f"seeds 0 to {SHEET_COLUMNS - 1}, a row for each class in turn: {', '.join(model.classes)}"
 
 
 # ---- Model card -----------------------------------------------------------------------------------------------------
@@ -257,6 +271,7 @@ def model_card(
         "kind": f"{info.kind.upper()}, {'with' if model.encoder is not None else 'without'} encoder",
         "images": f"{config.size}x{config.size} pixels, {color}",
         "latent dimensions": f"{config.latent_dim:,}, {model.prior.kind} prior",
+        **({"classes": _describe_classes(config)} if config.classes else {}),
         "parameters of the decoder": f"{sum(weights.numel() for weights in model.decoder.parameters()):,}",
         "training images seen, with repetition": f"{info.images_seen:,} in {info.step:,} steps",
         "written by": f"vaegan {info.vaegan_version}",
@@ -265,8 +280,8 @@ def model_card(
         f"---\n{_card_header(name, info.kind, data_text, evaluation)}---",
         f"# {name}",
         f"Draws faces at {config.size}x{config.size} pixels. It is {network}, trained with vaegan.",
-        f"![{SHEET_IMAGES} samples]({SHEET_FILE})",
-        f"*The samples of seeds 0 to {SHEET_IMAGES - 1}, not picked.*",
+        f"![Samples]({SHEET_FILE})" if model.classes else f"![{SHEET_IMAGES} samples]({SHEET_FILE})",
+        f"*The samples of {_sheet_text(model)}, not picked.*",
         "## Model",
         _markdown_table(("", ""), list(facts.items())),
         "## Training data",
@@ -323,17 +338,28 @@ def _evaluation_sections(evaluation: CardEvaluation | None) -> list[str]:
     ]
 
 
+def _describe_classes(config: ModelConfig) -> str:
+    """Return label and names of the classes for a cell of a table."""
+    return f"{config.class_label}: {', '.join(config.classes)}".replace("|", "\\|")
+
+
 def _usage_text(repo_id: str, name: str, model: Model, attributes: Sequence[Attribute]) -> str:
     folder = shlex.quote(name)
-    commands = [f"hf download {shlex.quote(repo_id)} --local-dir {folder}", f"vaegan sample {folder} -n 64"]
+    class_flag = f" --class {shlex.quote(model.classes[0])}" if model.classes else ""
+    commands = [
+        f"hf download {shlex.quote(repo_id)} --local-dir {folder}",
+        f"vaegan sample {folder} -n 64{class_flag}",
+    ]
     example = next((attribute for attribute in attributes if attribute.value), None)
     if example is not None:
-        commands.append(f"vaegan sample {folder} --where {shlex.quote(printable(f'{example.name}={example.value}'))}")
+        where = shlex.quote(printable(f"{example.name}={example.value}"))
+        commands.append(f"vaegan sample {folder}{class_flag} --where {where}")
+    class_argument = f", class_={json.dumps(model.classes[0], ensure_ascii=False)}" if model.classes else ""
     lines = [
         "import vaegan",
         "",
         f"model = vaegan.load({json.dumps(name, ensure_ascii=False)})",
-        "images = model.sample(64, seed=0)  # uint8 [64, C, S, S]",
+        f"images = model.sample(64, seed=0{class_argument})  # uint8 [64, C, S, S]",
         'images.save("samples.png")',
     ]
     if model.encoder is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,8 @@ def _describe_weights(info: WeightsInfo) -> dict[str, Any]:
     return {
         "kind": f"{info.kind.upper()} weights",
         "path": str(info.path),
-        "model": _describe_model(asdict(info.config)),
+        "model": _describe_model(info.config.to_json()),
+        **_describe_classes(info.config.to_json()),
         "step": info.step,
         "images_seen": info.images_seen,
         "vaegan_version": info.vaegan_version,
@@ -93,6 +93,14 @@ def _describe_model(config: dict[str, Any]) -> str:
     )
 
 
+def _describe_classes(config: dict[str, Any]) -> dict[str, str]:
+    """Describe the classes of a model; nothing if it is unconditional."""
+    names, label = config.get("classes"), config.get("class_label")
+    if not isinstance(names, (list, tuple)) or not names:
+        return {}
+    return {"classes": f"{printable(label)}: {printable(', '.join(map(str, names)), 1000)}"}
+
+
 def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     config = run_dir.read_config()
     options, model, schedule = config["options"], config["model"], config["schedule"]
@@ -105,6 +113,7 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
         "path": str(run_dir.path),
         "state": f"{state}: step {step} of {total_steps}, {images_seen:,} images seen",
         "model": _describe_model(model),
+        **_describe_classes(model),
         "dataset": printable(config["data"].get("path"), 300),
     }
     if config.get("from_run"):

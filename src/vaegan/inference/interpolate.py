@@ -14,10 +14,11 @@ from vaegan.config.tool_settings import InterpolateSettings
 from vaegan.data.image_files import read_images
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler, FileWritten, Note, ignore_event
+from vaegan.inference.class_choice import choose_classes, invert_by_class
 from vaegan.inference.edit import attribute_keyframes
-from vaegan.inference.invert import decode_psnr, encode_or_center, invert
+from vaegan.inference.invert import decode_psnr, encode_or_center
 from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
-from vaegan.inference.reconstruct import read_latents
+from vaegan.inference.reconstruct import read_classes, read_latents
 from vaegan.inference.sample import check_not_directory, concat_batches, provenance_note
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.run_lookup import preprocess_settings_for
@@ -40,12 +41,14 @@ class Keyframes:
         reconstruction_errors: of images, the path, the PSNR in dB of the encoder's latent ("psnr"), and the PSNR after
             inversion ("psnr_inverted").
         method: the interpolation that suits these keyframes; None for that of the prior.
+        class_weights: float [K, num_classes]; None for an unconditional model.
     """
 
     latents: Tensor
     description: str
     reconstruction_errors: list[dict[str, str | float]] = field(default_factory=list)
     method: str | None = None
+    class_weights: Tensor | None = None
 
 
 class _PlaybackFrames:
@@ -66,21 +69,45 @@ class _PlaybackFrames:
         return (enlarge(self.frames[index], self.scale) for index in self.order)
 
 
-def keyframes_from_seeds(model: Model, seeds: Sequence[int], truncation: float) -> Keyframes:
+def _class_per_keyframe(classes: Sequence[str] | None, count: int) -> Sequence[str] | None:
+    """Return the class of each keyframe, if classes were given: one for all, or one for each. Raises UsageError."""
+    if not classes:
+        return None
+    if len(classes) not in (1, count):
+        raise UsageError(f"--class is given {len(classes)} times for {count} faces: give it once, or once for each")
+    return [*classes] * (count // len(classes))
+
+
+def _describe_classes(classes: Sequence[str] | None) -> str:
+    return f", classes {_join(classes)}" if classes else ""
+
+
+def keyframes_from_seeds(
+    model: Model, seeds: Sequence[int], truncation: float, classes: Sequence[str] | None = None
+) -> Keyframes:
     """Sample the latents of seeds as keyframes.
 
     Args:
         model: the model.
         seeds: one per keyframe.
         truncation: as in `Model.latents_from_seeds`.
+        classes: of a conditional model, a class for all or one for each; by default those of `classes_from_seeds`.
 
     Returns:
         the keyframes.
+
+    Raises:
+        UsageError: if there is no such class, or their number is not that of the seeds.
     """
-    return Keyframes(model.latents_from_seeds(seeds, truncation), f"seeds {_join(seeds)}")
+    classes = _class_per_keyframe(classes, len(seeds)) or model.classes_from_seeds(seeds)
+    weights = model.class_weights(classes, len(seeds))
+    latents = model.latents_from_seeds(seeds, truncation, weights)
+    return Keyframes(latents, f"seeds {_join(seeds)}{_describe_classes(classes)}", class_weights=weights)
 
 
-def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler) -> Keyframes:
+def keyframes_from_latents(
+    model: Model, path: Path, rows: Sequence[int] | None, emit: EventHandler, classes: Sequence[str] | None = None
+) -> Keyframes:
     """Read rows of a file of latents as keyframes.
 
     Args:
@@ -88,23 +115,30 @@ def keyframes_from_latents(model: Model, path: Path, rows: Sequence[int] | None,
         path: file of `vaegan encode`, or any .safetensors file with a tensor "latents".
         rows: rows to take, from 0; None means all.
         emit: receives a warning for latents of another model.
+        classes: of a conditional model, a class for all or one for each; by default those in the file.
 
     Returns:
         the keyframes.
 
     Raises:
-        UsageError: if a row does not exist.
+        UsageError: if a row or class does not exist.
         VaeganError: if the file cannot be read, or its latents do not fit the model.
     """
     latents = read_latents(path, model, emit)
-    if rows is None:
-        return Keyframes(latents, f"latents of {path}")
-    if max(rows) >= len(latents):
+    if rows is not None and max(rows) >= len(latents):
         raise UsageError(f"--rows: there is no row {max(rows)}, {path} holds rows 0 to {len(latents) - 1}")
-    return Keyframes(latents[list(rows)], f"latents of {path}, rows {_join(rows)}")
+    row_list = list(range(len(latents)) if rows is None else rows)
+    description = f"latents of {path}" if rows is None else f"latents of {path}, rows {_join(rows)}"
+    names = _class_per_keyframe(classes, len(row_list))
+    if names is None and (file_names := read_classes(path, model, len(latents))) is not None:
+        names = [file_names[row] for row in row_list]
+    weights = model.class_weights(names, len(row_list))
+    return Keyframes(latents[row_list], f"{description}{_describe_classes(names)}", class_weights=weights)
 
 
-def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int, emit: EventHandler) -> Keyframes:
+def keyframes_from_images(
+    model: Model, paths: Sequence[Path], invert_steps: int, emit: EventHandler, classes: Sequence[str] | None = None
+) -> Keyframes:
     """Encode images as keyframes, and optimize their latents by GAN inversion.
 
     Images are cropped and resized like the model's dataset. Without an encoder, the inversion starts from latent 0.
@@ -114,6 +148,8 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
         paths: image files.
         invert_steps: steps of the optimization; 0 skips it.
         emit: receives progress, and a note with the PSNR of each image.
+        classes: of a conditional model, a class for all or one for each; by default the one that reconstructs each
+            image best.
 
     Returns:
         the keyframes.
@@ -123,22 +159,31 @@ def keyframes_from_images(model: Model, paths: Sequence[Path], invert_steps: int
     """
     images = _read_single_images(model, paths, emit)
     latents = encode_or_center(model, images, invert_steps, emit)
+    names = _class_per_keyframe(classes, len(images)) or choose_classes(model, images, latents, None)
+    weights = model.class_weights(names, len(images))
     errors: list[dict[str, str | float]] = [
         {"image": str(path), "psnr": round(value, 2)}
-        for path, value in zip(paths, decode_psnr(model, images, latents).tolist(), strict=True)
+        for path, value in zip(paths, decode_psnr(model, images, latents, weights).tolist(), strict=True)
     ]
     if invert_steps:
-        latents = invert(model, images, latents, invert_steps, emit)
-        for error, value in zip(errors, decode_psnr(model, images, latents).tolist(), strict=True):
+        latents = invert_by_class(model, images, latents, names, invert_steps, emit)
+        for error, value in zip(errors, decode_psnr(model, images, latents, weights).tolist(), strict=True):
             error["psnr_inverted"] = round(value, 2)
     for error in errors:
         inverted = f", {error['psnr_inverted']:.1f} dB after {invert_steps} steps of inversion" if invert_steps else ""
         emit(Note(f"{error['image']}: PSNR of the reconstruction {error['psnr']:.1f} dB{inverted}"))
-    return Keyframes(latents, f"images {_join([path.name for path in paths])}", errors)
+    description = f"images {_join([path.name for path in paths])}{_describe_classes(names)}"
+    return Keyframes(latents, description, errors, class_weights=weights)
 
 
 def keyframes_of_attribute(
-    model: Model, attribute: str, seed: int, image: Path | None, settings: InterpolateSettings, emit: EventHandler
+    model: Model,
+    attribute: str,
+    seed: int,
+    image: Path | None,
+    settings: InterpolateSettings,
+    emit: EventHandler,
+    classes: Sequence[str] | None = None,
 ) -> Keyframes:
     """Return a face with an attribute off and on as keyframes.
 
@@ -149,6 +194,7 @@ def keyframes_of_attribute(
         image: image of the face, instead of the seed.
         settings: options of the interpolation.
         emit: receives progress and warnings.
+        classes: of a conditional model, the class of the face.
 
     Returns:
         two keyframes, to be interpolated on a straight line.
@@ -158,12 +204,13 @@ def keyframes_of_attribute(
         VaeganError: if the model has no attributes, or the image cannot be read.
     """
     face = (
-        keyframes_from_seeds(model, [seed], settings.truncation)
+        keyframes_from_seeds(model, [seed], settings.truncation, classes)
         if image is None
-        else keyframes_from_images(model, [image], settings.invert_steps, emit)
+        else keyframes_from_images(model, [image], settings.invert_steps, emit, classes)
     )
     latents, description = attribute_keyframes(model.attributes, attribute, face.latents)
-    return Keyframes(latents, f"{face.description}, {description}", face.reconstruction_errors, "lerp")
+    weights = None if face.class_weights is None else face.class_weights.repeat(2, 1)
+    return Keyframes(latents, f"{face.description}, {description}", face.reconstruction_errors, "lerp", weights)
 
 
 def _read_single_images(model: Model, paths: Sequence[Path], emit: EventHandler) -> Tensor:
@@ -240,8 +287,12 @@ def save_interpolation(
     """
     note_replaced(paths.values(), emit)
     method = settings.method or keyframes.method or default_method(model.info.config.prior)
-    latents = interpolate_path(keyframes.latents, settings.frames, method, settings.easing, settings.loop)
-    batches = map(model.decode, torch.split(latents, INFERENCE_BATCH_SIZE))
+    weights = torch.zeros(len(keyframes.latents), 0) if keyframes.class_weights is None else keyframes.class_weights
+    latents, class_weights = (
+        interpolate_path(values, settings.frames, name, settings.easing, settings.loop)
+        for values, name in ((keyframes.latents, method), (weights, "lerp"))
+    )
+    batches = map(model.decode, *(torch.split(rows, INFERENCE_BATCH_SIZE) for rows in (latents, class_weights)))
     frames = concat_batches(batches, len(latents), emit)
     note = provenance_note(model, f"interpolation between {keyframes.description}")
     save_png(_make_strip(frames, settings.frames), paths["strip"], note)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaegan.events import EventHandler, Note, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, ClassChoice, Model
 from vaegan.losses.vae import squared_error
 from vaegan.metrics.image_quality import psnr
 from vaegan.utils.images import to_float
@@ -17,18 +17,19 @@ INVERSION_LR = 0.1
 UNIFORM_PRIOR_BOUND = math.sqrt(3)  # the uniform prior has unit variance: each latent lies in [-sqrt(3), sqrt(3)]
 
 
-def decode_psnr(model: Model, images: Tensor, latents: Tensor) -> Tensor:
+def decode_psnr(model: Model, images: Tensor, latents: Tensor, class_: ClassChoice = None) -> Tensor:
     """Decode latents and compare them with images.
 
     Args:
         model: the model.
         images: uint8 [N, C, S, S].
         latents: float [N, d].
+        class_: as in `Model.decode`.
 
     Returns:
         PSNR in dB, float [N].
     """
-    return psnr(to_float(images), to_float(model.decode(latents)))
+    return psnr(to_float(images), to_float(model.decode(latents, class_)))
 
 
 def encode_or_center(model: Model, images: Tensor, invert_steps: int, emit: EventHandler) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +21,9 @@ from vaegan.checkpoint import (
     read_weights_info,
     save_model,
 )
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.inference.image_inputs import ImageInput, read_image_inputs
+from vaegan.models.class_embedding import one_hot
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from vaegan.inference.attributes import AttributeSet
 
 INFERENCE_BATCH_SIZE = 64
+ClassChoice = str | Sequence[str] | Tensor | None
+"""A class for all images, one for each, class weights float [N, num_classes], or None."""
 
 
 class Model:
@@ -47,63 +52,168 @@ class Model:
 
     The networks are on `device`. The prior is on the CPU, so that a seed gives the same latent on every machine. The
     encoder is None for a GAN that was trained from scratch.
+
+    A conditional model has `classes`. Its images depend on a latent and a class: `class_` is the name of one class, a
+    name for each image, or class weights, float [N, num_classes], which can be between classes. `for_class` returns the
+    unconditional model of one class.
     """
 
     def __init__(
-        self, info: WeightsInfo, decoder: Decoder, encoder: Encoder | None, prior: Prior, device: torch.device
+        self,
+        info: WeightsInfo,
+        decoder: Decoder,
+        encoder: Encoder | None,
+        prior: Prior,
+        device: torch.device,
+        class_name: str = "",
     ) -> None:
         self.info, self.decoder, self.encoder, self.prior, self.device = info, decoder, encoder, prior, device
+        self.class_name = class_name
 
     def __repr__(self) -> str:
         config, info = self.info.config, self.info
         shape = f"{config.size}x{config.size} pixels, {config.channels} channels, {config.latent_dim} latents"
-        return f"<Model: {info.kind.upper()} of {info.path} at step {info.step:,}, {shape}, on {self.device}>"
+        classes = f", classes {printable(', '.join(config.classes))}" if config.classes else ""
+        classes += f", class {self.class_name}" if self.class_name else ""
+        return f"<Model: {info.kind.upper()} of {info.path} at step {info.step:,}, {shape}{classes}, on {self.device}>"
 
     @property
     def latent_dim(self) -> int:
         """Number of latents d."""
         return self.info.config.latent_dim
 
-    def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
+    # ---- Classes ----------------------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty for an unconditional model."""
+        return self.info.config.classes
+
+    def for_class(self, name: str) -> Model:
+        """Return the model of one class. It is unconditional, and shares the weights of this one.
+
+        Args:
+            name: name of the class.
+
+        Returns:
+            the model.
+
+        Raises:
+            UsageError: if there is no such class, or this model is unconditional.
+        """
+        number = class_number(self, name)
+        info = replace(self.info, config=replace(self.info.config, classes=(), class_label=""))
+        decoder, prior = self.decoder.for_class(number), self.prior.for_class(number)
+        return Model(info, decoder, self.encoder, prior, self.device, name)
+
+    def classes_from_seeds(self, seeds: Sequence[int]) -> list[str] | None:
+        """Return the class that each seed has where none is asked for.
+
+        Classes are as frequent as among the training images.
+
+        Args:
+            seeds: whole numbers from 0.
+
+        Returns:
+            a name for each seed; None for an unconditional model.
+        """
+        if not self.classes:
+            return None
+        return [self.classes[number] for number in self.prior.sample_classes(seeds).tolist()]
+
+    def class_weights(self, class_: ClassChoice, count: int) -> Tensor:
+        """Return the class weights of images.
+
+        Args:
+            class_: as in `decode`.
+            count: number of images.
+
+        Returns:
+            float32 [count, num_classes].
+
+        Raises:
+            UsageError: if there is no such class, none is given, or their number is not that of the images.
+        """
+        if class_ is None:
+            if self.classes:
+                raise UsageError(f"{self.info.path} is conditional: {class_hint(self)}")
+            return torch.zeros(count, 0)
+        if isinstance(class_, Tensor):
+            weights = class_.float()
+        else:
+            names = [class_] * count if isinstance(class_, str) else class_
+            numbers = torch.tensor([class_number(self, name) for name in names], dtype=torch.int64)
+            weights = one_hot(numbers, len(self.classes)) if self.classes else torch.zeros(len(names), 0)
+        if tuple(weights.shape) != (count, len(self.classes)):
+            raise UsageError(f"classes of {len(weights)} images for {count}: give one for all, or one for each")
+        return weights
+
+    def best_classes(self, images: Tensor, latents: Tensor) -> list[str]:
+        """Return the class with which each image is reconstructed best: with the smallest squared error.
+
+        Args:
+            images: uint8 [N, C, S, S].
+            latents: their latents, float [N, d].
+
+        Returns:
+            N names.
+        """
+        real = to_float(images)
+        errors = [(to_float(self.decode(latents, name)) - real).square().flatten(1).mean(1) for name in self.classes]
+        return [self.classes[number] for number in torch.stack(errors).argmin(0).tolist()]
+
+    # ---- Latents and images -----------------------------------------------------------------------------------------
+
+    def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0, class_: ClassChoice = None) -> Tensor:
         """Sample one latent per seed from the prior.
 
         Args:
             seeds: whole numbers from 0.
             truncation: a value below 1 moves each latent towards the mean of its own component of a mixture prior,
                 which decodes to a typical face of its kind, or towards the mean of another prior.
+            class_: as in `decode`; None for the classes of `classes_from_seeds`.
 
         Returns:
             float32 [len(seeds), d].
-        """
-        return self.prior.sample_seeds(seeds, truncation)
 
-    def decode(self, latents: Tensor) -> ImageBatch:
+        Raises:
+            UsageError: if there is no such class.
+        """
+        class_weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
+        return self.prior.sample_seeds(seeds, truncation, class_weights)
+
+    def decode(self, latents: Tensor, class_: ClassChoice = None) -> ImageBatch:
         """Decode latents to images.
 
         Args:
             latents: float [N, d].
+            class_: of a conditional model: a class, one for each image, or class weights, float [N, num_classes].
 
         Returns:
             uint8 [N, C, S, S].
 
         Raises:
-            UsageError: if the latents have another shape.
+            UsageError: if the latents have another shape, or there is no such class.
         """
         if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
             raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
         if not len(latents):
             config = self.info.config
             return as_image_batch(torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8))
-        batches = [self._decode_batch(batch) for batch in torch.split(latents, INFERENCE_BATCH_SIZE)]
+        weights = torch.split(self.class_weights(class_, len(latents)), INFERENCE_BATCH_SIZE)
+        latent_batches = torch.split(latents, INFERENCE_BATCH_SIZE)
+        batches = [self._decode_batch(*batch) for batch in zip(latent_batches, weights, strict=True)]
         return as_image_batch(torch.cat(batches))
 
     @torch.no_grad()
-    def _decode_batch(self, latents: Tensor) -> Tensor:
+    def _decode_batch(self, latents: Tensor, class_weights: Tensor) -> Tensor:
         # Kernels may round differently for other batch sizes. A full batch, padded with zeros, gives a latent the same
         # image however many are decoded together.
         batch = torch.zeros(INFERENCE_BATCH_SIZE, self.latent_dim)
         batch[: len(latents)] = latents
-        images: Tensor = self.decoder(batch.to(self.device))[: len(latents)]
+        batch_weights = torch.zeros(INFERENCE_BATCH_SIZE, class_weights.shape[1])
+        batch_weights[: len(latents)] = class_weights
+        images: Tensor = self.decoder(batch.to(self.device), batch_weights.to(self.device))[: len(latents)]
         return to_uint8(images).cpu().contiguous()
 
     def save(self, path: Path | str, force: bool = False) -> Path:
@@ -117,9 +227,12 @@ class Model:
             the path.
 
         Raises:
-            VaeganError: if the path has another ending, cannot be written, or is another file and `force` is not given.
+            VaeganError: if the path has another ending, cannot be written, or is another file and `force` is not given,
+                and for the model of one class, whose weights are those of all classes.
         """
         path, info = Path(path), self.info
+        if self.class_name:
+            raise VaeganError(f"this is the class {self.class_name} of {info.path}: save the model of all classes")
         check_weights_path(path, force)
         networks = torch.nn.ModuleDict({"decoder": self.decoder, "prior": self.prior})
         if self.encoder is not None:
@@ -174,12 +287,15 @@ class Model:
                 latents.append(posterior.sample(noise.to(self.device)).cpu())
         return torch.cat(latents)
 
-    def reconstruct(self, images: ImageInput | Sequence[ImageInput], seed: int | None = None) -> ImageBatch:
+    def reconstruct(
+        self, images: ImageInput | Sequence[ImageInput], seed: int | None = None, class_: ClassChoice = None
+    ) -> ImageBatch:
         """Encode and decode images.
 
         Args:
             images: as in `encode`.
             seed: as in `encode`.
+            class_: as in `decode`; None for the class with which each image is reconstructed best.
 
         Returns:
             uint8 [N, C, S, S].
@@ -187,20 +303,30 @@ class Model:
         Raises:
             VaeganError: if the model has no encoder, or the images have another shape or type than the model's.
         """
-        return self.decode(self.encode(images, seed))
+        images = self.read_images(images)
+        latents = self.encode(images, seed)
+        return self.decode(latents, self.best_classes(images, latents) if self.classes and class_ is None else class_)
 
-    def sample_batches(self, seeds: Sequence[int], truncation: float = 1.0) -> Iterator[ImageBatch]:
+    def sample_batches(
+        self, seeds: Sequence[int], truncation: float = 1.0, class_: str | None = None
+    ) -> Iterator[ImageBatch]:
         """Sample images in batches, so that memory does not grow with their number.
 
         Args:
             seeds: one per image.
             truncation: as in `latents_from_seeds`.
+            class_: as in `sample`.
 
         Yields:
             uint8 [B, C, S, S], B at most INFERENCE_BATCH_SIZE.
+
+        Raises:
+            UsageError: if there is no such class.
         """
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
-            yield self.decode(self.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation))
+            batch = seeds[start : start + INFERENCE_BATCH_SIZE]
+            classes = self.classes_from_seeds(batch) if class_ is None else class_
+            yield self.decode(self.latents_from_seeds(batch, truncation, classes), classes)
 
     def sample(
         self,
@@ -208,6 +334,7 @@ class Model:
         seed: int = 0,
         truncation: float = 1.0,
         where: Mapping[str, str | bool | float] | None = None,
+        class_: str | None = None,
     ) -> ImageBatch:
         """Sample images. An image depends on its own seed only.
 
@@ -217,22 +344,31 @@ class Model:
             truncation: as in `latents_from_seeds`.
             where: attributes that the images shall have, such as {"glasses": True, "hair_color": "red"}; the seeds of
                 other images are passed over.
+            class_: of a conditional model, the class of all images. By default each seed has a class of its own; the
+                classes are as frequent as among the training images.
 
         Returns:
             uint8 [n, C, S, S].
 
         Raises:
-            UsageError: if `n` is negative, or there is no such attribute or value.
+            UsageError: if `n` is negative, or there is no such attribute, value or class.
             VaeganError: if the model has no attributes, or too few seeds have them.
         """
         if n < 0:
             raise UsageError(f"n={n}: expected 0 or more images")
+        if class_ is not None:
+            return self.for_class(class_).sample(n, seed, truncation, where)
         seeds: Sequence[int] = range(seed, seed + n)
         if where and n:
+            if self.classes:
+                raise UsageError(
+                    f"{self.info.path} is conditional, and --where chooses within a class: {class_hint(self)}"
+                )
             from vaegan.inference.conditional_sampling import parse_conditions, sample_where
 
             seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
-        return self.decode(self.latents_from_seeds(seeds, truncation))
+        classes = self.classes_from_seeds(seeds)
+        return self.decode(self.latents_from_seeds(seeds, truncation, classes), classes)
 
     @cached_property
     def attributes(self) -> AttributeSet:
@@ -246,6 +382,7 @@ class Model:
         images: ImageInput | Sequence[ImageInput],
         hold: Sequence[str] = (),
         strength: float = 1.0,
+        class_: str | None = None,
         **values: str | bool | float,
     ) -> ImageBatch:
         """Reconstruct images with attributes changed, as in `model.edit(images, glasses=True)`.
@@ -254,6 +391,7 @@ class Model:
             images: as in `encode`.
             hold: names of attributes that shall not change, or ["all"].
             strength: factor on the change.
+            class_: class of the images; by default the one with which each image is reconstructed best.
             **values: True, False, a value such as "red", or a change such as "+2"; see `vaegan.inference.edit`.
 
         Returns:
@@ -263,11 +401,18 @@ class Model:
             UsageError: if there is no such attribute or value.
             VaeganError: if the model has no encoder or no attributes.
         """
+        from vaegan.inference.class_choice import choose_classes, map_by_class
         from vaegan.inference.edit import edit_until_visible, parse_changes
 
         changes = parse_changes(self.attributes, values)
+        images = self.read_images(images)
         latents = self.encode(images)
-        return self.decode(edit_until_visible(self, self.attributes, latents, changes, hold, strength))
+        classes = choose_classes(self, images, latents, class_)
+
+        def edit_rows(model: Model, rows: Tensor) -> Tensor:
+            return edit_until_visible(model, self.attributes, latents[rows], changes, hold, strength)
+
+        return self.decode(map_by_class(self, classes, len(latents), edit_rows), classes)
 
     def interpolate(
         self,
@@ -277,6 +422,7 @@ class Model:
         truncation: float = 1.0,
         easing: str = "linear",
         loop: bool = False,
+        class_: str | Sequence[str] | None = None,
     ) -> ImageBatch:
         """Decode a path through seeds, or through latents such as those of `encode`.
 
@@ -287,19 +433,81 @@ class Model:
             truncation: of seeds, as in `latents_from_seeds`.
             easing: "linear" or "smooth".
             loop: return from the last keyframe to the first.
+            class_: of a conditional model, a class or one for each keyframe, between which the embedding is
+                interpolated; None for those of `classes_from_seeds`. Latents need it.
 
         Returns:
             uint8 [segments * (frames - 1) + 1, C, S, S].
 
         Raises:
-            UsageError: if the method or the easing is unknown, or the latents have another shape.
+            UsageError: if the method, the easing or a class is unknown, or the latents have another shape.
         """
         method = method or default_method(self.info.config.prior)
         if isinstance(keyframes, Tensor) and keyframes.is_floating_point():
             latents = keyframes.float().cpu()
+            weights = self.class_weights(class_, len(latents))
         else:
-            latents = self.latents_from_seeds([int(seed) for seed in keyframes], truncation)
-        return self.decode(interpolate_path(latents, frames, method, easing, loop))
+            seeds = [int(seed) for seed in keyframes]
+            weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
+            latents = self.latents_from_seeds(seeds, truncation, weights)
+        path, class_path = (
+            interpolate_path(values, frames, name, easing, loop)
+            for values, name in ((latents, method), (weights, "lerp"))
+        )
+        return self.decode(path, class_path)
+
+
+def class_hint(model: Model) -> str:
+    """Return how to name a class of a conditional model, for messages.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the flag and the classes.
+    """
+    return f"give --class NAME, one of {', '.join(model.classes)[:500]} (in Python class_)"
+
+
+def class_number(model: Model, name: str) -> int:
+    """Return the number of a class.
+
+    Args:
+        model: the model.
+        name: its name.
+
+    Returns:
+        from 0.
+
+    Raises:
+        UsageError: if there is no such class, or the model is unconditional.
+    """
+    if not model.classes:
+        state = f"has the class {model.class_name} only" if model.class_name else "is unconditional"
+        raise UsageError(
+            f"--class {printable(name)}: {model.info.path} {state}: leave it out, or train a conditional model with"
+            " --cond LABEL"
+        )
+    if name not in model.classes:
+        match = get_close_matches(name, model.classes, n=1)
+        hint = f"; did you mean {match[0]}?" if match else ""
+        raise UsageError(
+            f"--class {printable(name)}: expected one of {', '.join(model.classes)[:500]}, the values of"
+            f" {model.info.config.class_label}{hint}"
+        )
+    return model.classes.index(name)
+
+
+def for_most_frequent_class(model: Model) -> Model:
+    """Return the model of the class with the most training images; an unconditional model as it is.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the model.
+    """
+    return model.for_class(model.classes[int(model.prior.class_frequencies.argmax())]) if model.classes else model
 
 
 def encoder_sha256(encoder: Encoder) -> str:

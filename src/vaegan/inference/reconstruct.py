@@ -18,56 +18,89 @@ from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, encoder_sha256
+from vaegan.inference.class_choice import choose_classes
+from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_hint, encoder_sha256
 from vaegan.inference.sample import check_grid_size, provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
 from vaegan.utils.files import check_has_file_name, check_writable, file_sha256, note_replaced, write_bytes
 from vaegan.utils.images import enlarge, make_grid, save_png, to_float
 
-LATENTS_KEY, NAMES_KEY = "latents", "names"
+LATENTS_KEY, NAMES_KEY, CLASSES_KEY = "latents", "names", "classes"
 WEIGHTS_HASH_KEY, ENCODER_HASH_KEY = "weights_sha256", "encoder_sha256"
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images and their reconstructions, uint8 [N, C, S, S], with PSNR in dB and SSIM, float [N]."""
+    """Images and their reconstructions, uint8 [N, C, S, S], with PSNR in dB and SSIM, float [N].
+
+    Those of a conditional model have `classes`, the name of the class that each was decoded with.
+    """
 
     names: list[str]
     images: Tensor
     decoded: Tensor
     psnr: Tensor
     ssim: Tensor
+    classes: list[str] | None = None
 
     def to_records(self) -> list[dict[str, str | float]]:
         """Return the values for --json.
 
         Returns:
-            "image", "psnr" in dB and "ssim" of each image.
+            "image", "psnr" in dB and "ssim" of each image, and "class" where there are classes.
         """
         rows = zip(self.names, self.psnr.tolist(), self.ssim.tolist(), strict=True)
-        return [{"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows]
+        records: list[dict[str, str | float]] = [
+            {"image": row[0], "psnr": round(row[1], 3), "ssim": round(row[2], 4)} for row in rows
+        ]
+        for record, name in zip(records, self.classes or (), strict=False):
+            record["class"] = name
+        return records
 
-    def table_rows(self) -> list[tuple[str, str, str]]:
+    def table_header(self, first: str = "image") -> tuple[str, ...]:
+        """Return the names of the columns of `table_rows`.
+
+        Args:
+            first: name of the first column.
+
+        Returns:
+            names.
+        """
+        return (first, "PSNR, dB", "SSIM", *(("class",) if self.classes else ()))
+
+    def table_rows(self) -> list[tuple[str, ...]]:
         """Return the values for a table.
 
         Returns:
-            name, PSNR in dB and SSIM of each image, as text.
+            name, PSNR in dB and SSIM of each image, and its class where there are classes, as text.
         """
-        return [(str(row["image"]), f"{row['psnr']:.2f}", f"{row['ssim']:.3f}") for row in self.to_records()]
+        return [
+            (
+                str(row["image"]),
+                f"{row['psnr']:.2f}",
+                f"{row['ssim']:.3f}",
+                *((str(row["class"]),) if self.classes else ()),
+            )
+            for row in self.to_records()
+        ]
 
 
-def _reconstruct(model: Model, names: list[str], images: Tensor) -> Reconstructions:
-    decoded = model.reconstruct(images)
+def _reconstruct(model: Model, names: list[str], images: Tensor, class_: str | None = None) -> Reconstructions:
+    latents = model.encode(images)
+    classes = choose_classes(model, images, latents, class_)
+    decoded = model.decode(latents, classes)
     psnr_parts, ssim_parts = [], []
     for start in range(0, len(images), INFERENCE_BATCH_SIZE):
         batch = slice(start, start + INFERENCE_BATCH_SIZE)
         psnr_parts.append(psnr(to_float(images[batch]), to_float(decoded[batch])))
         ssim_parts.append(ssim(to_float(images[batch]), to_float(decoded[batch])))
-    return Reconstructions(names, images, decoded, torch.cat(psnr_parts), torch.cat(ssim_parts))
+    return Reconstructions(names, images, decoded, torch.cat(psnr_parts), torch.cat(ssim_parts), classes)
 
 
-def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler) -> Reconstructions:
+def reconstruct_files(
+    model: Model, sources: Sequence[Path], max_images: int, emit: EventHandler, class_: str | None = None
+) -> Reconstructions:
     """Reconstruct the images of files, folders or datasets.
 
     Args:
@@ -75,6 +108,7 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
         sources: image files, folders, archives or datasets.
         max_images: number of images to take; the first ones.
         emit: receives notes and warnings.
+        class_: class of the images; None for the one that reconstructs each image best.
 
     Returns:
         the images and their reconstructions.
@@ -82,7 +116,8 @@ def reconstruct_files(model: Model, sources: Sequence[Path], max_images: int, em
     Raises:
         VaeganError: if no image can be read, or the model has no encoder.
     """
-    return _reconstruct(model, *read_first_images(model, sources, max_images, emit))
+    names, images = read_first_images(model, sources, max_images, emit)
+    return _reconstruct(model, names, images, class_)
 
 
 def read_first_images(
@@ -205,35 +240,47 @@ def _read_latents_metadata(path: Path) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def serialize_latents(model: Model, names: Sequence[str], latents: Tensor) -> bytes:
+def _encode_texts(texts: Sequence[str]) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(list(texts)).encode()), dtype=torch.uint8)
+
+
+def serialize_latents(
+    model: Model, names: Sequence[str], latents: Tensor, classes: Sequence[str] | None = None
+) -> bytes:
     """Return the content of a safetensors file with latents and their names.
 
-    The tensor "names" is uint8: a JSON list of strings in UTF-8. The metadata identifies the model by hashes.
+    The tensors "names" and "classes" are uint8: a JSON list of strings in UTF-8. The metadata identifies the model by
+    hashes.
 
     Args:
         model: model that encoded them.
         names: N names.
         latents: float [N, d].
+        classes: N names of classes, for a conditional model.
 
     Returns:
         the file's bytes.
     """
-    encoded_names = torch.frombuffer(bytearray(json.dumps(list(names)).encode()), dtype=torch.uint8)
     metadata = {WEIGHTS_HASH_KEY: file_sha256(model.info.path), "kind": model.info.kind, "step": model.info.step}
     if model.encoder is not None:
         metadata[ENCODER_HASH_KEY] = encoder_sha256(model.encoder)
-    tensors = {LATENTS_KEY: latents.contiguous(), NAMES_KEY: encoded_names}
+    tensors = {LATENTS_KEY: latents.contiguous(), NAMES_KEY: _encode_texts(names)}
+    if classes:
+        tensors[CLASSES_KEY] = _encode_texts(classes)
     return save(tensors, {METADATA_KEY: json.dumps(metadata)})
 
 
-def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventHandler) -> int:
-    """Write the posterior means and names of the images of files, folders or datasets.
+def encode_files(
+    model: Model, sources: Sequence[Path], path: Path, emit: EventHandler, class_: str | None = None
+) -> int:
+    """Write the posterior means and names of the images of files, folders or datasets, and for what class.
 
     Args:
         model: a model with an encoder.
         sources: image files, folders, archives or datasets.
         path: .safetensors file to write.
         emit: receives notes, warnings and a FileWritten.
+        class_: class of the images; None for the one that reconstructs each image best.
 
     Returns:
         number of images.
@@ -243,11 +290,13 @@ def encode_files(model: Model, sources: Sequence[Path], path: Path, emit: EventH
     """
     names: list[str] = []
     latents: list[Tensor] = []
+    classes: list[str] = []
     for batch_names, images in read_images(sources, preprocess_settings_for(model.info, emit), emit):
         names += batch_names
         latents.append(model.encode(images))
+        classes += choose_classes(model, images, latents[-1], class_) or ()
     note_replaced([path], emit)
-    write_bytes(path, serialize_latents(model, names, torch.cat(latents)))
+    write_bytes(path, serialize_latents(model, names, torch.cat(latents), classes))
     emit(FileWritten("latents", path))
     return len(names)
 
@@ -283,6 +332,33 @@ def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
     if WEIGHTS_HASH_KEY in metadata and not _is_encoded_by(model, metadata):
         emit(WarningMessage(f"{path} was encoded by other weights than {model.info.path}: the faces will differ"))
     return latents.float()
+
+
+def read_classes(path: Path, model: Model, count: int) -> list[str] | None:
+    """Read the classes of latents for a conditional model.
+
+    Args:
+        path: file of `vaegan encode`.
+        model: model that will decode them.
+        count: number of latents.
+
+    Returns:
+        `count` names; None for an unconditional model.
+
+    Raises:
+        VaeganError: if the file does not name a class of the model for each latent.
+    """
+    if not model.classes:
+        return None
+    tensor = load_tensors(path).get(CLASSES_KEY)
+    try:
+        names = json.loads(bytes(tensor.numpy())) if tensor is not None and tensor.dtype == torch.uint8 else []
+    except (ValueError, RecursionError):
+        names = []
+    is_valid = isinstance(names, list) and len(names) == count and all(name in model.classes for name in names)
+    if not is_valid:
+        raise VaeganError(f"{path} does not hold a class of {model.info.path} for each latent: {class_hint(model)}")
+    return names
 
 
 def _is_encoded_by(model: Model, metadata: dict[str, Any]) -> bool:

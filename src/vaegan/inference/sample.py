@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -42,7 +43,8 @@ def provenance_note(model: Model, description: str) -> str:
     Returns:
         the note, such as "seeds 0 to 63 of runs/gan/model.safetensors, gan at step 9".
     """
-    return f"{description} of {model.info.path}, {model.info.kind} at step {model.info.step}"
+    class_text = f", class {model.class_name}" if model.class_name else ""
+    return f"{description} of {model.info.path}, {model.info.kind} at step {model.info.step}{class_text}"
 
 
 def check_not_directory(path: Path) -> None:
@@ -169,6 +171,7 @@ def save_images(
     emit: EventHandler,
     separate: bool,
     force: bool,
+    columns: int | None = None,
 ) -> None:
     """Write images of a model as a PNG grid, or each to a file of its own.
 
@@ -185,6 +188,7 @@ def save_images(
         emit: receives progress and a FileWritten.
         separate: whether each image is a file of its own.
         force: as in `check_images_path`.
+        columns: images per row of the grid; None for a square.
 
     Raises:
         VaeganError: as in `check_images_path`.
@@ -198,7 +202,7 @@ def save_images(
         _save_separately(batches, names, scale, path, note, weights_hash, emit)
     else:
         note_replaced([path], emit)
-        grid = make_grid(concat_batches(batches, len(names), emit), padding=GRID_PADDING)
+        grid = make_grid(concat_batches(batches, len(names), emit), columns, GRID_PADDING)
         save_png(enlarge(grid, scale), path, note, source=weights_hash)
     emit(FileWritten("samples", path))
 
@@ -246,13 +250,15 @@ def save_samples(
 ) -> None:
     """Write the images of seeds as a PNG grid, or each to a file of its own.
 
+    A conditional model decodes every seed with every class. The grid has a row for each class.
+
     Args:
         model: the model.
-        seeds: one per image.
+        seeds: one per image, or per image of each class.
         settings: options of sample.
         path: PNG file, or a folder if `separate`.
         emit: receives progress and a FileWritten.
-        separate: write seed-0000007.png etc. in the folder `path`.
+        separate: write seed-0000007.png etc. in the folder `path`; with classes, class-0-smile-seed-0000007.png.
         force: allow to replace files.
 
     Raises:
@@ -260,5 +266,22 @@ def save_samples(
     """
     description = "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}"
     names = [f"seed-{seed:07d}" for seed in seeds]
-    batches = model.sample_batches(seeds, settings.truncation)
-    save_images(model, batches, names, settings.scale, path, description, emit, separate, force)
+    batches, columns = model.sample_batches(seeds, settings.truncation), None
+    if model.classes:
+        description += f" in each of the classes {', '.join(model.classes)}"
+        slugs = [f"class-{number}-{file_slug(name)}" for number, name in enumerate(model.classes)]
+        names, columns = [f"{slug}-{name}" for slug in slugs for name in names], len(seeds)
+        batches = chain.from_iterable(model.sample_batches(seeds, settings.truncation, name) for name in model.classes)
+    save_images(model, batches, names, settings.scale, path, description, emit, separate, force, columns)
+
+
+def file_slug(text: str) -> str:
+    """Return a text for use in file names.
+
+    Args:
+        text: any text.
+
+    Returns:
+        its letters and digits, and "-" for other characters.
+    """
+    return "".join(character if character.isalnum() or character in "-_+" else "-" for character in text)

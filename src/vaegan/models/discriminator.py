@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
+from vaegan.models.class_embedding import embed_classes, make_class_embedding
 from vaegan.models.layers import ConvTrunk, init_he
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
@@ -17,7 +18,11 @@ MBSTD_FEATURES = 16  # one more channel of the 4x4 features
 
 
 class Discriminator(nn.Module):
-    """Images [B, C, S, S] in [-1, 1] -> one logit each, float32 [B]; higher means more likely real."""
+    """Images [B, C, S, S] in [-1, 1] -> one logit each, float32 [B]; higher means more likely real.
+
+    With classes it is a projection discriminator (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3): the inner product of
+    the class's embedding and the trunk's features is added to the logit.
+    """
 
     def __init__(self, config: ModelConfig, minibatch_std: bool = False) -> None:
         super().__init__()
@@ -26,24 +31,29 @@ class Discriminator(nn.Module):
         num_features = self.trunk.num_features + MBSTD_FEATURES * minibatch_std
         self.head = nn.Linear(num_features, 1)
         init_he(self.head, num_features)
+        self.class_embedding = make_class_embedding(config.num_classes, self.trunk.num_features)
 
-    def forward(self, images: Tensor, num_chunks: int = 1) -> Tensor:
+    def forward(self, images: Tensor, class_weights: Tensor | None = None, num_chunks: int = 1) -> Tensor:
         """Return the logits of images.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
+            class_weights: see `forward_with_features`.
             num_chunks: see `forward_with_features`.
 
         Returns:
             float32 [B].
         """
-        return self.forward_with_features(images, num_chunks)[0]
+        return self.forward_with_features(images, class_weights, num_chunks)[0]
 
-    def forward_with_features(self, images: Tensor, num_chunks: int = 1) -> tuple[Tensor, list[Tensor]]:
+    def forward_with_features(
+        self, images: Tensor, class_weights: Tensor | None = None, num_chunks: int = 1
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return the logits of images, and the trunk's features.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
+            class_weights: float [B, num_classes]; ignored by an unconditional discriminator.
             num_chunks: number of equal chunks in the batch, such as 2 for real, then fake images. The minibatch
                 standard deviation is computed within each chunk.
 
@@ -52,14 +62,21 @@ class Discriminator(nn.Module):
         """
         features = self.trunk.multiscale_features(images)
         flat = features[-1].flatten(1)
+        logits = self._head_logits(flat, num_chunks)
+        if self.class_embedding is not None:
+            logits = logits + (embed_classes(self.class_embedding, class_weights) * flat).float().sum(1)
+        return logits, features
+
+    def _head_logits(self, flat: Tensor, num_chunks: int) -> Tensor:
+        """Return the logits that do not depend on the class, of features [B, F]."""
         if not self.minibatch_std:
-            return self.head(flat).float().squeeze(1), features
+            logits: Tensor = self.head(flat).float().squeeze(1)
+            return logits
         # This equals a head on the features and one more 4x4 channel, filled with each row's standard deviation:
         # the 16 weights of a constant channel act by their sum.
         weight, std_weight = self.head.weight[:, :-MBSTD_FEATURES], self.head.weight[:, -MBSTD_FEATURES:].sum()
         stddev = torch.cat([minibatch_stddev(chunk) for chunk in flat.chunk(num_chunks)])
-        logits = nn.functional.linear(flat, weight, self.head.bias).float().squeeze(1) + std_weight * stddev
-        return logits, features
+        return nn.functional.linear(flat, weight, self.head.bias).float().squeeze(1) + std_weight * stddev
 
 
 class GANForInference(nn.Module):

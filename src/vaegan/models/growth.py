@@ -97,6 +97,8 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
     """
     grown = Decoder(config)
     num_rows = len(decoder.proj_in.weight)
+    if decoder.class_embedding is not None and grown.class_embedding is not None:
+        grown.class_embedding.weight[:, :num_rows] = decoder.class_embedding.weight
     grown.proj_in.weight[:num_rows], grown.proj_in.bias[:num_rows] = decoder.proj_in.weight, decoder.proj_in.bias
     *upsampling, last = decoder.layers
     for old, new in zip(upsampling, grown.layers, strict=False):
@@ -133,6 +135,8 @@ def grow_discriminator(discriminator: Discriminator, config: ModelConfig) -> Dis
     if discriminator.minibatch_std:
         grown.head.weight[:, -MBSTD_FEATURES:] = discriminator.head.weight[:, -MBSTD_FEATURES:]
     grown.head.bias.copy_(discriminator.head.bias)
+    if discriminator.class_embedding is not None and grown.class_embedding is not None:
+        grown.class_embedding.weight[:, :num_features] = discriminator.class_embedding.weight
     return grown
 
 

@@ -21,8 +21,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.prior import Prior, fit_mixture
+from vaegan.models.class_embedding import one_hot
+from vaegan.models.class_prior import class_component_weights, fit_class_normals
+from vaegan.models.prior import GaussianMixture, Prior, fit_mixture
 from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
 
@@ -59,7 +62,12 @@ def aggregated_moments(means: Tensor, log_vars: Tensor) -> Moments:
 
 
 def whiten_latents(
-    vae: VAE, images: Iterable[Tensor], seed: int = 0, mirror: bool = False, autocast: AutocastFactory = nullcontext
+    vae: VAE,
+    images: Iterable[Tensor],
+    seed: int = 0,
+    mirror: bool = False,
+    autocast: AutocastFactory = nullcontext,
+    class_ids: Tensor | None = None,
 ) -> VAE:
     """Return a copy of `vae` whose aggregated posterior has mean 0 and covariance I.
 
@@ -69,9 +77,11 @@ def whiten_latents(
         seed: of the posterior samples that the mixture is fitted to.
         mirror: Whether the VAE was trained on mirror images as well.
         autocast: Returns the context in which images are encoded; the one that the VAE was trained in.
+        class_ids: Number of each image's class, int64 [N], for a conditional VAE.
 
     Returns:
-        The whitened VAE in float32. Its config and prior are those of the fitted mixture, or N(0, I).
+        The whitened VAE in float32. Its config and prior are those of the fitted mixture, or N(0, I). The prior of a
+            conditional VAE is always a mixture.
 
     Raises:
         VaeganError: If the latents are not finite, or huge.
@@ -93,7 +103,12 @@ def whiten_latents(
     # fixed by making the sum of its entries positive.
     noise = torch.randn(min(NUM_JACOBIAN_LATENTS, len(means)), means.shape[1], generator=generator)
     latents = means[: len(noise)] + (0.5 * log_vars[: len(noise)]).exp() * noise
-    gram = mixing_matrix.T @ _jacobian_gram(vae, latents.to(device), generator) @ mixing_matrix
+    class_weights = None
+    if class_ids is not None:
+        class_weights = one_hot(class_ids, vae.config.num_classes).to(device)
+        class_weights = class_weights.repeat_interleave(image_means.shape[1], 0)[: len(noise)]
+    jacobian_gram = _jacobian_gram(vae, latents.to(device), class_weights, generator)
+    gram = mixing_matrix.T @ jacobian_gram @ mixing_matrix
     _require_moderate(gram)
     rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
@@ -105,15 +120,34 @@ def whiten_latents(
     # Prior: a mixture of the whitened posterior samples, where it describes them better than N(0, I).
     noise = torch.randn(len(image_means), SAMPLES_PER_IMAGE, means.shape[1], generator=generator)
     samples = (image_means + (0.5 * image_log_vars).exp() * noise).double() - moments.mean
-    mixture = fit_mixture((samples @ whitening_matrix.T).float(), seed)
-    if mixture is None:
-        vae.config = vae.config.with_normal_prior()
-        vae.prior = Prior(vae.config)
-    else:
-        num_components, local_dim, _ = mixture.local_factors.shape
-        vae.config = replace(vae.config, prior="mixture", num_components=num_components, local_dim=local_dim)
-        vae.prior = Prior.from_mixture(vae.config, mixture).to(device)
+    samples = (samples @ whitening_matrix.T).float()
+    vae.config, vae.prior = _fit_prior(vae, samples, seed, class_ids)
+    vae.prior.to(device)
     return vae
+
+
+def _fit_prior(vae: VAE, samples: Tensor, seed: int, class_ids: Tensor | None) -> tuple[ModelConfig, Prior]:
+    """Fit the prior to whitened posterior samples [N, draws, d]; return it with the config that states its sizes."""
+    mixture = fit_mixture(samples, seed)
+    if class_ids is None:
+        if mixture is None:
+            config = vae.config.with_normal_prior()
+            return config, Prior(config)
+        config = _with_mixture(vae.config, mixture)
+        return config, Prior.from_mixture(config, mixture)
+    num_classes, frequencies = vae.config.num_classes, vae.prior.class_frequencies.cpu()
+    if mixture is None:  # a normal for each class
+        mixture, component_weights = fit_class_normals(samples, class_ids, num_classes), torch.eye(num_classes)
+    else:
+        component_weights = class_component_weights(mixture, samples, class_ids, num_classes)
+    config = _with_mixture(vae.config, mixture)
+    buffers = {"class_frequencies": frequencies, "class_component_weights": component_weights}
+    return config, Prior.from_mixture(config, mixture, **buffers)
+
+
+def _with_mixture(config: ModelConfig, mixture: GaussianMixture) -> ModelConfig:
+    num_components, local_dim, _ = mixture.local_factors.shape
+    return replace(config, prior="mixture", num_components=num_components, local_dim=local_dim)
 
 
 def _require_moderate(matrix: Tensor) -> None:
@@ -171,12 +205,13 @@ def _encode_posteriors(
 
 
 @torch.enable_grad()  # type: ignore[untyped-decorator]
-def _jacobian_gram(vae: VAE, latents: Tensor, generator: torch.Generator) -> Tensor:
+def _jacobian_gram(vae: VAE, latents: Tensor, class_weights: Tensor | None, generator: torch.Generator) -> Tensor:
     """Estimate E[J^T J] of the decoder, float64 [d, d], as E[g g^T] with g = J^T v and v ~ N(0, I)."""
     gram = torch.zeros(latents.shape[1], latents.shape[1], dtype=torch.float64)
-    for batch in torch.split(latents, 64):
-        batch = batch.detach().requires_grad_()
-        images = vae.decoder(batch)
+    for start in range(0, len(latents), 64):
+        rows = slice(start, start + 64)
+        batch = latents[rows].detach().requires_grad_()
+        images = vae.decoder(batch, None if class_weights is None else class_weights[rows])
         v = torch.randn(images.shape, generator=generator).to(images)
         (gradient,) = torch.autograd.grad((images * v).sum(), batch)
         gram += gradient.cpu().double().T @ gradient.cpu().double()

@@ -39,6 +39,9 @@ MAX_LOCAL_DIM = 12
 MIN_RESPONSIBILITY = 1e-12
 MIN_LOCAL_RESPONSIBILITY = 1e-3
 
+CLASS_SEED_OFFSET = 2**41
+"""The class of a seed must not depend on the noise that its latent is drawn from."""
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -55,19 +58,21 @@ class GaussianMixture:
     scale_tril: Tensor
     local_factors: Tensor
 
-    def sample(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+    def sample(self, noise: Tensor, truncation: float = 1.0, weights: Tensor | None = None) -> Tensor:
         """Map N(0, I) noise to latents.
 
         Args:
             noise: [N, d + r + 1]; its last column selects the component.
             truncation: factor of each latent's distance from the mean of its own component; 1 changes nothing.
+            weights: weights of the components for each row, [N, K]; None for those of the mixture.
 
         Returns:
             latents [N, d].
         """
         d = self.means.shape[1]
         uniform = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
-        components = (uniform > self.weights.cumsum(0)[:-1]).sum(1)
+        weights = self.weights if weights is None else weights
+        components = (uniform > weights.cumsum(-1)[..., :-1]).sum(1)
         if truncation != 1.0:
             noise = truncation * noise
         latents: Tensor = self.means[components] + noise[:, :d] @ self.scale_tril.T
@@ -253,8 +258,13 @@ class Prior(nn.Module):
 
     noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
     A mixture's buffers have the names and shapes of the fields of `GaussianMixture`.
+
+    A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
+    mixture `class_component_weights` [C, K] (see `vaegan.models.class_prior`).
     """
 
+    class_frequencies: Tensor
+    class_component_weights: Tensor
     weights: Tensor
     means: Tensor
     scale_tril: Tensor
@@ -263,7 +273,11 @@ class Prior(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
+        self.num_classes = config.num_classes
+        self.fixed_class: int | None = None
         self.noise_dim = self.latent_dim
+        if self.num_classes:
+            self.register_buffer("class_frequencies", torch.full((self.num_classes,), 1 / self.num_classes))
         if self.kind == "mixture":
             self.noise_dim += self.local_dim + 1
             num_components, d = config.num_components, config.latent_dim
@@ -272,23 +286,41 @@ class Prior(nn.Module):
             self.register_buffer("scale_tril", torch.zeros(d, d).fill_diagonal_(1))
             if self.local_dim:
                 self.register_buffer("local_factors", torch.zeros(num_components, self.local_dim, d))
+            if self.num_classes:
+                uniform = torch.full((self.num_classes, num_components), 1 / num_components)
+                self.register_buffer("class_component_weights", uniform)
 
     @classmethod
-    def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture) -> Prior:
+    def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture, **class_buffers: Tensor) -> Prior:
         """Return the prior of a fitted mixture, whose sizes `config` states.
 
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
+            **class_buffers: of a conditional prior, `class_frequencies` and `class_component_weights`.
 
         Returns:
             the prior, in float32.
         """
         prior = cls(config)
-        prior.load_state_dict({name: vars(mixture)[name].float() for name in prior.state_dict()})
+        values = vars(mixture) | class_buffers
+        prior.load_state_dict({name: values[name].float() for name in prior.state_dict()})
         return prior
 
-    def forward(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+    def for_class(self, class_id: int) -> Prior:
+        """Return the prior of one class, which shares this one's buffers and takes no class weights.
+
+        Args:
+            class_id: number of the class.
+
+        Returns:
+            the prior.
+        """
+        prior = copy.copy(self)
+        prior.fixed_class = class_id
+        return prior
+
+    def forward(self, noise: Tensor, truncation: float = 1.0, class_weights: Tensor | None = None) -> Tensor:
         """Map noise to latents.
 
         A truncation below 1 makes samples more typical and less varied (truncation trick, Brock et al. 2019, arXiv
@@ -297,6 +329,8 @@ class Prior(nn.Module):
         Args:
             noise: N(0, I), float [N, noise_dim].
             truncation: factor of a sample's distance from the mean of the prior, or of its own component of a mixture.
+            class_weights: float [N, num_classes]; None for the prior of all classes together. Only a conditional
+                mixture depends on it.
 
         Returns:
             latents [N, d].
@@ -308,22 +342,45 @@ class Prior(nn.Module):
             return uniform
         no_factors = self.means.new_empty(len(self.means), 0, self.latent_dim)
         local_factors = self.local_factors if self.local_dim else no_factors
-        return GaussianMixture(self.weights, self.means, self.scale_tril, local_factors).sample(noise, truncation)
+        weights = None
+        if self.num_classes and self.fixed_class is not None:
+            weights = self.class_component_weights[self.fixed_class].expand(len(noise), -1)
+        elif self.num_classes and class_weights is not None:
+            weights = class_weights @ self.class_component_weights
+        mixture = GaussianMixture(self.weights, self.means, self.scale_tril, local_factors)
+        return mixture.sample(noise, truncation, weights)
+
+    def sample_classes(self, seeds: Sequence[int]) -> Tensor:
+        """Sample one class per seed, as often as the classes are among the training images.
+
+        Args:
+            seeds: seeds, whole numbers from 0.
+
+        Returns:
+            numbers of the classes, int64 [len(seeds)], on the CPU.
+        """
+        generators = [torch.Generator().manual_seed((seed + CLASS_SEED_OFFSET) % 2**63) for seed in seeds]
+        uniform = torch.tensor([float(torch.rand(1, generator=generator)) for generator in generators])
+        return (uniform[:, None] > self.class_frequencies.cpu().cumsum(0)[:-1]).sum(1)
 
     @torch.no_grad()
-    def sample_seeds(self, seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
+    def sample_seeds(
+        self, seeds: Sequence[int], truncation: float = 1.0, class_weights: Tensor | None = None
+    ) -> Tensor:
         """Sample one latent per seed; each depends on its seed alone.
 
         Args:
             seeds: seeds, whole numbers from 0.
             truncation: as in `forward`.
+            class_weights: float [len(seeds), num_classes], as in `forward`.
 
         Returns:
             float32 [len(seeds), d], on the CPU.
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior, latents = copy.deepcopy(self).cpu(), []
-        for seed in seeds:  # one at a time: rounding can also depend on the number of rows
+        for row, seed in enumerate(seeds):  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
-            latents.append(prior(noise[None], truncation)[0])
+            row_weights = None if class_weights is None else class_weights[row : row + 1].cpu()
+            latents.append(prior(noise[None], truncation, row_weights)[0])
         return torch.stack(latents) if latents else torch.empty(0, self.latent_dim)

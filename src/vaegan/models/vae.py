@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
+from vaegan.models.class_embedding import embed_classes, make_class_embedding, one_hot
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
@@ -20,6 +22,11 @@ from vaegan.models.layers import (
     init_he,
 )
 from vaegan.models.prior import Prior
+
+EMBEDDING_GAIN = 8.0
+"""Factor of the class embedding, which starts at 0. Adam's steps do not depend on the size of the gradient: without the
+factor, the embedding would take thousands of steps to become as large as the other terms (equalized learning rate,
+Karras et al. 2018, arXiv 1710.10196, section 4.1)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class."""
+    """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class.
+
+    A conditional decoder adds the embedding of the class to the output of its first layer.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -85,6 +95,8 @@ class Decoder(nn.Module):
         widths = [*reversed(channel_widths(config.base_channels, config.size)), max(8, config.base_channels // 2)]
         self.proj_in = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.proj_in, config.latent_dim)
+        self.class_embedding = make_class_embedding(config.num_classes, widths[0] * 16)
+        self.fixed_class: int | None = None
         # Nearest-neighbor upsampling is cheaper, but at full size its steps would be visible.
         filters = [BOX_FILTER] * (len(widths) - 2) + [BILINEAR_FILTER]
         upsampling = [
@@ -94,16 +106,39 @@ class Decoder(nn.Module):
         # An interpolated image has no sharp edges. One more convolution after a nonlinearity can draw them.
         self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def for_class(self, class_id: int) -> Decoder:
+        """Return a decoder of one class, which shares this one's weights and takes no class weights.
+
+        Args:
+            class_id: number of the class.
+
+        Returns:
+            the decoder.
+        """
+        decoder = copy.copy(self)
+        decoder.fixed_class = class_id
+        return decoder
+
+    def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode latents.
 
         Args:
             latents: float [B, d].
+            class_weights: float [B, num_classes]; ignored by an unconditional decoder.
 
         Returns:
             images [B, C, S, S] in [-1, 1].
+
+        Raises:
+            ValueError: if the decoder is conditional and there are no class weights.
         """
-        x = self.proj_in(latents).unflatten(1, (-1, 4, 4))
+        x = self.proj_in(latents)
+        if self.class_embedding is not None:
+            if self.fixed_class is not None:
+                class_ids = torch.full((len(latents),), self.fixed_class, device=latents.device)
+                class_weights = one_hot(class_ids, self.class_embedding.num_embeddings)
+            x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
+        x = x.unflatten(1, (-1, 4, 4))
         for layer in self.layers:
             x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
         return torch.tanh(x)
@@ -119,27 +154,29 @@ class VAE(nn.Module):
         self.decoder = Decoder(config)
         self.prior = Prior(config)
 
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
+    def forward(self, images: Tensor, noise: Tensor, class_weights: Tensor | None = None) -> tuple[Tensor, Posterior]:
         """Decode one posterior sample of each image.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
             noise: N(0, I), float [B, d].
+            class_weights: float [B, num_classes], for a conditional VAE.
 
         Returns:
             decoded images [B, C, S, S] in [-1, 1], and the posterior.
         """
         posterior = self.encoder(images)
-        return self.decoder(posterior.sample(noise)), posterior
+        return self.decoder(posterior.sample(noise), class_weights), posterior
 
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode the posterior mean of each image.
 
         Args:
             images: float [B, C, S, S] in [-1, 1].
+            class_weights: float [B, num_classes], for a conditional VAE.
 
         Returns:
             [B, C, S, S] in [-1, 1].
         """
-        decoded: Tensor = self.decoder(self.encoder(images).mean)
+        decoded: Tensor = self.decoder(self.encoder(images).mean, class_weights)
         return decoded

@@ -17,7 +17,7 @@ from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.inference.attributes import Attribute
 from vaegan.inference.edit import Change, edit_latents
-from vaegan.inference.model import Model
+from vaegan.inference.model import Model, for_most_frequent_class
 from vaegan.report import html_page
 from vaegan.run_dir import STEP_PREVIEW, RunDir
 from vaegan.utils.files import ensure_within, open_regular
@@ -118,7 +118,7 @@ def _grid_columns(model: Model) -> int:
 
 
 def sample_grid(model: Model) -> str:
-    """Return a square grid of samples as a PNG: JPEG would change the fine texture.
+    """Return a grid of samples, square or a row for each class. PNG: JPEG changes the fine texture.
 
     Args:
         model: the model.
@@ -127,8 +127,13 @@ def sample_grid(model: Model) -> str:
         HTML.
     """
     columns = _grid_columns(model)
-    alt = f"Samples of seeds 0 to {columns**2 - 1}"
-    return html_page.image_tag(_grid_png(model.sample(columns**2), columns), alt, is_pixelated=True)
+    if not model.classes:
+        alt = f"Samples of seeds 0 to {columns**2 - 1}"
+        return html_page.image_tag(_grid_png(model.sample(columns**2), columns), alt, is_pixelated=True)
+    images = torch.cat([model.sample(columns, class_=name) for name in model.classes])
+    rows = f"Rows: {', '.join(model.classes)}. Columns: seeds 0 to {columns - 1}."
+    grid = html_page.image_tag(_grid_png(images, columns), f"Samples of each class. {rows}", is_pixelated=True)
+    return grid + html_page.paragraph(rows, is_muted=True)
 
 
 def reconstruction_grid(model: Model, images: ImageArray) -> str:
@@ -164,7 +169,7 @@ def latent_traversals(model: Model) -> str:
     latents = torch.zeros(count, TRAVERSAL_STEPS, model.latent_dim)
     for dim in range(count):
         latents[dim, :, dim] = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, TRAVERSAL_STEPS)
-    strips = torch.split(model.decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)
+    strips = torch.split(for_most_frequent_class(model).decode(latents.flatten(0, 1)), TRAVERSAL_STEPS)
     figures = []
     for dim, strip in enumerate(strips):
         caption = f"Latent {dim + 1} from -{TRAVERSAL_RANGE:g} to {TRAVERSAL_RANGE:g}"
@@ -183,6 +188,7 @@ def attribute_strips(model: Model, attributes: Sequence[Attribute]) -> str:
     Returns:
         HTML.
     """
+    model = for_most_frequent_class(model)
     face = model.latents_from_seeds([0])
     figures = []
     for attribute in attributes:

@@ -190,6 +190,9 @@ def _describe_run(config: Mapping[str, Any]) -> str:
         f" (preset {printable(options.get('preset'))}), trained on {_format_count(counts.get('train'))} images, with"
         f" {_format_count(counts.get('val'))} validation images."
     )
+    if isinstance(names := model.get("classes"), list):
+        text += f" Its {len(names)} classes are the values of {printable(model.get('class_label'))}:"
+        text += f" {printable(', '.join(map(str, names)), 500)}."
     if source := config.get("from_vae"):
         steps = _format_count(source.get("step"))
         return f"{text} Its generator was initialized from the decoder of a VAE that was trained for {steps} steps."

@@ -18,7 +18,7 @@ from vaegan.metrics.dimensionality import active_units
 from vaegan.report.charts import LabeledPoint, labeled_curve
 from vaegan.run_dir import LATENT_DIM_CHART, RunDir
 from vaegan.training.accumulation import GradientAccumulator, is_out_of_memory
-from vaegan.training.data_cache import load_train_val_images
+from vaegan.training.data_cache import load_class_ids, load_train_val_images
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.duration import measure_step_seconds, requested_steps
 from vaegan.training.setup import TrainSetup
@@ -153,9 +153,19 @@ class _TrialRunner:
         self.setup, self.settings, self.stop, self.accumulator = setup, setup.settings, stop, accumulator
         self.dist_ctx = accumulator.dist_ctx
         self.train_images, self.val_images = load_train_val_images(setup)
+        self.class_ids = load_class_ids(setup)
         batch_size = self.settings.batch_size
         device, local_slice = setup.device_ctx.device, self.dist_ctx.local_slice(batch_size)
-        self.sampler = BatchSampler(self.train_images, batch_size, self.settings.seed, device, local_slice)
+        train_class_ids = None if self.class_ids is None else self.class_ids.train
+        self.sampler = BatchSampler(
+            self.train_images,
+            batch_size,
+            self.settings.seed,
+            device,
+            local_slice,
+            train_class_ids,
+            self.settings.balance,
+        )
 
     def make_trainer(self, latent_dim: int, num_images: int) -> VAETrainer:
         """Return a trainer whose warm-ups end within a training of `num_images`."""
@@ -167,7 +177,15 @@ class _TrialRunner:
         )
         model_config = replace(self.setup.model_config, latent_dim=latent_dim)
         device_ctx = self.setup.device_ctx
-        return VAETrainer(model_config, settings, device_ctx, self.train_images, self.val_images, self.accumulator)
+        return VAETrainer(
+            model_config,
+            settings,
+            device_ctx,
+            self.train_images,
+            self.val_images,
+            self.accumulator,
+            class_ids=self.class_ids,
+        )
 
     def estimate_total_steps(self, largest_latent_dim: int) -> int:
         """Return the run's number of steps: as requested, or about what the largest model does in its minutes."""
@@ -186,7 +204,7 @@ class _TrialRunner:
         for step in range(num_steps):
             if self.dist_ctx.any_rank(self.stop.requested):
                 raise Interrupted("interrupted while trying latent sizes, before the first step: run it again")
-            trainer.step(self.sampler[step], step)
+            trainer.step(self.sampler[step], step, self.sampler.class_ids(step))
             on_step(step + 1)
         return LatentDimTrial(**self.dist_ctx.run_on_main(lambda: asdict(_evaluate_trial(trainer, latent_dim))))
 
@@ -265,7 +283,10 @@ def _evaluate_trial(trainer: VAETrainer, latent_dim: int) -> LatentDimTrial:
     """Evaluate the EMA weights on validation images, or on training images where there are none."""
     images = trainer.val_images if len(trainer.val_images) else trainer.train_subset.to(trainer.device_ctx.device)
     settings, num_dims = trainer.settings, images[0].numel()
-    outputs = VAEOutputs(trainer.ema.model, images, trainer.device_ctx, settings.likelihood, settings.seed)
+    class_weights = trainer.val_class_weights if len(trainer.val_images) else trainer.train_class_weights
+    outputs = VAEOutputs(
+        trainer.ema.model, images, trainer.device_ctx, settings.likelihood, settings.seed, class_weights
+    )
     negative_elbo = outputs.negative_elbo()
     bits_per_dim = compute_bits_per_dim(negative_elbo, settings.likelihood, num_dims)
     if bits_per_dim is None:

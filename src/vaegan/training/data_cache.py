@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaegan.data.classes import NO_CLASS, ClassIds, read_class_ids
 from vaegan.data.dataset import PreparedDataset
-from vaegan.data.memmap import ImageArray, strided_subset
+from vaegan.data.memmap import ImageArray, MemmapImages, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.training.setup import TrainSetup
 
@@ -55,8 +56,28 @@ def should_memory_map(cache_mode: str, dataset: PreparedDataset) -> bool:
     return 0 < memory_limit_bytes() * MAX_RAM_FRACTION < num_bytes
 
 
+def open_train_val_images(setup: TrainSetup) -> tuple[MemmapImages, MemmapImages]:
+    """Memory-map the images of a training; for a conditional model those that have a class.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        training and validation images.
+
+    Raises:
+        VaeganError: if the dataset or its labels cannot be read.
+    """
+    train_images, val_images = setup.dataset.open_memmap()
+    if setup.model_config.classes:
+        class_ids = read_class_ids(setup.dataset, setup.model_config.class_label, setup.model_config.classes)
+        train_images = train_images.select((class_ids.train != NO_CLASS).nonzero().flatten())
+        val_images = val_images.select((class_ids.val != NO_CLASS).nonzero().flatten())
+    return train_images, val_images
+
+
 def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
-    """Return the images of a training.
+    """Return the images of a training; see `open_train_val_images`.
 
     Args:
         setup: the setup.
@@ -67,7 +88,7 @@ def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
     Raises:
         VaeganError: if there are no training images.
     """
-    device, train_images, val_images = setup.device_ctx.device, *setup.dataset.open_memmap()
+    device, train_images, val_images = setup.device_ctx.device, *open_train_val_images(setup)
     if not len(train_images):
         raise VaeganError(
             f"{setup.dataset.path} holds no training images: prepare it again with a smaller --val-fraction"
@@ -79,3 +100,23 @@ def load_train_val_images(setup: TrainSetup) -> tuple[ImageArray, Tensor]:
     if device.type == "cuda" and cached.numel() < torch.cuda.mem_get_info(device)[0] * MAX_GPU_FRACTION:
         cached = cached.to(device)
     return cached, val_subset
+
+
+def load_class_ids(setup: TrainSetup) -> ClassIds | None:
+    """Return the classes of the images that `load_train_val_images` returns.
+
+    Args:
+        setup: the setup.
+
+    Returns:
+        numbers of the classes; None for an unconditional model.
+
+    Raises:
+        VaeganError: if the labels of the dataset cannot be read.
+    """
+    config = setup.model_config
+    if not config.classes:
+        return None
+    class_ids = read_class_ids(setup.dataset, config.class_label, config.classes)
+    train, val = (part[part != NO_CLASS] for part in (class_ids.train, class_ids.val))
+    return ClassIds(train, strided_subset(val, MAX_VAL_IMAGES))

@@ -85,7 +85,7 @@ def measure_step_seconds(
     while len(rounds) < 2 or not dist_ctx.any_rank(time.perf_counter() - start_time >= seconds):
         round_start = time.perf_counter()
         for _ in range(STEPS_PER_TIMING):  # a whole interval of lazy gradient penalties
-            metrics = trainer.step(sampler[step], step)
+            metrics = trainer.step(sampler[step], step, sampler.class_ids(step))
             step += 1
         sum(float(value) for value in (metrics or {}).values())  # waits for the device
         rounds.append((time.perf_counter() - round_start) / STEPS_PER_TIMING)

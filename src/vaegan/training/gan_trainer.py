@@ -14,7 +14,8 @@ from torch import Tensor
 from vaegan.checkpoint import flatten_tensors, load_strict, save_model, strip_prefix
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings
-from vaegan.data.memmap import ImageArray, strided_subset
+from vaegan.data.classes import ClassIds
+from vaegan.data.memmap import ImageArray, strided_indices, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import Event
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
@@ -44,13 +45,28 @@ from vaegan.training.optim import (
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, fixed_permutation, fork_rng_with_seed
 from vaegan.training.start import StartRun
-from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
-from vaegan.training.vae_init import DecoderDrift, DecoderTransfer, init_generator_from_decoder
+from vaegan.training.trainer import (
+    IMAGES_PER_ROW,
+    MAX_PREVIEW_CLASSES,
+    class_frequencies,
+    decode_seeds,
+    load_with_new_classes,
+    make_class_weights,
+    preview_classes,
+)
+from vaegan.training.vae_init import (
+    DecoderDrift,
+    DecoderTransfer,
+    add_classes_to_prior,
+    init_generator_from_decoder,
+)
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
 from vaegan.utils.images import make_grid, to_float
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW_IMAGES = 64
+MAX_PRIOR_IMAGES = 8192
+"""Images that the weights of a mixture's components for each class are estimated from."""
 
 
 @dataclass
@@ -64,7 +80,10 @@ class GANBatch(Batch):
         rand_fake: uniform random numbers that augment the generated images.
         is_recon: bool [B], True for rows with a reconstruction loss, whose latents are encoded from `real`. It is on
             the CPU, because finding the rows of a mask on a GPU would wait for all its work.
+        class_weights: float [B, num_classes], of the real images; the generated image of a row has the same class. So
+            classes are as frequent among generated images, and a relativistic loss compares images of one class.
         val_real_aug: augmented validation images in a step that updates ADA, otherwise no rows.
+        val_class_weights: their classes.
         fake_aug: augmented generated images with their graph, kept by the discriminator's step for the generator's.
     """
 
@@ -73,7 +92,9 @@ class GANBatch(Batch):
     noise: Tensor
     rand_fake: Tensor
     is_recon: Tensor
+    class_weights: Tensor
     val_real_aug: Tensor
+    val_class_weights: Tensor
     fake_aug: Tensor | None = field(default=None, init=False)
 
     @property
@@ -94,6 +115,7 @@ class GANTrainer:
         train_val_images: train and validation images, uint8 [N, C, S, S], for `validate` and ADA.
         image_options: options of preprocess for the weights' metadata.
         start: GAN to start from, with its networks; None for another start.
+        class_ids: classes of these images, for a conditional GAN.
     """
 
     kind = "gan"
@@ -108,6 +130,7 @@ class GANTrainer:
         train_val_images: tuple[ImageArray, Tensor] | None = None,
         image_options: Mapping[str, Any] | None = None,
         start: StartRun | None = None,
+        class_ids: ClassIds | None = None,
     ) -> None:
         self.image_options = image_options
         self.model_config, self.device_ctx = model_config, device_ctx
@@ -119,6 +142,12 @@ class GANTrainer:
         self.train_images = strided_subset(train_images, GAN_VALIDATION_IMAGES).to(device_ctx.device)
         self.val_images = strided_subset(val_images, GAN_VALIDATION_IMAGES).to(device_ctx.device)
         self.preview_val_images = val_images[:IMAGES_PER_ROW]
+        train_ids, val_ids = (None, None) if class_ids is None else (class_ids.train, class_ids.val)
+        train_subset_ids = None if train_ids is None else strided_subset(train_ids, GAN_VALIDATION_IMAGES)
+        self.train_class_weights = self._class_weights(train_subset_ids, len(self.train_images))
+        val_class_weights = self._class_weights(val_ids, len(val_images))
+        self.val_class_weights = strided_subset(val_class_weights, GAN_VALIDATION_IMAGES)
+        self.preview_val_class_weights = val_class_weights[:IMAGES_PER_ROW]
 
         self.adversarial_loss, self.augmentations = LOSSES[settings.loss], parse_augmentations(settings.augment)
         self.adaptive_augment = None if settings.ada_target is None else AdaptiveAugment(settings.ada_target)
@@ -132,6 +161,14 @@ class GANTrainer:
         device_ctx.prepare(self.discriminator)
         source = vae if vae is not None else start.networks if start is not None else None
         prior = source.prior if source is not None and model_config.prior == "mixture" else Prior(model_config)
+        if vae is not None and prior.num_classes < model_config.num_classes and class_ids is not None:
+            rows = strided_indices(len(train_images), MAX_PRIOR_IMAGES)
+            vae.encoder.eval().to(device_ctx.device)
+            prior = add_classes_to_prior(
+                vae, model_config, train_images[rows], class_ids.train[rows], settings.seed, device_ctx.autocast
+            )
+        if class_ids is not None:
+            prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
         self.prior = prior.to(device_ctx.device)
         self.encoder: Encoder | None = None
         self.decoder_transfer: DecoderTransfer | None = None
@@ -156,11 +193,11 @@ class GANTrainer:
     def _init_from_gan(self, start: StartRun) -> None:
         networks, path = start.networks, start.weights.path
         assert isinstance(networks, GANForInference)
-        load_strict(self.generator, networks.decoder.state_dict(), path)
+        load_with_new_classes(self.generator, networks.decoder.state_dict(), path)
         if networks.encoder is not None:
             self._set_encoder(networks.encoder)
         if start.discriminator is not None:
-            load_strict(self.discriminator, start.discriminator, path)
+            load_with_new_classes(self.discriminator, start.discriminator, path)
         elif networks.encoder is not None and self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, networks.encoder.trunk.state_dict(), path)
 
@@ -169,7 +206,7 @@ class GANTrainer:
         self.encoder = encoder.eval().requires_grad_(False)
         self.device_ctx.prepare(self.encoder)
         self.drift_reference = DecoderDrift.from_decoder(
-            self.generator, self.encoder, self.prior, self.preview_val_images
+            self.generator, self.encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
         )
 
     def _set_discriminator_trainable(self, is_trainable: bool) -> None:
@@ -177,12 +214,16 @@ class GANTrainer:
         self.discriminator.requires_grad_(is_trainable)
         freeze_layers(self.discriminator.trunk.layers, self.settings.freeze_d)
 
-    def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
+    def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
+        return make_class_weights(class_ids, count, self.model_config.num_classes).to(self.device_ctx.device)
+
+    def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one step of both networks.
 
         Args:
             images: this rank's, uint8 [B, C, S, S].
             step: number of the step, from 0.
+            class_ids: of a conditional GAN, the number of each image's class, int64 [B].
 
         Returns:
             scalar metrics by name; None if the step was skipped.
@@ -191,7 +232,7 @@ class GANTrainer:
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
         recon_fraction = self._recon_fraction(step, batch_size)
-        batch = self._make_batch(images, step)
+        batch = self._make_batch(images, step, class_ids)
         is_d_warmup = self.encoder is not None and step < (settings.d_warmup_steps or 0)
         lr_scale = self.lr_scale * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
 
@@ -228,7 +269,7 @@ class GANTrainer:
         final = settings.gamma if settings.gamma_final is None else settings.gamma_final
         return self.penalty_scale * cosine_anneal(images_seen, settings.gamma_anneal_images, settings.gamma, final)
 
-    def _make_batch(self, images: Tensor, step: int) -> GANBatch:
+    def _make_batch(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> GANBatch:
         """Augment uint8 [B, C, S, S] and draw the step's random numbers, for the global batch."""
         settings, local_rows = self.settings, self.accumulator.local_rows
         batch_size = self.accumulator.global_batch_size(len(images))
@@ -247,17 +288,19 @@ class GANTrainer:
         rand_fake = rand_real.where(is_recon[:, None].to(rand_real.device), rand_fake)
 
         real_aug = self._augment(real, rand_real)
-        val_real_aug = real[:0]
+        class_weights = self._class_weights(class_ids, len(images))
+        val_real_aug, val_class_weights = real[:0], class_weights[:0]
         if self.adaptive_augment is not None and self.adaptive_augment.is_due(step):
-            val_real_aug = self._augmented_val_batch(step_random, step, batch_size)
-        return GANBatch(real, real_aug, noise, rand_fake, is_recon, val_real_aug)
+            val_real_aug, val_class_weights = self._augmented_val_batch(step_random, step, batch_size)
+        return GANBatch(real, real_aug, noise, rand_fake, is_recon, class_weights, val_real_aug, val_class_weights)
 
-    def _augmented_val_batch(self, step_random: StepRandom, step: int, batch_size: int) -> Tensor:
-        """Return this rank's rows of the next validation images in turn, augmented as training images."""
+    def _augmented_val_batch(self, step_random: StepRandom, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return this rank's rows of the next validation images in turn, augmented as training images, and classes."""
         rand = step_random.uniform("augment held-out", batch_size, RANDOMS_PER_IMAGE * len(self.augmentations))
         positions = (torch.arange(batch_size) + step // ADA_INTERVAL * batch_size) % len(self.val_images)
         rows = self.accumulator.local_rows(fixed_permutation(len(self.val_images))[positions])
-        return self._augment(to_float(self.val_images[rows]), self.accumulator.local_rows(rand))
+        images = self._augment(to_float(self.val_images[rows]), self.accumulator.local_rows(rand))
+        return images, self.val_class_weights[rows]
 
     def _augment(self, images: Tensor, augment_rand: Tensor) -> Tensor:
         """Augment images as the discriminator sees them."""
@@ -280,7 +323,7 @@ class GANTrainer:
 
     def _sample_latents(self, micro_batch: GANBatch) -> Tensor:
         """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
-        latents: Tensor = self.prior(micro_batch.noise)
+        latents: Tensor = self.prior(micro_batch.noise, class_weights=micro_batch.class_weights)
         rows = micro_batch.recon_rows.to(latents.device)
         if self.encoder is None or not len(rows):
             return latents
@@ -291,7 +334,7 @@ class GANTrainer:
     def _generate_augmented(self, micro_batch: GANBatch) -> Tensor:
         latents = self._sample_latents(micro_batch)
         with self.device_ctx.autocast():
-            fake = self.generator(latents).float()
+            fake = self.generator(latents, micro_batch.class_weights).float()
         return self._augment(fake, micro_batch.rand_fake)
 
     def _discriminator_backward(
@@ -304,7 +347,12 @@ class GANTrainer:
         with torch.set_grad_enabled(needs_graph):
             fake_aug = self._generate_augmented(micro_batch)
         loss, metrics = self._discriminator_loss(
-            micro_batch.real_aug, fake_aug.detach(), gamma, micro_batch.val_real_aug
+            micro_batch.real_aug,
+            fake_aug.detach(),
+            gamma,
+            micro_batch.val_real_aug,
+            micro_batch.class_weights,
+            micro_batch.val_class_weights,
         )
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if needs_graph:
@@ -312,7 +360,13 @@ class GANTrainer:
         return metrics
 
     def _discriminator_loss(
-        self, real_aug: Tensor, fake_aug: Tensor, gamma: float, val_real_aug: Tensor
+        self,
+        real_aug: Tensor,
+        fake_aug: Tensor,
+        gamma: float,
+        val_real_aug: Tensor,
+        class_weights: Tensor,
+        val_class_weights: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
 
@@ -322,7 +376,7 @@ class GANTrainer:
         images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
         images.requires_grad_(has_penalty)
         with self.device_ctx.autocast():
-            logits = self.discriminator(images, num_chunks=2)
+            logits = self.discriminator(images, class_weights.repeat(2, 1), num_chunks=2)
         real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
         loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
         metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
@@ -333,7 +387,7 @@ class GANTrainer:
             metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
         if len(val_real_aug):
             with torch.no_grad(), self.device_ctx.autocast():
-                val_logits = self.discriminator(val_real_aug)
+                val_logits = self.discriminator(val_real_aug, val_class_weights)
             metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
         return loss, metrics
 
@@ -343,11 +397,14 @@ class GANTrainer:
         if fake_aug is None:
             fake_aug = self._generate_augmented(micro_batch)
         with self.device_ctx.autocast():
-            fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug)
+            class_weights = micro_batch.class_weights
+            fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug, class_weights)
             real_logits, real_features = fake_logits, fake_features  # for losses that need no real images
             if self.adversarial_loss.needs_real_logits or recon_fraction:
                 with torch.no_grad():
-                    real_logits, real_features = self.discriminator.forward_with_features(micro_batch.real_aug)
+                    real_logits, real_features = self.discriminator.forward_with_features(
+                        micro_batch.real_aug, class_weights
+                    )
         loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
         metrics = {"loss_g": loss.detach()}
         if recon_fraction:
@@ -371,7 +428,13 @@ class GANTrainer:
             metrics["decoder_drift"] = self.drift_reference.distance(self.ema.model)
         if len(self.val_images):
             metrics |= validate_gan(
-                self.inference_model(), self.generator, self.discriminator, self.train_images, self.val_images
+                self.inference_model(),
+                self.generator,
+                self.discriminator,
+                self.train_images,
+                self.val_images,
+                self.train_class_weights,
+                self.val_class_weights,
             )
         return metrics
 
@@ -397,12 +460,15 @@ class GANTrainer:
 
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
-        """Decode the latents of seeds 0 to 63 with the EMA generator.
+        """Decode the latents of seeds 0 to 63 with the EMA generator, with a class in each row.
 
         Returns:
             grid of images, uint8 [C, H, W].
         """
-        images = decode_seeds(self.ema.model, self.prior, PREVIEW_IMAGES, self.device_ctx.device)
+        num_rows = max(PREVIEW_IMAGES // IMAGES_PER_ROW, min(self.model_config.num_classes, MAX_PREVIEW_CLASSES))
+        row_classes = preview_classes(num_rows, self.model_config.num_classes)
+        count = num_rows * IMAGES_PER_ROW
+        images = decode_seeds(self.ema.model, self.prior, count, self.device_ctx.device, row_classes)
         return make_grid(images, columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> Tensor | None:

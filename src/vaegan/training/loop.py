@@ -157,7 +157,7 @@ class TrainLoop:
     def _take_step(self) -> None:
         """Train one step. Raises RolledBack where too many steps in a row were not finite."""
         step = self.steps_done
-        metrics = self.trainer.step(self.sampler[step], step)
+        metrics = self.trainer.step(self.sampler[step], step, self.sampler.class_ids(step))
         self.steps_done += 1
         must_roll_back = self.recovery.record_step(metrics is None)
         if metrics is not None:

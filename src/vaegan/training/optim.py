@@ -238,7 +238,8 @@ class Muon(torch.optim.Optimizer):
 
     A gradient is large in few directions of a matrix and tiny in the others; an orthogonal update moves all of them
     alike. It is scaled to the size of Adam's updates, so that Adam's learning rates apply (Liu et al. 2025, arXiv
-    2502.16982, eq. 4). A convolution's weight [m, n, k, k] is taken as a matrix [m, n k k].
+    2502.16982, eq. 4). A convolution's weight [m, n, k, k] is taken as a matrix [m, n k k]. Embeddings are trained by
+    Adam: most of their rows have no gradient in a step, and an orthogonal update would move these as much.
 
     Args:
         model: the model whose parameters are trained.
@@ -249,9 +250,13 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
         parameters = list(model.parameters())
-        self.matrix_parameters = [parameter for parameter in parameters if is_matrix(parameter)]
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        self.matrix_parameters = [
+            parameter for parameter in parameters if is_matrix(parameter) and parameter not in embeddings
+        ]
         super().__init__(parameters, {"lr": lr})
-        self.adam = ClippedAdam([parameter for parameter in parameters if not is_matrix(parameter)], lr, betas)
+        matrices = set(self.matrix_parameters)
+        self.adam = ClippedAdam([parameter for parameter in parameters if parameter not in matrices], lr, betas)
         self.adam.state = self.state
         self.momentum = momentum
 
@@ -279,7 +284,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Return whether Muon treats a parameter as a matrix: it has more than one row.
+    """Return whether a parameter is a matrix: it has more than one row.
 
     Args:
         parameter: of any shape.
@@ -300,7 +305,8 @@ def state_names(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[st
     Returns:
         the names.
     """
-    return MUON_STATE_NAMES if isinstance(optimizer, Muon) and is_matrix(parameter) else ADAM_STATE_NAMES
+    is_muon = isinstance(optimizer, Muon) and any(parameter is matrix for matrix in optimizer.matrix_parameters)
+    return MUON_STATE_NAMES if is_muon else ADAM_STATE_NAMES
 
 
 def optimizer_state_dict(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,15 @@ def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Di
 def _check_same_options(request: TrainRequest, saved_settings: TrainSettings, saved_config: Mapping[str, Any]) -> None:
     """Raise UsageError where an option that a resumed run must keep is asked for with another value."""
     path, requested = request.run_dir.path, config_file_options(request) | dict(request.explicit_options)
-    for name in changed_locked_options(request.settings_class, saved_config["options"], requested):
+    for name in changed_locked_options(request.settings_class, asdict(saved_settings), requested):
         flag = option_fields(request.settings_class)[name].flag
         is_from_file = name not in request.explicit_options and request.config_path is not None
         origin, remove = (f" of {request.config_path}", "--config") if is_from_file else ("", "it")
+        saved_value = getattr(saved_settings, name)
+        started = f"without {flag}" if saved_value is None else f"with {flag} {saved_value}"
         raise UsageError(
-            f"{flag} {requested[name]}{origin} contradicts {path}, which was started with {flag}"
-            f" {getattr(saved_settings, name)}: leave {remove} out to resume, or choose another --run"
+            f"{flag} {requested[name]}{origin} contradicts {path}, which was started {started}: leave {remove} out to"
+            " resume, or choose another --run"
         )
     if request.should_tune_latent_dim and not saved_config.get("latent_dim_trials"):
         latent_dim = saved_config["model"]["latent_dim"]

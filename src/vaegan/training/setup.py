@@ -11,8 +11,9 @@ from vaegan.checkpoint import WeightsInfo, parse_step, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import D_WARMUP_MAX_FRACTION, DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
+from vaegan.data.classes import NO_CLASS, find_classes, read_class_ids
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler, Note
 from vaegan.models.growth import grown_config
 from vaegan.models.layers import channel_widths
@@ -310,6 +311,7 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
         latent_dim = preset.latent_dim if request.should_tune_latent_dim else settings.latent_dim or preset.latent_dim
         settings = replace(settings, preset=preset_name, latent_dim=latent_dim)
         model_config = ModelConfig(dataset.size, dataset.channels, latent_dim, preset.base_channels)
+    settings, model_config = _with_classes(settings, model_config, dataset, source)
     if isinstance(settings, GANSettings):
         if start is not None:
             settings = _match_discriminator(settings, start)
@@ -327,6 +329,8 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
                 f"--ada-target {settings.ada_target:g} adapts augmentations, and there are none: add --augment"
                 " color,translation"
             )
+    if model_config.classes:
+        emit(Note(_describe_classes(dataset, model_config)))
     check_can_stop_flat(settings, dataset)
     if description := recipe.describe():
         emit(Note(description))
@@ -371,6 +375,43 @@ def _check_frozen_layers(settings: GANSettings, model_config: ModelConfig, is_tr
             f"--freeze-d {count}: at {model_config.size} pixels at most {num_layers} layers can be frozen: give"
             f" --freeze-d {num_layers} or fewer"
         )
+
+
+def _with_classes(
+    settings: TrainSettings, model_config: ModelConfig, dataset: PreparedDataset, source: WeightsInfo | None
+) -> tuple[TrainSettings, ModelConfig]:
+    """Return settings and config with the classes of the start, or else those of --cond. Raises VaeganError."""
+    if source is not None and model_config.classes:
+        label, path = model_config.class_label, source.path
+        if settings.cond not in (None, label):
+            raise UsageError(
+                f"--cond {printable(settings.cond)} contradicts {path}, whose classes are the values of {label}: leave"
+                " it out"
+            )
+        unknown = [name for name in find_classes(dataset, label) if name not in model_config.classes]
+        if unknown:
+            raise VaeganError(
+                f"{dataset.path} has the {label} {', '.join(unknown)[:300]}, which {path} was not trained on; it knows"
+                f" {', '.join(model_config.classes)[:300]}: start from a run without classes, or from nothing"
+            )
+        return replace(settings, cond=label), model_config
+    if settings.cond is not None:
+        classes = find_classes(dataset, settings.cond)
+        return settings, replace(model_config, classes=classes, class_label=settings.cond)
+    if settings.balance:
+        raise UsageError("--balance draws classes equally often, and there are none: add --cond LABEL")
+    return settings, model_config
+
+
+def _describe_classes(dataset: PreparedDataset, model_config: ModelConfig) -> str:
+    """Say how many training images each class has, and how many have none."""
+    label, names = model_config.class_label, model_config.classes
+    train = read_class_ids(dataset, label, names).train
+    counts = train[train != NO_CLASS].bincount(minlength=len(names)).tolist()
+    text = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
+    num_missing = len(train) - sum(counts)
+    left_out = f"; {num_missing:,} without it are left out" if num_missing else ""
+    return f"Classes of {label}, by training images: {text[:1000]}{left_out}"
 
 
 def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:

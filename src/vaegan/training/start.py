@@ -23,6 +23,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings
 from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
+from vaegan.models.class_embedding import make_class_embedding
 from vaegan.models.discriminator import Discriminator, GANForInference
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_prior, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
@@ -186,7 +187,13 @@ def load_vae(weights: WeightsInfo) -> VAE:
 
 
 def load_start_networks(
-    start: StartRun, train_images: ImageArray, seed: int, mirror: bool, dist_ctx: DistributedContext
+    start: StartRun,
+    train_images: ImageArray,
+    seed: int,
+    mirror: bool,
+    dist_ctx: DistributedContext,
+    model_config: ModelConfig | None = None,
+    class_ids: Tensor | None = None,
 ) -> StartRun:
     """Load the networks of the run to start from, so that training can go on with another dataset.
 
@@ -200,6 +207,8 @@ def load_start_networks(
         seed: of the run.
         mirror: whether the run trains on mirror images as well.
         dist_ctx: the processes that train together.
+        model_config: configuration of the new run, with its classes.
+        class_ids: of a conditional run, the number of each image's class, int64 [N].
 
     Returns:
         the start with its networks, which are equal on all ranks.
@@ -209,11 +218,14 @@ def load_start_networks(
     """
     start = dist_ctx.run_on_all_ranks(lambda: _read_networks(start, seed))
     vae = start.networks
+    if isinstance(vae, VAE) and model_config is not None and model_config.num_classes > vae.config.num_classes:
+        add_classes(vae, model_config)
+        start = replace(start, config=vae.config)
     if start.weights.kind == "vae" or not isinstance(vae, VAE):
         return start
     # Rank 0 fits for all of them: the others could round differently.
     fitted = dist_ctx.run_on_all_ranks(
-        lambda: whiten_with_images(vae, train_images, seed, mirror) if dist_ctx.is_main_process else None
+        lambda: whiten_with_images(vae, train_images, seed, mirror, class_ids) if dist_ctx.is_main_process else None
     )
     config = build_settings(ModelConfig, dist_ctx.broadcast(None if fitted is None else asdict(fitted.config)))
     if fitted is None:
@@ -267,7 +279,23 @@ def whitening_rows(num_images: int, latent_dim: int, seed: int) -> Tensor:
     return torch.randperm(num_images, generator=generator)[: max(LATENT_WHITENING_IMAGES, 16 * latent_dim)]
 
 
-def whiten_with_images(vae: VAE, train_images: ImageArray, seed: int, mirror: bool) -> VAE:
+def add_classes(vae: VAE, config: ModelConfig) -> None:
+    """Make a VAE without classes conditional, in place.
+
+    Its class embeddings are 0, so all classes decode alike.
+
+    Args:
+        vae: the VAE, whose prior is N(0, I).
+        config: a configuration with the classes.
+    """
+    vae.config = replace(vae.config, classes=config.classes, class_label=config.class_label)
+    vae.decoder.class_embedding = make_class_embedding(config.num_classes, len(vae.decoder.proj_in.weight))
+    vae.prior = Prior(vae.config)
+
+
+def whiten_with_images(
+    vae: VAE, train_images: ImageArray, seed: int, mirror: bool, class_ids: Tensor | None = None
+) -> VAE:
     """Whiten the latents of training images and fit the prior; see `whiten_latents`.
 
     Args:
@@ -275,6 +303,7 @@ def whiten_with_images(vae: VAE, train_images: ImageArray, seed: int, mirror: bo
         train_images: uint8 [N, C, S, S].
         seed: of the run.
         mirror: whether mirror images are trained on as well.
+        class_ids: of a conditional VAE, the number of each image's class, int64 [N].
 
     Returns:
         the whitened VAE.
@@ -282,5 +311,7 @@ def whiten_with_images(vae: VAE, train_images: ImageArray, seed: int, mirror: bo
     Raises:
         VaeganError: if the latents are not finite, or huge.
     """
-    batches = torch.split(whitening_rows(len(train_images), vae.config.latent_dim, seed), LATENT_WHITENING_BATCH_SIZE)
-    return whiten_latents(vae, (train_images[rows] for rows in batches), derive_seed(seed, "fold") % 2**31, mirror)
+    all_rows = whitening_rows(len(train_images), vae.config.latent_dim, seed)
+    images = (train_images[rows] for rows in torch.split(all_rows, LATENT_WHITENING_BATCH_SIZE))
+    ids = None if class_ids is None else class_ids[all_rows]
+    return whiten_latents(vae, images, derive_seed(seed, "fold") % 2**31, mirror, class_ids=ids)

@@ -14,7 +14,7 @@ import torch
 
 from vaegan.checkpoint import WeightsInfo
 from vaegan.config.option_types import GANOptions, VAEOptions
-from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.config.settings import CLASS_OPTIONS, GANSettings, VAESettings
 from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
@@ -36,7 +36,7 @@ from vaegan.run_dir import RunDir, find_run
 from vaegan.run_lookup import record_path
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
-from vaegan.training.data_cache import load_train_val_images
+from vaegan.training.data_cache import load_class_ids, load_train_val_images, open_train_val_images
 from vaegan.training.distributed import DistributedContext, init_distributed
 from vaegan.training.duration import has_stopped_flat, make_schedule, requested_steps
 from vaegan.training.experiment_log import experiment_logger
@@ -44,7 +44,14 @@ from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
 from vaegan.training.precision import describe_machine
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, TrainSetup, limit_d_warmup, setup_new_run, with_prior
+from vaegan.training.setup import (
+    TrainRequest,
+    TrainSettings,
+    TrainSetup,
+    limit_d_warmup,
+    setup_new_run,
+    with_prior,
+)
 from vaegan.training.signals import StopRequest
 from vaegan.training.start import load_start_networks, load_vae
 from vaegan.training.trainer import Trainer
@@ -209,10 +216,15 @@ def _load_start(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedCont
     start, settings, dataset = setup.start, setup.settings, setup.dataset
     if start is None:
         return setup
-    train_images, _ = dist_ctx.run_on_all_ranks(dataset.open_memmap)
-    start = load_start_networks(start, train_images, settings.seed, settings.mirror, dist_ctx)
+    train_images, _ = dist_ctx.run_on_all_ranks(lambda: open_train_val_images(setup))
+    class_ids = dist_ctx.run_on_all_ranks(lambda: load_class_ids(setup))
+    train_ids = None if class_ids is None else class_ids.train
+    start = load_start_networks(
+        start, train_images, settings.seed, settings.mirror, dist_ctx, setup.model_config, train_ids
+    )
     emit(Note(start.describe(dataset.counts["train"])))
     config = start.config or setup.model_config
+    config = replace(config, classes=setup.model_config.classes, class_label=setup.model_config.class_label)
     if isinstance(settings, GANSettings):
         config = with_prior(config, settings.prior, start.weights)
     return replace(setup, start=start, model_config=config)
@@ -287,20 +299,44 @@ def build(
     if batch_size < num_ranks:
         raise UsageError(f"--batch-size {batch_size}: {num_ranks} processes need an image each, at least {num_ranks}")
     train_images, val_images = load_train_val_images(setup)
-    options = image_options(setup.dataset)
+    options, class_ids = image_options(setup.dataset), load_class_ids(setup)
     local_slice = dist_ctx.local_slice(batch_size)
-    sampler = BatchSampler(train_images, batch_size, settings.seed, device_ctx.device, local_slice)
+    sampler = BatchSampler(
+        train_images,
+        batch_size,
+        settings.seed,
+        device_ctx.device,
+        local_slice,
+        None if class_ids is None else class_ids.train,
+        settings.balance,
+    )
     evaluator = QuickEvaluator(train_images, val_images, device_ctx.device)
     if isinstance(settings, VAESettings):
         initial = setup.start.networks if setup.start is not None else None
         assert initial is None or isinstance(initial, VAE)
         vae_trainer = VAETrainer(
-            setup.model_config, settings, device_ctx, train_images, val_images, accumulator, options, initial
+            setup.model_config,
+            settings,
+            device_ctx,
+            train_images,
+            val_images,
+            accumulator,
+            options,
+            initial,
+            class_ids,
         )
         return vae_trainer, sampler, evaluator
     vae = load_vae(setup.vae_weights) if setup.vae_weights else None
     gan_trainer = GANTrainer(
-        setup.model_config, settings, device_ctx, vae, accumulator, (train_images, val_images), options, setup.start
+        setup.model_config,
+        settings,
+        device_ctx,
+        vae,
+        accumulator,
+        (train_images, val_images),
+        options,
+        setup.start,
+        class_ids,
     )
     if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
         difference = gan_trainer.decoder_transfer.max_abs_difference
@@ -321,6 +357,14 @@ def _write_run_files(setup: TrainSetup, loop: TrainLoop, images_per_second: floa
     setup.run_dir.write_config(_run_config(setup, loop, images_per_second))
     if setup.latent_dim_trials:
         write_latent_dim_chart(setup.latent_dim_trials, setup.model_config.latent_dim, setup.run_dir)
+
+
+def _saved_options(settings: TrainSettings) -> dict[str, Any]:
+    """Return the options as they are saved; those of classes are left out where there are none."""
+    options = asdict(settings)
+    if settings.cond is not None:
+        return options
+    return {name: value for name, value in options.items() if name not in CLASS_OPTIONS}
 
 
 def _describe_source(weights: WeightsInfo, run_dir: RunDir) -> dict[str, Any]:
@@ -348,8 +392,8 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "vaegan_version": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "machine": describe_machine(setup.device_ctx),
-        "model": asdict(setup.model_config),
-        "options": asdict(setup.settings),
+        "model": setup.model_config.to_json(),
+        "options": _saved_options(setup.settings),
         "data": {
             **record_path(dataset.path, setup.run_dir.path),
             "fingerprint": dataset.fingerprint,

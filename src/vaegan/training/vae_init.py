@@ -10,16 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.checkpoint import load_strict
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
+from vaegan.models.class_embedding import one_hot
+from vaegan.models.class_prior import class_component_weights
 from vaegan.models.discriminator import Generator
-from vaegan.models.prior import Prior
+from vaegan.models.latent_whitening import AutocastFactory
+from vaegan.models.prior import GaussianMixture, Prior
 from vaegan.models.vae import VAE, Encoder
-from vaegan.training.trainer import IMAGES_PER_ROW
+from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, load_with_new_classes, make_class_weights
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 NUM_SAMPLED = 2 * IMAGES_PER_ROW
+ENCODING_BATCH_SIZE = 128
 COARSE_SIZE = 16
 """Side in pixels at which images are compared, so that added sharpness alone does not count as drift."""
 
@@ -48,12 +51,49 @@ def init_generator_from_decoder(vae: VAE, generator: Generator) -> DecoderTransf
         VaeganError: if the shapes differ.
     """
     tensors = vae.decoder.state_dict()
-    load_strict(generator, tensors, Path("the VAE's decoder"))
+    # An unconditional VAE has no class embedding: that of the generator stays 0, so that all classes decode alike.
+    load_with_new_classes(generator, tensors, Path("the VAE's decoder"))
     device = next(generator.parameters()).device
     decoder = vae.decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    latents = vae.prior.sample_seeds(range(16)).to(device)
-    difference = (decoder(latents) - generator(latents)).abs().max()
+    latents, class_weights = vae.prior.sample_seeds(range(16)).to(device), torch.zeros(16, 0)
+    if generator.class_embedding is not None:
+        num_classes = generator.class_embedding.num_embeddings
+        class_weights = one_hot(torch.arange(16, device=device) % num_classes, num_classes)
+    difference = (decoder(latents, class_weights) - generator(latents, class_weights)).abs().max()
     return DecoderTransfer(len(tensors), sum(tensor.numel() for tensor in tensors.values()), float(difference))
+
+
+@torch.no_grad()
+def add_classes_to_prior(
+    vae: VAE, config: ModelConfig, images: Tensor, class_ids: Tensor, seed: int, autocast: AutocastFactory
+) -> Prior:
+    """Return the mixture prior of an unconditional VAE with weights of its components for each class.
+
+    Args:
+        vae: the VAE, its encoder on the device to compute on.
+        config: conditional configuration with the mixture's sizes.
+        images: training images, uint8 [N, C, S, S].
+        class_ids: number of each image's class, int64 [N].
+        seed: of the posterior samples.
+        autocast: returns the context in which images are encoded.
+
+    Returns:
+        the prior, on the CPU.
+    """
+    latents, device = [], next(vae.encoder.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    for batch in torch.split(images, ENCODING_BATCH_SIZE):
+        real = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            posterior = vae.encoder(real)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+        latents.append(posterior.sample(noise).float().cpu())
+    buffers = {name: tensor.cpu() for name, tensor in vae.prior.state_dict().items()}
+    local_factors = buffers.get("local_factors", torch.empty(config.num_components, 0, config.latent_dim))
+    mixture = GaussianMixture(buffers["weights"], buffers["means"], buffers["scale_tril"], local_factors)
+    weights = class_component_weights(mixture, torch.cat(latents)[:, None], class_ids, config.num_classes)
+    frequencies = class_frequencies(class_ids, config.num_classes)
+    return Prior.from_mixture(config, mixture, class_frequencies=frequencies, class_component_weights=weights)
 
 
 @dataclass(frozen=True)
@@ -64,14 +104,23 @@ class DecoderDrift:
         latents: float [N, d]: samples of the prior with seeds 0 to 15, then the encodings of 8 validation images, if
             there are as many.
         decoder_images: uint8 [N, C, S, S].
+        class_weights: float [N, num_classes].
     """
 
     latents: Tensor
     decoder_images: Tensor
+    class_weights: Tensor
 
     @classmethod
     @torch.no_grad()
-    def from_decoder(cls, decoder: Generator, encoder: Encoder, prior: Prior, val_images: Tensor) -> DecoderDrift:
+    def from_decoder(
+        cls,
+        decoder: Generator,
+        encoder: Encoder,
+        prior: Prior,
+        val_images: Tensor,
+        val_class_weights: Tensor | None = None,
+    ) -> DecoderDrift:
         """Decode the fixed latents with the decoder as it is now.
 
         Args:
@@ -79,16 +128,22 @@ class DecoderDrift:
             encoder: the VAE's encoder.
             prior: the VAE's prior.
             val_images: uint8 [M, C, S, S], may be empty.
+            val_class_weights: float [M, num_classes], for a conditional decoder.
 
         Returns:
             latents and images.
         """
         device = next(decoder.parameters()).device
-        latents = prior.sample_seeds(range(NUM_SAMPLED)).to(device)
+        class_ids = prior.sample_classes(range(NUM_SAMPLED)) if prior.num_classes else None
+        class_weights = make_class_weights(class_ids, NUM_SAMPLED, prior.num_classes).to(device)
+        latents = prior.sample_seeds(range(NUM_SAMPLED), class_weights=class_weights).to(device)
         if len(val_images) >= IMAGES_PER_ROW:
             encoded = encoder(to_float(val_images[:IMAGES_PER_ROW])).mean
             latents = torch.cat([latents, encoded])
-        return cls(latents, to_uint8(decoder(latents)))
+            if val_class_weights is None:
+                val_class_weights = class_weights.new_zeros(IMAGES_PER_ROW, 0)
+            class_weights = torch.cat([class_weights, val_class_weights[:IMAGES_PER_ROW]])
+        return cls(latents, to_uint8(decoder(latents, class_weights)), class_weights)
 
     @torch.no_grad()
     def distance(self, generator: Generator) -> float:
@@ -103,7 +158,7 @@ class DecoderDrift:
         Returns:
             from 0.
         """
-        generator_images = to_uint8(generator(self.latents[:NUM_SAMPLED]))
+        generator_images = to_uint8(generator(self.latents[:NUM_SAMPLED], self.class_weights[:NUM_SAMPLED]))
         decoded = _downsample_and_flatten(self.decoder_images[:NUM_SAMPLED])
         generated = _downsample_and_flatten(generator_images)
         return float((generated - decoded).norm(dim=1).mean() / torch.pdist(decoded).mean().clamp_min(1e-6))
@@ -119,7 +174,7 @@ class DecoderDrift:
         Returns:
             uint8 [C, H, W].
         """
-        generator_images = to_uint8(generator(self.latents))
+        generator_images = to_uint8(generator(self.latents, self.class_weights))
         rows = []
         for start in range(0, len(self.latents), IMAGES_PER_ROW):
             if start == NUM_SAMPLED:
@@ -129,12 +184,13 @@ class DecoderDrift:
         return make_grid(torch.cat([row.cpu() for row in rows]), columns=IMAGES_PER_ROW)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return both tensors: a resumed run does not need the VAE.
+        """Return the tensors: a resumed run does not need the VAE.
 
         Returns:
-            both tensors by name.
+            the tensors by name; those of an unconditional model have no class weights.
         """
-        return {"latents": self.latents, "decoder_images": self.decoder_images}
+        tensors = {"latents": self.latents, "decoder_images": self.decoder_images}
+        return tensors | ({"class_weights": self.class_weights} if self.class_weights.shape[1] else {})
 
     @classmethod
     def from_state_dict(
@@ -157,15 +213,17 @@ class DecoderDrift:
             return None
         latents, images = (tensors.get(name, torch.empty(0)) for name in ("latents", "decoder_images"))
         count = len(latents)
+        class_weights = tensors.get("class_weights", torch.zeros(count, 0))
         image_shape = (model_config.channels, model_config.size, model_config.size)
         if (
             count not in (NUM_SAMPLED, NUM_SAMPLED + IMAGES_PER_ROW)
             or latents.shape != (count, model_config.latent_dim)
+            or class_weights.shape != (count, model_config.num_classes)
             or images.shape != (count, *image_shape)
             or images.dtype != torch.uint8
         ):
             raise VaeganError("the checkpoint's drift reference does not hold the images of the VAE's decoder")
-        return cls(latents.to(device, copy=True), images.to(device, copy=True))
+        return cls(*(tensor.to(device, copy=True) for tensor in (latents, images, class_weights)))
 
 
 def _downsample_and_flatten(images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaegan.checkpoint import flatten_tensors, load_strict, save_model, strip_prefix
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import VAESettings
+from vaegan.data.classes import ClassIds
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 from vaegan.events import Event, Note, WarningMessage
@@ -34,7 +35,15 @@ from vaegan.training.optim import (
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed, fork_rng_with_seed
 from vaegan.training.start import LATENT_WHITENING_BATCH_SIZE, whitening_rows
-from vaegan.training.trainer import IMAGES_PER_ROW, decode_seeds
+from vaegan.training.trainer import (
+    IMAGES_PER_ROW,
+    MAX_PREVIEW_CLASSES,
+    class_frequencies,
+    decode_seeds,
+    load_with_new_classes,
+    make_class_weights,
+    preview_classes,
+)
 from vaegan.training.validation import per_dim_metrics, validate_vae
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
@@ -50,10 +59,12 @@ class VAEBatch(Batch):
     Attributes:
         real: training images, float [B, C, S, S] in [-1, 1].
         noise: standard normal float [B, d], to sample the posteriors.
+        class_weights: float [B, num_classes].
     """
 
     real: Tensor
     noise: Tensor
+    class_weights: Tensor
 
 
 class VAETrainer:
@@ -70,6 +81,7 @@ class VAETrainer:
         accumulator: splits batches over ranks and micro-batches; by default, there is one of each.
         image_options: options of preprocess for the weights' metadata.
         initial: VAE to start from, with latents that are not whitened; None for random weights.
+        class_ids: classes of the images, for a conditional VAE.
     """
 
     kind = "vae"
@@ -84,6 +96,7 @@ class VAETrainer:
         accumulator: GradientAccumulator | None = None,
         image_options: Mapping[str, Any] | None = None,
         initial: VAE | None = None,
+        class_ids: ClassIds | None = None,
     ) -> None:
         self.image_options = image_options
         self.model_config, self.settings, self.device_ctx = model_config, settings, device_ctx
@@ -95,7 +108,9 @@ class VAETrainer:
         with fork_rng_with_seed(settings.seed, "vae"):
             self.vae = VAE(model_config)
         if initial is not None:
-            load_strict(self.vae, initial.state_dict(), Path("the VAE to start from"))
+            load_with_new_classes(self.vae, initial.state_dict(), Path("the VAE to start from"))
+        if class_ids is not None:
+            self.vae.prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
         device_ctx.prepare(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
         self.optimizer = make_optimizer(settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM)
@@ -105,20 +120,30 @@ class VAETrainer:
         self.train_images = train_images
         self.train_subset = train_images[self.whitening_rows[:VALIDATION_IMAGES]]
         self.val_images = strided_subset(val_images, VALIDATION_IMAGES)
+        train_ids, val_ids = (None, None) if class_ids is None else (class_ids.train, class_ids.val)
+        self.whitening_class_ids = None if train_ids is None else train_ids[self.whitening_rows]
+        subset_ids = None if train_ids is None else train_ids[self.whitening_rows[:VALIDATION_IMAGES]]
+        self.train_class_weights = self._class_weights(subset_ids, len(self.train_subset))
+        val_subset_ids = None if val_ids is None else strided_subset(val_ids, VALIDATION_IMAGES)
+        self.val_class_weights = self._class_weights(val_subset_ids, len(self.val_images))
         self._whitened_model: VAE | None = None
 
-    def step(self, images: Tensor, step: int) -> dict[str, Tensor] | None:
+    def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
+        return make_class_weights(class_ids, count, self.model_config.num_classes).to(self.device_ctx.device)
+
+    def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one optimizer step.
 
         Args:
             images: this rank's, uint8 [B, C, S, S].
             step: number of the step, from 0.
+            class_ids: of a conditional VAE, the number of each image's class, int64 [B].
 
         Returns:
             Scalar metrics in nats per image; None if the step was skipped.
         """
         settings = self.settings
-        batch = self._make_batch(images, step)
+        batch = self._make_batch(images, step, class_ids)
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
         lr = settings.lr * self.lr_scale * linear_warmup(images_seen, settings.lr_warmup)
@@ -140,7 +165,7 @@ class VAETrainer:
         self._whitened_model = None
         return metrics | per_dim_metrics(metrics, images[0].numel())
 
-    def _make_batch(self, images: Tensor, step: int) -> VAEBatch:
+    def _make_batch(self, images: Tensor, step: int, class_ids: Tensor | None) -> VAEBatch:
         """Augment uint8 [B, C, S, S] and draw the noise; random numbers are drawn for the global batch."""
         settings, local_rows = self.settings, self.accumulator.local_rows
         batch_size = self.accumulator.global_batch_size(len(images))
@@ -152,7 +177,8 @@ class VAETrainer:
             rand = local_rows(step_random.uniform("jitter", batch_size, 4 + 2 * self.model_config.channels))
             real = random_affine_and_color(real, rand, settings.train_augment)
         noise = local_rows(step_random.normal("noise", batch_size, self.model_config.latent_dim))
-        return VAEBatch(real.to(memory_format=torch.channels_last), noise)
+        class_weights = self._class_weights(class_ids, len(images))
+        return VAEBatch(real.to(memory_format=torch.channels_last), noise, class_weights)
 
     def _backward(self, batch: VAEBatch, weight: float, beta: float) -> dict[str, Tensor]:
         """Accumulate the gradients of weight * loss of a micro-batch; return its metrics."""
@@ -171,7 +197,7 @@ class VAETrainer:
 
     def _forward(self, batch: VAEBatch) -> tuple[Tensor, Posterior]:
         with self.device_ctx.autocast():
-            decoded, posterior = self.vae(batch.real, batch.noise)
+            decoded, posterior = self.vae(batch.real, batch.noise, batch.class_weights)
         return decoded.float(), posterior
 
     def _compute_global_statistics(self, batch: VAEBatch) -> None:
@@ -204,7 +230,13 @@ class VAETrainer:
         """
         settings, train_images = self.settings, self.train_subset.to(self.device_ctx.device)
         return validate_vae(
-            self.ema.model, self.val_images, train_images, settings.likelihood, self.device_ctx, settings.seed
+            self.ema.model,
+            self.val_images,
+            train_images,
+            settings.likelihood,
+            self.device_ctx,
+            settings.seed,
+            (self.val_class_weights, self.train_class_weights),
         )
 
     def final_messages(self, metrics: Mapping[str, float], images_seen: int) -> list[Event]:
@@ -242,28 +274,32 @@ class VAETrainer:
                 derive_seed(self.settings.seed, "fold") % 2**31,
                 self.settings.mirror,
                 self.device_ctx.autocast,
+                self.whitening_class_ids,
             )
         return self._whitened_model
 
     @torch.no_grad()
     def preview_grid(self) -> Tensor:
-        """Draw images above their reconstructions, then samples of the prior.
+        """Draw images above their reconstructions, then samples of the prior, with a class in each row.
 
         Returns:
             grid of images, uint8 [C, H, W].
         """
-        images = self.val_images if len(self.val_images) else self.train_subset
+        images, class_weights = self.val_images, self.val_class_weights
+        if not len(images):
+            images, class_weights = self.train_subset, self.train_class_weights
         images = images[:PREVIEW_RECONSTRUCTIONS].to(self.device_ctx.device)
-        model = self.inference_model()
-        real = to_float(images)
-        samples = model.decoder(model.prior.sample_seeds(range(PREVIEW_SAMPLES)).to(real))
-        decoded = to_uint8(model.reconstruct(real))
+        model, device = self.inference_model(), self.device_ctx.device
+        decoded = to_uint8(model.reconstruct(to_float(images), class_weights[:PREVIEW_RECONSTRUCTIONS]))
+        num_rows = max(PREVIEW_SAMPLES // IMAGES_PER_ROW, min(self.model_config.num_classes, MAX_PREVIEW_CLASSES))
+        row_classes = preview_classes(num_rows, self.model_config.num_classes)
+        samples = decode_seeds(model.decoder, model.prior, num_rows * IMAGES_PER_ROW, device, row_classes)
         rows = [
             row
             for start in range(0, len(images), IMAGES_PER_ROW)
             for row in (images[start : start + IMAGES_PER_ROW], decoded[start : start + IMAGES_PER_ROW])
         ]
-        return make_grid(torch.cat([*rows, to_uint8(samples)]).cpu(), columns=IMAGES_PER_ROW)
+        return make_grid(torch.cat([*(row.cpu() for row in rows), samples]), columns=IMAGES_PER_ROW)
 
     def drift_grid(self) -> None:
         """Return None: a VAE starts from no other model."""

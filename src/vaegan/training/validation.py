@@ -23,6 +23,7 @@ from vaegan.models.vae import VAE
 from vaegan.training.augment import MIN_LOGIT_MARGIN
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import derive_seed, fixed_permutation
+from vaegan.training.trainer import make_class_weights
 from vaegan.utils.images import to_float
 
 VAE_VALIDATION_BATCH_SIZE = 128
@@ -88,24 +89,33 @@ class VAEOutputs:
         likelihood: if given, also compute SSIM and the reconstruction loss, the latter for the mean and for one sample
             of each posterior.
         seed: of these samples.
+        class_weights: float [N, num_classes], for a conditional VAE.
     """
 
     @torch.no_grad()
     def __init__(
-        self, vae: VAE, images: Tensor, device_ctx: DeviceContext, likelihood: str = "", seed: int = 0
+        self,
+        vae: VAE,
+        images: Tensor,
+        device_ctx: DeviceContext,
+        likelihood: str = "",
+        seed: int = 0,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.values: dict[str, list[Tensor]] = {}
         generator = torch.Generator().manual_seed(derive_seed(seed, "measure"))
-        for batch in torch.split(images, VAE_VALIDATION_BATCH_SIZE):
-            real = to_float(batch).to(memory_format=torch.channels_last)
+        for start in range(0, len(images), VAE_VALIDATION_BATCH_SIZE):
+            rows = slice(start, start + VAE_VALIDATION_BATCH_SIZE)
+            real = to_float(images[rows]).to(memory_format=torch.channels_last)
+            batch_weights = None if class_weights is None else class_weights[rows].to(real.device)
             with device_ctx.autocast():
                 posterior = vae.encoder(real)
-                decoded = vae.decoder(posterior.mean).float()
+                decoded = vae.decoder(posterior.mean, batch_weights).float()
             self._append(means=posterior.mean, log_vars=posterior.log_var, psnr=psnr(real, decoded))
             if likelihood:
                 noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
                 with device_ctx.autocast():
-                    decoded_sample = vae.decoder(posterior.sample(noise)).float()
+                    decoded_sample = vae.decoder(posterior.sample(noise), batch_weights).float()
                 loss = LIKELIHOODS[likelihood]
                 self._append(
                     ssim=ssim(real, decoded),
@@ -150,7 +160,13 @@ class VAEOutputs:
 
 
 def validate_vae(
-    vae: VAE, val_images: Tensor, train_images: Tensor, likelihood: str, device_ctx: DeviceContext, seed: int
+    vae: VAE,
+    val_images: Tensor,
+    train_images: Tensor,
+    likelihood: str,
+    device_ctx: DeviceContext,
+    seed: int,
+    class_weights: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> dict[str, float]:
     """Compute the metrics of a VAE before latent whitening.
 
@@ -161,6 +177,7 @@ def validate_vae(
         likelihood: name of the reconstruction loss.
         device_ctx: where to compute.
         seed: of the posterior samples.
+        class_weights: of the validation and the training images, float [N, num_classes], for a conditional VAE.
 
     Returns:
         Losses in nats per image at the posterior means, PSNR in dB, and the use of the latents and the moments of the
@@ -168,13 +185,13 @@ def validate_vae(
     """
     metrics: dict[str, float] = {}
     if len(val_images):
-        val = VAEOutputs(vae, val_images, device_ctx, likelihood, seed)
+        val = VAEOutputs(vae, val_images, device_ctx, likelihood, seed, class_weights[0])
         metrics = {f"val_{name}": val.mean(name) for name in ("recon_loss", "psnr", "ssim")}
         metrics["val_kl"] = float(val.mean_kl_per_dim().sum())
         bits_per_dim = compute_bits_per_dim(val.negative_elbo(), likelihood, val_images[0].numel())
         if bits_per_dim is not None:
             metrics["val_bits_per_dim"] = bits_per_dim
-    train = VAEOutputs(vae, train_images, device_ctx)
+    train = VAEOutputs(vae, train_images, device_ctx, class_weights=class_weights[1])
     kl = train.mean_kl_per_dim()
     moments = aggregated_moments(train["means"], train["log_vars"])
     variances = moments.covariance.diagonal()
@@ -198,6 +215,8 @@ def validate_gan(
     discriminator: Discriminator,
     train_images: Tensor,
     val_images: Tensor,
+    train_class_weights: Tensor,
+    val_class_weights: Tensor,
 ) -> dict[str, float]:
     """Measure the discriminator's overfitting, and how well the encoder still fits the generator.
 
@@ -207,6 +226,8 @@ def validate_gan(
         discriminator: its logits are compared.
         train_images: uint8 [N, C, S, S].
         val_images: uint8 [M, C, S, S], not empty.
+        train_class_weights: float [N, num_classes].
+        val_class_weights: float [M, num_classes].
 
     Returns:
         ada_rv: r_v of ADA (Karras et al. 2020, arXiv 2006.06676, eq. 1), from 0 (validation images have the logits of
@@ -214,22 +235,32 @@ def validate_gan(
         val_psnr: PSNR in dB of encoded and decoded validation images; left out without an encoder.
     """
 
-    def mean_logit(images: Tensor) -> float:
-        images = images[fixed_permutation(len(images)).to(images.device)]
-        return float(
-            torch.cat([discriminator(batch) for batch in torch.split(images, GAN_VALIDATION_BATCH_SIZE)]).mean()
-        )
+    def split(tensor: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(tensor, GAN_VALIDATION_BATCH_SIZE)
 
-    latents = model.prior.sample_seeds(range(GAN_VALIDATION_IMAGES)).to(val_images.device)
-    fake = torch.cat([generator(batch) for batch in torch.split(latents, GAN_VALIDATION_BATCH_SIZE)])
+    def mean_logit(images: Tensor, class_weights: Tensor) -> float:
+        order = fixed_permutation(len(images)).to(images.device)
+        batches = zip(split(images[order]), split(class_weights[order]), strict=True)
+        return float(torch.cat([discriminator(*batch) for batch in batches]).mean())
+
+    seeds, num_classes = range(GAN_VALIDATION_IMAGES), model.prior.num_classes
+    class_ids = model.prior.sample_classes(seeds) if num_classes else None
+    class_weights = make_class_weights(class_ids, len(seeds), num_classes)
+    latents = model.prior.sample_seeds(seeds, class_weights=class_weights).to(val_images.device)
+    class_weights = class_weights.to(latents)
+    fake = torch.cat([generator(*batch) for batch in zip(split(latents), split(class_weights), strict=True)])
     val = to_float(val_images)
-    train_logit, val_logit, fake_logit = mean_logit(to_float(train_images)), mean_logit(val), mean_logit(fake)
+    train_logit = mean_logit(to_float(train_images), train_class_weights)
+    val_logit, fake_logit = mean_logit(val, val_class_weights), mean_logit(fake, class_weights)
     metrics = {}
     if train_logit - fake_logit > MIN_LOGIT_MARGIN:
         metrics["ada_rv"] = (train_logit - val_logit) / (train_logit - fake_logit)
     if model.encoder is not None:
-        batches = torch.split(val.contiguous(memory_format=torch.channels_last), GAN_VALIDATION_BATCH_SIZE)
-        values = [psnr(real, model.decoder(model.encoder(real).mean)) for real in batches]
+        real_batches = split(val.contiguous(memory_format=torch.channels_last))
+        values = [
+            psnr(real, model.decoder(model.encoder(real).mean, weights))
+            for real, weights in zip(real_batches, split(val_class_weights), strict=True)
+        ]
         metrics["val_psnr"] = float(torch.cat(values).mean())
     return metrics
 

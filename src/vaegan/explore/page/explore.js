@@ -22,8 +22,10 @@ const state = {
   truncation: 1,
   seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
+  classNumber: 0, // of a model with classes
+  shownClass: 0, // that of the latent on the page
   file: null, // the uploaded image
-  earlier: [], // latents before the current one: { z, truncation, seed }
+  earlier: [], // latents before the current one: { z, truncation, seed, classNumber }
   gradualTime: -Infinity, // of the last gradual change
   isReady: false, // from the first face on
 };
@@ -96,13 +98,15 @@ function remember(isGradual) {
   const now = performance.now(), isNew = !isGradual || now > state.gradualTime + UNDO_PAUSE_MS;
   state.gradualTime = isGradual ? now : -Infinity;
   if (!isNew || !state.isReady) return;
-  state.earlier.push({ z: Float32Array.from(state.z), truncation: state.truncation, seed: state.seed });
+  const { truncation, seed, shownClass: classNumber } = state;
+  state.earlier.push({ z: Float32Array.from(state.z), truncation, seed, classNumber });
   state.earlier.splice(0, state.earlier.length - MAX_UNDO);
   $("undo").disabled = false;
 }
 
 function undo() {
-  const { z, truncation, seed } = state.earlier.pop();
+  const { z, truncation, seed, classNumber } = state.earlier.pop();
+  setClass(classNumber);
   $("undo").disabled = !state.earlier.length;
   keyframes.stop();
   state.z = z;
@@ -128,7 +132,8 @@ function showTruncation(value) {
 function update(isMoving = false) {
   const [xDim, yDim] = map.dims;
   map.setPoint(state.z[xDim], state.z[yDim]);
-  socket.request(state.z, state.decoder);
+  state.shownClass = state.classNumber;
+  socket.request(state.z, state.decoder, state.classNumber);
   if (!isMoving) updateDetails();
   else detailsTimer ||= setTimeout(updateDetails, DETAILS_MS);
 }
@@ -190,10 +195,30 @@ function setTruncation(truncation) {
 
 async function showSeed(seed, isGradual = false) {
   const truncation = state.truncation;
-  const response = await request(`seed?seed=${seed}&truncation=${truncation}`);
+  const response = await request(`seed?seed=${seed}&truncation=${truncation}&class=${state.classNumber}`);
   showLatent((await response.json()).latent, { truncation, isGradual, seed });
-  const suffix = truncation === 1 ? "" : `, truncation ${truncation}`, flag = suffix && ` --truncation ${truncation}`;
-  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample ${state.about.checkpoint} --seeds ${seed}${flag}`);
+  const suffix = truncation === 1 ? "" : `, truncation ${truncation}`;
+  let flags = suffix && ` --truncation ${truncation}`;
+  if (state.about.classes.length) flags += ` --class "${state.about.classes[state.classNumber]}"`;
+  setStatus(`Seed ${seed}${suffix}: same image as vaegan sample ${state.about.checkpoint} --seeds ${seed}${flags}`);
+}
+
+// The latent of a seed depends on its class; any other latent stays and is shown in the chosen class.
+async function chooseClass(number) {
+  state.classNumber = number;
+  if (state.seed !== null) {
+    await showSeed(state.seed);
+    return;
+  }
+  remember(false);
+  update();
+}
+
+// Choose the class of a latent that is shown next; -1 is one that is not known.
+function setClass(number) {
+  if (!state.about.classes.length || number < 0) return;
+  state.classNumber = number;
+  $("class").value = number;
 }
 
 async function markAttribute(name, more, less) {
@@ -213,6 +238,7 @@ function markFace(side) {
 function showNearest() {
   const nearest = findNearest(map.images, state.z);
   if (nearest < 0) return;
+  setClass(state.about.map_classes[nearest] ?? -1);
   showLatent(map.latentOf(nearest));
   setStatus(`Image ${nearest + 1} of the latent map.`);
 }
@@ -222,11 +248,13 @@ async function encode(file, steps = state.about.has_encoder ? 0 : OPTIMIZE_STEPS
   const name = file.name || "Your image";
   setStatus(steps ? "Optimizing the latent: this takes some seconds …" : `Encoding ${file.name || "the image"} …`);
   $("optimize").disabled = true;
-  const { latent, psnr, image } = await request(`encode?steps=${steps}`, { method: "POST", body: file })
+  const path = `encode?steps=${steps}&class=${state.classNumber}`;
+  const { latent, psnr, image, class: classNumber } = await request(path, { method: "POST", body: file })
     .then((response) => response.json()).finally(() => { $("optimize").disabled = steps > 0; });
   state.file = file;
   $("uploaded-image").src = image;
   $("uploaded").hidden = false;
+  setClass(classNumber);
   showLatent(latent);
   const hint = steps ? "" : '; "Optimize latent" comes closer';
   setStatus(`${name}: the reconstruction has PSNR ${psnr} dB (higher is closer)${hint}.`);
@@ -243,7 +271,7 @@ async function download(response, name) {
 
 async function downloadAnimation(kind) {
   setStatus("Rendering the interpolation …");
-  const value = { latents: keyframes.latents, decoder: state.decoder, loop: $("loop").checked };
+  const value = { latents: keyframes.latents, decoder: state.decoder, class: state.classNumber, loop: $("loop").checked };
   await download(await post(kind, value), `${state.about.name}-interpolation.${kind}`);
 }
 
@@ -275,6 +303,9 @@ function build(about) {
   $("map-description").classList.toggle("error", !about.map_is_encoded || about.notes.length > 0);
   $("map").setAttribute("aria-label", `Latent map of ${about.num_map_images} images; the point is the current latent`);
   $("optimize").hidden = !about.has_encoder; // without an encoder, every image is optimized
+  $("class-control").hidden = !about.classes.length;
+  if (about.classes.length) $("class-label").textContent = about.class_label;
+  about.classes.forEach((name, number) => $("class").append(new Option(name, number)));
   chooseDecoder(0);
 }
 
@@ -296,7 +327,7 @@ function chooseDecoder(index) {
     figure.classList.toggle("selected", isSelected);
     figure.querySelector("button")?.setAttribute("aria-pressed", isSelected);
   });
-  socket?.request(state.z, index, false);
+  socket?.request(state.z, index, state.classNumber, false);
 }
 
 function connectControls() {
@@ -307,6 +338,7 @@ function connectControls() {
     await showSeed(seed);
   });
   $("random").onclick = showErrors(() => showSeed(Math.floor(Math.random() * 2 ** 31)));
+  $("class").onchange = showErrors(() => chooseClass(Number($("class").value)));
   $("undo").onclick = undo;
   $("pixels").onchange = () => document.body.classList.toggle("pixels", $("pixels").checked);
   $("average").onclick = () => { showLatent(new Float32Array(state.z.length)); setStatus("The average face (z = 0)."); };
@@ -344,13 +376,13 @@ function connectUploads() {
 function connectDownloads() {
   const { name } = state.about;
   $("save-png").onclick = showErrors(async () => {
-    await download(await post("png", { latent: [...state.z], decoder: state.decoder }), `${name}-face.png`);
+    await download(await post("png", { latent: [...state.z], decoder: state.decoder, class: state.classNumber }), `${name}-face.png`);
   });
   $("save-latent").onclick = showErrors(async () => {
-    await download(await post("latents", { latents: [[...state.z]] }), `${name}-latent.safetensors`);
+    await download(await post("latents", { latents: [[...state.z]], class: state.classNumber }), `${name}-latent.safetensors`);
   });
   $("save-latents").onclick = showErrors(async () => {
-    await download(await post("latents", { latents: keyframes.latents }), `${name}-latents.safetensors`);
+    await download(await post("latents", { latents: keyframes.latents, class: state.classNumber }), `${name}-latents.safetensors`);
   });
   for (const kind of ["gif", "mp4"]) $(`save-${kind}`).onclick = showErrors(() => downloadAnimation(kind));
 }

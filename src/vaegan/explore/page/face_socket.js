@@ -13,6 +13,7 @@ export class FaceSocket {
     this.reconnectMs = MIN_RECONNECT_MS;
     this.latent = null;
     this.decoder = 0;
+    this.classNumber = 0;
     this.needsFace = false;
     this.needsStrips = false;
     this.lastSent = 0; // number of the newest face request
@@ -31,7 +32,7 @@ export class FaceSocket {
       this.lastShown = this.lastSent;
       this.strips.numMissing = 0;
       this.handlers.onConnection(true);
-      this.request(this.latent, this.decoder);
+      this.request(this.latent, this.decoder, this.classNumber);
     };
     this.socket.onmessage = ({ data }) => {
       if (typeof data === "string") this.handlers.onError(JSON.parse(data).error);
@@ -45,9 +46,10 @@ export class FaceSocket {
   }
 
   // Request the images and strips of a latent; `withFace` false: only the strips.
-  request(latent, decoder, withFace = true) {
+  request(latent, decoder, classNumber, withFace = true) {
     this.latent = latent;
     this.decoder = decoder;
+    this.classNumber = classNumber;
     this.needsFace ||= withFace;
     this.needsStrips = true;
     this.sendRequests();
@@ -71,6 +73,7 @@ export class FaceSocket {
     const message = new ArrayBuffer(HEADER_BYTES + 4 * this.latent.length), header = new DataView(message);
     header.setUint8(0, kind);
     header.setUint8(1, this.decoder);
+    header.setUint16(2, this.classNumber, true);
     header.setUint32(4, number, true);
     new Float32Array(message, HEADER_BYTES).set(this.latent);
     this.socket.send(message);

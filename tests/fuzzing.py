@@ -34,13 +34,28 @@ NEW_VAE = [
     *("--batch-size", "4", "--precision", "fp32", "--device", "cpu"),
 ]
 NEW_GAN = ["train-gan", "--from-vae", "vae", "--run", "new", "--steps", "1", "--batch-size", "4", "--device", "cpu"]
+FROM_VAE = ["train-vae", "set", "--from", "vae", *NEW_VAE[2:6], *NEW_VAE[10:]]
+FROM_GAN = ["train-gan", "set", "--from-gan", "gan", *NEW_GAN[3:]]
 SAMPLE = ["sample", "-n", "1", "--device", "cpu"]
 EVALUATE = ["evaluate", "vae", "-n", "16", "--device", "cpu"]
 COMPARE = ["compare", "vae", "gan", "-n", "16", "--device", "cpu"]
 INTERPOLATE = ["interpolate", "vae", "--frames", "2", "--scale", "1", "--device", "cpu"]
 COMMANDS = {
-    "vae/model.safetensors": [["info", "vae"], [*SAMPLE, "vae"], ["encode", "vae", "face.png"], NEW_GAN, RESUME_VAE],
-    "gan/model.safetensors": [["info", "gan"], [*SAMPLE, "gan"], ["reconstruct", "gan", "face.png"], RESUME_GAN],
+    "vae/model.safetensors": [
+        ["info", "vae"],
+        [*SAMPLE, "vae"],
+        ["encode", "vae", "face.png"],
+        NEW_GAN,
+        RESUME_VAE,
+        FROM_VAE,
+    ],
+    "gan/model.safetensors": [
+        ["info", "gan"],
+        [*SAMPLE, "gan"],
+        ["reconstruct", "gan", "face.png"],
+        RESUME_GAN,
+        FROM_GAN,
+    ],
     "gan/best.safetensors": [[*SAMPLE, "gan", "--best"], RESUME_GAN],
     "vae/config.json": [
         ["info", "vae"],
@@ -54,9 +69,9 @@ COMMANDS = {
     "vae/metrics.jsonl": [["info", "vae"], ["report", "vae"], RESUME_VAE],
     "gan/metrics.jsonl": [["info", "gan"], ["report", "gan"], RESUME_GAN, COMPARE],
     f"vae/{STEP}/state.json": [["info", "vae"], RESUME_VAE],
-    f"gan/{STEP}/state.json": [RESUME_GAN],
+    f"gan/{STEP}/state.json": [RESUME_GAN, FROM_GAN],
     f"vae/{STEP}/training.safetensors": [RESUME_VAE],
-    f"gan/{STEP}/training.safetensors": [RESUME_GAN],
+    f"gan/{STEP}/training.safetensors": [RESUME_GAN, FROM_GAN],
     f"gan/{STEP}/model.safetensors": [[*SAMPLE, f"gan/{STEP}"], RESUME_GAN],
     "vae/previews/step-0000000.png": [["timelapse", "vae"], ["report", "vae"]],
     "gan/previews/drift-0000000.png": [["report", "gan"]],

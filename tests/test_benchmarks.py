@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as speed
-from benchmarks import arms, conditional, judges, other_tools, pretraining, small_dataset
+from benchmarks import arms, conditional, fine_tuning, judges, other_tools, pretraining, small_dataset
 from benchmarks.speed import plain
 from benchmarks.speed.pairs import PairedResult, run_pairs
 from benchmarks.speed.processes import Timing, time_command
@@ -207,3 +207,19 @@ def enlarge_images(monkeypatch):
         return forward(self, torch.nn.functional.interpolate(images, size=64))
 
     monkeypatch.setattr(judges.Classifier, "forward", forward_enlarged)
+
+
+def test_fine_tuning_benchmark_compares_at_equal_images(prepared, gan_run, tmp_path, monkeypatch, capsys):
+    sizes = ["--preset", "tiny", "--latent-dim", "8", "-n", "16", "--counts", "16", "--images", "128", "--seeds", "0"]
+    arms = ["--start", str(gan_run), "--arms", "start", "nothing", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["fine_tuning", str(prepared), *sizes, *arms])
+    fine_tuning.main()
+    output = capsys.readouterr().out
+    results = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert [result["arm"] for result in results] == ["start", "nothing"]
+    # the VAE of the arm without a start sees a quarter of the images
+    assert [result["images_seen"] for result in results] == [128, 96]
+    assert all(result["kid_mean"] > result["real"]["kid_mean"] for result in results)
+    configs = [RunDir(tmp_path / "16" / f"{result['arm']}-0").read_config() for result in results]
+    assert [bool(config["from_run"]) for config in configs] == [True, False]
+    assert output.count("real  ") == 1

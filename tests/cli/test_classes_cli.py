@@ -96,8 +96,8 @@ def test_a_walk_goes_from_class_to_class(capsys, here, colored, cond_gan_run):
 def test_attributes_are_edited_within_the_class_of_each_image(capsys, here, copy, colored, colored_set, cond_gan_run):
     gan = copy(cond_gan_run)
     with (
-        mock.patch("vaegan.inference.attributes.MIN_EXAMPLES", 3),
-        mock.patch("vaegan.inference.attributes.MIN_AUC", 0.0),
+        mock.patch("vaegan.inference.attribute_fitting.MIN_EXAMPLES", 3),
+        mock.patch("vaegan.inference.attribute_fitting.MIN_AUC", 0.0),
     ):
         run(capsys, "attributes", gan, colored_set)
     names = vaegan.load(gan, "cpu").attributes.names()

@@ -34,7 +34,7 @@ def train_gan(
         typer.Option(
             "--from-gan",
             metavar="CKPT",
-            help="Trained GAN to start from instead, of the same image size.",
+            help="Trained GAN to start from instead, of the same image size or half of it.",
             autocompletion=complete_checkpoint,
         ),
     ] = None,

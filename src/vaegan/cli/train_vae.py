@@ -22,7 +22,7 @@ def train_vae(
         typer.Option(
             "--from",
             metavar="CKPT",
-            help="Trained VAE to start from, of the same image size.",
+            help="Trained VAE to start from, of the same image size or half of it.",
             show_default="random initialization",
             autocompletion=complete_checkpoint,
         ),

@@ -18,14 +18,13 @@ DURATION_OPTIONS = ("steps", "images", "minutes")
 
 OTHER_OPTIONS = "Optimization"
 OPTION_GROUPS = {
-    "Length (one of them)": ("minutes", "images", "steps", "stop_when"),
+    "Length (one of them)": ("minutes", "images", "steps"),
     "Model": ("preset", "latent_dim", "prior"),
     "Classes": ("cond", "balance"),
-    "Starting from a VAE": (
-        *("init_d_from_encoder", "d_warmup_steps"),
+    "Starting from a VAE or a GAN": (
+        *("init_d_from_encoder", "freeze_d", "d_warmup_steps"),
         *("recon_weight", "recon_fraction", "recon_fraction_final", "recon_fade"),
     ),
-    "Starting from another run": ("freeze_d",),
     "Loss": (
         *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
         *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std"),
@@ -34,7 +33,7 @@ OPTION_GROUPS = {
     OTHER_OPTIONS: (),
     "Checkpoints and logging": (
         *("checkpoint_every", "keep_checkpoints", "sample_every", "evaluate_every", "log_every", "log"),
-        "on_collapse",
+        *("stop_when", "on_collapse"),
     ),
     "Hardware": ("device", "precision", "cache"),
 }
@@ -74,7 +73,11 @@ class DurationSettings:
         None, "Duration in optimizer steps.", min=1, is_count=True, default_text="the preset's images"
     )
     images: int | None = runtime_option(
-        None, "Duration in images seen, e.g. 300k.", min=1, is_count=True, default_text="the preset's"
+        None,
+        "Duration in images seen, e.g. 300k.",
+        min=1,
+        is_count=True,
+        default_text="the preset's; fewer for small datasets",
     )
     minutes: float | None = runtime_option(
         None, "Duration in minutes: the first steps are timed, then the number of steps is fixed.", exclusive_min=0
@@ -84,7 +87,7 @@ class DurationSettings:
         "Stop at the end of that length (end), or earlier where the KID of the run's own evaluations has not improved"
         f" for {FLAT_EVALUATIONS} evaluations (flat).",
         choices=("end", "flat"),
-        default_text="end; flat for small datasets",
+        default_text="end; flat for a GAN of few images or with a start",
     )
 
 
@@ -249,39 +252,42 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         None,
         "Distribution of the latents; mixture is the Gaussian mixture that was fitted to the VAE's latents.",
         choices=("normal", "uniform", "mixture"),
-        default_text="the VAE's, or normal without --from-vae",
+        default_text="that of the VAE or GAN to start from, else normal",
     )
     minibatch_std: bool | None = option(
         None,
         "Add a minibatch standard deviation feature to the discriminator, which counteracts mode collapse.",
-        default_text="minibatch-std with --from-vae, else no-minibatch-std",
+        default_text="minibatch-std with --from-vae, that of the GAN with --from-gan, else no-minibatch-std",
     )
     init_d_from_encoder: bool = option(
-        True, "With --from-vae: initialize the discriminator's trunk from the VAE's encoder."
+        True, "With a start: initialize the discriminator's trunk from the VAE's encoder."
     )
     recon_weight: float = option(
         16.0,
-        "With --from-vae: weight of the reconstruction loss on encoded images, in discriminator features; 0 = off.",
+        "With a start: weight of the reconstruction loss on encoded images, in discriminator features; 0 = off.",
         min=0,
     )
     recon_fraction: float = option(
         0.5,
-        "With --from-vae: initial fraction of each batch whose latents are encoded training images; 0 = none.",
+        "With a start: initial fraction of each batch whose latents are encoded training images; 0 = none.",
         min=0,
         max=1,
     )
     recon_fraction_final: float = option(
-        0.125, "With --from-vae: value that --recon-fraction falls to over --recon-fade images.", min=0, max=1
+        0.125,
+        "With a start: value that --recon-fraction falls to over --recon-fade images.",
+        min=0,
+        max=1,
     )
     recon_fade: int = option(
         60_000,
-        "With --from-vae: images over which --recon-fraction falls to --recon-fraction-final; 0 = it stays.",
+        "With a start: images over which --recon-fraction falls to --recon-fraction-final; 0 = it stays.",
         min=0,
         is_count=True,
     )
     d_warmup_steps: int | None = option(
         None,
-        "With --from-vae: steps that train only the discriminator before the generator starts; 0 = none.",
+        "With a start: steps that train only the discriminator before the generator starts; 0 = none.",
         min=0,
         default_text=(
             f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder; at most"
@@ -290,7 +296,7 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     )
     freeze_d: int = option(
         0,
-        "With --from-gan or --from-vae: number of the discriminator's first layers, from the image on, that are not"
+        "With a start: number of the discriminator's first layers, from the image on, that are not"
         " trained (FreezeD); 0 = train all.",
         min=0,
         max=MAX_TRUNK_LAYERS,

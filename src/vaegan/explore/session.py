@@ -120,8 +120,8 @@ class ExploreSession:
         Returns:
             the seed.
         """
-        seeds = range(NUM_FIRST_SEEDS)
-        distances = self.model.latents_from_seeds(seeds) - self.model.latents_from_seeds(seeds, truncation=0.0)
+        seeds, model = range(NUM_FIRST_SEEDS), self.model_at(0)
+        distances = model.latents_from_seeds(seeds) - model.latents_from_seeds(seeds, truncation=0.0)
         return int(distances.norm(dim=1).argmin())
 
     @torch.inference_mode()

@@ -9,7 +9,6 @@ change from the first step on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -120,30 +119,25 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
 
 
 @torch.no_grad()
-def grow_discriminator(
-    tensors: Mapping[str, Tensor], old_config: ModelConfig, config: ModelConfig, minibatch_std: bool
-) -> dict[str, Tensor]:
-    """Return the tensors of a discriminator that judges images as the old one does at half the size.
+def grow_discriminator(discriminator: Discriminator, config: ModelConfig) -> Discriminator:
+    """Return a discriminator that judges images as the old one does at half the size.
 
     Args:
-        tensors: of the trained discriminator.
-        old_config: its sizes.
+        discriminator: the trained discriminator.
         config: of the grown networks.
-        minibatch_std: whether it has the minibatch standard deviation feature.
 
     Returns:
-        tensors by name.
+        the discriminator.
     """
-    old, grown = Discriminator(old_config, minibatch_std), Discriminator(config, minibatch_std)
-    old.load_state_dict(dict(tensors))
-    _grow_trunk(old.trunk, grown.trunk)
-    grown.head.weight.zero_()[:, : old.trunk.num_features] = old.head.weight[:, : old.trunk.num_features]
-    if minibatch_std:
-        grown.head.weight[:, -MBSTD_FEATURES:] = old.head.weight[:, -MBSTD_FEATURES:]
-    grown.head.bias.copy_(old.head.bias)
-    if old.class_embedding is not None and grown.class_embedding is not None:
-        grown.class_embedding.weight[:, : old.trunk.num_features] = old.class_embedding.weight
-    return grown.state_dict()
+    grown, num_features = Discriminator(config, discriminator.minibatch_std), discriminator.trunk.num_features
+    _grow_trunk(discriminator.trunk, grown.trunk)
+    grown.head.weight.zero_()[:, :num_features] = discriminator.head.weight[:, :num_features]
+    if discriminator.minibatch_std:
+        grown.head.weight[:, -MBSTD_FEATURES:] = discriminator.head.weight[:, -MBSTD_FEATURES:]
+    grown.head.bias.copy_(discriminator.head.bias)
+    if discriminator.class_embedding is not None and grown.class_embedding is not None:
+        grown.class_embedding.weight[:, :num_features] = discriminator.class_embedding.weight
+    return grown
 
 
 def grow_prior(prior: Prior, config: ModelConfig) -> Prior:

@@ -95,11 +95,7 @@ def whiten_latents(
     image_means, image_log_vars = _encode_posteriors(vae, images, mirror, autocast)
     means, log_vars = image_means.flatten(0, 1), image_log_vars.flatten(0, 1)
     moments = aggregated_moments(means, log_vars)
-    if not bool(moments.covariance.abs().max() < MAX_VARIANCE):  # NaN compares false
-        raise VaeganError(
-            "the VAE's latents are not finite, or huge: its weights are damaged, or training diverged; train with a"
-            " lower --lr"
-        )
+    _require_moderate(moments.covariance)
     eigenvalues, eigenvectors = torch.linalg.eigh(moments.covariance)
     scale = eigenvalues.clamp_min(1e-8).sqrt()
     mixing_matrix = eigenvectors * scale
@@ -114,6 +110,7 @@ def whiten_latents(
         class_weights = class_weights.repeat_interleave(image_means.shape[1], 0)[: len(noise)]
     jacobian_gram = _jacobian_gram(vae, latents.to(device), class_weights, generator)
     gram = mixing_matrix.T @ jacobian_gram @ mixing_matrix
+    _require_moderate(gram)
     image_changes, rotation = (part.flip(-1) for part in torch.linalg.eigh(gram))
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
 
@@ -168,6 +165,15 @@ def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references:
         leading_dim=mixture_dim if num_references else 0,
         num_references=num_references,
     )
+
+
+def _require_moderate(matrix: Tensor) -> None:
+    """Raise VaeganError if a matrix of the latents cannot be decomposed."""
+    if not bool(matrix.abs().max() < MAX_VARIANCE):  # NaN compares false
+        raise VaeganError(
+            "the VAE's latents are not finite, or huge: its weights are damaged, or training diverged; train with a"
+            " lower --lr"
+        )
 
 
 def undo_whitening(vae: VAE) -> VAE:

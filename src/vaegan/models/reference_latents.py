@@ -27,8 +27,8 @@ from vaegan.models.prior import (
     val_split,
 )
 
-LEADING_FRACTIONS = (1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3)
-"""Fractions of the latents that may lead, from the fewest to the most."""
+LEADING_FRACTIONS = (2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 6)
+"""Fractions of the latents that may lead. The fewer lead, the more samples repeat; the first that fails is the last."""
 MIN_LEADING_DIM = 16
 MAX_REFERENCE_MEMORIZATION_RATIO = 1.5
 """Leading latents are accepted if the memorization rate is at most this many times that of validation latents."""
@@ -58,17 +58,21 @@ def fit_leading_mixture(
     max_rate = MAX_REFERENCE_MEMORIZATION_RATIO * nn_memorization_rate(
         val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, train * axis_scales
     )
+    accepted = 0
     for leading_dim in [round(d * fraction) for fraction in LEADING_FRACTIONS]:
         if leading_dim < MIN_LEADING_DIM:
-            continue
+            break
         trial_components = max(2, round(num_components * len(train) / num_images))
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
         noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed).to(train)
         neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
         samples = complete_latents(mixture.sample(noise), _choose_references(train), neighbor_noise)
-        if nn_memorization_rate(samples * axis_scales, train * axis_scales) <= max_rate:
-            return fit_components(latents[:, :, :leading_dim], num_components, seed), _choose_references(latents)
-    return None
+        if nn_memorization_rate(samples * axis_scales, train * axis_scales) > max_rate:
+            break
+        accepted = leading_dim
+    if not accepted:
+        return None
+    return fit_components(latents[:, :, :accepted], num_components, seed), _choose_references(latents)
 
 
 def _choose_references(latents: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from vaegan.checkpoint import (
     TRAINING_STATE_FILE,
     WeightsInfo,
     load_into_meta_model,
+    load_strict,
     open_safetensors,
     read_checkpoint,
     read_weights_info,
@@ -23,9 +24,10 @@ from vaegan.config.options import build_settings
 from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import make_class_embedding
-from vaegan.models.discriminator import GANForInference
+from vaegan.models.discriminator import Discriminator, GANForInference
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_prior, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
+from vaegan.models.layers import channel_widths
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Decoder
 from vaegan.run_dir import find_run
@@ -66,10 +68,9 @@ class StartRun:
         """
         if self.discriminator is None:
             return None
-        trunk = [tensor for name, tensor in self.discriminator.items() if name.startswith("trunk.")]
-        num_features = 16 * max((len(tensor) for tensor in trunk), default=0)
-        head = self.discriminator.get("head.weight")
-        return head is not None and head.shape[-1] != num_features
+        head, config = self.discriminator.get("head.weight"), self.weights.config
+        num_features = 16 * channel_widths(config.base_channels, config.size)[-1]
+        return head is not None and head.shape != (1, num_features)
 
     def for_images(self, size: int, channels: int) -> StartRun:
         """Return the start for images of another side, if it is half of it.
@@ -257,8 +258,9 @@ def _read_networks(start: StartRun, seed: int) -> StartRun:
             decoder, prior = grow_decoder(networks.decoder, new_config), grow_prior(networks.prior, new_config)
             networks = GANForInference(decoder, None, prior)
         if discriminator is not None:
-            has_minibatch_std = bool(start.has_minibatch_std())
-            discriminator = grow_discriminator(discriminator, config, new_config, has_minibatch_std)
+            old = Discriminator(config, bool(start.has_minibatch_std()))
+            load_strict(old, discriminator, weights.path)
+            discriminator = grow_discriminator(old, new_config).state_dict()
     return replace(start, networks=networks, config=new_config, discriminator=discriminator)
 
 
@@ -278,7 +280,9 @@ def whitening_rows(num_images: int, latent_dim: int, seed: int) -> Tensor:
 
 
 def add_classes(vae: VAE, config: ModelConfig) -> None:
-    """Make a VAE without classes conditional, in place. Its class embeddings are 0, so all classes decode alike.
+    """Make a VAE without classes conditional, in place.
+
+    Its class embeddings are 0, so all classes decode alike.
 
     Args:
         vae: the VAE, whose prior is N(0, I).

@@ -79,7 +79,7 @@ def train_vae(
         run: run directory; an existing run there is resumed.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
-        from_run: trained VAE to start from, of the same image size; by default the VAE is trained from scratch.
+        from_run: trained VAE to start from, of the same image size or half of it; by default random weights.
         on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a
             notebook, and warnings are logged elsewhere; `ignore_event` shows nothing.
         **options: the fields of `VAESettings`.
@@ -113,7 +113,7 @@ def train_gan(
         data: prepared dataset; by default the one that the VAE was trained on, else the newest under data/.
         run: run directory; an existing run there is resumed.
         from_vae: VAE whose decoder initializes the generator; by default the GAN is trained from scratch.
-        from_gan: trained GAN to start from, of the same image size, instead of a VAE.
+        from_gan: trained GAN to start from instead, of the same image size or half of it.
         config: config.json of another run to take options from; `options` override it.
         force: start over, replacing the run at `run`.
         on_event: is called with every event (see `vaegan.events`). By default progress is shown in a terminal and in a

@@ -52,7 +52,9 @@ def decode_seeds(
 
 
 def load_with_new_classes(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors into a model, in place. What an unconditional start lacks, such as class embeddings, stays.
+    """Copy tensors into a model, in place; what an unconditional start lacks stays.
+
+    That are the class embeddings, which are 0, and the buffers of a conditional prior.
 
     Args:
         model: network to fill.

@@ -23,8 +23,9 @@ const state = {
   seed: null, // of the current latent, if it is that of a seed
   decoder: 0, // index of the decoder for strips and files
   classNumber: 0, // of a model with classes
+  shownClass: 0, // that of the latent on the page
   file: null, // the uploaded image
-  earlier: [], // latents before the current one: { z, truncation, seed }
+  earlier: [], // latents before the current one: { z, truncation, seed, classNumber }
   gradualTime: -Infinity, // of the last gradual change
   isReady: false, // from the first face on
 };
@@ -97,13 +98,15 @@ function remember(isGradual) {
   const now = performance.now(), isNew = !isGradual || now > state.gradualTime + UNDO_PAUSE_MS;
   state.gradualTime = isGradual ? now : -Infinity;
   if (!isNew || !state.isReady) return;
-  state.earlier.push({ z: Float32Array.from(state.z), truncation: state.truncation, seed: state.seed });
+  const { truncation, seed, shownClass: classNumber } = state;
+  state.earlier.push({ z: Float32Array.from(state.z), truncation, seed, classNumber });
   state.earlier.splice(0, state.earlier.length - MAX_UNDO);
   $("undo").disabled = false;
 }
 
 function undo() {
-  const { z, truncation, seed } = state.earlier.pop();
+  const { z, truncation, seed, classNumber } = state.earlier.pop();
+  setClass(classNumber);
   $("undo").disabled = !state.earlier.length;
   keyframes.stop();
   state.z = z;
@@ -129,6 +132,7 @@ function showTruncation(value) {
 function update(isMoving = false) {
   const [xDim, yDim] = map.dims;
   map.setPoint(state.z[xDim], state.z[yDim]);
+  state.shownClass = state.classNumber;
   socket.request(state.z, state.decoder, state.classNumber);
   if (!isMoving) updateDetails();
   else detailsTimer ||= setTimeout(updateDetails, DETAILS_MS);
@@ -202,8 +206,12 @@ async function showSeed(seed, isGradual = false) {
 // The latent of a seed depends on its class; any other latent stays and is shown in the chosen class.
 async function chooseClass(number) {
   state.classNumber = number;
-  if (state.seed !== null) await showSeed(state.seed);
-  else update();
+  if (state.seed !== null) {
+    await showSeed(state.seed);
+    return;
+  }
+  remember(false);
+  update();
 }
 
 // Choose the class of a latent that is shown next; -1 is one that is not known.

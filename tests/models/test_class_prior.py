@@ -95,5 +95,8 @@ def test_impossible_classes_are_refused(values):
 
 
 def test_an_unconditional_config_is_saved_without_classes():
-    assert ModelConfig().to_json().keys() == {*vars(ModelConfig())} - {"classes", "class_label"}
+    assert ModelConfig().to_json().keys() == {*vars(ModelConfig())} - {
+        *("classes", "class_label"),
+        *("leading_dim", "num_references"),
+    }
     assert ModelConfig(classes=("a", "b"), class_label="kind").to_json()["classes"] == ("a", "b")

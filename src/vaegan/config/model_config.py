@@ -10,6 +10,7 @@ from vaegan.errors import VaeganError, printable
 
 IMAGE_SIZES = (32, 64, 128, 256)
 MAX_COMPONENTS = 4096
+MIN_REFERENCES, MAX_REFERENCES = 5, 8192
 MAX_CLASSES = 100
 MAX_CLASS_NAME_LENGTH = 60
 
@@ -45,6 +46,10 @@ class ModelConfig:
     prior: str = option("normal", "Distribution of z.", choices=("normal", "uniform", "mixture"))
     num_components: int = option(1, "Components of a mixture prior.", min=1, max=MAX_COMPONENTS)
     local_dim: int = option(0, "Rank of the covariance that each component adds to the shared one.", min=0, max=64)
+    leading_dim: int = option(
+        0, "Latents that a mixture prior describes, the others are from references; 0 = all.", min=0, max=4096
+    )
+    num_references: int = option(0, "Training images' latents in a mixture prior.", min=0, max=MAX_REFERENCES)
     classes: tuple[str, ...] = option((), "Names of the classes in order; empty for an unconditional model.")
     class_label: str = option("", "Label of the dataset that the classes are the values of.")
 
@@ -59,6 +64,13 @@ class ModelConfig:
             raise VaeganError(
                 f"a {self.prior} prior with {self.num_components} components and {self.local_dim} local dimensions"
                 " cannot be built: expected at least 2 components for a mixture, else 1 and 0 local dimensions"
+            )
+        has_references = self.num_references >= MIN_REFERENCES and 0 < self.leading_dim < self.latent_dim
+        if not (has_references and is_mixture) and (self.leading_dim or self.num_references):
+            raise VaeganError(
+                f"a {self.prior} prior with {self.leading_dim} of {self.latent_dim} latents and {self.num_references}"
+                f" references cannot be built: expected fewer latents and at least {MIN_REFERENCES} references for a"
+                " mixture, or neither"
             )
         is_valid = all(0 < len(name) <= MAX_CLASS_NAME_LENGTH and name.isprintable() for name in self.classes)
         is_valid &= len(set(self.classes)) == len(self.classes) and len(self.classes) != 1
@@ -79,9 +91,11 @@ class ModelConfig:
         """Return the configuration as it is saved.
 
         Returns:
-            values by name; an unconditional model has no entries about classes.
+            values by name; without the entries about classes or references if there are none.
         """
         values = asdict(self)
+        if not self.num_references:
+            del values["leading_dim"], values["num_references"]
         if not self.classes:
             del values["classes"], values["class_label"]
         return values
@@ -92,4 +106,4 @@ class ModelConfig:
         Returns:
             the configuration.
         """
-        return replace(self, prior="normal", num_components=1, local_dim=0)
+        return replace(self, prior="normal", num_components=1, local_dim=0, leading_dim=0, num_references=0)

@@ -230,6 +230,10 @@ def _save_sheet(model: Model, path: Path, weights_hash: str) -> None:
     save_png(enlarge(grid, factor), path, f"{_sheet_text(model)}, not picked", source=weights_hash)
 
 
+def _references_text(config: ModelConfig) -> str:
+    return f" with {config.num_references:,} encoded training images inside" if config.num_references else ""
+
+
 def _sheet_text(model: Model) -> str:
     """Describe the samples of the sheet."""
     if not model.classes:
@@ -270,7 +274,7 @@ def model_card(
     facts = {
         "kind": f"{info.kind.upper()}, {'with' if model.encoder is not None else 'without'} encoder",
         "images": f"{config.size}x{config.size} pixels, {color}",
-        "latent dimensions": f"{config.latent_dim:,}, {model.prior.kind} prior",
+        "latent dimensions": f"{config.latent_dim:,}, {model.prior.kind} prior{_references_text(config)}",
         **({"classes": _describe_classes(config)} if config.classes else {}),
         "parameters of the decoder": f"{sum(weights.numel() for weights in model.decoder.parameters()):,}",
         "training images seen, with repetition": f"{info.images_seen:,} in {info.step:,} steps",

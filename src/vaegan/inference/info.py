@@ -87,8 +87,12 @@ def _describe_weights(info: WeightsInfo) -> dict[str, Any]:
 def _describe_model(config: dict[str, Any]) -> str:
     keys = ("size", "channels", "latent_dim", "base_channels", "prior")
     size, channels, latent_dim, base_channels, prior = (printable(config.get(key)) for key in keys)
+    details = ""
+    if config.get("num_references"):
+        leading_dim, num_references = printable(config.get("leading_dim")), printable(config.get("num_references"))
+        details = f" of the first {leading_dim}, details from {num_references} encoded training images"
     return (
-        f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior),"
+        f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior{details}),"
         f" {base_channels} base channels"
     )
 

@@ -26,6 +26,7 @@ from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import one_hot
 from vaegan.models.class_prior import class_component_weights, fit_class_normals
 from vaegan.models.prior import GaussianMixture, Prior, fit_mixture
+from vaegan.models.reference_latents import fit_leading_mixture
 from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
 
@@ -110,7 +111,7 @@ def whiten_latents(
     jacobian_gram = _jacobian_gram(vae, latents.to(device), class_weights, generator)
     gram = mixing_matrix.T @ jacobian_gram @ mixing_matrix
     _require_moderate(gram)
-    rotation = torch.linalg.eigh(gram).eigenvectors.flip(1)
+    image_changes, rotation = (part.flip(-1) for part in torch.linalg.eigh(gram))
     rotation = rotation * rotation.sum(0).sign().where(rotation.sum(0) != 0, torch.ones(()).double())
 
     # Fold A and its inverse into the linear layers around the latents.
@@ -121,33 +122,49 @@ def whiten_latents(
     noise = torch.randn(len(image_means), SAMPLES_PER_IMAGE, means.shape[1], generator=generator)
     samples = (image_means + (0.5 * image_log_vars).exp() * noise).double() - moments.mean
     samples = (samples @ whitening_matrix.T).float()
-    vae.config, vae.prior = _fit_prior(vae, samples, seed, class_ids)
+    axis_scales = image_changes.clamp_min(0).sqrt().float()
+    vae.config, vae.prior = _fit_prior(vae, samples, axis_scales, seed, class_ids)
     vae.prior.to(device)
     return vae
 
 
-def _fit_prior(vae: VAE, samples: Tensor, seed: int, class_ids: Tensor | None) -> tuple[ModelConfig, Prior]:
-    """Fit the prior to whitened posterior samples [N, draws, d]; return it with the config that states its sizes."""
-    mixture = fit_mixture(samples, seed)
-    if class_ids is None:
-        if mixture is None:
-            config = vae.config.with_normal_prior()
-            return config, Prior(config)
-        config = _with_mixture(vae.config, mixture)
-        return config, Prior.from_mixture(config, mixture)
-    num_classes, frequencies = vae.config.num_classes, vae.prior.class_frequencies.cpu()
-    if mixture is None:  # a normal for each class
-        mixture, component_weights = fit_class_normals(samples, class_ids, num_classes), torch.eye(num_classes)
-    else:
-        component_weights = class_component_weights(mixture, samples, class_ids, num_classes)
-    config = _with_mixture(vae.config, mixture)
-    buffers = {"class_frequencies": frequencies, "class_component_weights": component_weights}
+def _fit_prior(
+    vae: VAE, samples: Tensor, axis_scales: Tensor, seed: int, class_ids: Tensor | None
+) -> tuple[ModelConfig, Prior]:
+    """Fit the prior to whitened posterior samples [N, draws, d]; return it with the config that states its sizes.
+
+    axis_scales [d]: how much the image changes along each latent.
+    """
+    mixture, buffers = fit_mixture(samples, seed), {}
+    if mixture is None and class_ids is None:
+        config = vae.config.with_normal_prior()
+        return config, Prior(config)
+    if mixture is not None and (fitted := fit_leading_mixture(samples, len(mixture.means), axis_scales, seed)):
+        mixture, buffers["references"] = fitted
+    if class_ids is not None:
+        num_classes = vae.config.num_classes
+        buffers["class_frequencies"] = vae.prior.class_frequencies.cpu()
+        if mixture is None:  # a normal for each class
+            mixture = fit_class_normals(samples, class_ids, num_classes)
+            buffers["class_component_weights"] = torch.eye(num_classes)
+        else:
+            leading = samples[:, :, : mixture.means.shape[1]]
+            buffers["class_component_weights"] = class_component_weights(mixture, leading, class_ids, num_classes)
+    assert mixture is not None
+    config = _with_mixture(vae.config, mixture, len(buffers.get("references", ())))
     return config, Prior.from_mixture(config, mixture, **buffers)
 
 
-def _with_mixture(config: ModelConfig, mixture: GaussianMixture) -> ModelConfig:
-    num_components, local_dim, _ = mixture.local_factors.shape
-    return replace(config, prior="mixture", num_components=num_components, local_dim=local_dim)
+def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references: int) -> ModelConfig:
+    num_components, local_dim, mixture_dim = mixture.local_factors.shape
+    return replace(
+        config,
+        prior="mixture",
+        num_components=num_components,
+        local_dim=local_dim,
+        leading_dim=mixture_dim if num_references else 0,
+        num_references=num_references,
+    )
 
 
 def _require_moderate(matrix: Tensor) -> None:

@@ -39,6 +39,10 @@ MAX_LOCAL_DIM = 12
 MIN_RESPONSIBILITY = 1e-12
 MIN_LOCAL_RESPONSIBILITY = 1e-3
 
+# Of the trailing latents' neighbors: how many there are to choose from, and the weight of the nearest.
+NUM_NEIGHBORS = 5
+NEAREST_WEIGHT = 0.8
+
 CLASS_SEED_OFFSET = 2**41
 """The class of a seed must not depend on the noise that its latent is drawn from."""
 
@@ -223,41 +227,105 @@ def fit_mixture(latents: Tensor, seed: int = 0) -> GaussianMixture | None:
             too few images.
     """
     num_images, draws, d = latents.shape
-    is_val = torch.arange(num_images) % 4 == 0
-    train, val = latents[~is_val], latents[is_val].flatten(0, 1)
+    train, val_images = val_split(latents)
+    val = val_images.flatten(0, 1)
     if len(train) * draws <= 4 * d or len(val) < MIN_VAL_LATENTS or not latents.isfinite().all():
         return None
     val_rate = nn_memorization_rate(val[:NUM_TRIAL_SAMPLES], train)
-    if _sample_memorization_rate(_fit_components(train, 1, seed), train, seed) >= NORMAL_PRIOR_RATIO * val_rate:
+    if _sample_memorization_rate(fit_components(train, 1, seed), train, seed) >= NORMAL_PRIOR_RATIO * val_rate:
         return None
     for images_per_component in IMAGES_PER_COMPONENT:
         num_components = len(train) // images_per_component
         if num_components < 2:
             break
-        mixture = _fit_components(train, num_components, seed)
+        mixture = fit_components(train, num_components, seed)
         if _sample_memorization_rate(mixture, train, seed) <= MAX_MEMORIZATION_RATIO * val_rate:
-            return _fit_components(latents, num_images // images_per_component, seed)
+            return fit_components(latents, num_images // images_per_component, seed)
     return None
 
 
-def _fit_components(latents: Tensor, num_components: int, seed: int) -> GaussianMixture:
-    """Fit to latents [N, draws, d]; at most MAX_COMPONENTS components."""
+def val_split(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Split latents by image: three quarters to fit a mixture to, and one to judge it by.
+
+    Args:
+        latents: [N, draws, d].
+
+    Returns:
+        both parts.
+    """
+    is_val = torch.arange(len(latents)) % 4 == 0
+    return latents[~is_val], latents[is_val]
+
+
+def fit_components(latents: Tensor, num_components: int, seed: int) -> GaussianMixture:
+    """Fit a mixture with local factors, or one normal.
+
+    Args:
+        latents: float [N, draws, d].
+        num_components: number of components; at most MAX_COMPONENTS are used.
+        seed: of the random start.
+
+    Returns:
+        the mixture.
+    """
     rows, num_components = latents.flatten(0, 1), min(MAX_COMPONENTS, num_components)
     mixture = fit_em(rows, num_components, torch.Generator().manual_seed(seed))
     return mixture if num_components == 1 else add_local_covariances(mixture, rows)
 
 
 def _sample_memorization_rate(mixture: GaussianMixture, train: Tensor, seed: int) -> float:
-    _, local_dim, d = mixture.local_factors.shape
-    noise = torch.randn(NUM_TRIAL_SAMPLES, d + local_dim + 1, generator=torch.Generator().manual_seed(seed))
+    noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed)
     return nn_memorization_rate(mixture.sample(noise.to(train)), train)
+
+
+def standard_noise(count: int, mixture: GaussianMixture, seed: int) -> Tensor:
+    """Draw the noise of a mixture's samples.
+
+    Args:
+        count: number of samples.
+        mixture: the mixture.
+        seed: of the noise.
+
+    Returns:
+        N(0, I), float32 [count, d + r + 1].
+    """
+    _, local_dim, d = mixture.local_factors.shape
+    return torch.randn(count, d + local_dim + 1, generator=torch.Generator().manual_seed(seed))
+
+
+def complete_latents(leading: Tensor, references: Tensor, noise: Tensor) -> Tensor:
+    """Add trailing latents from the references that are nearest in the leading latents.
+
+    They are 0.8 times those of the nearest reference plus 0.6 times those of one of the next four. As 0.8^2 + 0.6^2 is
+    1, they keep their variance where the two are independent.
+
+    Args:
+        leading: float [N, k].
+        references: latents of training images, float [M, d], M at least NUM_NEIGHBORS.
+        noise: N(0, 1), float [N], which selects the second reference.
+
+    Returns:
+        latents [N, d].
+    """
+    k = leading.shape[1]
+    keys, trailing = references[:, :k], references[:, k:]
+    # |a - b|^2 without the part |a|^2 that all references share
+    closeness = leading @ keys.T - keys.square().sum(1) / 2
+    nearest = closeness.topk(NUM_NEIGHBORS, dim=1).indices
+    uniform = 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
+    second = 1 + (uniform * (NUM_NEIGHBORS - 1)).long().clamp(0, NUM_NEIGHBORS - 2)
+    other = nearest.gather(1, second[:, None])[:, 0]
+    blend = NEAREST_WEIGHT * trailing[nearest[:, 0]] + math.sqrt(1 - NEAREST_WEIGHT**2) * trailing[other]
+    return torch.cat([leading, blend], 1)
 
 
 class Prior(nn.Module):
     """N(0, I) noise, float [N, noise_dim] -> latents [N, d] of mean 0 and covariance close to I.
 
     noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
-    A mixture's buffers have the names and shapes of the fields of `GaussianMixture`.
+    A mixture's buffers have the names and shapes of the fields of `GaussianMixture`. It may describe the first
+    `leading_dim` latents only. Then the others come from `references` [M, d] (see `vaegan.models.reference_latents`),
+    and the noise has as many columns as without.
 
     A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
     mixture `class_component_weights` [C, K] (see `vaegan.models.class_prior`).
@@ -269,10 +337,12 @@ class Prior(nn.Module):
     means: Tensor
     scale_tril: Tensor
     local_factors: Tensor
+    references: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
+        self.leading_dim, self.num_references = config.leading_dim or config.latent_dim, config.num_references
         self.num_classes = config.num_classes
         self.fixed_class: int | None = None
         self.noise_dim = self.latent_dim
@@ -280,30 +350,32 @@ class Prior(nn.Module):
             self.register_buffer("class_frequencies", torch.full((self.num_classes,), 1 / self.num_classes))
         if self.kind == "mixture":
             self.noise_dim += self.local_dim + 1
-            num_components, d = config.num_components, config.latent_dim
+            num_components, d = config.num_components, self.leading_dim
             self.register_buffer("weights", torch.full((num_components,), 1 / num_components))
             self.register_buffer("means", torch.zeros(num_components, d))
             self.register_buffer("scale_tril", torch.zeros(d, d).fill_diagonal_(1))
             if self.local_dim:
                 self.register_buffer("local_factors", torch.zeros(num_components, self.local_dim, d))
+            if self.num_references:
+                self.register_buffer("references", torch.zeros(self.num_references, self.latent_dim))
             if self.num_classes:
                 uniform = torch.full((self.num_classes, num_components), 1 / num_components)
                 self.register_buffer("class_component_weights", uniform)
 
     @classmethod
-    def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture, **class_buffers: Tensor) -> Prior:
+    def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture, **other_buffers: Tensor) -> Prior:
         """Return the prior of a fitted mixture, whose sizes `config` states.
 
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
-            **class_buffers: of a conditional prior, `class_frequencies` and `class_component_weights`.
+            **other_buffers: `references`; of a conditional prior, `class_frequencies` and `class_component_weights`.
 
         Returns:
             the prior, in float32.
         """
         prior = cls(config)
-        values = vars(mixture) | class_buffers
+        values = vars(mixture) | other_buffers
         prior.load_state_dict({name: values[name].float() for name in prior.state_dict()})
         return prior
 
@@ -340,15 +412,27 @@ class Prior(nn.Module):
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
             return uniform
-        no_factors = self.means.new_empty(len(self.means), 0, self.latent_dim)
-        local_factors = self.local_factors if self.local_dim else no_factors
         weights = None
         if self.num_classes and self.fixed_class is not None:
             weights = self.class_component_weights[self.fixed_class].expand(len(noise), -1)
         elif self.num_classes and class_weights is not None:
             weights = class_weights @ self.class_component_weights
-        mixture = GaussianMixture(self.weights, self.means, self.scale_tril, local_factors)
-        return mixture.sample(noise, truncation, weights)
+        mixture = self.mixture()
+        if not self.num_references:
+            return mixture.sample(noise, truncation, weights)
+        columns = (noise[:, : self.leading_dim], noise[:, self.latent_dim :])
+        leading = mixture.sample(torch.cat(columns, 1), truncation, weights)
+        return complete_latents(leading, self.references, noise[:, self.leading_dim])
+
+    def mixture(self) -> GaussianMixture:
+        """Return the mixture, of all or of the leading latents.
+
+        Returns:
+            the mixture, with this prior's buffers.
+        """
+        no_factors = self.means.new_empty(len(self.means), 0, self.leading_dim)
+        local_factors = self.local_factors if self.local_dim else no_factors
+        return GaussianMixture(self.weights, self.means, self.scale_tril, local_factors)
 
     def sample_classes(self, seeds: Sequence[int]) -> Tensor:
         """Sample one class per seed, as often as the classes are among the training images.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from vaegan.models.class_embedding import one_hot
 from vaegan.models.class_prior import class_component_weights
 from vaegan.models.discriminator import Generator
 from vaegan.models.latent_whitening import AutocastFactory
-from vaegan.models.prior import GaussianMixture, Prior
+from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, load_with_new_classes, make_class_weights
 from vaegan.utils.images import make_grid, to_float, to_uint8
@@ -88,12 +89,15 @@ def add_classes_to_prior(
             posterior = vae.encoder(real)
         noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
         latents.append(posterior.sample(noise).float().cpu())
-    buffers = {name: tensor.cpu() for name, tensor in vae.prior.state_dict().items()}
-    local_factors = buffers.get("local_factors", torch.empty(config.num_components, 0, config.latent_dim))
-    mixture = GaussianMixture(buffers["weights"], buffers["means"], buffers["scale_tril"], local_factors)
-    weights = class_component_weights(mixture, torch.cat(latents)[:, None], class_ids, config.num_classes)
-    frequencies = class_frequencies(class_ids, config.num_classes)
-    return Prior.from_mixture(config, mixture, class_frequencies=frequencies, class_component_weights=weights)
+    mixture = copy.deepcopy(vae.prior).cpu().mixture()
+    leading = torch.cat(latents)[:, None, : mixture.means.shape[1]]
+    buffers = {
+        "class_frequencies": class_frequencies(class_ids, config.num_classes),
+        "class_component_weights": class_component_weights(mixture, leading, class_ids, config.num_classes),
+    }
+    if vae.prior.num_references:
+        buffers["references"] = vae.prior.references.cpu()
+    return Prior.from_mixture(config, mixture, **buffers)
 
 
 @dataclass(frozen=True)

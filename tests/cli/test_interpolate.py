@@ -81,9 +81,9 @@ def test_latents_from_a_file(capsys, faces, vae_run):
     with Image.open("samples/vae-interpolation-vae-0-1-odd.gif") as animation:
         assert animation.n_frames == 6
     status, out, _ = run(capsys, *command, "--rows", "1,0", "--no-ping-pong")
-    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-0-1-odd-1-and-0.png")
+    assert (status, out.splitlines()[0]) == (0, "samples/vae-interpolation-vae-0-1-odd-1,0.png")
     assert torch.equal(read_grid(out.splitlines()[0])[0, [0, 2]], decoded[[1, 0]])
-    with Image.open("samples/vae-interpolation-vae-0-1-odd-1-and-0.gif") as animation:
+    with Image.open("samples/vae-interpolation-vae-0-1-odd-1,0.gif") as animation:
         assert animation.n_frames == 3
 
 

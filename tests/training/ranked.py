@@ -64,11 +64,11 @@ def interrupted(dist_ctx, data, vae, run):
     """Let the second process alone be events to stop at its sixth step; return where this one stopped."""
     step = GANTrainer.step
 
-    def stopping(self, pictures, number):
+    def stopping(self, pictures, number, class_ids=None):
         if dist_ctx.rank == 1 and number == 5:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)  # as torchrun passes on what the terminal has already sent
-        return step(self, pictures, number)
+        return step(self, pictures, number, class_ids)
 
     GANTrainer.step = stopping
     try:

@@ -29,9 +29,9 @@ def spoiled(kind, bad):
     trainer, now = (vae_trainer.VAETrainer if kind == "vae" else gan_trainer.GANTrainer), {"bad": False}
     original, likelihood, loss = trainer.step, LIKELIHOODS[LIKELIHOOD], LOSSES["relativistic"]
 
-    def step(self, images, step):
+    def step(self, images, step, class_ids=None):
         now["bad"] = bad(step, self.lr_scale)
-        return original(self, images, step)
+        return original(self, images, step, class_ids)
 
     def worse(value):
         return value * float("inf") if now["bad"] else value

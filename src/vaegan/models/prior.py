@@ -310,7 +310,7 @@ def complete_latents(leading: Tensor, references: Tensor, noise: Tensor) -> Tens
     k = leading.shape[1]
     keys, trailing = references[:, :k], references[:, k:]
     # |a - b|^2 without the part |a|^2 that all references share
-    closeness = leading @ keys.T - keys.square().sum(1) / 2
+    closeness = leading @ keys.T - torch.linalg.vector_norm(keys, dim=1).square() / 2
     nearest = closeness.topk(NUM_NEIGHBORS, dim=1).indices
     uniform = 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
     second = 1 + (uniform * (NUM_NEIGHBORS - 1)).long().clamp(0, NUM_NEIGHBORS - 2)

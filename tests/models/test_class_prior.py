@@ -5,7 +5,12 @@ import torch
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.class_prior import SHRINKAGE_IMAGES, class_component_weights, fit_class_normals
+from vaegan.models.class_prior import (
+    SHRINKAGE_IMAGES,
+    class_component_weights,
+    class_mean_shifts,
+    fit_class_normals,
+)
 from vaegan.models.prior import GaussianMixture, Prior
 
 D = 4
@@ -50,8 +55,34 @@ def conditional_prior():
     config = ModelConfig(32, 3, D, 8, "mixture", 2, classes=("a", "b"), class_label="kind")
     weights = class_component_weights(mixture, latents, class_ids, 2)
     return Prior.from_mixture(
-        config, mixture, class_frequencies=torch.tensor([0.2, 0.8]), class_component_weights=weights
+        config,
+        mixture,
+        class_frequencies=torch.tensor([0.2, 0.8]),
+        class_component_weights=weights,
+        class_shifts=torch.zeros(2, D),
     )
+
+
+def test_draws_of_a_class_have_the_mean_of_its_latents():
+    """Both components are alike, so p(k | c) cannot tell the classes apart, and the shift has to."""
+    generator = torch.Generator().manual_seed(0)
+    class_ids = torch.tensor([0] * 900 + [1] * 90)
+    latents = 0.6 * torch.randn(990, D, generator=generator)
+    latents[:, 1] += torch.where(class_ids == 0, -0.2, 2.0)
+    mixture = GaussianMixture(torch.tensor([0.5, 0.5]), torch.zeros(2, D), 0.6 * torch.eye(D), torch.zeros(2, 0, D))
+    weights = class_component_weights(mixture, latents[:, None], class_ids, 3)
+    shifts = class_mean_shifts(mixture, weights, latents[:, None], class_ids)
+    assert shifts.shape == (3, D) and not shifts[2].any(), "a class without images is not moved"
+    shrunk = 90 / (90 + SHRINKAGE_IMAGES)
+    torch.testing.assert_close(shifts[1], shrunk * latents[900:].mean(0), atol=1e-5, rtol=0)
+    config = ModelConfig(32, 3, D, 8, "mixture", 2, classes=("a", "b", "c"), class_label="kind")
+    buffers = {"class_frequencies": torch.full((3,), 1 / 3), "class_component_weights": weights}
+    prior = Prior.from_mixture(config, mixture, class_shifts=shifts, **buffers)
+    noise = torch.randn(4000, prior.noise_dim, generator=generator)
+    draws = prior.for_class(1)(noise)
+    torch.testing.assert_close(draws.mean(0), shifts[1], atol=0.05, rtol=0)
+    torch.testing.assert_close(prior(noise, class_weights=torch.eye(3)[1].expand(4000, -1)), draws)
+    torch.testing.assert_close(prior(noise), draws - shifts[1])
 
 
 def test_seeds_draw_from_the_class_that_is_asked_for():

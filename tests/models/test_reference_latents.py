@@ -82,7 +82,8 @@ def test_samples_of_the_fit_keep_what_depends_on_the_leading_latents():
     latents = make_dependent_latents(3000)
     fitted = fit_leading_mixture(latents, 10, axis_scales())
     assert fitted is not None
-    mixture, references = fitted
+    mixture, references, rows = fitted
+    assert torch.equal(latents[rows, 0], references)
     assert mixture.means.shape in [(10, LEADING), (10, DIM // 2)]
     assert torch.equal(references, latents[:, 0])
     noise = torch.randn(1000, generator=torch.Generator().manual_seed(5))
@@ -121,7 +122,8 @@ def test_few_latents_have_no_details():
 @pytest.mark.parametrize(("images", "draws"), [(100, 2), (5000, 2), (9000, 2)])
 def test_references_are_of_as_many_images_as_possible(images, draws):
     latents = torch.arange(images * draws, dtype=torch.float32).view(images, draws, 1)
-    references = _choose_references(latents)
+    references, rows = _choose_references(latents)
+    assert torch.equal(rows, (references[:, 0] // draws).long())
     assert len(references) == min(images * draws, MAX_REFERENCES)
     assert len(references.unique()) == len(references)
     assert len((references // draws).unique()) == min(images, MAX_REFERENCES)

@@ -18,7 +18,8 @@ OPTIONS = {**COMMON, "evaluate_every": 0}
 
 def first_four_lead(latents, num_components, axis_scales, seed):
     assert axis_scales.shape == latents.shape[2:] and bool((axis_scales.diff() <= 1e-6).all()), "sorted"
-    return fit_components(latents[:, :, :4], num_components, seed), latents.flatten(0, 1)[:40]
+    references, rows = latents.transpose(0, 1).flatten(0, 1)[:40], torch.arange(len(latents)).repeat(2)[:40]
+    return fit_components(latents[:, :, :4], num_components, seed), references, rows
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,16 @@ def test_classes_draw_their_leading_latents_from_components_of_their_own(
     prior = strip_prefix(load_tensors(find_weights(tmp_path / "gan")), "prior")
     assert prior["references"].shape == (40, 8)
     torch.testing.assert_close(prior["class_component_weights"].sum(1), torch.ones(len(config.classes)))
+    assert len(prior["reference_classes"].unique()) > 1
+    model = load(tmp_path / "gan", "cpu")
+    for number in range(len(config.classes)):
+        own = prior["references"][prior["reference_classes"] == number, 4:]
+        if len(own) < 5:
+            continue
+        blends = (0.8 * own[:, None] + 0.6 * own[None]).flatten(0, 1)
+        latents = model.prior.for_class(number).sample_seeds(range(30))
+        distances = torch.cdist(latents[:, 4:], blends, compute_mode="donot_use_mm_for_euclid_dist")
+        assert float(distances.min(1).values.max()) < 1e-4
 
 
 def test_truncated_samples_still_have_real_details(gan):

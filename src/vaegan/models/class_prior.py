@@ -2,7 +2,8 @@
 
 The encoder does not see the class, so the latents of a class fill a part of the latent space only. The decoder was
 trained on its class with latents of this part. A prior of the class stays there: it draws from the components of the
-common mixture with weights p(k | c), as often as the latents of its images belong to them.
+common mixture with weights p(k | c), as often as the latents of its images belong to them. Most components hold images
+of several classes, so these draws lie between the classes. A shift gives them the mean of the class's latents.
 
 A mixture may not be needed, or there may be too few images for it. Then each class has a normal of its own, whose mean
 is shrunk towards the common one.
@@ -45,6 +46,30 @@ def class_component_weights(mixture: GaussianMixture, latents: Tensor, class_ids
         start += len(chunk)
     weights = counts / draws + SHRINKAGE_IMAGES * mixture.weights.float()
     return weights / weights.sum(1, keepdim=True)
+
+
+def class_mean_shifts(
+    mixture: GaussianMixture, component_weights: Tensor, latents: Tensor, class_ids: Tensor
+) -> Tensor:
+    """Return what to add to the draws of each class, so that their mean is that of the class's latents.
+
+    It is shrunk by n / (n + SHRINKAGE_IMAGES) for a class of n images.
+
+    Args:
+        mixture: mixture of all latents.
+        component_weights: p(k | c), float [C, K].
+        latents: float [N, draws, d], several of each image.
+        class_ids: number of each image's class, int64 [N].
+
+    Returns:
+        float32 [C, d].
+    """
+    num_classes = len(component_weights)
+    counts = class_ids.bincount(minlength=num_classes)[:, None].float()
+    sums = torch.zeros(num_classes, latents.shape[2]).index_add_(0, class_ids, latents.float().mean(1))
+    class_means = sums / counts.clamp_min(1)
+    draw_means = component_weights.float() @ mixture.means.float()
+    return (class_means - draw_means) * counts / (counts + SHRINKAGE_IMAGES)
 
 
 def fit_class_normals(latents: Tensor, class_ids: Tensor, num_classes: int) -> GaussianMixture:

@@ -24,7 +24,7 @@ from torch import Tensor
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import one_hot
-from vaegan.models.class_prior import class_component_weights, fit_class_normals
+from vaegan.models.class_prior import class_component_weights, class_mean_shifts, fit_class_normals
 from vaegan.models.prior import GaussianMixture, Prior, fit_mixture
 from vaegan.models.reference_latents import fit_leading_mixture
 from vaegan.models.vae import VAE
@@ -140,16 +140,21 @@ def _fit_prior(
         config = vae.config.with_normal_prior()
         return config, Prior(config)
     if mixture is not None and (fitted := fit_leading_mixture(samples, len(mixture.means), axis_scales, seed)):
-        mixture, buffers["references"] = fitted
+        mixture, buffers["references"], reference_rows = fitted
+        if class_ids is not None:
+            buffers["reference_classes"] = class_ids[reference_rows]
     if class_ids is not None:
         num_classes = vae.config.num_classes
         buffers["class_frequencies"] = vae.prior.class_frequencies.cpu()
         if mixture is None:  # a normal for each class
             mixture = fit_class_normals(samples, class_ids, num_classes)
             buffers["class_component_weights"] = torch.eye(num_classes)
+            buffers["class_shifts"] = torch.zeros_like(mixture.means)
         else:
             leading = samples[:, :, : mixture.means.shape[1]]
-            buffers["class_component_weights"] = class_component_weights(mixture, leading, class_ids, num_classes)
+            component_weights = class_component_weights(mixture, leading, class_ids, num_classes)
+            buffers["class_component_weights"] = component_weights
+            buffers["class_shifts"] = class_mean_shifts(mixture, component_weights, leading, class_ids)
     assert mixture is not None
     config = _with_mixture(vae.config, mixture, len(buffers.get("references", ())))
     return config, Prior.from_mixture(config, mixture, **buffers)

@@ -42,6 +42,8 @@ MIN_LOCAL_RESPONSIBILITY = 1e-3
 # Of the trailing latents' neighbors: how many there are to choose from, and the weight of the nearest.
 NUM_NEIGHBORS = 5
 NEAREST_WEIGHT = 0.8
+OTHER_CLASS_PENALTY = 1e6
+"""Squared distance that counts for a reference of another class: it is taken only where its own class has too few."""
 
 CLASS_SEED_OFFSET = 2**41
 """The class of a seed must not depend on the noise that its latent is drawn from."""
@@ -293,7 +295,7 @@ def standard_noise(count: int, mixture: GaussianMixture, seed: int) -> Tensor:
     return torch.randn(count, d + local_dim + 1, generator=torch.Generator().manual_seed(seed))
 
 
-def complete_latents(leading: Tensor, references: Tensor, noise: Tensor) -> Tensor:
+def complete_latents(leading: Tensor, references: Tensor, noise: Tensor, is_other: Tensor | None = None) -> Tensor:
     """Add trailing latents from the references that are nearest in the leading latents.
 
     They are 0.8 times those of the nearest reference plus 0.6 times those of one of the next four. As 0.8^2 + 0.6^2 is
@@ -303,6 +305,7 @@ def complete_latents(leading: Tensor, references: Tensor, noise: Tensor) -> Tens
         leading: float [N, k].
         references: latents of training images, float [M, d], M at least NUM_NEIGHBORS.
         noise: N(0, 1), float [N], which selects the second reference.
+        is_other: bool [N, M], True for references that are taken last, because they are of another class.
 
     Returns:
         latents [N, d].
@@ -311,6 +314,8 @@ def complete_latents(leading: Tensor, references: Tensor, noise: Tensor) -> Tens
     keys, trailing = references[:, :k], references[:, k:]
     # |a - b|^2 without the part |a|^2 that all references share
     closeness = leading @ keys.T - torch.linalg.vector_norm(keys, dim=1).square() / 2
+    if is_other is not None:
+        closeness = closeness - OTHER_CLASS_PENALTY * is_other.to(closeness.dtype)
     nearest = closeness.topk(NUM_NEIGHBORS, dim=1).indices
     uniform = 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
     second = 1 + (uniform * (NUM_NEIGHBORS - 1)).long().clamp(0, NUM_NEIGHBORS - 2)
@@ -328,11 +333,14 @@ class Prior(nn.Module):
     and the noise has as many columns as without.
 
     A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
-    mixture `class_component_weights` [C, K] (see `vaegan.models.class_prior`).
+    mixture `class_component_weights` [C, K] and `class_shifts` [C, leading_dim] (see `vaegan.models.class_prior`).
+    `reference_classes` [M] are the classes of the references, as numbers; a class takes details of its own images.
     """
 
     class_frequencies: Tensor
     class_component_weights: Tensor
+    class_shifts: Tensor
+    reference_classes: Tensor
     weights: Tensor
     means: Tensor
     scale_tril: Tensor
@@ -361,6 +369,9 @@ class Prior(nn.Module):
             if self.num_classes:
                 uniform = torch.full((self.num_classes, num_components), 1 / num_components)
                 self.register_buffer("class_component_weights", uniform)
+                self.register_buffer("class_shifts", torch.zeros(self.num_classes, d))
+            if self.num_classes and self.num_references:
+                self.register_buffer("reference_classes", torch.zeros(self.num_references))
 
     @classmethod
     def from_mixture(cls, config: ModelConfig, mixture: GaussianMixture, **other_buffers: Tensor) -> Prior:
@@ -369,7 +380,8 @@ class Prior(nn.Module):
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
-            **other_buffers: `references`; of a conditional prior, `class_frequencies` and `class_component_weights`.
+            **other_buffers: `references`; of a conditional prior, `class_frequencies`,
+                `class_component_weights`, `class_shifts` and, with references, `reference_classes`.
 
         Returns:
             the prior, in float32.
@@ -412,17 +424,24 @@ class Prior(nn.Module):
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
             return uniform
-        weights = None
+        weights, shifts, is_other = None, None, None
         if self.num_classes and self.fixed_class is not None:
-            weights = self.class_component_weights[self.fixed_class].expand(len(noise), -1)
-        elif self.num_classes and class_weights is not None:
+            class_weights = nn.functional.one_hot(
+                noise.new_full((len(noise),), self.fixed_class).long(), self.num_classes
+            )
+            class_weights = class_weights.to(self.class_shifts)
+        if self.num_classes and class_weights is not None:
             weights = class_weights @ self.class_component_weights
-        mixture = self.mixture()
-        if not self.num_references:
-            return mixture.sample(noise, truncation, weights)
+            shifts = class_weights @ self.class_shifts
+            if self.num_references:
+                is_other = self.reference_classes != class_weights.argmax(1, keepdim=True)
         columns = (noise[:, : self.leading_dim], noise[:, self.latent_dim :])
-        leading = mixture.sample(torch.cat(columns, 1), truncation, weights)
-        return complete_latents(leading, self.references, noise[:, self.leading_dim])
+        leading = self.mixture().sample(torch.cat(columns, 1), truncation, weights)
+        if shifts is not None:
+            leading = leading + shifts
+        if not self.num_references:
+            return leading
+        return complete_latents(leading, self.references, noise[:, self.leading_dim], is_other)
 
     def mixture(self) -> GaussianMixture:
         """Return the mixture, of all or of the leading latents.

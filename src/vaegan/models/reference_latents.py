@@ -37,7 +37,7 @@ NUM_TRIAL_SAMPLES = 1024
 
 def fit_leading_mixture(
     latents: Tensor, num_components: int, axis_scales: Tensor, seed: int = 0
-) -> tuple[GaussianMixture, Tensor] | None:
+) -> tuple[GaussianMixture, Tensor, Tensor] | None:
     """Fit a mixture to the fewest leading latents with which samples do not repeat training images.
 
     Mixtures are tried on three quarters of the images. The memorization rate of the samples is compared with that of
@@ -50,8 +50,8 @@ def fit_leading_mixture(
         seed: of the random starts and draws.
 
     Returns:
-        The mixture of the leading latents and the reference latents [M, d], M at most MAX_REFERENCES. None if the
-            mixture of all latents repeats less.
+        The mixture of the leading latents, the reference latents [M, d], M at most MAX_REFERENCES, and the rows of
+            their images, int64 [M]. None if the mixture of all latents repeats less.
     """
     num_images, _, d = latents.shape
     train, val = val_split(latents)
@@ -66,21 +66,20 @@ def fit_leading_mixture(
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
         noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed).to(train)
         neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
-        samples = complete_latents(mixture.sample(noise), _choose_references(train), neighbor_noise)
+        samples = complete_latents(mixture.sample(noise), _choose_references(train)[0], neighbor_noise)
         if nn_memorization_rate(samples * axis_scales, train * axis_scales) > max_rate:
             break
         accepted = leading_dim
     if not accepted:
         return None
-    return fit_components(latents[:, :, :accepted], num_components, seed), _choose_references(latents)
+    return fit_components(latents[:, :, :accepted], num_components, seed), *_choose_references(latents)
 
 
-def _choose_references(latents: Tensor) -> Tensor:
-    """Return at most MAX_REFERENCES rows [M, d] of latents [N, draws, d], of as many images as possible."""
+def _choose_references(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Return at most MAX_REFERENCES of the latents [N, draws, d], of as many images as possible, and their images."""
     num_images, draws, _ = latents.shape
-    if num_images * draws <= MAX_REFERENCES:
-        return latents.flatten(0, 1)
-    if num_images <= MAX_REFERENCES:
-        return latents.transpose(0, 1).flatten(0, 1)[:MAX_REFERENCES]
-    rows = torch.arange(MAX_REFERENCES) * num_images // MAX_REFERENCES
-    return latents[rows, torch.arange(MAX_REFERENCES) % draws]
+    if num_images > MAX_REFERENCES:
+        rows = torch.arange(MAX_REFERENCES) * num_images // MAX_REFERENCES
+        return latents[rows, torch.arange(MAX_REFERENCES) % draws], rows
+    references, rows = latents.transpose(0, 1).flatten(0, 1), torch.arange(num_images).repeat(draws)
+    return references[:MAX_REFERENCES], rows[:MAX_REFERENCES]

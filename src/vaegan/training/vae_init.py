@@ -14,13 +14,14 @@ from torch import Tensor
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import one_hot
-from vaegan.models.class_prior import class_component_weights
+from vaegan.models.class_prior import class_component_weights, class_mean_shifts
 from vaegan.models.discriminator import Generator
 from vaegan.models.latent_whitening import AutocastFactory
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, load_with_new_classes, make_class_weights
 from vaegan.utils.images import make_grid, to_float, to_uint8
+from vaegan.utils.neighbors import find_nearest
 
 NUM_SAMPLED = 2 * IMAGES_PER_ROW
 ENCODING_BATCH_SIZE = 128
@@ -90,13 +91,19 @@ def add_classes_to_prior(
         noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
         latents.append(posterior.sample(noise).float().cpu())
     mixture = copy.deepcopy(vae.prior).cpu().mixture()
-    leading = torch.cat(latents)[:, None, : mixture.means.shape[1]]
+    encodings = torch.cat(latents)
+    leading = encodings[:, None, : mixture.means.shape[1]]
+    component_weights = class_component_weights(mixture, leading, class_ids, config.num_classes)
     buffers = {
         "class_frequencies": class_frequencies(class_ids, config.num_classes),
-        "class_component_weights": class_component_weights(mixture, leading, class_ids, config.num_classes),
+        "class_component_weights": component_weights,
+        "class_shifts": class_mean_shifts(mixture, component_weights, leading, class_ids),
     }
     if vae.prior.num_references:
-        buffers["references"] = vae.prior.references.cpu()
+        references = vae.prior.references.cpu()
+        buffers["references"] = references
+        # The VAE does not know the classes of its references. Their nearest encodings are most often the same images.
+        buffers["reference_classes"] = class_ids[find_nearest(references, encodings)[1]]
     return Prior.from_mixture(config, mixture, **buffers)
 
 

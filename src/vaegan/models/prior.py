@@ -426,10 +426,8 @@ class Prior(nn.Module):
             return uniform
         weights, shifts, is_other = None, None, None
         if self.num_classes and self.fixed_class is not None:
-            class_weights = nn.functional.one_hot(
-                noise.new_full((len(noise),), self.fixed_class).long(), self.num_classes
-            )
-            class_weights = class_weights.to(self.class_shifts)
+            one_hot = torch.eye(self.num_classes, device=noise.device)[self.fixed_class]
+            class_weights = one_hot.expand(len(noise), -1)
         if self.num_classes and class_weights is not None:
             weights = class_weights @ self.class_component_weights
             shifts = class_weights @ self.class_shifts

@@ -1,11 +1,11 @@
 """Latents whose details come from training images: a mixture draws the leading latents, neighbors give the others.
 
 Whitened latents are sorted by how much the image changes along them. In their leading dimensions training images are
-dense enough for a mixture to describe. In all 192 they are not: a mixture draws each detail without regard to the
-others, and faces that nobody has come out broken. So only the leading latents are drawn from a mixture. The trailing
-ones are taken from the training images that are nearest in the leading ones, the references: nearest-neighbor sampling
-of p(trailing | leading), as image quilting samples p(pixel | neighborhood) (Efros & Leung 1999, "Texture synthesis by
-non-parametric sampling").
+dense enough for a mixture to describe. In all of them they are not: a mixture draws each detail without regard to the
+others, and faces come out broken. So only the leading latents are drawn from a mixture. The trailing ones are taken
+from the training images that are nearest in the leading ones, the references. This samples p(trailing | leading) by
+nearest neighbors, as Efros & Leung 1999 ("Texture synthesis by non-parametric sampling") sample a pixel given those
+around it.
 
 A sample takes most of its trailing latents from the nearest reference and the rest from one of the next. How many
 latents lead is decided as the number of components is: the fewest whose samples do not repeat training images.

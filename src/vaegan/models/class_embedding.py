@@ -6,6 +6,9 @@ it is a mixture of their rows, so the embeddings of classes can be interpolated.
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -54,3 +57,37 @@ def embed_classes(embedding: nn.Embedding, class_weights: Tensor | None) -> Tens
     if class_weights is None or class_weights.shape[1] != embedding.num_embeddings:
         raise ValueError(f"expected the weights of {embedding.num_embeddings} classes for each row")
     return class_weights @ embedding.weight
+
+
+class ConditionalModule(nn.Module):
+    """A module that takes class weights, and of which a version for one class can be made."""
+
+    fixed_class: int | None = None
+
+    def for_class(self, class_id: int) -> Self:
+        """Return a module of one class, which shares this one's tensors and takes no class weights.
+
+        Args:
+            class_id: number of the class.
+
+        Returns:
+            the module.
+        """
+        module = copy.copy(self)
+        module.fixed_class = class_id
+        return module
+
+    def with_fixed_class(self, class_weights: Tensor | None, rows: Tensor, num_classes: int) -> Tensor | None:
+        """Return the class weights to use: those of the module's own class, where it has one.
+
+        Args:
+            class_weights: those that were given.
+            rows: a batch [B, ...], for the number of rows and the device.
+            num_classes: number of classes C.
+
+        Returns:
+            float32 [B, C], or what was given.
+        """
+        if self.fixed_class is None:
+            return class_weights
+        return one_hot(torch.full((len(rows),), self.fixed_class, device=rows.device), num_classes)

@@ -64,12 +64,17 @@ def class_mean_shifts(
     Returns:
         float32 [C, d].
     """
-    num_classes = len(component_weights)
-    counts = class_ids.bincount(minlength=num_classes)[:, None].float()
-    sums = torch.zeros(num_classes, latents.shape[2]).index_add_(0, class_ids, latents.float().mean(1))
-    class_means = sums / counts.clamp_min(1)
-    draw_means = component_weights.float() @ mixture.means.float()
-    return (class_means - draw_means) * counts / (counts + SHRINKAGE_IMAGES)
+    counts, class_means = _counts_and_means(latents, class_ids, len(component_weights))
+    shrinkage = counts / (counts + SHRINKAGE_IMAGES)
+    shifts = (class_means - component_weights.double() @ mixture.means.double()) * shrinkage[:, None]
+    return shifts.float()
+
+
+def _counts_and_means(latents: Tensor, class_ids: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return each class's number of images [C] and mean latent [C, d], 0 without images; both float64."""
+    counts = class_ids.bincount(minlength=num_classes).double()
+    sums = torch.zeros(num_classes, latents.shape[2]).double().index_add_(0, class_ids, latents.double().mean(1))
+    return counts, sums / counts.clamp_min(1)[:, None]
 
 
 def fit_class_normals(latents: Tensor, class_ids: Tensor, num_classes: int) -> GaussianMixture:
@@ -88,9 +93,7 @@ def fit_class_normals(latents: Tensor, class_ids: Tensor, num_classes: int) -> G
         a mixture with one component per class, in their order.
     """
     d = latents.shape[2]
-    counts = class_ids.bincount(minlength=num_classes).double()
-    sums = torch.zeros(num_classes, d).double().index_add_(0, class_ids, latents.double().mean(1))
-    means = sums / counts.clamp_min(1)[:, None]
+    counts, means = _counts_and_means(latents, class_ids, num_classes)
     noise = max(0, d - 2) / counts.clamp_min(1)
     means = means * (1 - noise / means.square().sum(1).clamp_min(1e-12)).clamp_min(0)[:, None]
     weights = counts / counts.sum()

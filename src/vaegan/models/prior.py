@@ -17,7 +17,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from vaegan.config.model_config import MAX_COMPONENTS, ModelConfig
+from vaegan.config.model_config import MAX_COMPONENTS, MIN_REFERENCES, ModelConfig
+from vaegan.models.class_embedding import ConditionalModule
 from vaegan.utils.neighbors import chunk_rows, is_closer_than_neighbors
 
 # Mixtures to try, from the finest to the coarsest.
@@ -40,7 +41,7 @@ MIN_RESPONSIBILITY = 1e-12
 MIN_LOCAL_RESPONSIBILITY = 1e-3
 
 # Of the trailing latents' neighbors: how many there are to choose from, and the weight of the nearest.
-NUM_NEIGHBORS = 5
+NUM_NEIGHBORS = MIN_REFERENCES
 NEAREST_WEIGHT = 0.8
 OTHER_CLASS_PENALTY = 1e6
 """Squared distance that counts for a reference of another class: it is taken only where its own class has too few."""
@@ -324,7 +325,7 @@ def complete_latents(leading: Tensor, references: Tensor, noise: Tensor, is_othe
     return torch.cat([leading, blend], 1)
 
 
-class Prior(nn.Module):
+class Prior(ConditionalModule):
     """N(0, I) noise, float [N, noise_dim] -> latents [N, d] of mean 0 and covariance close to I.
 
     noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
@@ -352,7 +353,6 @@ class Prior(nn.Module):
         self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
         self.leading_dim, self.num_references = config.leading_dim or config.latent_dim, config.num_references
         self.num_classes = config.num_classes
-        self.fixed_class: int | None = None
         self.noise_dim = self.latent_dim
         if self.num_classes:
             self.register_buffer("class_frequencies", torch.full((self.num_classes,), 1 / self.num_classes))
@@ -391,19 +391,6 @@ class Prior(nn.Module):
         prior.load_state_dict({name: values[name].float() for name in prior.state_dict()})
         return prior
 
-    def for_class(self, class_id: int) -> Prior:
-        """Return the prior of one class, which shares this one's buffers and takes no class weights.
-
-        Args:
-            class_id: number of the class.
-
-        Returns:
-            the prior.
-        """
-        prior = copy.copy(self)
-        prior.fixed_class = class_id
-        return prior
-
     def forward(self, noise: Tensor, truncation: float = 1.0, class_weights: Tensor | None = None) -> Tensor:
         """Map noise to latents.
 
@@ -425,9 +412,7 @@ class Prior(nn.Module):
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
             return uniform
         weights, shifts, is_other = None, None, None
-        if self.num_classes and self.fixed_class is not None:
-            one_hot = torch.eye(self.num_classes, device=noise.device)[self.fixed_class]
-            class_weights = one_hot.expand(len(noise), -1)
+        class_weights = self.with_fixed_class(class_weights, noise, self.num_classes)
         if self.num_classes and class_weights is not None:
             weights = class_weights @ self.class_component_weights
             shifts = class_weights @ self.class_shifts

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vaegan.config.model_config import MAX_REFERENCES
 from vaegan.models.prior import (
+    NUM_TRIAL_SAMPLES,
     GaussianMixture,
     complete_latents,
     fit_components,
@@ -32,7 +33,6 @@ LEADING_FRACTIONS = (2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 6)
 MIN_LEADING_DIM = 16
 MAX_REFERENCE_MEMORIZATION_RATIO = 1.5
 """Leading latents are accepted if the memorization rate is at most this many times that of validation latents."""
-NUM_TRIAL_SAMPLES = 1024
 
 
 def fit_leading_mixture(
@@ -54,20 +54,21 @@ def fit_leading_mixture(
             their images, int64 [M]. None if the mixture of all latents repeats less.
     """
     num_images, _, d = latents.shape
+    candidates = [dim for fraction in LEADING_FRACTIONS if (dim := round(d * fraction)) >= MIN_LEADING_DIM]
+    if not candidates:
+        return None
     train, val = val_split(latents)
-    max_rate = MAX_REFERENCE_MEMORIZATION_RATIO * nn_memorization_rate(
-        val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, train * axis_scales
-    )
+    scaled_train, references = train * axis_scales, _choose_references(train)[0]
+    val_rate = nn_memorization_rate(val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train)
+    trial_components = max(2, round(num_components * len(train) / num_images))
+    neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
     accepted = 0
-    for leading_dim in [round(d * fraction) for fraction in LEADING_FRACTIONS]:
-        if leading_dim < MIN_LEADING_DIM:
-            break
-        trial_components = max(2, round(num_components * len(train) / num_images))
+    for leading_dim in candidates:
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
         noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed).to(train)
-        neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
-        samples = complete_latents(mixture.sample(noise), _choose_references(train)[0], neighbor_noise)
-        if nn_memorization_rate(samples * axis_scales, train * axis_scales) > max_rate:
+        samples = complete_latents(mixture.sample(noise), references, neighbor_noise)
+        rate = nn_memorization_rate(samples * axis_scales, scaled_train)
+        if rate > MAX_REFERENCE_MEMORIZATION_RATIO * val_rate:
             break
         accepted = leading_dim
     if not accepted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
-from vaegan.models.class_embedding import embed_classes, make_class_embedding, one_hot
+from vaegan.models.class_embedding import ConditionalModule, embed_classes, make_class_embedding
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
@@ -83,7 +82,7 @@ class Encoder(nn.Module):
         return Posterior(self.mean_head(features).float(), log_var, None if self.training else self.cov_factor)
 
 
-class Decoder(nn.Module):
+class Decoder(ConditionalModule):
     """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class.
 
     A conditional decoder adds the embedding of the class to the output of its first layer.
@@ -96,7 +95,6 @@ class Decoder(nn.Module):
         self.proj_in = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.proj_in, config.latent_dim)
         self.class_embedding = make_class_embedding(config.num_classes, widths[0] * 16)
-        self.fixed_class: int | None = None
         # Nearest-neighbor upsampling is cheaper, but at full size its steps would be visible.
         filters = [BOX_FILTER] * (len(widths) - 2) + [BILINEAR_FILTER]
         upsampling = [
@@ -105,19 +103,6 @@ class Decoder(nn.Module):
         ]
         # An interpolated image has no sharp edges. One more convolution after a nonlinearity can draw them.
         self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
-
-    def for_class(self, class_id: int) -> Decoder:
-        """Return a decoder of one class, which shares this one's weights and takes no class weights.
-
-        Args:
-            class_id: number of the class.
-
-        Returns:
-            the decoder.
-        """
-        decoder = copy.copy(self)
-        decoder.fixed_class = class_id
-        return decoder
 
     def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode latents.
@@ -134,9 +119,7 @@ class Decoder(nn.Module):
         """
         x = self.proj_in(latents)
         if self.class_embedding is not None:
-            if self.fixed_class is not None:
-                class_ids = torch.full((len(latents),), self.fixed_class, device=latents.device)
-                class_weights = one_hot(class_ids, self.class_embedding.num_embeddings)
+            class_weights = self.with_fixed_class(class_weights, latents, self.class_embedding.num_embeddings)
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
         x = x.unflatten(1, (-1, 4, 4))
         for layer in self.layers:

@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 import torch
 
+from comparing import assert_same_run
 from vaegan.errors import Interrupted
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
@@ -76,3 +77,13 @@ def trainer_of(kind, prepared, vae_run, loss="relativistic"):
         return lambda run, **more: train_vae(prepared, run, **{**VAE, **more})
     options = {"from_vae": vae_run, "d_warmup_steps": 1, "gp_interval": 2, "augment": "color,translation", "loss": loss}
     return lambda run, **more: train_gan(prepared, run, **{**COMMON, **options, **more})
+
+
+def assert_resumes_to_the_bit(train, tmp_path):
+    """A run of four steps that is interrupted after the third and resumed ends as one that is not."""
+    options = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "evaluate_every": 0}
+    train(tmp_path / "whole", **options)
+    with interrupted_after(3):
+        train(tmp_path / "parts", **options)
+    train(tmp_path / "parts", **options)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pieces import COMMON, interrupted_after, trainer_of
+from pieces import COMMON, assert_resumes_to_the_bit, interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.checkpoint import find_weights, load_tensors, read_weights_info, strip_prefix
@@ -56,13 +56,7 @@ def test_the_gan_has_the_prior_of_its_vae(mixed_vae_run, gan):
 
 
 def test_the_gan_resumes_to_the_bit(prepared, mixed_vae_run, tmp_path):
-    train = trainer_of("gan", prepared, mixed_vae_run)
-    options = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "evaluate_every": 0}
-    train(tmp_path / "whole", **options)
-    with interrupted_after(3):
-        train(tmp_path / "parts", **options)
-    train(tmp_path / "parts", **options)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_resumes_to_the_bit(trainer_of("gan", prepared, mixed_vae_run), tmp_path)
 
 
 def test_a_vae_whose_prior_became_a_mixture_resumes_to_the_bit(prepared, mixed_vae, tmp_path):

@@ -4,9 +4,8 @@ from unittest import mock
 
 import pytest
 import torch
-from pieces import COMMON, interrupted_after, trainer_of
+from pieces import COMMON, assert_resumes_to_the_bit, trainer_of
 
-from comparing import assert_same_run
 from vaegan.checkpoint import find_weights, load_tensors, read_weights_info, strip_prefix
 from vaegan.cli import main
 from vaegan.inference.model import load
@@ -51,13 +50,7 @@ def test_the_weights_hold_the_references_of_vae_and_gan(vae, gan):
 
 
 def test_the_gan_resumes_to_the_bit(prepared, vae, tmp_path):
-    train = trainer_of("gan", prepared, vae)
-    options = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "evaluate_every": 0}
-    train(tmp_path / "whole", **options)
-    with interrupted_after(3):
-        train(tmp_path / "parts", **options)
-    train(tmp_path / "parts", **options)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_resumes_to_the_bit(trainer_of("gan", prepared, vae), tmp_path)
 
 
 def test_the_exported_prior_gives_the_same_latents(gan, tmp_path):

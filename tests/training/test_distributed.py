@@ -31,7 +31,7 @@ def ranked(prepared, vae_run, tmp_path_factory):
         [*command, str(ROOT / "tests/training/ranked.py"), str(prepared), str(vae_run), str(out)],
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr
     return out, done

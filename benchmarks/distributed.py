@@ -24,7 +24,7 @@ def measure(kind: str, preset: str, size: int, batch_size: int, steps: int) -> N
     """Time `steps` training steps in this process; the main process prints images per second."""
     import torch
 
-    from vaegan.config.model_config import PRESETS, ModelConfig
+    from vaegan.config.model_config import PRESETS
     from vaegan.config.settings import GANSettings, VAESettings
     from vaegan.training.accumulation import GradientAccumulator
     from vaegan.training.distributed import init_distributed
@@ -34,7 +34,7 @@ def measure(kind: str, preset: str, size: int, batch_size: int, steps: int) -> N
     from vaegan.training.vae_trainer import VAETrainer
 
     dimensions, device_ctx = PRESETS[preset], DeviceContext(torch.device("cpu"), "fp32")
-    config = ModelConfig(size, 3, dimensions.latent_dim, dimensions.base_channels)
+    config = dimensions.model_config(size, 3)
     with init_distributed() as dist_ctx:
         images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
         accumulator = GradientAccumulator(dist_ctx, batch_size)

@@ -11,7 +11,7 @@ import platform
 
 import torch
 
-from vaegan.config.model_config import PRESETS, ModelConfig
+from vaegan.config.model_config import PRESETS
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.training.distributed import DistributedContext
@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{'':8s}{'VAE':>10s}{'images/s':>12s}{'G':>10s}{'D':>10s}{'images/s':>12s}")
     for name in args.presets:
         preset = PRESETS[name]
-        config = ModelConfig(args.size, 3, preset.latent_dim, preset.base_channels)
+        config = preset.model_config(args.size, 3)
         vae = VAETrainer(config, VAESettings(), device_ctx, images, images[:8])
         gan = GANTrainer(config, GANSettings(d_warmup_steps=0), device_ctx, None)
         speeds = []

@@ -159,7 +159,7 @@ def run_seed(args: argparse.Namespace, seed: int, evaluator: Evaluator | None, o
     train, val = dataset.load()
     options = {"preset": args.preset, **dict(args.options)}
     latent_dim = int(options.get("latent_dim", preset.latent_dim))
-    config = ModelConfig(dataset.size, dataset.channels, latent_dim, preset.base_channels)
+    config = preset.model_config(dataset.size, dataset.channels, latent_dim)
     batch_size = int(options.get("batch_size", VAESettings.batch_size))
     seconds_at = {minutes: minutes * 60.0 for minutes in args.minutes}
 

@@ -18,6 +18,8 @@ from torchvision import datasets, transforms
 
 WORKERS = 2
 SLOPE = 0.2
+NUM_COLOR_LAYERS = 8
+"""As in the preset that is measured."""
 
 
 def weights_init(layer: nn.Module) -> None:
@@ -43,12 +45,19 @@ class Generator(nn.Module):
         self.first = nn.Linear(latent_dim, channels[0] * 16)
         last_channels = max(8, width // 2)
         channel_pairs = itertools.pairwise([*channels, last_channels])
-        layers = [(nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(a, b, 4, 2, 1)) for a, b in channel_pairs]
-        last = (nn.LeakyReLU(SLOPE), nn.Conv2d(last_channels, 3, 3, padding=1), nn.Tanh())
-        self.main = nn.Sequential(nn.Unflatten(1, (channels[0], 4, 4)), *itertools.chain(*layers), *last)
+        layers = [(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.LeakyReLU(SLOPE)) for a, b in channel_pairs]
+        start = (nn.Unflatten(1, (channels[0], 4, 4)), nn.LeakyReLU(SLOPE))
+        self.coarse = nn.Sequential(*start, *itertools.chain(*layers[:2]))
+        self.fine = nn.Sequential(
+            *itertools.chain(*layers[2:]), nn.Conv2d(last_channels, NUM_COLOR_LAYERS, 3, padding=1)
+        )
+        self.colors = nn.Conv2d([*channels, last_channels][2], 3 * NUM_COLOR_LAYERS, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.main(self.first(z))
+        features = self.coarse(self.first(z))
+        weights = F.softmax(self.fine(features), 1)
+        layers = F.interpolate(torch.tanh(self.colors(features)), size=weights.shape[-2:], mode="bilinear")
+        return (layers.unflatten(1, (3, NUM_COLOR_LAYERS)) * weights.unsqueeze(1)).sum(2)
 
 
 class Discriminator(nn.Module):

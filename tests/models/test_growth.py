@@ -10,7 +10,12 @@ from vaegan.models.discriminator import Discriminator
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_vae, grown_config
 from vaegan.models.vae import VAE
 
-CONFIGS = [ModelConfig(32, 3, 8, 16), ModelConfig(64, 1, 8, 16), ModelConfig(128, 3, 8, 12)]
+CONFIGS = [
+    ModelConfig(32, 3, 8, 16),
+    ModelConfig(64, 1, 8, 16),
+    ModelConfig(128, 3, 8, 12),
+    ModelConfig(64, 3, 8, 16, num_color_layers=4),
+]
 
 
 def draw(config, count=4):

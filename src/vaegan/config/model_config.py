@@ -21,15 +21,30 @@ class Preset:
 
     base_channels: int
     latent_dim: int
+    num_color_layers: int
     vae_images: int
     gan_images: int
 
+    def model_config(self, size: int, channels: int, latent_dim: int | None = None) -> ModelConfig:
+        """Return the configuration of new networks of this size.
+
+        Args:
+            size: side of the images in pixels.
+            channels: 1 (grayscale) or 3 (RGB).
+            latent_dim: length of z; that of the preset by default.
+
+        Returns:
+            the configuration, with the prior N(0, I).
+        """
+        latent_dim = self.latent_dim if latent_dim is None else latent_dim
+        return ModelConfig(size, channels, latent_dim, self.base_channels, num_color_layers=self.num_color_layers)
+
 
 PRESETS = {
-    "tiny": Preset(16, 64, 150_000, 400_000),  # first look, slow laptop
-    "small": Preset(32, 192, 250_000, 500_000),  # laptop without a GPU
-    "base": Preset(64, 192, 1_000_000, 5_000_000),  # one GPU
-    "large": Preset(128, 256, 2_000_000, 20_000_000),  # large GPU
+    "tiny": Preset(16, 64, 4, 150_000, 400_000),  # first look, slow laptop
+    "small": Preset(32, 192, 8, 250_000, 500_000),  # laptop without a GPU
+    "base": Preset(64, 192, 8, 1_000_000, 5_000_000),  # one GPU
+    "large": Preset(128, 256, 8, 2_000_000, 20_000_000),  # large GPU
 }
 
 
@@ -50,6 +65,9 @@ class ModelConfig:
         0, "Latents that a mixture prior describes, the others are from references; 0 = all.", min=0, max=4096
     )
     num_references: int = option(0, "Training images' latents in a mixture prior.", min=0, max=MAX_REFERENCES)
+    num_color_layers: int = option(
+        0, "Color layers that the decoder mixes; 0 = it draws each pixel's color by itself.", min=0, max=64
+    )
     classes: tuple[str, ...] = option((), "Names of the classes in order; empty for an unconditional model.")
     class_label: str = option("", "Label of the dataset that the classes are the values of.")
 
@@ -91,9 +109,11 @@ class ModelConfig:
         """Return the configuration as it is saved.
 
         Returns:
-            values by name; without the entries about classes or references if there are none.
+            values by name; without the entries about classes, references or color layers if there are none.
         """
         values = asdict(self)
+        if not self.num_color_layers:
+            del values["num_color_layers"]
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
         if not self.classes:

@@ -37,10 +37,11 @@ def grown_config(config: ModelConfig) -> ModelConfig:
     Raises:
         VaeganError: if the networks are too narrow for a new stage, or the size is not supported.
     """
-    if min(config.base_channels, max(8, config.base_channels // 2)) < 2 * config.channels:
+    num_outputs = max(config.channels, config.num_color_layers)  # each takes two channels of the new stage
+    if min(config.base_channels, max(8, config.base_channels // 2)) < 2 * num_outputs:
         raise VaeganError(
             f"networks of {config.base_channels} base channels are too narrow to grow: at least"
-            f" {2 * config.channels} are needed"
+            f" {2 * num_outputs} are needed"
         )
     return replace(config, size=2 * config.size)
 
@@ -103,7 +104,10 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
     *upsampling, last = decoder.layers
     for old, new in zip(upsampling, grown.layers, strict=False):
         _embed(old, new, is_transposed=True)
-    # the new stage draws the old image as pairs of channels, and the last convolution joins them
+    if decoder.color_layers is not None and grown.color_layers is not None:
+        _embed(decoder.color_layers.conv, grown.color_layers.conv)
+    # the new stage draws the old image, or the weights of the color layers, as pairs of channels, and the last
+    # convolution joins them
     assert isinstance(last, nn.Conv2d) and last.bias is not None
     stage, output = grown.layers[-2], grown.layers[-1]
     assert isinstance(stage, FilteredUpsampleConv) and isinstance(output, nn.Conv2d)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.models.class_embedding import ConditionalModule, embed_classes, make_class_embedding
+from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
@@ -101,8 +102,14 @@ class Decoder(ConditionalModule):
             FilteredUpsampleConv(in_channels, out_channels, taps)
             for (in_channels, out_channels), taps in zip(itertools.pairwise(widths), filters, strict=True)
         ]
-        # An interpolated image has no sharp edges. One more convolution after a nonlinearity can draw them.
-        self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], config.channels)])
+        # An interpolated image has no sharp edges. One more convolution after a nonlinearity can draw them. It draws
+        # the weights of the color layers, or the image itself.
+        num_outputs = config.num_color_layers or config.channels
+        self.layers = nn.ModuleList([*upsampling, conv3x3(widths[-1], num_outputs)])
+        self.color_layers: ColorLayers | None = None
+        if config.num_color_layers:
+            in_channels = widths[COLOR_LAYER_SIZE.bit_length() - 3]  # of 4, 8, 16, ... pixels
+            self.color_layers = ColorLayers(in_channels, config.channels, config.num_color_layers)
 
     def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode latents.
@@ -122,9 +129,13 @@ class Decoder(ConditionalModule):
             class_weights = self.with_fixed_class(class_weights, latents, self.class_embedding.num_embeddings)
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
         x = x.unflatten(1, (-1, 4, 4))
+        color_features = x
         for layer in self.layers:
-            x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
-        return torch.tanh(x)
+            x = nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE)
+            if x.shape[-1] == COLOR_LAYER_SIZE:
+                color_features = x
+            x = layer(x)
+        return torch.tanh(x) if self.color_layers is None else self.color_layers(color_features, x)
 
 
 class VAE(nn.Module):

@@ -310,7 +310,7 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
         preset = PRESETS[preset_name]
         latent_dim = preset.latent_dim if request.should_tune_latent_dim else settings.latent_dim or preset.latent_dim
         settings = replace(settings, preset=preset_name, latent_dim=latent_dim)
-        model_config = ModelConfig(dataset.size, dataset.channels, latent_dim, preset.base_channels)
+        model_config = preset.model_config(dataset.size, dataset.channels, latent_dim)
     settings, model_config = _with_classes(settings, model_config, dataset, source)
     if isinstance(settings, GANSettings):
         if start is not None:

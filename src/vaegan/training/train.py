@@ -42,16 +42,11 @@ from vaegan.training.duration import has_stopped_flat, make_schedule, requested_
 from vaegan.training.experiment_log import experiment_logger
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
+from vaegan.training.matching import with_prior
 from vaegan.training.precision import describe_machine
+from vaegan.training.request import TrainRequest, TrainSettings
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import (
-    TrainRequest,
-    TrainSettings,
-    TrainSetup,
-    limit_d_warmup,
-    setup_new_run,
-    with_prior,
-)
+from vaegan.training.setup import TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.start import load_start_networks, load_vae
 from vaegan.training.trainer import Trainer

@@ -79,7 +79,7 @@ def sample(
         raise UsageError("--where and --seeds contradict each other: give --seed, the first seed to try")
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.model import class_hint
+        from vaegan.inference.class_weights import class_hint
         from vaegan.inference.sample import check_images_path, file_slug, save_samples
 
         if class_ is not None:

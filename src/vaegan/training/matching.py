@@ -82,7 +82,8 @@ def match_classes(
         settings and config.
 
     Raises:
-        VaeganError: if start, --cond and dataset contradict each other.
+        UsageError: if --cond contradicts the start, or --balance has no classes.
+        VaeganError: if the dataset has classes that the start does not know.
     """
     if source is not None and model_config.classes:
         label, path = model_config.class_label, source.path
@@ -207,7 +208,8 @@ def match_architecture(
         settings and config.
 
     Raises:
-        VaeganError: if settings or dataset contradict the start.
+        UsageError: if an option contradicts the start.
+        VaeganError: if the dataset's images differ from those of the start.
     """
     config, path = source.config, source.path
     flag = "--from-vae" if request.from_vae is not None else START_FLAGS[request.kind]

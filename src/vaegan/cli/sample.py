@@ -65,9 +65,9 @@ def sample(
     Examples:
         vaegan sample -n 64
         vaegan sample runs/gan --seeds 3,17,20-25 --separate
-        vaegan sample --pick 64 --of 512        # those most like real faces
-        vaegan sample --where glasses=yes       # after vaegan attributes
-        vaegan sample --class smile -n 64       # of a model with classes; without --class, a row for each
+        vaegan sample --pick 64 --of 512    # those most like real faces
+        vaegan sample --where glasses=yes   # after vaegan attributes
+        vaegan sample --class smile -n 64   # of a model with classes
     """
     for pair in (("seeds", "n"), ("seeds", "seed"), ("pick", "n"), ("seeds", "of")):
         require_at_most_one({"seeds": seeds, **options}, pair)

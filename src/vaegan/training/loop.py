@@ -32,7 +32,7 @@ from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
 
-MIN_TOLD_CORRECTION = 0.1
+MIN_TOLD_CORRECTION = 0.25
 """Share of a run's steps; the user is told of corrections that are larger."""
 
 

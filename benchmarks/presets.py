@@ -15,9 +15,9 @@ from vaegan.config.model_config import PRESETS
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.training.distributed import DistributedContext
-from vaegan.training.duration import measure_step_seconds
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import choose_device_context
+from vaegan.training.timings import measure_step_seconds
 from vaegan.training.vae_trainer import VAETrainer
 
 NUM_IMAGES = 4096

@@ -23,8 +23,9 @@ from vaegan.inference.info import describe_path
 from vaegan.inference.model import load
 from vaegan.run_dir import RunDir
 from vaegan.training.distributed import DistributedContext
+from vaegan.training.request import TrainRequest
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import TrainRequest, setup_new_run
+from vaegan.training.setup import setup_new_run
 from vaegan.training.start import load_vae
 
 GOLDEN = Path(__file__).parent / "golden" / "format-2"

@@ -148,8 +148,19 @@ class RunDir:
         Raises:
             VaeganError: if the file cannot be read or written.
         """
+        self.record_schedule({"total_steps": step, PLANNED_STEPS: planned_steps})
+
+    def record_schedule(self, entries: Mapping[str, Any]) -> None:
+        """Replace entries of the schedule in config.json.
+
+        Args:
+            entries: values by name.
+
+        Raises:
+            VaeganError: if the file cannot be read or written.
+        """
         config = self.read_config()
-        config["schedule"] |= {"total_steps": step, PLANNED_STEPS: planned_steps}
+        config["schedule"] |= entries
         self.write_config(config)
 
     def check_is_run_or_empty(self, force: bool) -> None:

@@ -11,14 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from command_line import run
 from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
-
-
-def run(capsys, *arguments):
-    status = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_a_gan_is_evaluated_beside_its_vae_and_real_images(gan_run, prepared, here, capsys):

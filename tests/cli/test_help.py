@@ -55,6 +55,14 @@ def test_the_examples_use_options_that_exist(capsys, monkeypatch, name):
         assert {word for word in words if word.startswith("-")} <= flags_of(name), line
 
 
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)], ids=" ".join)
+def test_each_example_has_a_line_of_its_own_in_a_narrow_terminal(capsys, monkeypatch, arguments):
+    text = help_of(capsys, monkeypatch, *arguments, columns=80)
+    panel = text.split("─ Examples ─")[1].split("╰")[0]
+    examples = re.findall(r"│ (.*) │", panel)
+    assert examples and all(line.startswith("vaegan ") for line in examples)
+
+
 def test_the_program_lists_all_commands_in_groups(capsys, monkeypatch):
     text = help_of(capsys, monkeypatch, "--help")
     assert all(re.search(rf"│ {name} .*\.\s+│$", text, re.MULTILINE) for name in NAMES)

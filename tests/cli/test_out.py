@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vaegan.cli import main
+from command_line import run
 from vaegan.errors import UsageError
 from vaegan.inference.model import load
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs directories that cannot be written")
-
-
-def run(capsys, *arguments):
-    status = main(list(map(str, arguments)))
-    return status, *capsys.readouterr()
 
 
 def test_samples_of_other_settings_get_another_name(vae_run, here, capsys):

@@ -12,28 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from command_line import failing, run
 from vaegan.cli import COMMANDS, main
 from vaegan.version import __version__
 
 TINY = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8"]
-
-
-def run(capsys, *argv):
-    """Run a command line and return its exit code, stdout and stderr."""
-    capsys.readouterr()
-    status = main([str(argument) for argument in argv])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def failing(capsys, *argv, status=1):
-    """Run a command line that must fail and return its one line of error."""
-    code, out, err = run(capsys, *argv)
-    assert code == status, err
-    assert out == ""
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert "Traceback" not in err
-    return line
 
 
 def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):

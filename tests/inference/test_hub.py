@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import vaegan
+from command_line import failing, run
 from vaegan.cli import main
 from vaegan.errors import VaeganError
 from vaegan.evaluation.results import find_evaluation
@@ -18,22 +19,6 @@ from vaegan.inference.attribute_files import ATTRIBUTES_FILE, save_attributes
 from vaegan.inference.attribute_marking import mark_attribute
 from vaegan.inference.attributes import AttributeSet, model_sha256
 from vaegan.run_dir import RunDir, find_run
-
-
-def run(capsys, *argv):
-    capsys.readouterr()
-    status = main([str(argument) for argument in argv])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def failing(capsys, *argv, status=1):
-    """Run a command line that must fail and return its one line of error."""
-    code, out, err = run(capsys, *argv)
-    assert (code, out) == (status, ""), err
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert "Traceback" not in err
-    return line
 
 
 def mark(run_path, name="smile"):

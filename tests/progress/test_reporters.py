@@ -69,6 +69,16 @@ def test_rich_reporter_shows_speed_time_left_and_metrics():
         assert text in output
 
 
+def test_the_bar_follows_a_corrected_length():
+    terminal = io.StringIO()
+    reporter = LiveReporter(Console(file=terminal, force_terminal=True, width=120))
+    reporter(TrainingStarted("gan", 0, 100, 32))
+    reporter(TrainingProgress(50, 250, 1600, 64.0, {"loss_g": 2.0}))
+    reporter.live.refresh()
+    reporter.close()
+    assert "20% 50/250" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+
+
 @pytest.mark.parametrize("names_files", [True, False])
 def test_a_terminal_names_a_file_once(names_files):
     terminal = io.StringIO()

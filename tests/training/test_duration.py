@@ -1,23 +1,36 @@
 """A run's minutes hold all that it does, not its steps alone."""
 
-import pytest
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest import mock
 
+import pytest
+from pieces import VAE, interrupted_after
+
+from comparing import assert_same_run
 from vaegan.config.settings import GANSettings
+from vaegan.events import Note, TrainingFinished, ignore_event
+from vaegan.run_dir import RunDir
+from vaegan.training import duration
+from vaegan.training.distributed import DistributedContext
 from vaegan.training.duration import (
     PREVIEW_TIME_FRACTION,
-    Timings,
+    MinutesPlanner,
     _build_schedule,
     _choose_num_previews,
     solve_total_steps,
 )
-from vaegan.training.loop import TrainSchedule
+from vaegan.training.schedule import TrainSchedule
+from vaegan.training.timings import Timings
+from vaegan.training.train import train_vae
 
 SPEED = Timings(step_seconds=0.1, preview_seconds=0.7, evaluation_seconds=1.9, checkpoint_seconds=0.4)
 
 
 class SetupStub:
     saved_config = None
-    settings = GANSettings()
+    settings = GANSettings(minutes=10.0)
 
 
 def seconds_of_loop(schedule):
@@ -57,3 +70,119 @@ def test_a_short_run_previews_less_often(preview, seconds, count):
 
 def test_there_is_always_a_step():
     assert solve_total_steps(SetupStub, SPEED, -5.0, 10) == 1
+    assert solve_total_steps(SetupStub, SPEED, -5.0, 10, steps_done=7) == 8
+
+
+class SimulatedRun:
+    """A run of ten minutes on a machine that needs slowness(second) times the measured seconds."""
+
+    def __init__(self, slowness, monkeypatch):
+        self.now, self.slowness, self.changes = 0.0, slowness, 0
+        monkeypatch.setattr(duration, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def spend(self, seconds):
+        self.now += seconds * self.slowness(self.now)
+
+    def train(self, measured):
+        planner = MinutesPlanner(SetupStub, measured, 600.0, DistributedContext())
+        schedule, done = planner.plan(), 0
+        while done < schedule.total_steps:
+            done += 1
+            self.spend(SPEED.seconds_between(schedule, done - 1, done))
+            correction = planner.correct(schedule, done)
+            if correction is not None:
+                (schedule, rate), self.changes = correction, self.changes + 1
+                assert schedule.total_steps > done and rate > 0
+        return schedule
+
+
+def slower(factor):
+    return replace(SPEED, **{name: factor * seconds for name, seconds in vars(SPEED).items()})
+
+
+@pytest.mark.parametrize(
+    ("slowness", "measured"),
+    [
+        (lambda now: 5.0 if now < 150 else 1.0, slower(5.0)),  # busy at first
+        (lambda now: 1.0 if now < 150 else 5.0, SPEED),  # busy later
+        (lambda now: 1.0, slower(5.0)),  # busy only while it was measured
+        (lambda now: 10.0, SPEED),  # the other way round
+    ],
+)
+def test_the_minutes_are_kept_when_the_speed_changes(slowness, measured, monkeypatch):
+    run = SimulatedRun(slowness, monkeypatch)
+    schedule = run.train(measured)
+    assert run.now == pytest.approx(600, rel=0.05) and run.changes
+    assert schedule.total_steps / schedule.checkpoint_every < 12
+
+
+def test_a_plan_of_one_step_is_corrected_too(monkeypatch):
+    run = SimulatedRun(lambda now: 1.0, monkeypatch)
+    assert run.train(slower(1000.0)).total_steps > 4000 and run.now == pytest.approx(600, rel=0.05)
+
+
+def test_a_steady_machine_needs_no_correction(monkeypatch):
+    run = SimulatedRun(lambda now: 1.0, monkeypatch)
+    run.train(SPEED)
+    assert not run.changes and run.now == pytest.approx(600, rel=0.03)
+
+
+def corrected_at(step, **changes):
+    """Plan 8 steps, and correct the plan at a step of the run."""
+
+    def correct(planner, schedule, steps_done):
+        return (replace(schedule, **changes), 50.0) if steps_done == step else None
+
+    plan = TrainSchedule(8, 2, 2, 1, 3, 4)
+    return mock.patch.multiple(MinutesPlanner, plan=lambda planner: plan, correct=correct)
+
+
+LONGER = {"total_steps": 14, "checkpoint_every": 3, "sample_every": 5, "evaluate_every": 7}
+
+
+def schedule_of(run):
+    return json.loads((run / "config.json").read_text())["schedule"]
+
+
+@pytest.fixture(autouse=True)
+def quick_timings(monkeypatch):
+    monkeypatch.setattr(duration, "measure_timings", lambda *arguments: SPEED)
+    monkeypatch.setattr(duration, "measure_overheads", lambda timings, *arguments: timings)
+
+
+def test_a_corrected_run_resumes_to_the_bit(prepared, tmp_path):
+    events = []
+    with corrected_at(4, **LONGER):
+        train_vae(prepared, tmp_path / "whole", minutes=1, on_event=events.append, **VAE)
+        for step in (4, 5, 10):
+            with interrupted_after(step):
+                train_vae(prepared, tmp_path / "parts", minutes=1, **VAE)
+            assert schedule_of(tmp_path / "parts").items() >= {**LONGER, "images_per_second": 50.0}.items()
+        train_vae(prepared, tmp_path / "parts", minutes=1, **VAE)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert [event.step for event in events if isinstance(event, TrainingFinished)] == [14]
+    (note,) = (event.text for event in events if isinstance(event, Note) and "expected" in event.text)
+    assert note == ("Training is faster than expected: the run's minutes hold 14 steps, 112 images, instead of 8 steps")
+
+
+def test_a_kill_before_the_correction_is_recorded_keeps_the_old_plan(prepared, tmp_path):
+    def killed(run_dir, entries):
+        raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with corrected_at(4, total_steps=14):
+        with mock.patch.object(RunDir, "record_schedule", killed), pytest.raises(KeyboardInterrupt):
+            train_vae(prepared, run, minutes=1, **VAE)
+        assert (run / "checkpoints" / "step-0000004").is_dir()
+        train_vae(prepared, run, minutes=1, on_event=ignore_event, **VAE)
+    assert schedule_of(run)["total_steps"] == 8 and (run / "checkpoints" / "step-0000008").is_dir()
+
+
+def test_a_run_goes_on_at_its_last_step_and_may_end_at_the_next(prepared, tmp_path):
+    for step, total in ((8, 10), (3, 4)):
+        run = tmp_path / str(step)
+        with corrected_at(step, total_steps=total):
+            train_vae(prepared, run, minutes=1, on_event=ignore_event, **VAE)
+        assert schedule_of(run)["total_steps"] == total
+        assert (run / "previews" / f"step-{total:07d}.png").is_file()
+        assert (run / "checkpoints" / f"step-{total:07d}").is_dir()

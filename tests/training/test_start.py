@@ -24,14 +24,17 @@ STILL = {"lr_g": 1e-9, "lr_d": 1e-9, "ema_halflife": 0}
 """So small that no weight of a GAN visibly moves."""
 
 
+def prepared_faces(folder, count, seed, size, val_fraction):
+    write_faces(folder / "faces", count, seed)
+    options = ["--size", str(size), "--val-fraction", str(val_fraction), "-q"]
+    assert main(["preprocess", str(folder / "faces"), "--out", str(folder / f"few-{size}"), *options]) == 0
+    return folder / f"few-{size}"
+
+
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
     """Another dataset of the same size."""
-    folder = tmp_path_factory.mktemp("other")
-    write_faces(folder / "faces", 32, seed=7)
-    options = ["--size", "32", "--val-fraction", "0.3", "-q"]
-    assert main(["preprocess", str(folder / "faces"), "--out", str(folder / "few-32"), *options]) == 0
-    return folder / "few-32"
+    return prepared_faces(tmp_path_factory.mktemp("other"), 32, 7, 32, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +175,7 @@ def test_frozen_layers_do_not_move_and_all_others_do(gan_run, other, tmp_path):
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A dataset of images of twice the side."""
-    folder = tmp_path_factory.mktemp("large")
-    write_faces(folder / "faces", 16, seed=9)
-    options = ["--size", "64", "--val-fraction", "0.5", "-q"]
-    assert main(["preprocess", str(folder / "faces"), "--out", str(folder / "few-64"), *options]) == 0
-    return folder / "few-64"
+    return prepared_faces(tmp_path_factory.mktemp("large"), 16, 9, 64, 0.5)
 
 
 def half_size(images):

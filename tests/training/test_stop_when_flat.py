@@ -8,7 +8,7 @@ from pieces import COMMON, interrupted_after, quick_evaluation
 from comparing import assert_same_run
 from vaegan.cli import main
 from vaegan.config.settings import FLAT_EVALUATIONS
-from vaegan.training.loop import is_flat
+from vaegan.training.schedule import is_flat
 from vaegan.training.train import train_gan
 
 OPTIONS = {

@@ -48,7 +48,7 @@ COMMANDS = tuple(command for commands in COMMAND_GROUPS.values() for command in 
 PROGRAM_HELP = """Train a VAE on a folder of face images, train a GAN from its decoder, and draw new faces.
 
 Examples:
-    vaegan preprocess ./faces              # any folder of images -> data/faces-64
+    vaegan preprocess ./faces              # a folder of images -> data/faces-64
     vaegan train-vae                       # -> runs/vae
     vaegan train-gan --from-vae runs/vae   # -> runs/gan
     vaegan sample -n 64                    # -> samples/

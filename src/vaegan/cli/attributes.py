@@ -64,7 +64,8 @@ def attributes(
             emit(Note('What else moves with an attribute is in "moves also"; vaegan edit --hold NAME keeps it'))
     print_results({"attributes": path}, as_json, records=attribute_records(found))
     if not as_json:
-        print_table(("attribute", "held out", "95 % interval", "examples", "moves also"), _table_rows(found))
+        header, *rows = _table_lines(found)
+        print_table(header, rows)
 
 
 def _example(found: AttributeSet) -> str:
@@ -72,13 +73,10 @@ def _example(found: AttributeSet) -> str:
     return f"{first.name}={first.value or format(first.on_score, '.3g')}"
 
 
-def _table_rows(found: AttributeSet) -> list[tuple[str, str, str, str, str]]:
-    return [
-        (
-            attribute.title,
-            *attribute.describe_quality(),
-            f"{attribute.num_positive:,}",
-            found.describe_entanglement(attribute, MAX_MOVED_SHOWN),
-        )
-        for attribute in found
-    ]
+def _table_lines(found: AttributeSet) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [("attribute", "held out", "95 % interval", "examples", "moves also")]
+    for attribute in found:
+        moved = found.describe_entanglement(attribute, MAX_MOVED_SHOWN)
+        lines.append((attribute.title, *attribute.describe_quality(), f"{attribute.num_positive:,}", moved))
+    width = max(len(line[-1]) for line in lines)
+    return [(*line[:-1], f"{line[-1]:<{width}}") for line in lines]  # words, so left-aligned

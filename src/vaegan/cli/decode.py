@@ -45,7 +45,7 @@ def decode(
         model = load_model(ckpt, device, emit, best)
         import torch
 
-        from vaegan.inference.model import INFERENCE_BATCH_SIZE
+        from vaegan.inference.networks import INFERENCE_BATCH_SIZE
         from vaegan.inference.reconstruct import read_classes, read_latents
         from vaegan.inference.sample import save_images
 

@@ -59,8 +59,8 @@ def export(
 
     Examples:
         vaegan export runs/gan
-        vaegan export runs/gan --hub my-faces                          # a folder to upload
-        vaegan export runs/gan --hub my-faces --push ann/my-faces      # and its upload
+        vaegan export runs/gan --hub my-faces  # a folder to upload
+        vaegan export runs/gan --hub my-faces --push ann/my-faces
     """
     with event_reporter(quiet) as emit:
         path = resolve_checkpoint(ckpt, emit, best)

@@ -22,30 +22,18 @@ ARGUMENTS, OPTIONS, COMMON_OPTIONS = "Arguments", "Options", "Common options"
 Row = tuple["Text", "Text"]
 
 
-class HelpCommand(TyperCommand):
+class _DrawnHelp:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help; click calls it."""
+        formatter.write(_render(self, ctx))
+
+
+class HelpCommand(_DrawnHelp, TyperCommand):
     """A command whose help is drawn by this module."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of the command.
 
-        Args:
-            ctx: click's context of the call.
-            formatter: click's formatter, which receives the text.
-        """
-        formatter.write(_render(self, ctx))
-
-
-class HelpGroup(TyperGroup):
+class HelpGroup(_DrawnHelp, TyperGroup):
     """The program, whose help is drawn by this module."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of the program.
-
-        Args:
-            ctx: click's context of the call.
-            formatter: click's formatter, which receives the text.
-        """
-        formatter.write(_render(self, ctx))
 
 
 def usage_line(command: Any, ctx: Any) -> str:

@@ -65,9 +65,9 @@ def sample(
     Examples:
         vaegan sample -n 64
         vaegan sample runs/gan --seeds 3,17,20-25 --separate
-        vaegan sample --pick 64 --of 512        # those most like real faces
-        vaegan sample --where glasses=yes       # after vaegan attributes
-        vaegan sample --class smile -n 64       # of a model with classes; without --class, a row for each
+        vaegan sample --pick 64 --of 512    # those most like real faces
+        vaegan sample --where glasses=yes   # after vaegan attributes
+        vaegan sample --class smile -n 64   # of a model with classes
     """
     for pair in (("seeds", "n"), ("seeds", "seed"), ("pick", "n"), ("seeds", "of")):
         require_at_most_one({"seeds": seeds, **options}, pair)
@@ -79,7 +79,7 @@ def sample(
         raise UsageError("--where and --seeds contradict each other: give --seed, the first seed to try")
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
-        from vaegan.inference.model import class_hint
+        from vaegan.inference.class_weights import class_hint
         from vaegan.inference.sample import check_images_path, file_slug, save_samples
 
         if class_ is not None:

@@ -80,7 +80,9 @@ class DurationSettings:
         default_text="the preset's; fewer for small datasets",
     )
     minutes: float | None = runtime_option(
-        None, "Duration in minutes: the first steps are timed, then the number of steps is fixed.", exclusive_min=0
+        None,
+        "Duration in minutes. Timed steps give the number of steps, which is corrected where the speed changes.",
+        exclusive_min=0,
     )
     stop_when: str = runtime_option(
         "end",

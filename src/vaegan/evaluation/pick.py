@@ -13,7 +13,8 @@ from vaegan.errors import UsageError, VaeganError
 from vaegan.evaluation.feature_spaces import FeatureSpaces, channels_last, load_or_train_features
 from vaegan.evaluation.metric_specs import LEARNED_SPACE
 from vaegan.events import EventHandler, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE
 from vaegan.metrics.prdc import duplicate_radius, realism_scores
 from vaegan.utils.neighbors import find_nearest
 

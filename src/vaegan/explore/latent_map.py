@@ -13,7 +13,9 @@ from torch import Tensor
 from vaegan.data.memmap import strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_number
+from vaegan.inference.class_weights import class_number
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE
 from vaegan.run_lookup import train_class_ids_for, train_val_images_for
 from vaegan.utils.images import make_grid, to_pil
 

@@ -17,7 +17,7 @@ NUM_PORTS_TRIED = 20
 MAX_MESSAGE_BYTES = 2**17
 SHUTDOWN_SECONDS = 1
 EXPLORE_PACKAGES = ("starlette", "uvicorn", "websockets")
-EXPLORE_INSTALL_HINT = "vaegan explore needs starlette, uvicorn and websockets: pip install 'vaegan[explore]'"
+EXPLORE_INSTALL_HINT = "pip install 'vaegan[explore]'"
 
 
 def require_explore_packages() -> None:
@@ -30,7 +30,8 @@ def require_explore_packages() -> None:
         for name in EXPLORE_PACKAGES:
             import_module(name)
     except ImportError as error:
-        raise VaeganError(f"{EXPLORE_INSTALL_HINT} ({error_text(error)})") from None
+        needs = "vaegan explore needs starlette, uvicorn and websockets"
+        raise VaeganError(f"{needs} ({error_text(error)}): {EXPLORE_INSTALL_HINT}") from None
 
 
 def open_listening_socket(port: int | None) -> socket.socket:

@@ -15,7 +15,8 @@ from vaegan.data.memmap import strided_indices
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, TaskProgress
 from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet, model_sha256
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE
 from vaegan.models.linear_probe import auc, bootstrap_auc, bootstrap_r_squared, fit_probes, r_squared
 
 MAX_PROBE_IMAGES = 20_000

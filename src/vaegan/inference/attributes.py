@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vaegan.data.labels import BINARY, CATEGORICAL, NUMERIC, YES
 from vaegan.errors import UsageError, printable
-from vaegan.inference.model import Model, encoder_sha256
+from vaegan.inference.model import Model
+from vaegan.inference.networks import encoder_sha256
 from vaegan.utils.files import file_sha256
 
 NONE_VALUES = ("none", "no")

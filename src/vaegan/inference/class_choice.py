@@ -1,4 +1,4 @@
-"""Which class an image is decoded with by a conditional model, and how to work class by class."""
+"""Which class a conditional model decodes an image with, and how to work class by class."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vaegan.errors import UsageError
 from vaegan.events import EventHandler
+from vaegan.inference.class_weights import class_hint, class_number
 from vaegan.inference.invert import invert
-from vaegan.inference.model import Model, class_hint, class_number
+from vaegan.inference.model import Model
 
 
 def choose_classes(model: Model, images: Tensor, latents: Tensor, class_: str | None) -> list[str] | None:
@@ -83,3 +84,15 @@ def map_by_class(
         parts.append(function(model.for_class(name), rows))
         positions.append(rows)
     return torch.cat(parts)[torch.cat(positions).argsort()]
+
+
+def for_most_frequent_class(model: Model) -> Model:
+    """Return the model of the class with the most training images; an unconditional model as it is.
+
+    Args:
+        model: the model.
+
+    Returns:
+        the model.
+    """
+    return model.for_class(model.classes[int(model.prior.class_frequencies.argmax())]) if model.classes else model

@@ -17,7 +17,8 @@ from vaegan.events import EventHandler, FileWritten, Note, ignore_event
 from vaegan.inference.class_choice import choose_classes, invert_by_class
 from vaegan.inference.edit import attribute_keyframes
 from vaegan.inference.invert import decode_psnr, encode_or_center
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE
 from vaegan.inference.reconstruct import read_classes, read_latents
 from vaegan.inference.sample import check_not_directory, concat_batches, provenance_note
 from vaegan.models.interpolation import default_method, interpolate_path

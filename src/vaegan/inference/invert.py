@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from vaegan.events import EventHandler, Note, TaskProgress
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, ClassChoice, Model
+from vaegan.inference.class_weights import ClassChoice
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE
 from vaegan.losses.vae import squared_error
 from vaegan.metrics.image_quality import psnr
 from vaegan.utils.images import to_float

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import (
-    WeightsInfo,
-    check_weights_path,
-    load_into_meta_model,
-    open_safetensors,
-    read_weights_info,
-    save_model,
-)
+from vaegan.checkpoint import WeightsInfo, check_weights_path, read_weights_info, save_model
 from vaegan.errors import UsageError, VaeganError, printable
+from vaegan.inference.class_weights import ClassChoice, class_hint, class_number, class_weights
 from vaegan.inference.image_inputs import ImageInput, read_image_inputs
-from vaegan.models.class_embedding import one_hot
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE, decode_in_batches, encode_in_batches, load_networks
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
@@ -32,14 +24,10 @@ from vaegan.run_dir import best_weights_of
 from vaegan.run_lookup import preprocess_settings_for
 from vaegan.utils.device import choose_device
 from vaegan.utils.image_batch import ImageBatch, as_image_batch
-from vaegan.utils.images import to_float, to_uint8
+from vaegan.utils.images import to_float
 
 if TYPE_CHECKING:
     from vaegan.inference.attributes import AttributeSet
-
-INFERENCE_BATCH_SIZE = 64
-ClassChoice = str | Sequence[str] | Tensor | None
-"""A class for all images, one for each, class weights float [N, num_classes], or None."""
 
 
 class Model:
@@ -134,19 +122,7 @@ class Model:
         Raises:
             UsageError: if there is no such class, none is given, or their number is not that of the images.
         """
-        if class_ is None:
-            if self.classes:
-                raise UsageError(f"{self.info.path} is conditional: {class_hint(self)}")
-            return torch.zeros(count, 0)
-        if isinstance(class_, Tensor):
-            weights = class_.float()
-        else:
-            names = [class_] * count if isinstance(class_, str) else class_
-            numbers = torch.tensor([class_number(self, name) for name in names], dtype=torch.int64)
-            weights = one_hot(numbers, len(self.classes)) if self.classes else torch.zeros(len(names), 0)
-        if tuple(weights.shape) != (count, len(self.classes)):
-            raise UsageError(f"classes of {len(weights)} images for {count}: give one for all, or one for each")
-        return weights
+        return class_weights(self, class_, count)
 
     def best_classes(self, images: Tensor, latents: Tensor) -> list[str]:
         """Return the class with which each image is reconstructed best: with the smallest squared error.
@@ -200,21 +176,8 @@ class Model:
         if not len(latents):
             config = self.info.config
             return as_image_batch(torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8))
-        weights = torch.split(self.class_weights(class_, len(latents)), INFERENCE_BATCH_SIZE)
-        latent_batches = torch.split(latents, INFERENCE_BATCH_SIZE)
-        batches = [self._decode_batch(*batch) for batch in zip(latent_batches, weights, strict=True)]
-        return as_image_batch(torch.cat(batches))
-
-    @torch.no_grad()
-    def _decode_batch(self, latents: Tensor, class_weights: Tensor) -> Tensor:
-        # Kernels may round differently for other batch sizes. A full batch, padded with zeros, gives a latent the same
-        # image however many are decoded together.
-        batch = torch.zeros(INFERENCE_BATCH_SIZE, self.latent_dim)
-        batch[: len(latents)] = latents
-        batch_weights = torch.zeros(INFERENCE_BATCH_SIZE, class_weights.shape[1])
-        batch_weights[: len(latents)] = class_weights
-        images: Tensor = self.decoder(batch.to(self.device), batch_weights.to(self.device))[: len(latents)]
-        return to_uint8(images).cpu().contiguous()
+        images = decode_in_batches(self.decoder, latents, self.class_weights(class_, len(latents)), self.device)
+        return as_image_batch(images)
 
     def save(self, path: Path | str, force: bool = False) -> Path:
         """Write the weights as they are now into one file, which `vaegan.load` and all commands take.
@@ -259,7 +222,6 @@ class Model:
         settings = preprocess_settings_for(self.info, log_warnings)
         return as_image_batch(read_image_inputs(images, settings, log_warnings))
 
-    @torch.no_grad()
     def encode(self, images: ImageInput | Sequence[ImageInput], seed: int | None = None) -> Tensor:
         """Encode images to the means of their posteriors, or with a seed to a sample of each.
 
@@ -276,16 +238,9 @@ class Model:
         if self.encoder is None:
             raise VaeganError(f"{self.info.path} holds no encoder: it is a GAN that was trained from scratch")
         images = self.read_images(images)
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        latents = [torch.empty(0, self.latent_dim)]
-        for batch in torch.split(images, INFERENCE_BATCH_SIZE) if len(images) else ():
-            posterior = self.encoder(to_float(batch).to(self.device))
-            if generator is None:
-                latents.append(posterior.mean.cpu())
-            else:
-                noise = torch.randn(len(batch), self.latent_dim, generator=generator)
-                latents.append(posterior.sample(noise.to(self.device)).cpu())
-        return torch.cat(latents)
+        if not len(images):
+            return torch.empty(0, self.latent_dim)
+        return encode_in_batches(self.encoder, images, seed, self.device)
 
     def reconstruct(
         self, images: ImageInput | Sequence[ImageInput], seed: int | None = None, class_: ClassChoice = None
@@ -457,77 +412,6 @@ class Model:
         return self.decode(path, class_path)
 
 
-def class_hint(model: Model) -> str:
-    """Return how to name a class of a conditional model, for messages.
-
-    Args:
-        model: the model.
-
-    Returns:
-        the flag and the classes.
-    """
-    return f"give --class NAME, one of {', '.join(model.classes)[:500]} (in Python class_)"
-
-
-def class_number(model: Model, name: str) -> int:
-    """Return the number of a class.
-
-    Args:
-        model: the model.
-        name: its name.
-
-    Returns:
-        from 0.
-
-    Raises:
-        UsageError: if there is no such class, or the model is unconditional.
-    """
-    if not model.classes:
-        state = f"has the class {model.class_name} only" if model.class_name else "is unconditional"
-        raise UsageError(
-            f"--class {printable(name)}: {model.info.path} {state}: leave it out, or train a conditional model with"
-            " --cond LABEL"
-        )
-    if name not in model.classes:
-        match = get_close_matches(name, model.classes, n=1)
-        hint = f"; did you mean {match[0]}?" if match else ""
-        raise UsageError(
-            f"--class {printable(name)}: expected one of {', '.join(model.classes)[:500]}, the values of"
-            f" {model.info.config.class_label}{hint}"
-        )
-    return model.classes.index(name)
-
-
-def for_most_frequent_class(model: Model) -> Model:
-    """Return the model of the class with the most training images; an unconditional model as it is.
-
-    Args:
-        model: the model.
-
-    Returns:
-        the model.
-    """
-    return model.for_class(model.classes[int(model.prior.class_frequencies.argmax())]) if model.classes else model
-
-
-def encoder_sha256(encoder: Encoder) -> str:
-    """Return the SHA-256 of an encoder's weights.
-
-    A VAE and the GANs that were initialized from it have it in common.
-
-    Args:
-        encoder: the encoder.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def load(path: Path | str, device: str = "auto", *, best: bool = False) -> Model:
     """Load a model from a run directory, a checkpoint directory or a .safetensors file.
 
@@ -544,16 +428,4 @@ def load(path: Path | str, device: str = "auto", *, best: bool = False) -> Model
     """
     info = read_weights_info(best_weights_of(Path(path)) if best else Path(path))
     torch_device = choose_device(device)
-    with open_safetensors(info.path) as file:
-        has_encoder = any(name.startswith("encoder.") for name in file.keys())  # noqa: SIM118
-    # Built without memory first: the metadata may claim a model that the file does not hold.
-    with torch.device("meta"):
-        networks = torch.nn.ModuleDict({"decoder": Decoder(info.config), "prior": Prior(info.config)})
-        if has_encoder:
-            networks["encoder"] = Encoder(info.config)
-    load_into_meta_model(networks, info.path)
-    networks.to(torch_device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    decoder, prior = networks["decoder"], networks["prior"].cpu()
-    encoder = networks["encoder"] if has_encoder else None
-    assert isinstance(decoder, Decoder) and isinstance(prior, Prior) and isinstance(encoder, Encoder | None)
-    return Model(info, decoder, encoder, prior, torch_device)
+    return Model(info, *load_networks(info, torch_device), torch_device)

@@ -19,7 +19,9 @@ from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.inference.class_choice import choose_classes
-from vaegan.inference.model import INFERENCE_BATCH_SIZE, Model, class_hint, encoder_sha256
+from vaegan.inference.class_weights import class_hint
+from vaegan.inference.model import Model
+from vaegan.inference.networks import INFERENCE_BATCH_SIZE, encoder_sha256
 from vaegan.inference.sample import check_grid_size, provenance_note
 from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for

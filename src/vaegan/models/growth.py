@@ -18,7 +18,6 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import MBSTD_FEATURES, Discriminator
 from vaegan.models.layers import LEAKY_RELU_SLOPE, ConvTrunk, FilteredUpsampleConv
-from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Decoder, Encoder
 
 PAIR_GAIN = 1 + LEAKY_RELU_SLOPE
@@ -47,32 +46,23 @@ def grown_config(config: ModelConfig) -> ModelConfig:
 
 
 def grow_vae(vae: VAE, config: ModelConfig) -> VAE:
-    """Return a VAE for images of twice the side that starts as `vae`.
+    """Return a VAE for images of twice the side. It encodes them as `vae` does at half the size.
 
     Args:
         vae: the trained VAE.
-        config: of the grown networks, as `grown_config` returns it.
+        config: what `grown_config` returns.
 
     Returns:
-        the VAE, in evaluation mode.
+        the VAE in evaluation mode, with the prior of `vae`.
     """
     grown = VAE(config)
-    grown.encoder, grown.decoder = grow_encoder(vae.encoder, config), grow_decoder(vae.decoder, config)
-    grown.prior = grow_prior(vae.prior, config)
+    grown.encoder, grown.decoder = _grow_encoder(vae.encoder, config), grow_decoder(vae.decoder, config)
+    grown.prior = vae.prior
     return grown.eval()
 
 
 @torch.no_grad()
-def grow_encoder(encoder: Encoder, config: ModelConfig) -> Encoder:
-    """Return an encoder that encodes images of twice the side as `encoder` encodes them at half the size.
-
-    Args:
-        encoder: the trained encoder.
-        config: of the grown networks, as `grown_config` returns it.
-
-    Returns:
-        the encoder, in evaluation mode.
-    """
+def _grow_encoder(encoder: Encoder, config: ModelConfig) -> Encoder:
     grown = Encoder(config)
     _grow_trunk(encoder.trunk, grown.trunk)
     for name in ("mean_head", "log_var_head"):
@@ -91,7 +81,7 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
 
     Args:
         decoder: the trained decoder or generator.
-        config: of the grown networks.
+        config: what `grown_config` returns.
 
     Returns:
         the decoder, in evaluation mode.
@@ -128,7 +118,7 @@ def grow_discriminator(discriminator: Discriminator, config: ModelConfig) -> Dis
 
     Args:
         discriminator: the trained discriminator.
-        config: of the grown networks.
+        config: what `grown_config` returns.
 
     Returns:
         the discriminator.
@@ -141,21 +131,6 @@ def grow_discriminator(discriminator: Discriminator, config: ModelConfig) -> Dis
     grown.head.bias.copy_(discriminator.head.bias)
     if discriminator.class_embedding is not None and grown.class_embedding is not None:
         grown.class_embedding.weight[:, :num_features] = discriminator.class_embedding.weight
-    return grown
-
-
-def grow_prior(prior: Prior, config: ModelConfig) -> Prior:
-    """Return the same prior, for the grown networks.
-
-    Args:
-        prior: of the trained networks.
-        config: of the grown networks.
-
-    Returns:
-        the prior.
-    """
-    grown = Prior(config)
-    grown.load_state_dict(prior.state_dict())
     return grown
 
 

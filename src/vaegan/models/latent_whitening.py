@@ -14,7 +14,7 @@ Whitened latents need not be normally distributed. Where they form clusters, the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,7 @@ from vaegan.models.class_embedding import one_hot
 from vaegan.models.class_prior import class_component_weights, class_mean_shifts, fit_class_normals
 from vaegan.models.prior import GaussianMixture, Prior, fit_mixture
 from vaegan.models.reference_latents import fit_leading_mixture
-from vaegan.models.vae import VAE
+from vaegan.models.vae import VAE, Encoder, Posterior
 from vaegan.utils.images import to_float
 
 AutocastFactory = Callable[[], AbstractContextManager[object]]
@@ -211,16 +211,35 @@ def undo_whitening(vae: VAE) -> VAE:
 
 
 @torch.no_grad()
+def encode_batches(
+    encoder: Encoder, images: Iterable[Tensor], autocast: AutocastFactory, mirror: bool = False
+) -> Iterator[list[Posterior]]:
+    """Encode batches of images.
+
+    Args:
+        encoder: the encoder; it computes on its own device.
+        images: batches uint8 [B, C, S, S].
+        autocast: returns the context in which images are encoded.
+        mirror: whether to encode mirror images too.
+
+    Yields:
+        the posterior of each batch, and that of its mirror images.
+    """
+    device = next(encoder.parameters()).device
+    for batch in images:
+        real = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            posteriors = [encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
+        yield posteriors
+
+
+@torch.no_grad()
 def _encode_posteriors(
     vae: VAE, images: Iterable[Tensor], mirror: bool, autocast: AutocastFactory
 ) -> tuple[Tensor, Tensor]:
     """Return means and log-variances on the CPU, [N, 1, d] each, or [N, 2, d] with mirror images."""
     means, log_vars = [], []
-    device = next(vae.parameters()).device
-    for batch in images:
-        real = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        with autocast():
-            posteriors = [vae.encoder(view) for view in ((real, real.flip(3)) if mirror else (real,))]
+    for posteriors in encode_batches(vae.encoder, images, autocast, mirror):
         means.append(torch.stack([posterior.mean for posterior in posteriors], 1).float())
         log_vars.append(torch.stack([posterior.log_var for posterior in posteriors], 1).float())
     return torch.cat(means).cpu(), torch.cat(log_vars).cpu()

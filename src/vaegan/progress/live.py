@@ -64,7 +64,8 @@ class LiveReporter:
             case TrainingProgress():
                 self._print_lines(self.table.flush_before(event))
                 self.losses = format_losses(event.metrics) or self.losses
-                self._update_bar(event.step, f"{event.images_per_second:,.0f} images/s", event.seconds_left)
+                speed = f"{event.images_per_second:,.0f} images/s"
+                self._update_bar(event.step, event.total, speed, event.seconds_left)
             case ValidationMetrics():
                 self._print_lines(self.table.add(event))
             case TextTable():
@@ -129,7 +130,7 @@ class LiveReporter:
             self._start_bar(event.label, event.total, 0)
         self.losses = event.detail
         seconds_left = (event.total - event.done) / event.rate if event.rate else None
-        self._update_bar(event.done, format_speed(event), seconds_left)
+        self._update_bar(event.done, event.total, format_speed(event), seconds_left)
         if event.done == event.total:
             self._stop_bar()
 
@@ -149,13 +150,13 @@ class LiveReporter:
         self.losses = ""
         self.live.refresh()
 
-    def _update_bar(self, done: int, speed: str, seconds_left: float | None) -> None:
+    def _update_bar(self, done: int, total: int, speed: str, seconds_left: float | None) -> None:
         if self.bar is None:
             return
         if seconds_left is None:  # not measured by the task itself
             seconds_left = self.bar.tasks[0].time_remaining
         left = "" if seconds_left is None else f"{format_clock(seconds_left)} left"
-        self.bar.update(self.bar.task_ids[0], completed=done, speed=speed, left=left)
+        self.bar.update(self.bar.task_ids[0], completed=done, total=total, speed=speed, left=left)
 
     def _stop_bar(self) -> None:
         """Replace the bar by the spinner."""

@@ -16,8 +16,9 @@ from torch import Tensor
 from vaegan.data.memmap import ImageArray, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.inference.attributes import Attribute
+from vaegan.inference.class_choice import for_most_frequent_class
 from vaegan.inference.edit import Change, edit_latents
-from vaegan.inference.model import Model, for_most_frequent_class
+from vaegan.inference.model import Model
 from vaegan.report import html_page
 from vaegan.run_dir import STEP_PREVIEW, RunDir
 from vaegan.utils.files import ensure_within, open_regular

@@ -20,9 +20,10 @@ from vaegan.run_dir import LATENT_DIM_CHART, RunDir
 from vaegan.training.accumulation import GradientAccumulator, is_out_of_memory
 from vaegan.training.data_cache import load_class_ids, load_train_val_images
 from vaegan.training.distributed import DistributedContext
-from vaegan.training.duration import measure_step_seconds, requested_steps
+from vaegan.training.duration import requested_steps
 from vaegan.training.setup import TrainSetup
 from vaegan.training.signals import StopRequest
+from vaegan.training.timings import measure_step_seconds
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator, VAEOutputs, compute_bits_per_dim

@@ -1,23 +1,21 @@
-"""Length of a run: steps, images or minutes, resolved once to a number of steps."""
+"""Length of a run: steps, images or minutes, resolved to a number of steps."""
 
 from __future__ import annotations
 
 import math
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
 from vaegan.config.model_config import PRESETS
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
-from vaegan.run_dir import PLANNED_STEPS, RunDir
+from vaegan.run_dir import PLANNED_STEPS
 from vaegan.training.distributed import DistributedContext
-from vaegan.training.loop import TrainSchedule
+from vaegan.training.schedule import TrainSchedule
 from vaegan.training.setup import TrainSetup
+from vaegan.training.timings import Timings, measure_overheads, measure_timings
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import (
     MIN_IMAGES_PER_EVALUATION,
@@ -26,117 +24,17 @@ from vaegan.training.validation import (
     evaluation_interval,
 )
 
-TIMING_START_STEP = 2**20
-"""A step number beyond all warm-ups, so that a typical step is timed."""
-STEPS_PER_TIMING = 8
 MAX_PREVIEWS = 10
 PREVIEW_TIME_FRACTION = 0.06
 """Share of a run's minutes that its previews may take; there are two at least."""
-SLOW_PREVIEW_SECONDS = 2.0
-"""A preview that takes longer is timed only once."""
 MIN_STEPS_TO_TIME = 100
-FIXED_POINT_ITERATIONS = 5
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that one typical step, preview (with validation), evaluation of samples and checkpoint take."""
-
-    step_seconds: float
-    preview_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    checkpoint_seconds: float = 0.0
-
-    def overhead_seconds(self, schedule: TrainSchedule) -> float:
-        """Return the seconds of a whole run that are not spent on steps.
-
-        Args:
-            schedule: length and intervals of the run.
-
-        Returns:
-            seconds.
-        """
-
-        def count(interval: int) -> int:
-            return math.ceil(schedule.total_steps / interval) if interval else 0
-
-        at_step_0 = self.preview_seconds + (self.evaluation_seconds if schedule.evaluate_every else 0.0)
-        evaluations = count(schedule.evaluate_every) * self.evaluation_seconds
-        previews = count(schedule.sample_every) * self.preview_seconds
-        return at_step_0 + previews + evaluations + count(schedule.checkpoint_every) * self.checkpoint_seconds
-
-
-def measure_step_seconds(
-    trainer: Trainer, sampler: BatchSampler, seconds: float, dist_ctx: DistributedContext
-) -> float:
-    """Train typical steps and measure them. The trainer's state changes.
-
-    Args:
-        trainer: the trainer.
-        sampler: its batches.
-        seconds: about how long to measure.
-        dist_ctx: the processes that train together.
-
-    Returns:
-        seconds per step.
-    """
-    rounds: list[float] = []
-    step, start_time = TIMING_START_STEP, time.perf_counter()
-    while len(rounds) < 2 or not dist_ctx.any_rank(time.perf_counter() - start_time >= seconds):
-        round_start = time.perf_counter()
-        for _ in range(STEPS_PER_TIMING):  # a whole interval of lazy gradient penalties
-            metrics = trainer.step(sampler[step], step, sampler.class_ids(step))
-            step += 1
-        sum(float(value) for value in (metrics or {}).values())  # waits for the device
-        rounds.append((time.perf_counter() - round_start) / STEPS_PER_TIMING)
-    return sum(rounds[1:]) / len(rounds[1:])
-
-
-def measure_timings(trainer: Trainer, sampler: BatchSampler, seconds: float, dist_ctx: DistributedContext) -> Timings:
-    """Measure typical steps and a preview. The trainer's state is restored.
-
-    Args:
-        trainer: the trainer.
-        sampler: its batches.
-        seconds: about how long to measure steps.
-        dist_ctx: the processes that train together.
-
-    Returns:
-        the timings.
-    """
-    state = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
-    step_seconds = measure_step_seconds(trainer, sampler, seconds, dist_ctx)
-
-    def time_preview() -> float:
-        trainer.load_state_dict(state, Path("the state before timing"))
-        return _measure_seconds(lambda: (trainer.preview_grid(), trainer.drift_grid(), trainer.validate()))
-
-    first_preview = time_preview()  # includes imports
-    return Timings(step_seconds, first_preview if first_preview > SLOW_PREVIEW_SECONDS else time_preview())
-
-
-def _measure_seconds(action: Callable[[], object]) -> float:
-    start_time = time.perf_counter()
-    action()
-    return time.perf_counter() - start_time
-
-
-def _measure_overheads(
-    timings: Timings, trainer: Trainer, evaluator: QuickEvaluator, needs_evaluation: bool
-) -> Timings:
-    """Add the seconds of an evaluation and of a checkpoint, which is written to a temporary folder."""
-
-    def evaluate() -> object:
-        return evaluator.evaluate(trainer.generate_samples(evaluator.num_samples))
-
-    evaluation_seconds = 0.0
-    if needs_evaluation and evaluator.is_enabled:
-        evaluate()  # the first one extracts the features of the real images too
-        evaluation_seconds = _measure_seconds(evaluate)
-    with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
-        run_dir, save_weights = RunDir(Path(folder)), partial(trainer.save_weights, step=0)
-        checkpoint_seconds = _measure_seconds(lambda: run_dir.save_checkpoint(0, trainer.state_dict(), save_weights, 1))
-    return replace(timings, evaluation_seconds=evaluation_seconds, checkpoint_seconds=checkpoint_seconds)
+FIXED_POINT_ITERATIONS = 6
+CORRECTION_INTERVAL = 0.1
+"""Share of a run's minutes after which its length is corrected."""
+STEPS_PER_CLOCK_CHECK = 8
+"""Steps between two looks at the clock: with several processes each look takes a message."""
+MIN_CORRECTION = 0.02
+"""Share of a run's steps; a smaller correction is not worth a checkpoint."""
 
 
 def requested_steps(setup: TrainSetup) -> int | None:
@@ -201,8 +99,8 @@ def make_schedule(
     evaluator: QuickEvaluator,
     start_time: float,
     dist_ctx: DistributedContext,
-) -> tuple[TrainSchedule, float | None]:
-    """Return the schedule of a run and its speed.
+) -> tuple[TrainSchedule, float | None, MinutesPlanner | None]:
+    """Return the schedule of a run, its speed, and what corrects its length.
 
     Rank 0's clock decides for all processes.
 
@@ -215,33 +113,126 @@ def make_schedule(
         dist_ctx: the processes that train together.
 
     Returns:
-        the schedule, and images per second (None for a run too short to measure).
+        the schedule, images per second (None for a run too short to measure), and the planner of a new run whose
+        length was given in minutes.
     """
     settings, saved = setup.settings, (setup.saved_config or {}).get("schedule", {})
-    total_steps, rate, num_previews = requested_steps(setup), saved.get("images_per_second"), MAX_PREVIEWS
-    if total_steps is None or (rate is None and total_steps >= MIN_STEPS_TO_TIME):
-        minutes = settings.minutes or 1.0
-        timings = measure_timings(trainer, sampler, min(6.0, minutes * 60 / 20), dist_ctx)
+    total_steps, rate = requested_steps(setup), saved.get("images_per_second")
+    if total_steps is not None and (rate is not None or total_steps < MIN_STEPS_TO_TIME):
+        return _build_schedule(setup, total_steps, MAX_PREVIEWS), rate, None
+    minutes = settings.minutes or 1.0
+    timings = measure_timings(trainer, sampler, min(6.0, minutes * 60 / 20), dist_ctx)
+    needs_evaluation = settings.evaluate_every != 0
+    timings = Timings(
+        *dist_ctx.run_on_main(lambda: astuple(measure_overheads(timings, trainer, evaluator, needs_evaluation)))
+    )
+    if total_steps is not None:
+        schedule = _build_schedule(setup, total_steps, MAX_PREVIEWS)
+        return schedule, _images_per_second(setup, timings, schedule), None
+    planner = MinutesPlanner(setup, timings, start_time + minutes * 60, dist_ctx)
+    schedule = planner.plan()
+    return schedule, _images_per_second(setup, timings, schedule), planner if setup.saved_config is None else None
 
-        def solve() -> tuple[int, float, int]:
-            measured = _measure_overheads(timings, trainer, evaluator, settings.evaluate_every != 0)
-            total, previews = total_steps, num_previews
-            if total is None:
-                seconds = minutes * 60 - (time.perf_counter() - start_time)
-                previews = _choose_num_previews(measured, seconds)
-                total = solve_total_steps(setup, measured, seconds, previews)
-            overhead = measured.overhead_seconds(_build_schedule(setup, total, previews))
-            return total, settings.batch_size * total / (total * measured.step_seconds + overhead), previews
 
-        total_steps, rate, num_previews = dist_ctx.run_on_main(solve)
-    return _build_schedule(setup, total_steps, num_previews), rate
+def _images_per_second(setup: TrainSetup, timings: Timings, schedule: TrainSchedule) -> float:
+    """Return the speed of a whole run, with all overheads."""
+    total_steps = schedule.total_steps
+    seconds = total_steps * timings.step_seconds + timings.overhead_seconds(schedule)
+    return setup.settings.batch_size * total_steps / seconds
+
+
+@dataclass
+class MinutesPlanner:
+    """Plans the length of a run of minutes, and corrects it when the machine becomes faster or slower.
+
+    Attributes:
+        setup: the setup of the new run.
+        timings: seconds of a step and of what runs beside it, before the first step.
+        deadline: time.perf_counter() at which the minutes end.
+        dist_ctx: the processes that train together; rank 0's clock decides.
+    """
+
+    setup: TrainSetup
+    timings: Timings
+    deadline: float
+    dist_ctx: DistributedContext
+    period_start: float = field(init=False, default=0.0)
+    first_step: int = field(init=False, default=0)
+
+    def plan(self) -> TrainSchedule:
+        """Return the schedule that fills the time left at the speed of the timings.
+
+        Returns:
+            the schedule.
+        """
+        self._start_period(time.perf_counter(), 0)
+        values = self.dist_ctx.run_on_main(lambda: astuple(self._fill(self.period_start, steps_done=0, speed=1.0)))
+        return TrainSchedule(*values)
+
+    def correct(self, schedule: TrainSchedule, steps_done: int) -> tuple[TrainSchedule, float] | None:
+        """Plan again, once a share of the minutes has passed since the last time, at the speed since then.
+
+        At the end of the schedule, plan again if such a share is left.
+
+        Args:
+            schedule: the schedule so far.
+            steps_done: steps done now.
+
+        Returns:
+            schedule and images per second; None where the length stays.
+        """
+        is_last = steps_done == schedule.total_steps
+        if steps_done % STEPS_PER_CLOCK_CHECK and not is_last:
+            return None
+        if steps_done <= self.first_step:  # after a rollback
+            self._start_period(time.perf_counter(), steps_done)
+            return None
+        if not self.dist_ctx.any_rank(self.dist_ctx.is_main_process and self._is_due(is_last)):
+            return None
+        correction = self.dist_ctx.run_on_main(lambda: self._correct(schedule, steps_done))
+        return None if correction is None else (TrainSchedule(*correction[0]), correction[1])
+
+    def _start_period(self, now: float, steps_done: int) -> None:
+        self.period_start, self.first_step = now, steps_done
+
+    def _is_due(self, is_last: bool) -> bool:
+        now, interval = time.perf_counter(), CORRECTION_INTERVAL * self._total_seconds()
+        if is_last:
+            return self.deadline - now > interval
+        if self.period_start < self.deadline <= now:
+            return True
+        return now - self.period_start >= interval
+
+    def _correct(self, schedule: TrainSchedule, steps_done: int) -> tuple[tuple[Any, ...], float] | None:
+        """Return the values of another schedule, and images per second; None where the length stays."""
+        now = time.perf_counter()
+        expected_seconds = self.timings.seconds_between(schedule, self.first_step, steps_done)
+        speed = expected_seconds / max(now - self.period_start, 1e-9)
+        self._start_period(now, steps_done)
+        corrected = self._fill(now, steps_done, speed)
+        if abs(corrected.total_steps - schedule.total_steps) < MIN_CORRECTION * schedule.total_steps:
+            return None
+        return astuple(corrected), speed * _images_per_second(self.setup, self.timings, corrected)
+
+    def _fill(self, now: float, steps_done: int, speed: float) -> TrainSchedule:
+        """Return the schedule that fills the time left; `speed` is relative to that of the timings."""
+        num_previews = _choose_num_previews(self.timings, self._total_seconds() * speed)
+        total_steps = solve_total_steps(
+            self.setup, self.timings, (self.deadline - now) * speed, num_previews, steps_done
+        )
+        return _build_schedule(self.setup, total_steps, num_previews)
+
+    def _total_seconds(self) -> float:
+        return 60 * (self.setup.settings.minutes or 1.0)
 
 
 def _choose_num_previews(timings: Timings, seconds: float) -> int:
     return max(2, min(MAX_PREVIEWS, int(PREVIEW_TIME_FRACTION * seconds / max(timings.preview_seconds, 1e-6))))
 
 
-def solve_total_steps(setup: TrainSetup, timings: Timings, seconds: float, num_previews: int) -> int:
+def solve_total_steps(
+    setup: TrainSetup, timings: Timings, seconds: float, num_previews: int, steps_done: int = 0
+) -> int:
     """Return the number of steps that fit into a time with all overheads.
 
     A fixed point: the overheads depend on the schedule, whose intervals depend on the number of steps.
@@ -249,16 +240,17 @@ def solve_total_steps(setup: TrainSetup, timings: Timings, seconds: float, num_p
     Args:
         setup: the setup.
         timings: seconds of a step and of what runs beside it.
-        seconds: time for the whole run.
+        seconds: time for the whole run, or for the rest of it.
         num_previews: largest number of previews.
+        steps_done: steps that are done already.
 
     Returns:
-        at least 1.
+        steps of the whole run, at least one more than are done.
     """
-    total_steps = max(1, int(seconds / timings.step_seconds))
+    overhead, total_steps = 0.0, 0
     for _ in range(FIXED_POINT_ITERATIONS):
-        overhead = timings.overhead_seconds(_build_schedule(setup, total_steps, num_previews))
-        total_steps = max(1, int((seconds - overhead) / timings.step_seconds))
+        total_steps = steps_done + max(1, int((seconds - overhead) / timings.step_seconds))
+        overhead = timings.overhead_seconds(_build_schedule(setup, total_steps, num_previews), steps_done)
     return total_steps
 
 

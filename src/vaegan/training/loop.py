@@ -24,56 +24,28 @@ from vaegan.events import (
 )
 from vaegan.run_dir import RunDir
 from vaegan.training.distributed import DistributedContext
+from vaegan.training.duration import MinutesPlanner
 from vaegan.training.monitor import MetricAverager, ThroughputMonitor, TrainMonitor
 from vaegan.training.recovery import MAX_COLLAPSE_ROLLBACKS, MAX_CONSECUTIVE_SKIPS, MAX_NAN_ROLLBACKS, RecoveryState
+from vaegan.training.schedule import TrainSchedule, is_flat
 from vaegan.training.signals import StopRequest
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
+
+MIN_TOLD_CORRECTION = 0.25
+"""Share of a run's steps; the user is told of corrections that are larger."""
 
 
 class RolledBack(Exception):
     """Raised after an earlier checkpoint has been restored; ends the rest of the current step."""
 
 
-@dataclass(frozen=True)
-class TrainSchedule:
-    """Length and intervals of a run, in steps.
-
-    Attributes:
-        evaluate_every: steps between evaluations of samples; 0 for none.
-        on_collapse: what mode collapse leads to: "stop", "rollback" or "ignore".
-        stop_when_flat: end earlier, as soon as `is_flat`.
-    """
-
-    total_steps: int
-    checkpoint_every: int
-    sample_every: int
-    log_every: int
-    keep_checkpoints: int
-    evaluate_every: int
-    on_collapse: str = "ignore"
-    stop_when_flat: bool = False
-
-
-def is_flat(step: int, best_step: int, evaluate_every: int) -> bool:
-    """Return whether the best evaluation is at least FLAT_EVALUATIONS evaluations old.
-
-    Args:
-        step: steps done.
-        best_step: step of the lowest KID so far; below 0 for none.
-        evaluate_every: steps between evaluations; 0 for none.
-
-    Returns:
-        whether it is.
-    """
-    return evaluate_every > 0 and best_step >= 0 and step - best_step >= FLAT_EVALUATIONS * evaluate_every
-
-
 @dataclass
 class TrainLoop:
     """Training from `steps_done` to the end of the schedule, or until a stop is requested.
 
-    With several processes all run the same steps, and rank 0 alone writes files.
+    With several processes all run the same steps, and rank 0 alone writes files. `planner` corrects the schedule of a
+    new run whose length was given in minutes.
     """
 
     trainer: Trainer
@@ -83,6 +55,7 @@ class TrainLoop:
     emit: EventHandler
     dist_ctx: DistributedContext
     evaluator: QuickEvaluator
+    planner: MinutesPlanner | None = None
     steps_done: int = 0
     averager: MetricAverager = field(default_factory=MetricAverager)
     recovery: RecoveryState = field(default_factory=RecoveryState)
@@ -132,7 +105,7 @@ class TrainLoop:
             self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(0))
             self._evaluate()
         throughput = ThroughputMonitor(self.steps_done, self.sampler.batch_size)
-        while self.steps_done < self.schedule.total_steps and not self._is_flat():
+        while not self._is_finished():
             try:
                 self._take_step()
                 self._report_progress(throughput)
@@ -194,6 +167,9 @@ class TrainLoop:
             if self._is_flat() and not needs_preview:  # as at the last step
                 self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
 
+    def _is_finished(self) -> bool:
+        return self.steps_done >= self.schedule.total_steps or self._is_flat()
+
     def _is_flat(self) -> bool:
         """Whether --stop-when flat ends the run here. It depends only on what a checkpoint holds."""
         schedule, best_step = self.schedule, self.evaluator.best_step
@@ -226,11 +202,38 @@ class TrainLoop:
     def _save_if_due(self, stop: StopRequest) -> None:
         """Save a checkpoint where due. Raises Interrupted once saved if a stop was requested."""
         stop_requested = self.dist_ctx.any_rank(stop.requested)
-        is_scheduled = self._is_checkpoint_due()
-        if is_scheduled or stop_requested or self._is_new_best():
+        is_scheduled, correction = self._is_checkpoint_due(), self._correct_length()
+        if is_scheduled or stop_requested or self._is_new_best() or correction is not None:
             self._save_checkpoint(is_scheduled)
+        if correction is not None:
+            self._adopt_schedule(*correction)
         if stop_requested and self.steps_done < self.schedule.total_steps:
             raise Interrupted(f"interrupted at step {self.steps_done}; saved. Run the same command again to resume")
+
+    def _correct_length(self) -> tuple[TrainSchedule, float] | None:
+        """Return another schedule, and images per second, where the minutes of the run ask for one."""
+        if self.planner is None or self._is_flat():
+            return None
+        return self.planner.correct(self.schedule, self.steps_done)
+
+    def _adopt_schedule(self, schedule: TrainSchedule, images_per_second: float) -> None:
+        """Go on with another schedule. A resumed run reads it from config.json.
+
+        The checkpoint of this step has been written before: so all steps after it follow the new schedule, also in a
+        run that resumes from it.
+        """
+        before, self.schedule = self.schedule.total_steps, schedule
+        entries = {**schedule.to_json(), "images_per_second": images_per_second}
+        self.dist_ctx.run_on_main(lambda: self.run_dir.record_schedule(entries))
+        if abs(schedule.total_steps - before) > MIN_TOLD_CORRECTION * before:
+            change = "faster" if schedule.total_steps > before else "slower"
+            images = schedule.total_steps * self.sampler.batch_size
+            self.emit(
+                Note(
+                    f"Training is {change} than expected: the run's minutes hold {schedule.total_steps:,} steps,"
+                    f" {images:,} images, instead of {before:,} steps"
+                )
+            )
 
     def _is_new_best(self) -> bool:
         """Whether mode collapse would roll back to this step."""
@@ -239,7 +242,7 @@ class TrainLoop:
 
     def _is_checkpoint_due(self) -> bool:
         """Whether the schedule asks for a checkpoint. Not among skipped steps: the newest one has to be good."""
-        if self.steps_done == self.schedule.total_steps or self._is_flat():
+        if self._is_finished():
             return True
         return self.steps_done % self.schedule.checkpoint_every == 0 and not self.recovery.consecutive_skips
 

@@ -17,17 +17,10 @@ from vaegan.events import EventHandler
 from vaegan.metrics_log import read_metrics
 from vaegan.run_lookup import find_recorded_dataset, find_source
 from vaegan.training.distributed import DistributedContext
+from vaegan.training.matching import check_can_stop_flat, read_vae_weights
 from vaegan.training.precision import choose_device_context
-from vaegan.training.setup import (
-    TrainRequest,
-    TrainSettings,
-    TrainSetup,
-    check_can_stop_flat,
-    clear_other_durations,
-    config_file_options,
-    read_vae_weights,
-    with_precision_of_rank_0,
-)
+from vaegan.training.request import TrainRequest, TrainSettings, clear_other_durations, config_file_options
+from vaegan.training.setup import TrainSetup, with_precision_of_rank_0
 from vaegan.training.start import START_FLAGS, read_start
 from vaegan.utils.files import file_sha256
 

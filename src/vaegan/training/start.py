@@ -25,7 +25,7 @@ from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import make_class_embedding
 from vaegan.models.discriminator import Discriminator, GANForInference
-from vaegan.models.growth import grow_decoder, grow_discriminator, grow_prior, grow_vae, grown_config
+from vaegan.models.growth import grow_decoder, grow_discriminator, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
 from vaegan.models.layers import channel_widths
 from vaegan.models.prior import Prior
@@ -255,8 +255,7 @@ def _read_networks(start: StartRun, seed: int) -> StartRun:
         if isinstance(networks, VAE):
             networks = grow_vae(networks, new_config)
         else:
-            decoder, prior = grow_decoder(networks.decoder, new_config), grow_prior(networks.prior, new_config)
-            networks = GANForInference(decoder, None, prior)
+            networks = GANForInference(grow_decoder(networks.decoder, new_config), None, networks.prior)
         if discriminator is not None:
             old = Discriminator(config, bool(start.has_minibatch_std()))
             load_strict(old, discriminator, weights.path)

@@ -42,16 +42,11 @@ from vaegan.training.duration import has_stopped_flat, make_schedule, requested_
 from vaegan.training.experiment_log import experiment_logger
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.loop import TrainLoop
+from vaegan.training.matching import with_prior
 from vaegan.training.precision import describe_machine
+from vaegan.training.request import TrainRequest, TrainSettings
 from vaegan.training.resume import setup_resumed_run
-from vaegan.training.setup import (
-    TrainRequest,
-    TrainSettings,
-    TrainSetup,
-    limit_d_warmup,
-    setup_new_run,
-    with_prior,
-)
+from vaegan.training.setup import TrainSetup, limit_d_warmup, setup_new_run
 from vaegan.training.signals import StopRequest
 from vaegan.training.start import load_start_networks, load_vae
 from vaegan.training.trainer import Trainer
@@ -161,11 +156,11 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         trainer, sampler, evaluator = dist_ctx.run_on_all_ranks(lambda: build(setup, accumulator, emit))
 
         # 5. Length and intervals in steps, by a measurement where minutes were asked for
-        schedule, images_per_second = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
+        schedule, images_per_second, planner = make_schedule(setup, trainer, sampler, evaluator, start_time, dist_ctx)
         setup = limit_d_warmup(setup, schedule.total_steps)
         if setup.saved_config is None:
             trainer.settings = setup.settings
-        loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator)
+        loop = TrainLoop(trainer, sampler, run_dir, schedule, emit, dist_ctx, evaluator, planner)
 
         # 6. Resume from the checkpoint, or prepare the directory of a new run
         checkpoint = setup.checkpoint
@@ -404,10 +399,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
         "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),
         "schedule": {
-            "total_steps": schedule.total_steps,
-            "checkpoint_every": schedule.checkpoint_every,
-            "sample_every": schedule.sample_every,
-            "evaluate_every": schedule.evaluate_every,
+            **schedule.to_json(),
             "precision": setup.device_ctx.precision,
             "images_per_second": images_per_second,
         },

@@ -16,7 +16,7 @@ from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import one_hot
 from vaegan.models.class_prior import class_component_weights, class_mean_shifts
 from vaegan.models.discriminator import Generator
-from vaegan.models.latent_whitening import AutocastFactory
+from vaegan.models.latent_whitening import AutocastFactory, encode_batches
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.training.trainer import IMAGES_PER_ROW, class_frequencies, load_with_new_classes, make_class_weights
@@ -82,12 +82,8 @@ def add_classes_to_prior(
     Returns:
         the prior, on the CPU.
     """
-    latents, device = [], next(vae.encoder.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    for batch in torch.split(images, ENCODING_BATCH_SIZE):
-        real = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        with autocast():
-            posterior = vae.encoder(real)
+    latents, generator = [], torch.Generator().manual_seed(seed)
+    for (posterior,) in encode_batches(vae.encoder, torch.split(images, ENCODING_BATCH_SIZE), autocast):
         noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
         latents.append(posterior.sample(noise).float().cpu())
     mixture = copy.deepcopy(vae.prior).cpu().mixture()

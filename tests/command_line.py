@@ -1,0 +1,20 @@
+"""Run command lines and read what they print."""
+
+from vaegan.cli import main
+
+
+def run(capsys, *argv):
+    """Run a command line and return its exit code, stdout and stderr."""
+    capsys.readouterr()
+    status = main([str(argument) for argument in argv])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def failing(capsys, *argv, status=1):
+    """Run a command line that must fail and return its one line of error."""
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (status, ""), err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in err
+    return line

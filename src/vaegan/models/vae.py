@@ -13,9 +13,9 @@ from vaegan.models.class_embedding import ConditionalModule, embed_classes, make
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
-    LEAKY_RELU_SLOPE,
     ConvTrunk,
     FilteredUpsampleConv,
+    activate,
     channel_widths,
     conv3x3,
     init_he,
@@ -121,10 +121,11 @@ class Decoder(ConditionalModule):
         if self.class_embedding is not None:
             class_weights = self.with_fixed_class(class_weights, latents, self.class_embedding.num_embeddings)
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
-        x = x.unflatten(1, (-1, 4, 4))
-        for layer in self.layers:
-            x = layer(nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE))
-        return torch.tanh(x)
+        x = activate(x).unflatten(1, (-1, 4, 4))
+        *upsampling, output_layer = self.layers
+        for layer in upsampling:
+            x = activate(layer(x))
+        return torch.tanh(output_layer(x))
 
 
 class VAE(nn.Module):

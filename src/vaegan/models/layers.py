@@ -156,7 +156,7 @@ def interleave_phases(x: Tensor) -> Tensor:
         [B, C, 2 S, 2 S], in channels_last layout.
     """
     # In the order of memory first: so the backward pass copies only once, too.
-    rows = x.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)
+    rows = torch.unflatten(x.permute(0, 2, 3, 1), 3, (2, 2, -1)).transpose(2, 3)
     return rows.flatten(1, 2).flatten(2, 3).permute(0, 3, 1, 2)
 
 

@@ -121,7 +121,7 @@ class Decoder(ConditionalModule):
         if self.class_embedding is not None:
             class_weights = self.with_fixed_class(class_weights, latents, self.class_embedding.num_embeddings)
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
-        x = activate(x).unflatten(1, (-1, 4, 4))
+        x = torch.unflatten(activate(x), 1, (-1, 4, 4))
         *upsampling, output_layer = self.layers
         for layer in upsampling:
             x = activate(layer(x))

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vaegan.errors import VaeganError
 from vaegan.training.optim import (
@@ -146,6 +147,46 @@ def test_muon_learns_and_its_updates_have_the_size_of_the_learning_rate(momentum
         else:
             assert update.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
     assert train(model, optimizer, 60, first=1) < 0.2 * first_loss
+
+
+class RecordedPrecision(TorchDispatchMode):
+    """Record, for each operation, whether float32 products may round their factors to bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.settings.setdefault(func.overloadpacket.__name__, set()).add(torch.backends.mkldnn.matmul.fp32_precision)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="needs torch 2.9")
+@pytest.mark.parametrize(("precision", "of_long_sides"), [("fp32", "none"), ("bf16", "bf16")])
+def test_only_products_of_long_sides_may_round_to_bf16(precision, of_long_sides):
+    model = make_network()
+    optimizer = Muon(model, 1e-2, BETAS, 0.9, precision)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    with RecordedPrecision() as recorded:
+        optimizer.step()
+    assert recorded.settings["mm"] == recorded.settings["addmm_"] == {of_long_sides}
+    assert recorded.settings["bmm"] == recorded.settings["baddbmm"] == {"none"}
+
+
+def test_rounding_long_sides_to_bf16_hardly_changes_an_update():
+    """As on a CPU with AMX, which this machine may lack."""
+    matrix = torch.randn(48, 300, generator=torch.Generator().manual_seed(0))
+    rounded = matrix.bfloat16().float()
+    factor = newton_schulz_factors((rounded @ rounded.T)[None])[0].bfloat16().float()
+    assert torch.cosine_similarity((factor @ rounded).flatten(), orthogonalize(matrix).flatten(), dim=0) > 0.9999
+
+
+@pytest.mark.parametrize("matrix", ill_conditioned_matrices().values(), ids=ill_conditioned_matrices())
+def test_rounding_long_sides_to_bf16_does_not_blow_up_an_update(matrix):
+    rounded = matrix.bfloat16().float()
+    factor = newton_schulz_factors((rounded @ rounded.T)[None])[0].bfloat16().float()
+    assert torch.linalg.matrix_norm(factor @ rounded, 2) < 1.5
 
 
 @pytest.mark.parametrize("name", ["muon", "adam"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import torch
@@ -117,7 +118,13 @@ def freeze_layers(layers: Iterable[nn.Module], count: int) -> None:
 
 
 def make_optimizer(
-    name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
+    name: str,
+    model: nn.Module,
+    lr: float,
+    betas: tuple[float, float],
+    momentum: float,
+    update_clip: float = 0.0,
+    precision: str = "fp32",
 ) -> torch.optim.Optimizer:
     """Create an optimizer.
 
@@ -128,12 +135,13 @@ def make_optimizer(
         betas: of Adam.
         momentum: of Muon.
         update_clip: see `ClippedAdam`; Muon ignores it.
+        precision: of the networks, "fp32" or "bf16"; see `Muon`.
 
     Returns:
         the optimizer.
     """
     if name == "muon":
-        return Muon(model, lr, betas, momentum)
+        return Muon(model, lr, betas, momentum, precision)
     return ClippedAdam(list(model.parameters()), lr, betas, update_clip)
 
 
@@ -227,6 +235,30 @@ def newton_schulz_factors(grams: Tensor) -> Tensor:
     return product / squared_norms.sqrt()
 
 
+@contextlib.contextmanager
+def bf16_products(is_enabled: bool) -> Iterator[None]:
+    """Let float32 matrix products on a CPU with AMX round their factors to bfloat16; they still sum in float32.
+
+    oneDNN decides it: other processors compute as before.
+
+    Args:
+        is_enabled: False changes nothing.
+
+    Yields:
+        Nothing.
+    """
+    options = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
+    if not is_enabled or options is None:
+        yield
+        return
+    before = options.fp32_precision
+    options.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        options.fp32_precision = before
+
+
 def as_wide_matrices(weight: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """Return a weight and its update's direction as matrices [n, m], n <= m, with the same order of columns.
 
@@ -258,9 +290,13 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate of both.
         betas: of Adam.
         momentum: Nesterov momentum of the matrices, from 0 to below 1.
+        precision: "bf16" allows `bf16_products` for the products of the long side. Those of the Gram matrices stay in
+            float32: rounded, these get negative eigenvalues, which the iteration blows up.
     """
 
-    def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
+    def __init__(
+        self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, precision: str = "fp32"
+    ) -> None:
         parameters = list(model.parameters())
         embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
         self.matrix_parameters = [
@@ -270,7 +306,7 @@ class Muon(torch.optim.Optimizer):
         matrices = set(self.matrix_parameters)
         self.adam = ClippedAdam([parameter for parameter in parameters if parameter not in matrices], lr, betas)
         self.adam.state = self.state
-        self.momentum = momentum
+        self.momentum, self.precision = momentum, precision
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -301,10 +337,13 @@ class Muon(torch.optim.Optimizer):
             pair = as_wide_matrices(parameter, direction)
             groups.setdefault(len(pair[0]), []).append(pair)
         for pairs in groups.values():
-            factors = newton_schulz_factors(torch.stack([direction @ direction.T for _, direction in pairs]))
-            for (weight, direction), factor in zip(pairs, factors, strict=True):
-                scale = MATCH_ADAM_RMS * direction.shape[1] ** 0.5
-                weight.addmm_(factor, direction, alpha=-lr * scale)
+            with bf16_products(self.precision == "bf16"):
+                grams = torch.stack([direction @ direction.T for _, direction in pairs])
+            factors = newton_schulz_factors(grams)
+            with bf16_products(self.precision == "bf16"):
+                for (weight, direction), factor in zip(pairs, factors, strict=True):
+                    scale = MATCH_ADAM_RMS * direction.shape[1] ** 0.5
+                    weight.addmm_(factor, direction, alpha=-lr * scale)
 
 
 def is_matrix(parameter: Tensor) -> bool:

@@ -3,10 +3,10 @@ import os
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 
-from vaegan import checkpoint
-from vaegan.checkpoint import read_checkpoint
+from vaegan.checkpoint import find_weights, read_checkpoint
 from vaegan.errors import VaeganError
 from vaegan.events import TrainingProgress, ValidationMetrics, WarningMessage, ignore_event
 from vaegan.metrics_log import MetricsWriter
@@ -81,12 +81,12 @@ def test_a_full_disk_keeps_the_last_checkpoint(run):
 def test_a_checkpoint_that_reads_back_differently_deletes_no_older_one(run, monkeypatch):
     """As with a failing disk. The last intact checkpoint stays, even with --keep-checkpoints 1."""
     save(run, 1, num_to_keep=1)
-    save_file = checkpoint.save_file
+    save_file = safetensors.torch.save_file
 
     def save_other_values(tensors, path, metadata):
         save_file({name: tensor + 1 for name, tensor in tensors.items()}, path, metadata)
 
-    monkeypatch.setattr(checkpoint, "save_file", save_other_values)
+    monkeypatch.setattr(safetensors.torch, "save_file", save_other_values)
     with pytest.raises(VaeganError, match=r"differs from what was written to it.*step-0000001 is intact"):
         save(run, 2, num_to_keep=1)
     assert [path.name for path in run.checkpoints()] == ["step-0000001"]
@@ -127,7 +127,7 @@ def test_checkpoints_are_ordered_by_step_and_other_directories_are_ignored(run):
     (run.path / "checkpoints" / "step-0000003").write_text("a file")
     assert [path.name for path in run.checkpoints()] == ["step-9999999", "step-10000000"]
     run.weights_path.unlink()
-    assert checkpoint.find_weights(run.path).parent.name == "step-10000000"
+    assert find_weights(run.path).parent.name == "step-10000000"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need a right on Windows")
@@ -146,7 +146,7 @@ def test_a_link_out_of_the_run_is_neither_written_nor_read_through(run, tmp_path
     assert "\n" not in str(caught.value)
     if name == "model.safetensors":
         with pytest.raises(VaeganError, match="is a link out of"):
-            checkpoint.find_weights(run.path)
+            find_weights(run.path)
     assert (outside / name).exists()
 
 
@@ -158,7 +158,7 @@ def test_links_to_a_run_and_links_inside_it_are_followed(run, tmp_path):
     (tmp_path / "best").symlink_to(run.path)
     linked = RunDir(tmp_path / "best")
     linked.remove_partial_files()
-    assert checkpoint.find_weights(tmp_path / "best").read_bytes() == b"weights"
+    assert find_weights(tmp_path / "best").read_bytes() == b"weights"
     (run.path / "previews").symlink_to("previews")
     with pytest.raises(VaeganError, match="previews"):
         linked.remove_partial_files()

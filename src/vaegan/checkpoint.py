@@ -2,22 +2,21 @@
 
 A weights file describes its model in its metadata, so it can be used alone. Users name one by a run directory, a
 checkpoint directory inside it, or the .safetensors file itself.
+
+torch is imported inside the functions, so that runs can be listed and described without it.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.options import build_settings, require_int
@@ -33,6 +32,9 @@ from vaegan.utils.files import (
     require_unicode,
 )
 from vaegan.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WEIGHTS_FORMAT_VERSION = 2
 MODEL_KINDS = ("vae", "gan")
@@ -74,6 +76,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         VaeganError: if the file cannot be written.
     """
+    from safetensors.torch import save_file
 
     require_unicode(path)
 
@@ -92,13 +95,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 @contextmanager
-def open_safetensors(path: Path) -> Iterator[Any]:
+def open_safetensors(path: Path, framework: str = "pt") -> Iterator[Any]:
     """Open a safetensors file from an untrusted source.
 
     The header's length is checked first, so a small file cannot make the process allocate much memory.
 
     Args:
         path: file to open.
+        framework: "pt" for tensors of torch; "numpy" does not import torch, which takes a second.
 
     Yields:
         the open file of the safetensors library, with `keys`, `get_tensor`, `get_slice` and `metadata`.
@@ -112,7 +116,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
             (header_bytes,) = struct.unpack("<Q", stream.read(8))
         if header_bytes > MAX_SAFETENSORS_HEADER_BYTES:
             raise ValueError(f"a header of {header_bytes} bytes")
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             yield file
     except (OSError, SafetensorError, struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise VaeganError(
@@ -146,6 +150,8 @@ def verify_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         VaeganError: if it holds anything else, or cannot be read.
     """
+    import torch
+
     with open_safetensors(path) as file:
         is_equal = set(file.keys()) == tensors.keys() and all(
             torch.equal(_as_bytes(file.get_tensor(name)), _as_bytes(tensor)) for name, tensor in tensors.items()
@@ -155,6 +161,8 @@ def verify_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:
+    import torch
+
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
@@ -276,7 +284,7 @@ def read_weights_info(path: Path) -> WeightsInfo:
         VaeganError: if the file was not written by vaegan, is damaged, or has another format version.
     """
     path = find_weights(path)
-    with open_safetensors(path) as file:
+    with open_safetensors(path, "numpy") as file:
         text = (file.metadata() or {}).get(METADATA_KEY)
     if text is None:
         raise VaeganError(f"{path} is not a model of vaegan: its metadata has no entry {METADATA_KEY!r}")
@@ -424,7 +432,7 @@ def load_into_meta_model(model: nn.Module, path: Path) -> None:
     with open_safetensors(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         actual = {
-            name: _dtype_and_shape(_SAFETENSORS_DTYPES.get(part.get_dtype()), part.get_shape())
+            name: f"{_SAFETENSORS_DTYPES.get(part.get_dtype(), 'of another type')} {list(part.get_shape())}"
             for name, part in slices.items()
         }
         _check_compatible(expected, actual, path)
@@ -443,6 +451,8 @@ def load_strict(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
     Raises:
         VaeganError: if a tensor is missing, unexpected, or of another shape or type.
     """
+    import torch
+
     parameters = model.state_dict()
     _check_compatible(_describe_tensors(parameters), _describe_tensors(tensors), path)
     with torch.no_grad():
@@ -450,13 +460,7 @@ def load_strict(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
             parameter.copy_(tensors[name])
 
 
-_SAFETENSORS_DTYPES = {
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-}
+_SAFETENSORS_DTYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 
 
 def _check_compatible(expected: Mapping[str, str], actual: Mapping[str, str], path: Path) -> None:
@@ -475,11 +479,9 @@ def _check_compatible(expected: Mapping[str, str], actual: Mapping[str, str], pa
 
 
 def _describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: _dtype_and_shape(tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
-
-
-def _dtype_and_shape(dtype: torch.dtype | None, shape: Iterable[int]) -> str:
-    return f"{str(dtype or 'of another type').removeprefix('torch.')} {list(shape)}"
+    return {
+        name: f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}" for name, tensor in tensors.items()
+    }
 
 
 def flatten_tensors(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -6,9 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from vaegan import metrics_log
 from vaegan.checkpoint import (
@@ -39,6 +37,9 @@ from vaegan.utils.files import (
     write_json,
 )
 from vaegan.utils.lock import LOCK_FILE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RUN_FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -115,6 +116,17 @@ def test_sampling_does_not_import_torchs_compiler(vae_run, tmp_path):
     code = f"import sys; from vaegan.cli import main; main({command}); print('torch._dynamo' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "False"
     assert (tmp_path / "two.png").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["runs", "."], ["info"], ["info", "runs/vae"], ["info", "runs/vae/model.safetensors"], ["info", "set"]]
+)
+def test_listing_and_describing_runs_and_datasets_does_not_import_torch(command, vae_run, prepared, tmp_path):
+    shutil.copytree(vae_run, tmp_path / "runs" / "vae")
+    shutil.copytree(prepared, tmp_path / "set")
+    code = f"import sys; from vaegan.cli import main; code = main({command}); print(code, 'torch' in sys.modules)"
+    output = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=tmp_path).splitlines()
+    assert output[-1] == "0 False" and any("32" in line or "vae" in line for line in output[:-1])
 
 
 @pytest.mark.parametrize("statement", ["import vaegan", "main(['--help'])", "main(['train-gan', '-h'])"])

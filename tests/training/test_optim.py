@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vaegan.errors import VaeganError
 from vaegan.training.optim import (
@@ -16,7 +17,7 @@ from vaegan.training.optim import (
     is_matrix,
     load_optimizer_state_dict,
     make_optimizer,
-    newton_schulz_orthogonalize,
+    newton_schulz_factors,
     optimizer_state_dict,
 )
 
@@ -38,6 +39,61 @@ def train(model, optimizer, steps, first=0):
     return loss.item()
 
 
+def orthogonalize(matrix):
+    """Take one step of Muon with a momentum of 0 and without the learning rate."""
+    factors = newton_schulz_factors(torch.stack([matrix @ matrix.T]))
+    return factors[0] @ matrix
+
+
+def orthogonalize_plainly(matrix, a=3.4445, b=-4.7750, c=2.0315):
+    """Iterate on the matrix itself, in double precision, as published (Jordan et al. 2024)."""
+    x = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+def with_singular_values(rows, columns, values):
+    generator = torch.Generator().manual_seed(0)
+    u, _, vh = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
+    return u @ torch.diag(values) @ vh
+
+
+def ill_conditioned_matrices():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(48, 200, generator=generator)
+    outer = torch.randn(48, 1, generator=generator) @ torch.randn(1, 200, generator=generator)
+    twins = noise.clone()
+    twins[1] = twins[0] * (1 + 1e-5)
+    half = noise.clone()
+    half[24:] = 0
+    return {
+        "noise": noise,
+        "rank 1 and noise": outer + 1e-3 * noise,
+        "rank 1 and little noise": outer + 1e-6 * noise,
+        "nearly equal rows": twins,
+        "rows of zeros": half,
+        "columns of zeros": torch.cat([noise, torch.zeros(48, 100)], 1),
+        "decaying singular values": with_singular_values(48, 200, torch.logspace(0, -7, 48)),
+        "square, nearly singular": with_singular_values(48, 48, torch.logspace(0, -4, 48)),
+    }
+
+
+@pytest.mark.parametrize("name", ill_conditioned_matrices())
+def test_the_iteration_on_gram_matrices_is_that_on_the_matrices(name):
+    matrix = ill_conditioned_matrices()[name]
+    expected = orthogonalize_plainly(matrix)
+    assert (orthogonalize(matrix) - expected).norm() < 1e-3 * expected.norm()
+
+
+def test_matrices_of_one_group_do_not_mix():
+    matrices = [torch.randn(6, columns, generator=torch.Generator().manual_seed(columns)) for columns in (6, 9, 40)]
+    factors = newton_schulz_factors(torch.stack([matrix @ matrix.T for matrix in matrices]))
+    for matrix, factor in zip(matrices, factors, strict=True):
+        assert torch.allclose(factor @ matrix, orthogonalize(matrix), atol=1e-5)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 24), columns=st.integers(1, 96), seed=st.integers(0, 99), scale=st.sampled_from([1e-6, 1, 1e6])
@@ -45,14 +101,35 @@ def train(model, optimizer, steps, first=0):
 def test_an_orthogonalized_matrix_keeps_singular_vectors_and_equalizes_singular_values(rows, columns, seed, scale):
     matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * scale
     u, singular_values, vh = torch.linalg.svd(matrix, full_matrices=False)
-    result = u.T @ newton_schulz_orthogonalize(matrix) @ vh.T
+    result = u.T @ orthogonalize(matrix) @ vh.T
     is_large = singular_values > 0.05 * singular_values.norm()  # five iterations do not bring smaller ones up to 1
     assert result.diagonal()[is_large].min() > 0.6 and result.diagonal().max() < 1.25
     assert (result - result.diagonal().diag()).abs().max() < 1e-2
 
 
-def test_a_zero_matrix_stays_zero():
-    assert newton_schulz_orthogonalize(torch.zeros(3, 9)).equal(torch.zeros(3, 9))
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-19])
+def test_a_matrix_that_is_almost_zero_is_not_blown_up(scale):
+    result = orthogonalize(scale * torch.randn(3, 9, generator=torch.Generator().manual_seed(0)))
+    assert result.isfinite().all() and result.norm() < 1
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "shape", [(8, 3, 4, 4), (64, 3, 4, 4), (3, 8, 3, 3), (2, 1, 1, 1), (5, 1, 2, 2), (6, 10), (10, 6)]
+)
+def test_muon_moves_a_weight_of_any_layout_along_its_orthogonalized_gradient(layout, shape):
+    layout = layout if len(shape) == 4 else torch.contiguous_format
+    weight, gradient = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    module = nn.Module()
+    module.weight, module.bias = nn.Parameter(weight.clone(memory_format=layout)), nn.Parameter(torch.zeros(1))
+    optimizer = Muon(module, 1.0, BETAS, 0.0)
+    module.weight.grad = gradient.clone()  # contiguous: a gradient's layout may differ from its weight's
+    optimizer.step()
+    matrix = gradient.flatten(1)
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    update = orthogonalize_plainly(wide).float() * MATCH_ADAM_RMS * max(matrix.shape) ** 0.5
+    update = update if matrix.shape[0] <= matrix.shape[1] else update.T
+    assert torch.allclose(module.weight, weight - update.reshape(shape), atol=1e-4)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.95])
@@ -70,6 +147,46 @@ def test_muon_learns_and_its_updates_have_the_size_of_the_learning_rate(momentum
         else:
             assert update.abs().max() == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
     assert train(model, optimizer, 60, first=1) < 0.2 * first_loss
+
+
+class RecordedPrecision(TorchDispatchMode):
+    """Record, for each operation, whether float32 products may round their factors to bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.settings.setdefault(func.overloadpacket.__name__, set()).add(torch.backends.mkldnn.matmul.fp32_precision)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="needs torch 2.9")
+@pytest.mark.parametrize(("precision", "of_long_sides"), [("fp32", "none"), ("bf16", "bf16")])
+def test_only_products_of_long_sides_may_round_to_bf16(precision, of_long_sides):
+    model = make_network()
+    optimizer = Muon(model, 1e-2, BETAS, 0.9, precision)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    with RecordedPrecision() as recorded:
+        optimizer.step()
+    assert recorded.settings["mm"] == recorded.settings["addmm_"] == {of_long_sides}
+    assert recorded.settings["bmm"] == recorded.settings["baddbmm"] == {"none"}
+
+
+def test_rounding_long_sides_to_bf16_hardly_changes_an_update():
+    """As on a CPU with AMX, which this machine may lack."""
+    matrix = torch.randn(48, 300, generator=torch.Generator().manual_seed(0))
+    rounded = matrix.bfloat16().float()
+    factor = newton_schulz_factors((rounded @ rounded.T)[None])[0].bfloat16().float()
+    assert torch.cosine_similarity((factor @ rounded).flatten(), orthogonalize(matrix).flatten(), dim=0) > 0.9999
+
+
+@pytest.mark.parametrize("matrix", ill_conditioned_matrices().values(), ids=ill_conditioned_matrices())
+def test_rounding_long_sides_to_bf16_does_not_blow_up_an_update(matrix):
+    rounded = matrix.bfloat16().float()
+    factor = newton_schulz_factors((rounded @ rounded.T)[None])[0].bfloat16().float()
+    assert torch.linalg.matrix_norm(factor @ rounded, 2) < 1.5
 
 
 @pytest.mark.parametrize("name", ["muon", "adam"])

@@ -83,6 +83,19 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     return layer
 
 
+def activate(x: Tensor) -> Tensor:
+    """Apply leaky ReLU, in place where possible: a step is bound by memory there.
+
+    Args:
+        x: any shape; it must not be needed afterwards.
+
+    Returns:
+        of the same shape.
+    """
+    # After a change of a view, autograd would copy the tensor behind it.
+    return nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE, inplace=not x._is_view())
+
+
 def upsample_conv_kernel(weight: Tensor, taps: Sequence[float]) -> Tensor:
     """Merge upsampling by 2 and the convolution that follows it into one transposed convolution's kernel.
 
@@ -108,7 +121,7 @@ def upsample_conv_kernel(weight: Tensor, taps: Sequence[float]) -> Tensor:
 
 
 def to_subpixel_kernel(kernel: Tensor) -> Tensor:
-    """Convert a transposed convolution of stride 2 to a convolution followed by `pixel_shuffle`.
+    """Convert a transposed convolution of stride 2 to a convolution followed by `interleave_phases`.
 
     A transposed convolution computes even and odd output pixels from different taps of its kernel. In one dimension,
     with the kernel K0 ... K5:
@@ -116,9 +129,8 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
         output[2 j]     = K4 x[j - 1] + K2 x[j] + K0 x[j + 1]    (even phase)
         output[2 j + 1] = K5 x[j - 1] + K3 x[j] + K1 x[j + 1]    (odd phase)
 
-    Each phase is a convolution of the input. In two dimensions there are four, in the order that `pixel_shuffle`
-    expects: (even row, even column), (even, odd), (odd, even), (odd, odd). The shape changes from [in, out, 2 k, 2 k]
-    to [4 out, in, k, k].
+    Each phase is a convolution of the input. In two dimensions there are four: (even row, even column), (even, odd),
+    (odd, even), (odd, odd). The shape changes from [in, out, 2 k, 2 k] to [4 out, in, k, k].
 
     Args:
         kernel: of the transposed convolution, [in, out, 2 k, 2 k].
@@ -128,7 +140,24 @@ def to_subpixel_kernel(kernel: Tensor) -> Tensor:
     """
     in_channels, out_channels, size, _ = kernel.shape
     phases = kernel.view(in_channels, out_channels, size // 2, 2, size // 2, 2).flip(2, 4)
-    return phases.permute(1, 3, 5, 0, 2, 4).reshape(4 * out_channels, in_channels, size // 2, size // 2)
+    return phases.permute(3, 5, 1, 0, 2, 4).reshape(4 * out_channels, in_channels, size // 2, size // 2)
+
+
+def interleave_phases(x: Tensor) -> Tensor:
+    """Put the four phases of `to_subpixel_kernel` at their pixels.
+
+    It is a pixel shuffle with another order of channels: all channels of a phase are neighbors. In channels_last layout
+    they are copied together, which takes a third of the time.
+
+    Args:
+        x: [B, 4 C, S, S].
+
+    Returns:
+        [B, C, 2 S, 2 S], in channels_last layout.
+    """
+    # In the order of memory first: so the backward pass copies only once, too.
+    rows = torch.unflatten(x.permute(0, 2, 3, 1), 3, (2, 2, -1)).transpose(2, 3)
+    return rows.flatten(1, 2).flatten(2, 3).permute(0, 3, 1, 2)
 
 
 def upsample_2x(x: Tensor, kernel: Tensor, bias: Tensor, is_subpixel: bool) -> Tensor:
@@ -145,7 +174,7 @@ def upsample_2x(x: Tensor, kernel: Tensor, bias: Tensor, is_subpixel: bool) -> T
     """
     if is_subpixel:
         phases = nn.functional.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
-        return nn.functional.pixel_shuffle(phases, 2)
+        return interleave_phases(phases)
     return nn.functional.conv_transpose2d(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
 
 
@@ -201,7 +230,7 @@ class FilteredUpsampleConv(nn.Module):
         """
         kernel = self.filtered_kernel()
         if self.is_subpixel:
-            return to_subpixel_kernel(kernel), self.bias.repeat_interleave(4)  # the phases of an output share its bias
+            return to_subpixel_kernel(kernel), self.bias.repeat(4)  # an output has the same bias in each phase
         return kernel, self.bias
 
     def to_frozen(self) -> FrozenUpsampleConv:
@@ -264,6 +293,6 @@ class ConvTrunk(nn.Module):
         """
         features, x = [], images
         for layer in self.layers:
-            x = nn.functional.leaky_relu(layer(x), LEAKY_RELU_SLOPE)
+            x = activate(layer(x))
             features.append(x)
         return features

@@ -14,9 +14,9 @@ from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
-    LEAKY_RELU_SLOPE,
     ConvTrunk,
     FilteredUpsampleConv,
+    activate,
     channel_widths,
     conv3x3,
     init_he,
@@ -128,13 +128,13 @@ class Decoder(ConditionalModule):
         if self.class_embedding is not None:
             class_weights = self.with_fixed_class(class_weights, latents, self.class_embedding.num_embeddings)
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
-        x = x.unflatten(1, (-1, 4, 4))
-        color_features = x
-        for layer in self.layers:
-            x = nn.functional.leaky_relu(x, LEAKY_RELU_SLOPE)
+        x = color_features = torch.unflatten(activate(x), 1, (-1, 4, 4))
+        *upsampling, output_layer = self.layers
+        for layer in upsampling:
+            x = activate(layer(x))
             if x.shape[-1] == COLOR_LAYER_SIZE:
                 color_features = x
-            x = layer(x)
+        x = output_layer(x)
         return torch.tanh(x) if self.color_layers is None else self.color_layers(color_features, x)
 
 

@@ -180,9 +180,9 @@ class GANTrainer:
         self._set_discriminator_trainable(True)
 
         self.ema = EMA(self.generator, settings.ema_halflife)
-        name, clip = settings.optimizer, settings.update_clip
-        self.optimizer_g = make_optimizer(name, self.generator, settings.lr_g, ADAM_BETAS, MUON_MOMENTUM, clip)
-        self.optimizer_d = make_optimizer(name, self.discriminator, settings.lr_d, ADAM_BETAS, MUON_MOMENTUM, clip)
+        options = (ADAM_BETAS, MUON_MOMENTUM, settings.update_clip, device_ctx.precision)
+        self.optimizer_g = make_optimizer(settings.optimizer, self.generator, settings.lr_g, *options)
+        self.optimizer_d = make_optimizer(settings.optimizer, self.discriminator, settings.lr_d, *options)
 
     def _init_from_vae(self, vae: VAE) -> None:
         self.decoder_transfer = init_generator_from_decoder(vae, self.generator)

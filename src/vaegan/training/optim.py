@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import torch
@@ -17,6 +18,7 @@ ADAM_STATE_NAMES = ("step", "exp_avg", "exp_avg_sq")
 MUON_STATE_NAMES = ("momentum",)
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
+MIN_SQUARED_NORM = 1e-30
 MATCH_ADAM_RMS = 0.2
 """Root mean square of a typical Adam update at learning rate 1 (Liu et al. 2025, arXiv 2502.16982, eq. 4)."""
 EMA_RAMPUP_RATIO = 0.05
@@ -116,7 +118,13 @@ def freeze_layers(layers: Iterable[nn.Module], count: int) -> None:
 
 
 def make_optimizer(
-    name: str, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, update_clip: float = 0.0
+    name: str,
+    model: nn.Module,
+    lr: float,
+    betas: tuple[float, float],
+    momentum: float,
+    update_clip: float = 0.0,
+    precision: str = "fp32",
 ) -> torch.optim.Optimizer:
     """Create an optimizer.
 
@@ -127,12 +135,13 @@ def make_optimizer(
         betas: of Adam.
         momentum: of Muon.
         update_clip: see `ClippedAdam`; Muon ignores it.
+        precision: of the networks, "fp32" or "bf16"; see `Muon`.
 
     Returns:
         the optimizer.
     """
     if name == "muon":
-        return Muon(model, lr, betas, momentum)
+        return Muon(model, lr, betas, momentum, precision)
     return ClippedAdam(list(model.parameters()), lr, betas, update_clip)
 
 
@@ -199,38 +208,73 @@ class ClippedAdam(torch.optim.Adam):
         return math.sqrt(total / sum(part.numel() for part in squares))
 
 
-def newton_schulz_orthogonalize(matrix: Tensor) -> Tensor:
-    """Replace the singular values of a float matrix [m, n] by values between about 0.7 and 1.2.
+def newton_schulz_factors(grams: Tensor) -> Tensor:
+    """Return Q for G = X X^T, so that Q X has the singular vectors of X and singular values from about 0.7 to 1.2.
 
-    Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden layers").
-    If one side is at least twice as long, the iteration works on the Gram matrix of the short side: the same polynomial
-    of the same singular values, on smaller matrices.
+    It is the Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden
+    layers"), X <- (a I + b G + c G^2) X. G changes by the same factor from both sides, so that X itself is needed only
+    once, after the last iteration.
 
     Args:
-        matrix: float [m, n].
+        grams: float [K, n, n], of K matrices X [n, m]; n <= m for speed.
 
     Returns:
-        float [m, n], about U V^T of the singular value decomposition U S V^T.
+        float [K, n, n], symmetric.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return newton_schulz_orthogonalize(matrix.T).mT
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
-    x: Tensor = matrix / matrix.norm().clamp_min(1e-20)
-    num_rows, num_columns = x.shape
-    identity = torch.eye(num_rows, dtype=x.dtype, device=x.device)
-    if num_columns < 2 * num_rows:
-        for _ in range(NEWTON_SCHULZ_STEPS):
-            gram = x @ x.T
-            x = (a * identity + b * gram + c * gram @ gram) @ x
-        return x
-    gram, product = x @ x.T, identity
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        factor = a * identity + b * gram + c * gram @ gram
-        product = factor @ product
-        gram = factor @ gram @ factor
-        gram = (gram + gram.T) / 2  # keep it symmetric despite rounding
-    x = product @ x
-    return x
+    # The trace is the squared norm of X. Where that is tiny, Q X goes to 0 instead of following rounding errors.
+    squared_norms = grams.diagonal(dim1=1, dim2=2).sum(1).clamp_min(MIN_SQUARED_NORM)[:, None, None]
+    grams, product = grams / squared_norms, None
+    for iteration in range(NEWTON_SCHULZ_STEPS):
+        factor = torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else factor @ product
+        if iteration < NEWTON_SCHULZ_STEPS - 1:
+            grams = factor @ grams @ factor
+    assert product is not None
+    return product / squared_norms.sqrt()
+
+
+@contextlib.contextmanager
+def bf16_products(is_enabled: bool) -> Iterator[None]:
+    """Let float32 matrix products on a CPU with AMX round their factors to bfloat16; they still sum in float32.
+
+    oneDNN decides it: other processors compute as before.
+
+    Args:
+        is_enabled: False changes nothing.
+
+    Yields:
+        Nothing.
+    """
+    options = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
+    if not is_enabled or options is None:
+        yield
+        return
+    before = options.fp32_precision
+    options.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        options.fp32_precision = before
+
+
+def as_wide_matrices(weight: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a weight and its update's direction as matrices [n, m], n <= m, with the same order of columns.
+
+    The order of columns means nothing to Muon, so it is that in memory, which needs no copy.
+
+    Args:
+        weight: [rows, ...], dense in memory.
+        direction: of the same shape.
+
+    Returns:
+        a view of the weight, and the direction.
+    """
+    if weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        weight, direction = weight.permute(0, 2, 3, 1), direction.permute(0, 2, 3, 1)
+    weight, direction = weight.view(len(weight), -1), direction.flatten(1)
+    return (weight.T, direction.T) if len(weight) > weight.shape[1] else (weight, direction)
 
 
 class Muon(torch.optim.Optimizer):
@@ -246,9 +290,13 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate of both.
         betas: of Adam.
         momentum: Nesterov momentum of the matrices, from 0 to below 1.
+        precision: "bf16" allows `bf16_products` for the products of the long side. Those of the Gram matrices stay in
+            float32: rounded, these get negative eigenvalues, which the iteration blows up.
     """
 
-    def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float) -> None:
+    def __init__(
+        self, model: nn.Module, lr: float, betas: tuple[float, float], momentum: float, precision: str = "fp32"
+    ) -> None:
         parameters = list(model.parameters())
         embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
         self.matrix_parameters = [
@@ -258,7 +306,7 @@ class Muon(torch.optim.Optimizer):
         matrices = set(self.matrix_parameters)
         self.adam = ClippedAdam([parameter for parameter in parameters if parameter not in matrices], lr, betas)
         self.adam.state = self.state
-        self.momentum = momentum
+        self.momentum, self.precision = momentum, precision
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -270,17 +318,32 @@ class Muon(torch.optim.Optimizer):
         lr = self.param_groups[0]["lr"]
         self.adam.param_groups[0]["lr"] = lr
         self.adam.step()
-        for parameter in self.matrix_parameters:
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(gradient)
-            velocity = state["momentum"].lerp_(gradient, 1 - self.momentum)
-            nesterov = gradient.lerp(velocity, self.momentum).flatten(1)
-            update = newton_schulz_orthogonalize(nesterov).reshape(parameter.shape)
-            parameter.add_(update, alpha=-lr * MATCH_ADAM_RMS * max(nesterov.shape) ** 0.5)
+        parameters = [parameter for parameter in self.matrix_parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if parameters:
+            self._update_matrices(parameters, gradients, lr)
+
+    def _update_matrices(self, parameters: list[nn.Parameter], gradients: list[Tensor], lr: float) -> None:
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        velocities = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(velocities, gradients, 1 - self.momentum)
+        directions = torch._foreach_lerp(gradients, velocities, self.momentum)  # Nesterov
+
+        # one iteration for all matrices with equal short sides, whatever their long ones
+        groups: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        for parameter, direction in zip(parameters, directions, strict=True):
+            pair = as_wide_matrices(parameter, direction)
+            groups.setdefault(len(pair[0]), []).append(pair)
+        for pairs in groups.values():
+            with bf16_products(self.precision == "bf16"):
+                grams = torch.stack([direction @ direction.T for _, direction in pairs])
+            factors = newton_schulz_factors(grams)
+            with bf16_products(self.precision == "bf16"):
+                for (weight, direction), factor in zip(pairs, factors, strict=True):
+                    scale = MATCH_ADAM_RMS * direction.shape[1] ** 0.5
+                    weight.addmm_(factor, direction, alpha=-lr * scale)
 
 
 def is_matrix(parameter: Tensor) -> bool:

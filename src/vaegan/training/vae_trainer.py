@@ -113,7 +113,9 @@ class VAETrainer:
             self.vae.prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
         device_ctx.prepare(self.vae)
         self.ema = EMA(self.vae, settings.ema_halflife)
-        self.optimizer = make_optimizer(settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM)
+        self.optimizer = make_optimizer(
+            settings.optimizer, self.vae, settings.lr, ADAM_BETAS, MUON_MOMENTUM, precision=device_ctx.precision
+        )
         self.likelihood_loss = LIKELIHOODS[settings.likelihood]
 
         self.whitening_rows = whitening_rows(len(train_images), model_config.latent_dim, settings.seed)

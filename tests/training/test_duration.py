@@ -92,7 +92,9 @@ class SimulatedRun:
             correction = planner.correct(schedule, done)
             if correction is not None:
                 (schedule, rate), self.changes = correction, self.changes + 1
-                assert schedule.total_steps > done and rate > 0
+                assert schedule.total_steps > done
+                # a resumed run with more minutes is longer at this rate
+                assert schedule.total_steps <= 600 * rate / SetupStub.settings.batch_size <= 1.2 * schedule.total_steps
         return schedule
 
 
@@ -125,6 +127,31 @@ def test_a_steady_machine_needs_no_correction(monkeypatch):
     run = SimulatedRun(lambda now: 1.0, monkeypatch)
     run.train(SPEED)
     assert not run.changes and run.now == pytest.approx(600, rel=0.03)
+
+
+def test_all_processes_exchange_the_same_messages_also_after_a_rollback(monkeypatch):
+    run, messages = SimulatedRun(lambda now: 3.0, monkeypatch), []
+
+    def say(value):
+        messages.append(value)
+        return value
+
+    def hear(value):
+        return messages.pop(0)
+
+    main = SimpleNamespace(is_main_process=True, any_rank=say, run_on_main=lambda action: say(action()))
+    other = SimpleNamespace(is_main_process=False, any_rank=hear, run_on_main=hear)
+    planners = [MinutesPlanner(SetupStub, SPEED, 600.0, dist_ctx) for dist_ctx in (main, other)]
+    schedule = planners[0].plan()
+    assert planners[1].plan() == schedule
+    corrections = 0
+    for done in (*range(1, 900), *range(300, 1200)):
+        run.spend(SPEED.step_seconds)
+        correction = planners[0].correct(schedule, done)
+        assert planners[1].correct(schedule, done) == correction and not messages
+        if correction is not None:
+            schedule, corrections = correction[0], corrections + 1
+    assert corrections > 1
 
 
 def corrected_at(step, **changes):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from vaegan.events import Note, TrainingStarted
 from vaegan.inference.model import load
 from vaegan.losses.gan import LOSSES
 from vaegan.training.augment import random_affine_and_color
+from vaegan.training.duration import MinutesPlanner
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed
@@ -218,6 +220,7 @@ def test_bf16_trains_and_keeps_fp32_weights(train_val, images):
     assert {parameter.dtype for parameter in trainer.vae.parameters()} == {torch.float32}
 
 
+@mock.patch.object(MinutesPlanner, "correct", lambda *arguments: None)
 def test_minutes_are_converted_to_steps_and_recorded(prepared, tmp_path):
     def schedule():
         return json.loads((run / "config.json").read_text())["schedule"]

@@ -156,6 +156,7 @@ class MinutesPlanner:
     timings: Timings
     deadline: float
     dist_ctx: DistributedContext
+    plan_time: float = field(init=False, default=0.0)
     period_start: float = field(init=False, default=0.0)
     first_step: int = field(init=False, default=0)
 
@@ -165,8 +166,9 @@ class MinutesPlanner:
         Returns:
             the schedule.
         """
-        self._start_period(time.perf_counter(), 0)
-        values = self.dist_ctx.run_on_main(lambda: astuple(self._fill(self.period_start, steps_done=0, speed=1.0)))
+        self.plan_time = time.perf_counter()
+        self._start_period(self.plan_time, 0)
+        values = self.dist_ctx.run_on_main(lambda: astuple(self._fill(self.plan_time, steps_done=0, speed=1.0)))
         return TrainSchedule(*values)
 
     def correct(self, schedule: TrainSchedule, steps_done: int) -> tuple[TrainSchedule, float] | None:
@@ -179,15 +181,15 @@ class MinutesPlanner:
             steps_done: steps done now.
 
         Returns:
-            schedule and images per second; None where the length stays.
+            schedule, and images per second of the whole run; None where the length stays.
         """
         is_last = steps_done == schedule.total_steps
         if steps_done % STEPS_PER_CLOCK_CHECK and not is_last:
             return None
-        if steps_done <= self.first_step:  # after a rollback
+        if steps_done < self.first_step:  # after a rollback
             self._start_period(time.perf_counter(), steps_done)
-            return None
-        if not self.dist_ctx.any_rank(self.dist_ctx.is_main_process and self._is_due(is_last)):
+        is_due = self.dist_ctx.is_main_process and steps_done > self.first_step and self._is_due(is_last)
+        if not self.dist_ctx.any_rank(is_due):
             return None
         correction = self.dist_ctx.run_on_main(lambda: self._correct(schedule, steps_done))
         return None if correction is None else (TrainSchedule(*correction[0]), correction[1])
@@ -204,7 +206,6 @@ class MinutesPlanner:
         return now - self.period_start >= interval
 
     def _correct(self, schedule: TrainSchedule, steps_done: int) -> tuple[tuple[Any, ...], float] | None:
-        """Return the values of another schedule, and images per second; None where the length stays."""
         now = time.perf_counter()
         expected_seconds = self.timings.seconds_between(schedule, self.first_step, steps_done)
         speed = expected_seconds / max(now - self.period_start, 1e-9)
@@ -212,7 +213,10 @@ class MinutesPlanner:
         corrected = self._fill(now, steps_done, speed)
         if abs(corrected.total_steps - schedule.total_steps) < MIN_CORRECTION * schedule.total_steps:
             return None
-        return astuple(corrected), speed * _images_per_second(self.setup, self.timings, corrected)
+        # The speed of the whole run, not that of now: at it, more minutes are always more steps than these.
+        num_images = self.setup.settings.batch_size * corrected.total_steps
+        seconds = max(self.deadline, now) - self.plan_time
+        return astuple(corrected), num_images / seconds
 
     def _fill(self, now: float, steps_done: int, speed: float) -> TrainSchedule:
         """Return the schedule that fills the time left; `speed` is relative to that of the timings."""

@@ -62,7 +62,9 @@ def without_autocast(device_type: str) -> AbstractContextManager[object]:
 
 
 def interpolation_matrix(size: int, new_size: int) -> Tensor:
-    """Return the matrix of bilinear interpolation along one axis. Products with it are faster than `interpolate`.
+    """Return the matrix of bilinear interpolation along one axis.
+
+    On a CPU, products with it are faster than `nn.functional.interpolate`.
 
     Args:
         size: number of pixels.

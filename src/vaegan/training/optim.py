@@ -209,9 +209,9 @@ class ClippedAdam(torch.optim.Adam):
 
 
 def newton_schulz_factors(grams: Tensor) -> Tensor:
-    """Return Q for G = X X^T, so that Q X has the singular vectors of X and singular values from about 0.7 to 1.2.
+    """Return matrices Q for the Gram matrices G = X X^T, so that Q X is about orthogonal.
 
-    It is the Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden
+    Q X has the singular vectors of X and singular values from about 0.7 to 1.2. It is the Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden
     layers"), X <- (a I + b G + c G^2) X. G changes by the same factor from both sides, so that X itself is needed only
     once, after the last iteration.
 
@@ -237,9 +237,9 @@ def newton_schulz_factors(grams: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def bf16_products(is_enabled: bool) -> Iterator[None]:
-    """Let float32 matrix products on a CPU with AMX round their factors to bfloat16; they still sum in float32.
+    """Let float32 matrix products round their factors to bfloat16 on a CPU with AMX.
 
-    oneDNN decides it: other processors compute as before.
+    They still sum in float32. oneDNN decides it: other processors compute as before.
 
     Args:
         is_enabled: False changes nothing.
@@ -260,9 +260,9 @@ def bf16_products(is_enabled: bool) -> Iterator[None]:
 
 
 def as_wide_matrices(weight: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a weight and its update's direction as matrices [n, m], n <= m, with the same order of columns.
+    """Return a weight and its update's direction as matrices [n, m], n <= m.
 
-    The order of columns means nothing to Muon, so it is that in memory, which needs no copy.
+    Both have the same order of columns. It means nothing to Muon, so it is that in memory, which needs no copy.
 
     Args:
         weight: [rows, ...], dense in memory.

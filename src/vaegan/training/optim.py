@@ -211,9 +211,9 @@ class ClippedAdam(torch.optim.Adam):
 def newton_schulz_factors(grams: Tensor) -> Tensor:
     """Return matrices Q for the Gram matrices G = X X^T, so that Q X is about orthogonal.
 
-    Q X has the singular vectors of X and singular values from about 0.7 to 1.2. It is the Newton-Schulz iteration with the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden
-    layers"), X <- (a I + b G + c G^2) X. G changes by the same factor from both sides, so that X itself is needed only
-    once, after the last iteration.
+    Q X has the singular vectors of X and singular values from about 0.7 to 1.2. It is the Newton-Schulz iteration with
+    the quintic polynomial of Jordan et al. 2024 ("Muon: an optimizer for hidden layers"), X <- (a I + b G + c G^2) X. G
+    changes by the same factor from both sides, so that X itself is needed only once, after the last iteration.
 
     Args:
         grams: float [K, n, n], of K matrices X [n, m]; n <= m for speed.

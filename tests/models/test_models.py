@@ -5,7 +5,14 @@ from torch.nn import functional as F
 from vaegan.config.model_config import IMAGE_SIZES, ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Discriminator, Generator, minibatch_stddev
-from vaegan.models.layers import BILINEAR_FILTER, BOX_FILTER, FilteredUpsampleConv, channel_widths
+from vaegan.models.layers import (
+    BILINEAR_FILTER,
+    BOX_FILTER,
+    FilteredUpsampleConv,
+    activate,
+    channel_widths,
+    interleave_phases,
+)
 from vaegan.models.vae import VAE, Decoder, Posterior
 
 
@@ -123,3 +130,20 @@ def test_posterior_with_cov_factor_has_the_stated_covariance():
     samples = Posterior(torch.zeros(200_000, 2), log_var.expand(200_000, 2), cov_factor).sample(torch.randn(200_000, 2))
     expected = cov_factor @ log_var.exp().diag() @ cov_factor.T
     torch.testing.assert_close(torch.cov(samples.T), expected, atol=0.05, rtol=0.02)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_interleaving_phases_is_a_pixel_shuffle_of_reordered_channels(memory_format):
+    x = torch.randn(2, 12, 4, 6).contiguous(memory_format=memory_format).requires_grad_()
+    reordered = x.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2)
+    output, expected = interleave_phases(x), F.pixel_shuffle(reordered, 2)
+    assert torch.equal(output, expected) and output.is_contiguous(memory_format=torch.channels_last)
+    factors = torch.randn_like(output)
+    gradients = [torch.autograd.grad((images * factors).sum(), x)[0] for images in (output, expected)]
+    assert torch.equal(*gradients)
+
+
+def test_activation_changes_a_tensor_in_place_but_no_view():
+    base = torch.tensor([[-1.0, 2.0]])
+    assert torch.equal(activate(base[:, :1]), torch.tensor([[-0.2]])) and base[0, 0] == -1
+    assert activate(base) is base and torch.equal(base, torch.tensor([[-0.2, 2.0]]))

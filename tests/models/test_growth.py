@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vaegan.config.model_config import ModelConfig
+from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Discriminator
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_vae, grown_config
@@ -80,3 +80,10 @@ def test_every_weight_of_grown_networks_can_learn():
 def test_networks_that_are_too_narrow_do_not_grow():
     with pytest.raises(VaeganError, match="networks of 4 base channels are too narrow to grow: at least 6"):
         grown_config(ModelConfig(32, 3, 8, 4))
+
+
+def test_color_layers_need_room_in_the_new_stage():
+    with pytest.raises(VaeganError, match="networks of 16 base channels are too narrow to grow: at least 32"):
+        grown_config(ModelConfig(32, 3, 8, 16, num_color_layers=8))
+    for preset in PRESETS.values():
+        assert grown_config(preset.model_config(32, 3)).num_color_layers == preset.num_color_layers

@@ -91,9 +91,11 @@ def _describe_model(config: dict[str, Any]) -> str:
     if config.get("num_references"):
         leading_dim, num_references = printable(config.get("leading_dim")), printable(config.get("num_references"))
         details = f" of the first {leading_dim}, details from {num_references} encoded training images"
+    num_color_layers = config.get("num_color_layers")
+    color_layers = f", {printable(num_color_layers)} color layers" if num_color_layers else ""
     return (
         f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior{details}),"
-        f" {base_channels} base channels"
+        f" {base_channels} base channels{color_layers}"
     )
 
 

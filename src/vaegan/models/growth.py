@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import MBSTD_FEATURES, Discriminator
-from vaegan.models.layers import LEAKY_RELU_SLOPE, ConvTrunk, FilteredUpsampleConv
+from vaegan.models.layers import LEAKY_RELU_SLOPE, MIN_LAST_CHANNELS, ConvTrunk, FilteredUpsampleConv
 from vaegan.models.vae import VAE, Decoder, Encoder
 
 PAIR_GAIN = 1 + LEAKY_RELU_SLOPE
@@ -36,11 +36,13 @@ def grown_config(config: ModelConfig) -> ModelConfig:
     Raises:
         VaeganError: if the networks are too narrow for a new stage, or the size is not supported.
     """
-    num_outputs = max(config.channels, config.num_color_layers)  # each takes two channels of the new stage
-    if min(config.base_channels, max(8, config.base_channels // 2)) < 2 * num_outputs:
+    # each color of an image, and each output of the last convolution, takes two channels of the new stage
+    num_outputs = config.num_color_layers or config.channels
+    has_room = 2 * num_outputs <= MIN_LAST_CHANNELS
+    needed = max(2 * config.channels, 1 if has_room else 4 * num_outputs)
+    if config.base_channels < needed:
         raise VaeganError(
-            f"networks of {config.base_channels} base channels are too narrow to grow: at least"
-            f" {2 * num_outputs} are needed"
+            f"networks of {config.base_channels} base channels are too narrow to grow: at least {needed} are needed"
         )
     return replace(config, size=2 * config.size)
 

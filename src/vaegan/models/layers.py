@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 LEAKY_RELU_SLOPE = 0.2
+MIN_LAST_CHANNELS = 8
+"""Of the decoder at full resolution, where it has half of the base channels if these are more."""
 
 # One-dimensional filters of upsampling by 2. An output pixel sees every second tap, and those sum to 1.
 BOX_FILTER = (1.0, 1.0)  # nearest neighbor

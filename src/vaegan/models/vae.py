@@ -14,6 +14,7 @@ from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
+    MIN_LAST_CHANNELS,
     ConvTrunk,
     FilteredUpsampleConv,
     activate,
@@ -92,7 +93,10 @@ class Decoder(ConditionalModule):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
-        widths = [*reversed(channel_widths(config.base_channels, config.size)), max(8, config.base_channels // 2)]
+        widths = [
+            *reversed(channel_widths(config.base_channels, config.size)),
+            max(MIN_LAST_CHANNELS, config.base_channels // 2),
+        ]
         self.proj_in = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.proj_in, config.latent_dim)
         self.class_embedding = make_class_embedding(config.num_classes, widths[0] * 16)

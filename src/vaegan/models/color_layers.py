@@ -41,7 +41,7 @@ class ColorLayers(nn.Module):
         layers = self.conv(features).float().tanh().contiguous()
         # float32, since bfloat16 would round flat areas to about one gray level
         with without_autocast(features.device.type):
-            enlarge = interpolation_matrix(layers.shape[-1], logits.shape[-1]).to(layers)
+            enlarge = interpolation_matrix(layers.shape[-1], logits.shape[-1], layers.device)
             layers = (enlarge @ layers @ enlarge.T).unflatten(1, (-1, self.num_layers))
             weights = logits.float().contiguous().softmax(1)
             images: Tensor = (layers * weights[:, None]).sum(2)
@@ -61,7 +61,7 @@ def without_autocast(device_type: str) -> AbstractContextManager[object]:
     return torch.autocast(device_type, enabled=False) if is_available else nullcontext()
 
 
-def interpolation_matrix(size: int, new_size: int) -> Tensor:
+def interpolation_matrix(size: int, new_size: int, device: torch.device | None = None) -> Tensor:
     """Return the matrix of bilinear interpolation along one axis.
 
     On a CPU, products with it are faster than `nn.functional.interpolate`.
@@ -69,9 +69,10 @@ def interpolation_matrix(size: int, new_size: int) -> Tensor:
     Args:
         size: number of pixels.
         new_size: number of pixels afterwards.
+        device: where it is computed, the CPU by default.
 
     Returns:
         float [new_size, size]; rows sum to 1.
     """
-    unit = torch.eye(size)[None, None]
+    unit = torch.eye(size, device=device)[None, None]
     return nn.functional.interpolate(unit, size=(new_size, size), mode="bilinear")[0, 0]

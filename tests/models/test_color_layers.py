@@ -55,7 +55,8 @@ def test_decoders_of_every_size_mix_layers_of_16x16_pixels(size, preset):
 def test_colors_keep_float32_precision_under_autocast():
     decoder = Decoder(ModelConfig(32, 3, 4, 16, num_color_layers=4))
     with torch.autocast("cpu", torch.bfloat16):
-        assert decoder(torch.randn(2, 4)).dtype == torch.float32
+        images = decoder(torch.randn(2, 4))
+    assert images.dtype == torch.float32 and not torch.equal(images, images.bfloat16().float())
 
 
 def test_without_color_layers_a_model_draws_colors_by_itself_as_older_ones_do():

@@ -9,6 +9,7 @@ change from the first step on.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import MBSTD_FEATURES, Discriminator
-from vaegan.models.layers import LEAKY_RELU_SLOPE, MIN_LAST_CHANNELS, ConvTrunk, FilteredUpsampleConv
+from vaegan.models.layers import LEAKY_RELU_SLOPE, ConvTrunk, FilteredUpsampleConv, last_channels
 from vaegan.models.vae import VAE, Decoder, Encoder
 
 PAIR_GAIN = 1 + LEAKY_RELU_SLOPE
@@ -38,8 +39,7 @@ def grown_config(config: ModelConfig) -> ModelConfig:
     """
     # each color of an image, and each output of the last convolution, takes two channels of the new stage
     num_outputs = config.num_color_layers or config.channels
-    has_room = 2 * num_outputs <= MIN_LAST_CHANNELS
-    needed = max(2 * config.channels, 1 if has_room else 4 * num_outputs)
+    needed = next(width for width in itertools.count(2 * config.channels) if last_channels(width) >= 2 * num_outputs)
     if config.base_channels < needed:
         raise VaeganError(
             f"networks of {config.base_channels} base channels are too narrow to grow: at least {needed} are needed"

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 LEAKY_RELU_SLOPE = 0.2
 MIN_LAST_CHANNELS = 8
-"""Of the decoder at full resolution, where it has half of the base channels if these are more."""
 
 # One-dimensional filters of upsampling by 2. An output pixel sees every second tap, and those sum to 1.
 BOX_FILTER = (1.0, 1.0)  # nearest neighbor
@@ -35,6 +34,18 @@ def channel_widths(base_channels: int, size: int) -> list[int]:
         one number per level.
     """
     return [min(base_channels * 2**level, base_channels * 8) for level in range(int(math.log2(size)) - 2)]
+
+
+def last_channels(base_channels: int) -> int:
+    """Return the channels of the decoder at full resolution.
+
+    Args:
+        base_channels: channels at half of it.
+
+    Returns:
+        half as many, at least MIN_LAST_CHANNELS.
+    """
+    return max(MIN_LAST_CHANNELS, base_channels // 2)
 
 
 def init_he(layer: nn.Module, fan_in: int, gain: float = 1.0) -> None:

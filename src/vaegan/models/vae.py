@@ -14,13 +14,13 @@ from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
-    MIN_LAST_CHANNELS,
     ConvTrunk,
     FilteredUpsampleConv,
     activate,
     channel_widths,
     conv3x3,
     init_he,
+    last_channels,
 )
 from vaegan.models.prior import Prior
 
@@ -93,10 +93,7 @@ class Decoder(ConditionalModule):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
-        widths = [
-            *reversed(channel_widths(config.base_channels, config.size)),
-            max(MIN_LAST_CHANNELS, config.base_channels // 2),
-        ]
+        widths = [*reversed(channel_widths(config.base_channels, config.size)), last_channels(config.base_channels)]
         self.proj_in = nn.Linear(config.latent_dim, widths[0] * 16)
         init_he(self.proj_in, config.latent_dim)
         self.class_embedding = make_class_embedding(config.num_classes, widths[0] * 16)

@@ -1,4 +1,7 @@
-"""Run command lines and read what they print."""
+"""Run command lines and read what they print, and start other processes."""
+
+import os
+import sys
 
 from vaegan.cli import main
 
@@ -18,3 +21,8 @@ def failing(capsys, *argv, status=1):
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in err
     return line
+
+
+def child_environment(**variables):
+    """Return the environment of a process of Python that imports what this one does."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}

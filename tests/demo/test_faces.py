@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -10,6 +9,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 from PIL import Image, ImageChops
 
+from command_line import child_environment
 from vaegan.demo.faces import Face, draw_face, random_face, write_faces
 from vaegan.demo.faces.accessories import EARRING_STYLES, GLASSES_STYLES
 from vaegan.demo.faces.attributes import BACKGROUND_PALETTES, CLOTHING_COLORS, HAIR_COLORS, IRIS_COLORS, SKIN_TONES
@@ -137,7 +137,7 @@ def test_another_process_with_any_hash_seed_draws_the_same_faces():
     results = [
         subprocess.run(
             [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(PYTHONHASHSEED=seed),
             capture_output=True, text=True, check=True,
         ).stdout
         for seed in ("1", "2")

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 
 import torch._dynamo  # noqa: F401 - what a first step would load, loaded once for all lives
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from pieces import collapsing
 
 from comparing import assert_same_run

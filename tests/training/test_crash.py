@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from command_line import child_environment
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to load PyTorch once for many lives")
 
 DRIVER = Path(__file__).with_name("crashing.py")
 
 
 def crash(*arguments):
-    source = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
         [sys.executable, str(DRIVER), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": source},
+        env=child_environment(OMP_NUM_THREADS="1"),
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

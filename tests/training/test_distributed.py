@@ -1,7 +1,6 @@
 """Several processes do what one does."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from pieces import collapsing
 from ranked import COLLAPSED, GAN, GAUSSIAN, RECONSTRUCTED, VAE, one_normal
 
+from command_line import child_environment
 from vaegan.checkpoint import load_tensors, strip_prefix
 from vaegan.cli import main
 from vaegan.errors import UsageError
@@ -31,7 +31,7 @@ def ranked(prepared, vae_run, tmp_path_factory):
         [*command, str(ROOT / "tests/training/ranked.py"), str(prepared), str(vae_run), str(out)],
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=child_environment(OMP_NUM_THREADS="1"),
     )
     assert done.returncode == 0, done.stderr
     return out, done

@@ -5,7 +5,8 @@
 
 The classifier is trained on the labels of --judge-data, by default the dataset itself. For each class of a conditional
 run it prints in which share of the samples the classifier finds the class (agree), in which share of the real
-validation images it does (real), and the KID x 1000 of the samples against the validation images of the class, with its
+validation images it does (real), in which share of the samples of `--class NAME --where LABEL=NAME` it does (where;
+only after `vaegan attributes`), and the KID x 1000 of the samples against the validation images of the class, with its
 standard error, beside that of training images of the class. The last line of each run is the mean over the classes. An
 unconditional run has one line: its KID against all validation images.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,12 @@ from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.evaluation.evaluate import Evaluator
 from vaegan.evaluation.per_class import evaluate_classes
 from vaegan.events import ignore_event
+from vaegan.inference.attribute_files import attributes_path
 from vaegan.inference.model import Model, load
 
 SAMPLES_PER_CLASS = 200
 FIRST_SEED = 100_000
-COLUMNS = ("agree", "real", "kid", "kid_stderr", "kid_real", "train", "val")
+COLUMNS = ("agree", "where", "real", "kid", "kid_stderr", "kid_real", "train", "val")
 
 
 def real_agreement(reader: Reader, dataset: PreparedDataset, label: str) -> dict[str, float]:
@@ -49,12 +52,15 @@ def measure_classes(
     results = evaluate_classes(
         model, evaluator.dataset, evaluator.reference, evaluator.num_images, FIRST_SEED, ignore_event
     )
+    can_check = attributes_path(model.info.path).is_file()
     rows = {}
     for result in results:
         known = result.name in reader.values[label]  # the classifier leaves rare classes out
-        read = reader.read(model.sample(SAMPLES_PER_CLASS, FIRST_SEED, class_=result.name))[label] if known else []
+        agreement = _agreement(model, reader, label, result.name) if known else None
+        where = {label: result.name}
         rows[result.name] = {
-            "agree": _mean([found == result.name for found in read]),
+            "agree": agreement,
+            "where": _agreement(model, reader, label, result.name, where) if known and can_check else None,
             "real": real.get(result.name) if known else None,
             "kid": _scaled(result.kid),
             "kid_stderr": _scaled(result.kid_stderr),
@@ -64,6 +70,14 @@ def measure_classes(
         }
     columns = {column: [row[column] for row in rows.values() if row[column] is not None] for column in COLUMNS}
     return rows | {"mean": {column: _mean(values) for column, values in columns.items()}}
+
+
+def _agreement(
+    model: Model, reader: Reader, label: str, name: str, where: Mapping[str, str] | None = None
+) -> float | None:
+    """Return the share of the samples of a class in which the classifier finds it."""
+    samples = model.sample(SAMPLES_PER_CLASS, FIRST_SEED, where=where, class_=name)
+    return _mean([found == name for found in reader.read(samples)[label]])
 
 
 def _scaled(value: float | None) -> float | None:

@@ -171,6 +171,7 @@ class GANTrainer:
             prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
         self.prior = prior.to(device_ctx.device)
         self.encoder: Encoder | None = None
+        self._cast_encoder: Encoder | None = None
         self.decoder_transfer: DecoderTransfer | None = None
         self.drift_reference: DecoderDrift | None = None
         if vae is not None:
@@ -202,12 +203,17 @@ class GANTrainer:
             load_strict(self.discriminator.trunk, networks.encoder.trunk.state_dict(), path)
 
     def _set_encoder(self, encoder: Encoder) -> None:
-        """Keep the encoder, which is not trained, and what the generator decodes now, to measure its drift from it."""
+        """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
+        self._freeze_encoder(encoder)
+        self.drift_reference = DecoderDrift.from_decoder(
+            self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
+        )
+
+    def _freeze_encoder(self, encoder: Encoder) -> None:
+        """Keep the encoder, which is not trained; steps use it with weights that are cast once."""
         self.encoder = encoder.eval().requires_grad_(False)
         self.device_ctx.prepare(self.encoder)
-        self.drift_reference = DecoderDrift.from_decoder(
-            self.generator, self.encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
-        )
+        self._cast_encoder = self.device_ctx.with_cast_weights(self.encoder)
 
     def _set_discriminator_trainable(self, is_trainable: bool) -> None:
         """Turn the discriminator's gradients on or off; its frozen layers never have any (FreezeD)."""
@@ -325,10 +331,10 @@ class GANTrainer:
         """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
         latents: Tensor = self.prior(micro_batch.noise, class_weights=micro_batch.class_weights)
         rows = micro_batch.recon_rows.to(latents.device)
-        if self.encoder is None or not len(rows):
+        if self._cast_encoder is None or not len(rows):
             return latents
         with torch.no_grad(), self.device_ctx.autocast():
-            posterior = self.encoder(micro_batch.real[rows].contiguous(memory_format=torch.channels_last))
+            posterior = self._cast_encoder(micro_batch.real[rows].contiguous(memory_format=torch.channels_last))
         return latents.index_copy(0, rows, posterior.sample(micro_batch.noise[rows, : latents.shape[1]]))
 
     def _generate_augmented(self, micro_batch: GANBatch) -> Tensor:
@@ -527,8 +533,9 @@ class GANTrainer:
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         encoder_tensors = strip_prefix(tensors, "encoder")
         if encoder_tensors:
-            self.encoder = self.encoder or Encoder(self.model_config).to(self.device_ctx.device).eval()
-            load_strict(self.encoder, encoder_tensors, path)
+            encoder = self.encoder or Encoder(self.model_config)
+            load_strict(encoder, encoder_tensors, path)
+            self._freeze_encoder(encoder)
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device

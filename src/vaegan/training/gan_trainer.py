@@ -415,8 +415,7 @@ class GANTrainer:
         metrics = {"loss_g": loss.detach()}
         if recon_fraction:
             rows = micro_batch.recon_rows.to(fake_aug.device)
-            fake_rows, real_rows = ([level[rows] for level in levels] for levels in (fake_features, real_features))
-            recon_loss = feature_distance(fake_rows, real_rows).sum() / len(fake_aug)
+            recon_loss = feature_distance(fake_features, real_features, rows).sum() / len(fake_aug)
             loss = loss + self.settings.recon_weight * recon_loss
             metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
         (loss * weight).backward()  # type: ignore[no-untyped-call]

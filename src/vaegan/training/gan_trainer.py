@@ -61,6 +61,7 @@ from vaegan.training.vae_init import (
     init_generator_from_decoder,
 )
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
+from vaegan.utils.device import copy_to_device
 from vaegan.utils.images import make_grid, to_float
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
@@ -221,7 +222,8 @@ class GANTrainer:
         freeze_layers(self.discriminator.trunk.layers, self.settings.freeze_d)
 
     def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
-        return make_class_weights(class_ids, count, self.model_config.num_classes).to(self.device_ctx.device)
+        class_weights = make_class_weights(class_ids, count, self.model_config.num_classes)
+        return copy_to_device(class_weights, self.device_ctx.device)
 
     def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one step of both networks.
@@ -291,7 +293,7 @@ class GANTrainer:
         rand_real, rand_fake = (local_rows(half) for half in augment_rand.chunk(2))
         recon_fraction = self._recon_fraction(step, batch_size)
         is_recon = local_rows(evenly_spaced_mask(recon_fraction, batch_size))
-        rand_fake = rand_real.where(is_recon[:, None].to(rand_real.device), rand_fake)
+        rand_fake = rand_real.where(copy_to_device(is_recon[:, None], rand_real.device), rand_fake)
 
         real_aug = self._augment(real, rand_real)
         class_weights = self._class_weights(class_ids, len(images))
@@ -330,7 +332,7 @@ class GANTrainer:
     def _sample_latents(self, micro_batch: GANBatch) -> Tensor:
         """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
         latents: Tensor = self.prior(micro_batch.noise, class_weights=micro_batch.class_weights)
-        rows = micro_batch.recon_rows.to(latents.device)
+        rows = copy_to_device(micro_batch.recon_rows, latents.device)
         if self._cast_encoder is None or not len(rows):
             return latents
         with torch.no_grad(), self.device_ctx.autocast():
@@ -414,7 +416,7 @@ class GANTrainer:
         loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
         metrics = {"loss_g": loss.detach()}
         if recon_fraction:
-            rows = micro_batch.recon_rows.to(fake_aug.device)
+            rows = copy_to_device(micro_batch.recon_rows, fake_aug.device)
             recon_loss = feature_distance(fake_features, real_features, rows).sum() / len(fake_aug)
             loss = loss + self.settings.recon_weight * recon_loss
             metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction

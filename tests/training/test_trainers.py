@@ -200,7 +200,8 @@ def test_lazy_penalties_are_weighted_by_their_interval(images):
     norms = gradient.square().sum((1, 2, 3))
     expected = F.softplus(logits[8:] - logits[:8]).mean() + 3 * 0.7 / 2 * (norms[:8].mean() + norms[8:].mean())
     expected_gradients = torch.autograd.grad(expected, list(trainer.discriminator.parameters()))
-    loss, metrics = trainer._discriminator_loss(real, fake, 0.7, real[:0], torch.zeros(len(real), 0), torch.zeros(0, 0))
+    no_classes = torch.zeros(len(real), 0), torch.zeros(0, 0)
+    loss, metrics = trainer.objective.discriminator_loss(real, fake, 0.7, real[:0], *no_classes)
     loss.backward()
     torch.testing.assert_close(metrics["r1_penalty"], norms[:8].mean())
     for parameter, gradient in zip(trainer.discriminator.parameters(), expected_gradients, strict=True):

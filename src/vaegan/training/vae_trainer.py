@@ -45,7 +45,6 @@ from vaegan.training.trainer import (
     preview_classes,
 )
 from vaegan.training.validation import per_dim_metrics, validate_vae
-from vaegan.utils.device import copy_to_device
 from vaegan.utils.images import make_grid, to_float, to_uint8
 
 ADAM_BETAS, MUON_MOMENTUM = (0.9, 0.99), 0.95
@@ -132,8 +131,7 @@ class VAETrainer:
         self._whitened_model: VAE | None = None
 
     def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
-        class_weights = make_class_weights(class_ids, count, self.model_config.num_classes)
-        return copy_to_device(class_weights, self.device_ctx.device)
+        return make_class_weights(class_ids, count, self.model_config.num_classes, self.device_ctx.device)
 
     def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one optimizer step.

@@ -30,19 +30,20 @@ def values_and_gradients(mix, layers, weights, enlarge):
 
 @pytest.mark.parametrize(("channels", "num_layers"), [(3, 8), (1, 4)])
 @pytest.mark.parametrize("images_at_once", [1, 2, 5, 99])
-def test_a_few_images_at_a_time_change_no_bit(monkeypatch, channels, num_layers, images_at_once):
+def test_a_few_images_at_a_time_change_nothing(monkeypatch, channels, num_layers, images_at_once):
     inputs = make_inputs(5, channels, num_layers, 16)
     monkeypatch.setattr(layer_mixing, "MIXED_VALUES", images_at_once * channels * num_layers * 16 * 16)
     for result, expected in zip(
         values_and_gradients(mix_layers, *inputs), values_and_gradients(mix_plainly, *inputs), strict=True
     ):
-        assert result.equal(expected)
+        torch.testing.assert_close(result, expected)  # on most processors they are equal
 
 
 def test_an_image_of_any_size_is_mixed_at_once(monkeypatch):
     monkeypatch.setattr(layer_mixing, "MIXED_VALUES", 1)
     inputs = make_inputs(2, 3, 2, 8)
-    assert values_and_gradients(mix_layers, *inputs)[2].equal(values_and_gradients(mix_plainly, *inputs)[2])
+    results = (values_and_gradients(mix, *inputs) for mix in (mix_layers, mix_plainly))
+    torch.testing.assert_close(*results)
 
 
 def test_gradients_agree_with_differences():

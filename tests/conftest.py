@@ -26,6 +26,7 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 TINY = ("--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32")
+EACH_STEP = ("--checkpoint-every", "1")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def prepared(drawn, tmp_path_factory):
 @pytest.fixture(scope="session")
 def vae_run(prepared, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "vae"
-    assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *TINY, "-q"]) == 0
+    assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *EACH_STEP, *TINY, "-q"]) == 0
     return run
 
 
@@ -64,7 +65,7 @@ def mixed_vae():
 def mixed_vae_run(prepared, mixed_vae, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "mixed-vae"
     with mixed_vae():
-        assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *TINY, "-q"]) == 0
+        assert main(["train-vae", str(prepared), "--run", str(run), "--steps", "4", *EACH_STEP, *TINY, "-q"]) == 0
     return run
 
 
@@ -82,6 +83,7 @@ def gan_run(prepared, vae_run, tmp_path_factory):
         "8",
         "--d-warmup-steps",
         "1",
+        *EACH_STEP,
     ]
     assert main(["train-gan", str(prepared), *arguments, "-q"]) == 0
     return run

@@ -124,6 +124,15 @@ def test_an_mp4(capsys, here, gan_run):
     )
 
 
+def test_without_pyav_an_mp4_fails_before_anything_is_loaded(capsys, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    Path("broken.safetensors").write_bytes(b"not weights")
+    for arguments, name in ((["--format", "mp4"], "--format mp4"), (["-o", "walk.mp4"], "walk.mp4")):
+        line = failing(capsys, "interpolate", "broken.safetensors", *arguments)
+        assert line == (f"error: {name}: MP4 needs PyAV: pip install 'vaegan[video]', or name a .gif or .webp file")
+    assert "broken.safetensors" in failing(capsys, "interpolate", "broken.safetensors")
+
+
 def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
     Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     Path("folder").mkdir()

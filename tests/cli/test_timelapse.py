@@ -1,6 +1,8 @@
 """vaegan timelapse: the previews of a training as an animation."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,13 @@ def test_by_default_the_newest_run(capsys, here, vae_run):
     Path("runs/vae").symlink_to(vae_run)
     status, out, err = run(capsys, "timelapse", "--format", "webp")
     assert (status, out) == (0, "samples/vae-timelapse.webp\n") and "Using runs/vae" in err
+
+
+def test_without_pyav_an_mp4_fails_before_previews_are_read(capsys, here, run_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    shutil.rmtree(run_dir.path / "previews")
+    assert "--format mp4: MP4 needs PyAV" in failing(capsys, "timelapse", run_dir.path, "--format", "mp4")
+    assert "a timelapse needs two or more" in failing(capsys, "timelapse", run_dir.path)
 
 
 def test_frames_are_evenly_spaced_and_the_last_is_held(capsys, here, run_dir):

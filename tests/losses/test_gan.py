@@ -81,6 +81,9 @@ def test_feature_distance_is_relative_and_ignores_the_finest_level():
     assert feature_distance(finest_changed, target).tolist() == [0] * 4
     doubled = [target[0], target[1] * 2, target[2]]
     torch.testing.assert_close(feature_distance(doubled, target), torch.full((4,), 0.5))
+    some_doubled = [target[0], torch.cat([target[1][:3], target[1][3:] * 2]), target[2]]
+    distances = feature_distance(some_doubled, target, torch.tensor([3, 0]))
+    torch.testing.assert_close(distances, torch.tensor([0.5, 0.0]))
     scaled = [level * 7 for level in doubled], [level * 7 for level in target]
     torch.testing.assert_close(feature_distance(*scaled), torch.full((4,), 0.5))
     assert feature_distance(target[:1], zeros[:1]).isfinite().all()

@@ -14,6 +14,7 @@ from vaegan.events import WarningMessage
 from vaegan.losses.gan import LOSSES
 from vaegan.losses.vae import LIKELIHOODS
 from vaegan.models.vae import VAE
+from vaegan.training import gan_batch
 from vaegan.training import gan_trainer as gan_module
 from vaegan.training import vae_trainer as vae_module
 from vaegan.training.accumulation import (
@@ -36,7 +37,7 @@ def float64(monkeypatch):
     """Compute everything in float64, so that rounding explains no difference."""
     torch.set_default_dtype(torch.float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    for module in (gan_module, vae_module):
+    for module in (gan_batch, vae_module):
         monkeypatch.setattr(module, "to_float", lambda images: images.double() / 127.5 - 1)
     yield
     torch.set_default_dtype(torch.float32)

@@ -9,7 +9,7 @@ import pytest
 from pieces import VAE, interrupted_after
 
 from comparing import assert_same_run
-from vaegan.config.settings import GANSettings
+from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.events import Note, TrainingFinished, ignore_event
 from vaegan.run_dir import RunDir
 from vaegan.training import duration
@@ -18,7 +18,8 @@ from vaegan.training.duration import (
     PREVIEW_TIME_FRACTION,
     MinutesPlanner,
     _build_schedule,
-    _choose_num_previews,
+    _num_previews_of_time,
+    make_schedule,
     solve_total_steps,
 )
 from vaegan.training.schedule import TrainSchedule
@@ -63,9 +64,32 @@ def test_the_steps_fill_the_minutes(minutes, previews):
 
 
 @pytest.mark.parametrize(("preview", "seconds", "count"), [(0.1, 600, 10), (3.0, 240, 4), (3.0, 60, 2), (0.0, 1, 10)])
-def test_a_short_run_previews_less_often(preview, seconds, count):
-    assert _choose_num_previews(Timings(0.1, preview), seconds) == count
+def test_a_short_run_of_minutes_previews_less_often(preview, seconds, count):
+    assert _num_previews_of_time(Timings(0.1, preview), seconds) == count
     assert count == 2 or count * preview <= PREVIEW_TIME_FRACTION * seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "intervals"),
+    [
+        (VAESettings(), {63: 63, 781: 781, 1_000: 500, 2_000: 500, 7_813: 782}),
+        (GANSettings(), {20: 20, 63: 63, 300: 75, 1_000: 100, 15_625: 1_563}),
+        (GANSettings(batch_size=256), {63: 11}),
+        (GANSettings(checkpoint_every=7), {63: 7}),
+    ],
+)
+def test_a_short_run_of_images_previews_less_often(settings, intervals):
+    """The steps between two previews do not depend on the machine."""
+    setup = SimpleNamespace(settings=settings, saved_config=None, request=SimpleNamespace(explicit_options={}))
+    for total_steps, interval in intervals.items():
+        setup.settings = replace(settings, steps=total_steps)
+        schedule, _, planner = make_schedule(setup, None, None, None, 0.0, DistributedContext())
+        assert (schedule.total_steps, schedule.sample_every, schedule.checkpoint_every) == (
+            total_steps,
+            interval,
+            interval,
+        )
+        assert planner is None
 
 
 def test_there_is_always_a_step():

@@ -33,6 +33,10 @@ def gan_trainer(vae, images, **options):
     return GANTrainer(CONFIG, settings, CPU, vae, train_val_images=(images, images[:32]))
 
 
+def make_batch(trainer, images, step):
+    return trainer.batch_maker.make(images[:16], step, trainer._recon_fraction(step, 16))
+
+
 def test_encoded_images_still_decode_to_themselves(vae, images):
     """The loss is on features of the discriminator, but pixels stay closer too."""
     val_psnr = {}
@@ -49,49 +53,49 @@ def test_encoded_images_still_decode_to_themselves(vae, images):
 
 def test_latents_of_recon_rows_are_posterior_samples_of_the_real_images(vae, images):
     trainer = gan_trainer(vae, images, recon_fraction=0.25, augment="color,translation,cutout", mirror=False)
-    batch = trainer._make_batch(images[:16], 0)
+    batch = make_batch(trainer, images, 0)
     assert batch.recon_rows.tolist() == [3, 7, 11, 15]
     micro_batch = batch[6:13]
     assert micro_batch.recon_rows.tolist() == [1, 5]
-    latents, posterior = trainer._sample_latents(micro_batch), trainer.encoder(micro_batch.real)
+    latents, posterior = trainer.objective.sample_latents(micro_batch), trainer.encoder(micro_batch.real)
     samples = posterior.sample(micro_batch.noise)
     for row in range(7):
         torch.testing.assert_close(latents[row], samples[row] if row in (1, 5) else micro_batch.noise[row])
     # both images of a pair are augmented alike, so that their features can be compared
-    augmented = trainer._augment(micro_batch.real, micro_batch.rand_fake)
+    augmented = trainer.batch_maker.augment(micro_batch.real, micro_batch.rand_fake)
     is_same = [bool(torch.equal(augmented[row], micro_batch.real_aug[row])) for row in range(7)]
     assert is_same == [row in (1, 5) for row in range(7)]
 
 
 def test_a_small_fraction_reconstructs_one_row(vae, images):
     trainer = gan_trainer(vae, images, recon_fraction=0.01)
-    assert trainer._make_batch(images[:16], 0).recon_rows.tolist() == [15]
+    assert make_batch(trainer, images, 0).recon_rows.tolist() == [15]
 
 
 def test_the_loss_fades_row_by_row(vae, images):
     trainer = gan_trainer(vae, images, recon_fade=16 * 20, recon_fraction_final=0.0)
-    num_rows = [len(trainer._make_batch(images[:16], step).recon_rows) for step in range(22)]
+    num_rows = [len(make_batch(trainer, images, step).recon_rows) for step in range(22)]
     assert num_rows[0] == 8 and num_rows[10] == 4 and num_rows[18:] == [1, 1, 0, 0]
     assert num_rows == sorted(num_rows, reverse=True)
     logged = ["recon_feature_loss" in trainer.step(images[:16], step) for step in (18, 19, 20, 21)]
     assert logged == [True, True, False, False]
     to_two = gan_trainer(vae, images, recon_fade=16 * 20)
-    assert [len(to_two._make_batch(images[:16], step).recon_rows) for step in (0, 10, 20, 99)] == [8, 5, 2, 2]
+    assert [len(make_batch(to_two, images, step).recon_rows) for step in (0, 10, 20, 99)] == [8, 5, 2, 2]
     off = gan_trainer(vae, images, recon_fraction=0.0)  # does not rise
-    assert not len(off._make_batch(images[:16], 10**6).recon_rows)
+    assert not len(make_batch(off, images, 10**6).recon_rows)
     constant = gan_trainer(vae, images, recon_fade=0)
-    assert len(constant._make_batch(images[:16], 10**6).recon_rows) == 8
+    assert len(make_batch(constant, images, 10**6).recon_rows) == 8
 
 
 @pytest.mark.parametrize("options", [{"recon_weight": 0.0}, {"recon_fraction": 0.0}])
 def test_without_the_loss_all_latents_are_samples_of_the_prior(vae, images, options):
     trainer = gan_trainer(vae, images, **options)
-    batch = trainer._make_batch(images[:16], 0)
-    assert not len(batch.recon_rows) and torch.equal(trainer._sample_latents(batch), batch.noise)
+    batch = make_batch(trainer, images, 0)
+    assert not len(batch.recon_rows) and torch.equal(trainer.objective.sample_latents(batch), batch.noise)
 
 
 def test_from_scratch_there_is_no_reconstruction_loss(images):
     settings = GANSettings(preset="tiny", batch_size=16)
     trainer = GANTrainer(CONFIG, settings, CPU, None, train_val_images=(images, images[:8]))
-    assert not len(trainer._make_batch(images[:16], 0).recon_rows) and "val_psnr" not in trainer.validate()
+    assert not len(make_batch(trainer, images, 0).recon_rows) and "val_psnr" not in trainer.validate()
     assert "recon_feature_loss" not in trainer.step(images[:16], 0)

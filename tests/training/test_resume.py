@@ -59,10 +59,11 @@ def test_free_bits_clipping_and_decay_do_not_depend_on_the_runs_length(prepared,
 
 def test_a_gan_resumes_without_its_vae(prepared, copy, vae_run, tmp_path):
     vae = copy(vae_run)
-    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, evaluate_every=1, **COMMON)
+    options = {**COMMON, "evaluate_every": 1, "checkpoint_every": 1}
+    train_gan(prepared, tmp_path / "gan", from_vae=vae, steps=2, **options)
     (vae / "model.safetensors").unlink()
     train_gan(None, tmp_path / "gan", steps=3)
-    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, evaluate_every=1, **COMMON)
+    whole = train_gan(prepared, tmp_path / "whole", from_vae=vae_run, steps=3, **options)
     assert_same_run(tmp_path / "gan", whole)
 
 

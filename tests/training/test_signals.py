@@ -47,7 +47,7 @@ def test_signals_that_a_system_does_not_have_are_left_out(monkeypatch):
 def test_a_second_signal_ends_at_once_and_leaves_the_last_whole_state(prepared, vae_run, tmp_path):
     train = trainer_of("vae", prepared, vae_run)
     with interrupted_after(1):
-        train(tmp_path / "run", steps=9)
+        train(tmp_path / "run", steps=9, checkpoint_every=1)
 
     def twice(event):
         if isinstance(event, FileWritten) and event.kind == "preview":

@@ -1,13 +1,16 @@
 """Single steps of both trainers."""
 
+import copy
 import json
 import math
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vaegan.checkpoint import load_tensors
 from vaegan.config.model_config import ModelConfig
@@ -197,7 +200,8 @@ def test_lazy_penalties_are_weighted_by_their_interval(images):
     norms = gradient.square().sum((1, 2, 3))
     expected = F.softplus(logits[8:] - logits[:8]).mean() + 3 * 0.7 / 2 * (norms[:8].mean() + norms[8:].mean())
     expected_gradients = torch.autograd.grad(expected, list(trainer.discriminator.parameters()))
-    loss, metrics = trainer._discriminator_loss(real, fake, 0.7, real[:0], torch.zeros(len(real), 0), torch.zeros(0, 0))
+    no_classes = torch.zeros(len(real), 0), torch.zeros(0, 0)
+    loss, metrics = trainer.objective.discriminator_loss(real, fake, 0.7, real[:0], *no_classes)
     loss.backward()
     torch.testing.assert_close(metrics["r1_penalty"], norms[:8].mean())
     for parameter, gradient in zip(trainer.discriminator.parameters(), expected_gradients, strict=True):
@@ -218,6 +222,45 @@ def test_bf16_trains_and_keeps_fp32_weights(train_val, images):
     metrics = trainer.step(images[:16], 0)
     assert metrics["recon_loss"].isfinite()
     assert {parameter.dtype for parameter in trainer.vae.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_weights_that_are_cast_once_change_no_bit(train_val, images, num_micro_batches):
+    """A GAN's encoder is cast once, also after the state of another run with another encoder is loaded."""
+
+    def train_gan_from(vae):
+        settings = GANSettings(preset="tiny", gp_interval=2, d_warmup_steps=0)
+        trainer = GANTrainer(CONFIG, settings, DeviceContext(torch.device("cpu"), "bf16"), vae)
+        trainer.accumulator.num_micro_batches = num_micro_batches
+        trainer.step(images[:16], 0)
+        trainer.load_state_dict(other_state, Path("checkpoint"))
+        assert [trainer.step(images[:16], step) is not None for step in range(3)] == [True] * 3
+        return trainer.state_dict()
+
+    vae, other_vae = (trained_vae(train_val, steps) for steps in (1, 2))
+    settings = GANSettings(preset="tiny", minibatch_std=True)
+    other_state = GANTrainer(CONFIG, settings, CPU, other_vae).state_dict()
+    state = train_gan_from(copy.deepcopy(vae))
+    with mock.patch.object(DeviceContext, "with_cast_weights", lambda self, model: model):
+        expected = train_gan_from(copy.deepcopy(vae))
+    assert state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in expected)
+    assert state["encoder.mean_head.weight"].equal(other_vae.encoder.mean_head.weight)
+
+
+def test_a_frozen_encoder_is_not_cast_at_each_use(train_val, images):
+    casts, cast = [], torch.ops.aten._to_copy.default
+
+    class CastCounter(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is cast and kwargs.get("dtype") == torch.bfloat16:
+                casts.append(args[0].shape)
+            return function(*args, **(kwargs or {}))
+
+    vae = trained_vae(train_val, 1)
+    trainer = GANTrainer(CONFIG, GANSettings(preset="tiny"), DeviceContext(torch.device("cpu"), "bf16"), vae)
+    with CastCounter():
+        trainer.step(images[:16], 0)
+    assert casts and vae.encoder.mean_head.weight.shape not in casts
 
 
 @mock.patch.object(MinutesPlanner, "correct", lambda *arguments: None)

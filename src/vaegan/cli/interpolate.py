@@ -99,6 +99,9 @@ def interpolate(
     if attribute is None and not (latents or images) and len(seed_list) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
+        from vaegan.utils.animation import require_format
+
+        require_format(out, settings.format)
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.interpolate import (
             check_interpolation,

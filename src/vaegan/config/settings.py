@@ -102,7 +102,7 @@ class IntervalSettings:
         "Steps between checkpoints.",
         min=1,
         is_count=True,
-        default_text="a tenth of the run; less often in a short --minutes run",
+        default_text="a tenth of the run; less often in a short run",
     )
     sample_every: int | None = runtime_option(
         None, "Steps between preview grids.", min=1, is_count=True, default_text="--checkpoint-every"

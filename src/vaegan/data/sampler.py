@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaegan.data.memmap import ImageArray, MemmapImages
+from vaegan.utils.device import copy_to_device
 
 PREFETCH_BATCHES = 4
 """Number of batches that are read from disk ahead of time."""
@@ -98,7 +99,7 @@ class BatchSampler:
         if self._prefetch_executor is not None:
             images = self._get_prefetched(self._prefetch_executor, step)
         else:
-            images = self.images[self.batch_indices(step)[self.local_rows].to(self.images.device)]
+            images = self.images[copy_to_device(self.batch_indices(step)[self.local_rows], self.images.device)]
         return images.to(self.device, non_blocking=True)
 
     def class_ids(self, step: int) -> Tensor | None:
@@ -112,7 +113,7 @@ class BatchSampler:
         """
         if self.all_class_ids is None:
             return None
-        return self.all_class_ids[self.batch_indices(step)[self.local_rows]].to(self.device)
+        return copy_to_device(self.all_class_ids[self.batch_indices(step)[self.local_rows]], self.device)
 
     def _read_images(self, indices: Tensor) -> Tensor:
         images = self.images[indices]

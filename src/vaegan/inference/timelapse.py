@@ -17,7 +17,7 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.progress.reporter import default_reporter
 from vaegan.run_dir import RunDir
-from vaegan.utils.animation import check_animation, save_animation, split_animation_path
+from vaegan.utils.animation import check_animation, require_format, save_animation, split_animation_path
 from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular, real_path
 from vaegan.utils.images import check_overwrite, enlarge, from_pil
 
@@ -167,6 +167,7 @@ def write_timelapse(
     """
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")
+    require_format(None if out is None else Path(out), settings.format)
     out = Path("samples") / f"{real_path(run_dir.path).name}-timelapse" if out is None else Path(out)
     base, suffix = split_animation_path(out, settings.format)
     path = base.with_name(base.name + suffix)

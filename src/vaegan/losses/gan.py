@@ -65,7 +65,12 @@ LOSSES = {
 }
 
 
-def feature_distance(features: list[Tensor], target_features: list[Tensor]) -> Tensor:
+def _sum_per_image(values: Tensor) -> Tensor:
+    """Sum [B, C, S, S] to [B], without `flatten`, which would copy a channels_last layout."""
+    return values.sum((1, 2, 3))
+
+
+def feature_distance(features: list[Tensor], target_features: list[Tensor], rows: Tensor | None = None) -> Tensor:
     """Return the relative distance of images from their targets in a discriminator's features.
 
     At each level it is |f - t|^2 / |t|^2, and the result is the mean over the levels. It follows Larsen et al. 2016,
@@ -75,17 +80,20 @@ def feature_distance(features: list[Tensor], target_features: list[Tensor]) -> T
     Args:
         features: of the images, float [B, F, s, s] per level, finest first.
         target_features: of their targets, of the same shapes.
+        rows: indices of the images to compare, int64 [R]; by default all.
 
     Returns:
-        float32 [B], from 0.
+        float32 [R], from 0.
     """
     from torch import stack
 
     levels = list(zip(features, target_features, strict=True))
     distances = []
     for level, target in levels[1:] or levels:
-        level, target = level.float().flatten(1), target.float().flatten(1)
-        distances.append((level - target).square().sum(1) / target.square().sum(1).clamp_min(1e-6))
+        if rows is not None:
+            level, target = level.index_select(0, rows), target.index_select(0, rows)
+        level, target = level.float(), target.float()
+        distances.append(_sum_per_image((level - target).square()) / _sum_per_image(target.square()).clamp_min(1e-6))
     return stack(distances).mean(0)
 
 
@@ -105,4 +113,4 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     from torch.autograd import grad
 
     (gradient,) = grad(logits.sum(), images, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1)
+    return _sum_per_image(gradient.float().square())

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from vaegan.models.layer_mixing import mix_layers
 from vaegan.models.layers import conv3x3
 
 COLOR_LAYER_SIZE = 16
@@ -42,10 +43,7 @@ class ColorLayers(nn.Module):
         # float32, since bfloat16 would round flat areas to about one gray level
         with without_autocast(features.device.type):
             enlarge = interpolation_matrix(layers.shape[-1], logits.shape[-1], layers.device)
-            layers = (enlarge @ layers @ enlarge.T).unflatten(1, (-1, self.num_layers))
-            weights = logits.float().contiguous().softmax(1)
-            images: Tensor = (layers * weights[:, None]).sum(2)
-        return images
+            return mix_layers(layers, logits.float().contiguous().softmax(1), enlarge)
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[object]:

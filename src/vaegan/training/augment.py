@@ -221,9 +221,11 @@ class AdaptiveAugment:
         """
         logged = {name: value for name, value in metrics.items() if name not in ADA_LOGIT_NAMES}
         if len(logged) < len(metrics):
-            logit_train, logit_val = (float(metrics[name]) for name in ADA_LOGIT_NAMES)
-            self._adapt(logit_train - logit_val, float(metrics["d_logit_margin"]), ADA_INTERVAL * batch_size)
-        return logged | {"augment_p": torch.tensor(self.augment_p, device=metrics["d_logit_margin"].device)}
+            # read together, since each read of a GPU waits for it
+            values = torch.stack([metrics[name] for name in (*ADA_LOGIT_NAMES, "d_logit_margin")])
+            logit_train, logit_val, real_fake_margin = values.tolist()
+            self._adapt(logit_train - logit_val, real_fake_margin, ADA_INTERVAL * batch_size)
+        return logged | {"augment_p": torch.full((), self.augment_p, device=metrics["d_logit_margin"].device)}
 
     def _adapt(self, train_val_gap: float, real_fake_margin: float, num_images: int) -> None:
         decay = 0.5 ** (num_images / ADA_HALFLIFE_IMAGES)

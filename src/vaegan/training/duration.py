@@ -27,6 +27,9 @@ from vaegan.training.validation import (
 MAX_PREVIEWS = 10
 PREVIEW_TIME_FRACTION = 0.06
 """Share of a run's minutes that its previews may take; there are two at least."""
+IMAGES_PER_PREVIEW = {"vae": 17_000, "gan": 2_600}
+"""Images that a run without minutes trains on for each of its previews, which then take about 5 % of its time. A VAE's
+preview takes as long as 850 images, since the latents are whitened first; a GAN's as long as 130."""
 MIN_STEPS_TO_TIME = 100
 FIXED_POINT_ITERATIONS = 6
 CORRECTION_INTERVAL = 0.1
@@ -119,7 +122,7 @@ def make_schedule(
     settings, saved = setup.settings, (setup.saved_config or {}).get("schedule", {})
     total_steps, rate = requested_steps(setup), saved.get("images_per_second")
     if total_steps is not None and (rate is not None or total_steps < MIN_STEPS_TO_TIME):
-        return _build_schedule(setup, total_steps, MAX_PREVIEWS), rate, None
+        return _build_schedule(setup, total_steps, _num_previews_of_length(setup, total_steps)), rate, None
     minutes = settings.minutes or 1.0
     timings = measure_timings(trainer, sampler, min(6.0, minutes * 60 / 20), dist_ctx)
     needs_evaluation = settings.evaluate_every != 0
@@ -127,7 +130,7 @@ def make_schedule(
         *dist_ctx.run_on_main(lambda: astuple(measure_overheads(timings, trainer, evaluator, needs_evaluation)))
     )
     if total_steps is not None:
-        schedule = _build_schedule(setup, total_steps, MAX_PREVIEWS)
+        schedule = _build_schedule(setup, total_steps, _num_previews_of_length(setup, total_steps))
         return schedule, _images_per_second(setup, timings, schedule), None
     planner = MinutesPlanner(setup, timings, start_time + minutes * 60, dist_ctx)
     schedule = planner.plan()
@@ -220,7 +223,7 @@ class MinutesPlanner:
 
     def _fill(self, now: float, steps_done: int, speed: float) -> TrainSchedule:
         """Return the schedule that fills the time left; `speed` is relative to that of the timings."""
-        num_previews = _choose_num_previews(self.timings, self._total_seconds() * speed)
+        num_previews = _num_previews_of_time(self.timings, self._total_seconds() * speed)
         total_steps = solve_total_steps(
             self.setup, self.timings, (self.deadline - now) * speed, num_previews, steps_done
         )
@@ -230,7 +233,14 @@ class MinutesPlanner:
         return 60 * (self.setup.settings.minutes or 1.0)
 
 
-def _choose_num_previews(timings: Timings, seconds: float) -> int:
+def _num_previews_of_length(setup: TrainSetup, total_steps: int) -> int:
+    """Return how many previews a number of steps affords: not by the clock, so that it is the same in each run."""
+    kind = "vae" if isinstance(setup.settings, VAESettings) else "gan"
+    num_images = total_steps * setup.settings.batch_size
+    return max(1, min(MAX_PREVIEWS, round(num_images / IMAGES_PER_PREVIEW[kind])))
+
+
+def _num_previews_of_time(timings: Timings, seconds: float) -> int:
     return max(2, min(MAX_PREVIEWS, int(PREVIEW_TIME_FRACTION * seconds / max(timings.preview_seconds, 1e-6))))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,13 @@ from vaegan.data.classes import ClassIds
 from vaegan.data.memmap import ImageArray, strided_indices, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import Event
-from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
 from vaegan.models.discriminator import MBSTD_GROUP_SIZE, Discriminator, GANForInference, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
-from vaegan.training.accumulation import Batch, GradientAccumulator, evenly_spaced_mask
-from vaegan.training.augment import (
-    ADA_INTERVAL,
-    ADA_LOGIT_NAMES,
-    RANDOMS_PER_IMAGE,
-    AdaptiveAugment,
-    augment,
-    parse_augmentations,
-    random_hflip,
-)
+from vaegan.training.accumulation import GradientAccumulator
+from vaegan.training.augment import AdaptiveAugment
+from vaegan.training.gan_batch import GANBatchMaker
+from vaegan.training.gan_objective import GANObjective
 from vaegan.training.optim import (
     EMA,
     cosine_anneal,
@@ -43,7 +35,7 @@ from vaegan.training.optim import (
     optimizer_state_dict,
 )
 from vaegan.training.precision import DeviceContext
-from vaegan.training.rng import StepRandom, fixed_permutation, fork_rng_with_seed
+from vaegan.training.rng import fork_rng_with_seed
 from vaegan.training.start import StartRun
 from vaegan.training.trainer import (
     IMAGES_PER_ROW,
@@ -61,46 +53,12 @@ from vaegan.training.vae_init import (
     init_generator_from_decoder,
 )
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
-from vaegan.utils.images import make_grid, to_float
+from vaegan.utils.images import make_grid
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
 PREVIEW_IMAGES = 64
 MAX_PRIOR_IMAGES = 8192
 """Images that the weights of a mixture's components for each class are estimated from."""
-
-
-@dataclass
-class GANBatch(Batch):
-    """Data of one step, a row per image of this rank.
-
-    Attributes:
-        real: training images, float [B, C, S, S] in [-1, 1].
-        real_aug: the same, augmented for the discriminator.
-        noise: standard normal float [B, noise_dim], which the prior turns into latents.
-        rand_fake: uniform random numbers that augment the generated images.
-        is_recon: bool [B], True for rows with a reconstruction loss, whose latents are encoded from `real`. It is on
-            the CPU, because finding the rows of a mask on a GPU would wait for all its work.
-        class_weights: float [B, num_classes], of the real images; the generated image of a row has the same class. So
-            classes are as frequent among generated images, and a relativistic loss compares images of one class.
-        val_real_aug: augmented validation images in a step that updates ADA, otherwise no rows.
-        val_class_weights: their classes.
-        fake_aug: augmented generated images with their graph, kept by the discriminator's step for the generator's.
-    """
-
-    real: Tensor
-    real_aug: Tensor
-    noise: Tensor
-    rand_fake: Tensor
-    is_recon: Tensor
-    class_weights: Tensor
-    val_real_aug: Tensor
-    val_class_weights: Tensor
-    fake_aug: Tensor | None = field(default=None, init=False)
-
-    @property
-    def recon_rows(self) -> Tensor:
-        """Return the indices of the rows with `is_recon`, int64 on the CPU."""
-        return self.is_recon.nonzero().flatten()
 
 
 class GANTrainer:
@@ -149,7 +107,6 @@ class GANTrainer:
         self.val_class_weights = strided_subset(val_class_weights, GAN_VALIDATION_IMAGES)
         self.preview_val_class_weights = val_class_weights[:IMAGES_PER_ROW]
 
-        self.adversarial_loss, self.augmentations = LOSSES[settings.loss], parse_augmentations(settings.augment)
         self.adaptive_augment = None if settings.ada_target is None else AdaptiveAugment(settings.ada_target)
         if self.adaptive_augment is not None and not len(self.val_images):
             raise VaeganError("--ada-target needs validation images: prepare the dataset with --val-fraction 0.1")
@@ -159,17 +116,21 @@ class GANTrainer:
             self.discriminator = Discriminator(model_config, bool(settings.minibatch_std))
         device_ctx.prepare(self.generator)
         device_ctx.prepare(self.discriminator)
-        source = vae if vae is not None else start.networks if start is not None else None
-        prior = source.prior if source is not None and model_config.prior == "mixture" else Prior(model_config)
-        if vae is not None and prior.num_classes < model_config.num_classes and class_ids is not None:
-            rows = strided_indices(len(train_images), MAX_PRIOR_IMAGES)
-            vae.encoder.eval().to(device_ctx.device)
-            prior = add_classes_to_prior(
-                vae, model_config, train_images[rows], class_ids.train[rows], settings.seed, device_ctx.autocast
-            )
-        if class_ids is not None:
-            prior.class_frequencies.copy_(class_frequencies(class_ids.train, model_config.num_classes))
-        self.prior = prior.to(device_ctx.device)
+        self.prior = self._make_prior(vae, start, train_images, class_ids).to(device_ctx.device)
+        self.batch_maker = GANBatchMaker(
+            settings,
+            device_ctx.device,
+            self.accumulator,
+            self.adaptive_augment,
+            self.val_images,
+            self.val_class_weights,
+            self.prior.noise_dim,
+            model_config.num_classes,
+        )
+        networks = (self.generator, self.discriminator, self.prior)
+        self.objective = GANObjective(settings, device_ctx, self.accumulator, *networks, self.batch_maker.augment)
+
+        # networks to start from
         self.encoder: Encoder | None = None
         self.decoder_transfer: DecoderTransfer | None = None
         self.drift_reference: DecoderDrift | None = None
@@ -183,6 +144,23 @@ class GANTrainer:
         options = (ADAM_BETAS, MUON_MOMENTUM, settings.update_clip, device_ctx.precision)
         self.optimizer_g = make_optimizer(settings.optimizer, self.generator, settings.lr_g, *options)
         self.optimizer_d = make_optimizer(settings.optimizer, self.discriminator, settings.lr_d, *options)
+
+    def _make_prior(
+        self, vae: VAE | None, start: StartRun | None, train_images: ImageArray, class_ids: ClassIds | None
+    ) -> Prior:
+        """Return the prior of the VAE or GAN to start from, with the classes of this run, or a new one."""
+        config, device_ctx = self.model_config, self.device_ctx
+        source = vae if vae is not None else start.networks if start is not None else None
+        prior = source.prior if source is not None and config.prior == "mixture" else Prior(config)
+        if vae is not None and prior.num_classes < config.num_classes and class_ids is not None:
+            rows = strided_indices(len(train_images), MAX_PRIOR_IMAGES)
+            vae.encoder.eval().to(device_ctx.device)
+            prior = add_classes_to_prior(
+                vae, config, train_images[rows], class_ids.train[rows], self.settings.seed, device_ctx.autocast
+            )
+        if class_ids is not None:
+            prior.class_frequencies.copy_(class_frequencies(class_ids.train, config.num_classes))
+        return prior
 
     def _init_from_vae(self, vae: VAE) -> None:
         self.decoder_transfer = init_generator_from_decoder(vae, self.generator)
@@ -202,12 +180,17 @@ class GANTrainer:
             load_strict(self.discriminator.trunk, networks.encoder.trunk.state_dict(), path)
 
     def _set_encoder(self, encoder: Encoder) -> None:
-        """Keep the encoder, which is not trained, and what the generator decodes now, to measure its drift from it."""
+        """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
+        self._freeze_encoder(encoder)
+        self.drift_reference = DecoderDrift.from_decoder(
+            self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
+        )
+
+    def _freeze_encoder(self, encoder: Encoder) -> None:
+        """Keep the encoder, which is not trained; steps use it with weights that are cast once."""
         self.encoder = encoder.eval().requires_grad_(False)
         self.device_ctx.prepare(self.encoder)
-        self.drift_reference = DecoderDrift.from_decoder(
-            self.generator, self.encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
-        )
+        self.objective.encoder = self.device_ctx.with_cast_weights(self.encoder)
 
     def _set_discriminator_trainable(self, is_trainable: bool) -> None:
         """Turn the discriminator's gradients on or off; its frozen layers never have any (FreezeD)."""
@@ -215,7 +198,7 @@ class GANTrainer:
         freeze_layers(self.discriminator.trunk.layers, self.settings.freeze_d)
 
     def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
-        return make_class_weights(class_ids, count, self.model_config.num_classes).to(self.device_ctx.device)
+        return make_class_weights(class_ids, count, self.model_config.num_classes, self.device_ctx.device)
 
     def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one step of both networks.
@@ -232,14 +215,14 @@ class GANTrainer:
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
         recon_fraction = self._recon_fraction(step, batch_size)
-        batch = self._make_batch(images, step, class_ids)
+        batch = self.batch_maker.make(images, step, recon_fraction, class_ids)
         is_d_warmup = self.encoder is not None and step < (settings.d_warmup_steps or 0)
         lr_scale = self.lr_scale * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
 
         # discriminator step; gradient penalties are lazy: computed every gp_interval steps, and weighted by it
         self.optimizer_d.param_groups[0]["lr"] = settings.lr_d * lr_scale
         gamma = self._current_gamma(images_seen) if step % settings.gp_interval == 0 else 0.0
-        d_backward = partial(self._discriminator_backward, gamma=gamma, keep_fake=not is_d_warmup)
+        d_backward = partial(self.objective.discriminator_backward, gamma=gamma, keep_fake=not is_d_warmup)
         metrics = self.accumulator.step(self.optimizer_d, batch, d_backward)
         if metrics is None:
             return None
@@ -249,7 +232,7 @@ class GANTrainer:
             self.optimizer_g.param_groups[0]["lr"] = settings.lr_g * lr_scale
             self._set_discriminator_trainable(False)
             try:
-                g_backward = partial(self._generator_backward, recon_fraction=recon_fraction)
+                g_backward = partial(self.objective.generator_backward, recon_fraction=recon_fraction)
                 g_metrics = self.accumulator.step(self.optimizer_g, batch, g_backward)
             finally:
                 self._set_discriminator_trainable(True)
@@ -269,45 +252,6 @@ class GANTrainer:
         final = settings.gamma if settings.gamma_final is None else settings.gamma_final
         return self.penalty_scale * cosine_anneal(images_seen, settings.gamma_anneal_images, settings.gamma, final)
 
-    def _make_batch(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> GANBatch:
-        """Augment uint8 [B, C, S, S] and draw the step's random numbers, for the global batch."""
-        settings, local_rows = self.settings, self.accumulator.local_rows
-        batch_size = self.accumulator.global_batch_size(len(images))
-        step_random = StepRandom(settings.seed, step, self.device_ctx.device)
-        real = to_float(images)
-        if settings.mirror:
-            real = random_hflip(real, local_rows(step_random.uniform("mirror", batch_size)))
-        noise = local_rows(step_random.normal("latents", batch_size, self.prior.noise_dim))
-
-        # an encoded image and its reconstruction get the same augmentation, since their features are compared
-        num_randoms = RANDOMS_PER_IMAGE if self.adaptive_augment is not None else RANDOMS_PER_IMAGE - 1
-        augment_rand = step_random.uniform("augment", 2 * batch_size, num_randoms * len(self.augmentations))
-        rand_real, rand_fake = (local_rows(half) for half in augment_rand.chunk(2))
-        recon_fraction = self._recon_fraction(step, batch_size)
-        is_recon = local_rows(evenly_spaced_mask(recon_fraction, batch_size))
-        rand_fake = rand_real.where(is_recon[:, None].to(rand_real.device), rand_fake)
-
-        real_aug = self._augment(real, rand_real)
-        class_weights = self._class_weights(class_ids, len(images))
-        val_real_aug, val_class_weights = real[:0], class_weights[:0]
-        if self.adaptive_augment is not None and self.adaptive_augment.is_due(step):
-            val_real_aug, val_class_weights = self._augmented_val_batch(step_random, step, batch_size)
-        return GANBatch(real, real_aug, noise, rand_fake, is_recon, class_weights, val_real_aug, val_class_weights)
-
-    def _augmented_val_batch(self, step_random: StepRandom, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Return this rank's rows of the next validation images in turn, augmented as training images, and classes."""
-        rand = step_random.uniform("augment held-out", batch_size, RANDOMS_PER_IMAGE * len(self.augmentations))
-        positions = (torch.arange(batch_size) + step // ADA_INTERVAL * batch_size) % len(self.val_images)
-        rows = self.accumulator.local_rows(fixed_permutation(len(self.val_images))[positions])
-        images = self._augment(to_float(self.val_images[rows]), self.accumulator.local_rows(rand))
-        return images, self.val_class_weights[rows]
-
-    def _augment(self, images: Tensor, augment_rand: Tensor) -> Tensor:
-        """Augment images as the discriminator sees them."""
-        augment_p = 1.0 if self.adaptive_augment is None else self.adaptive_augment.augment_p
-        images = augment(images, augment_rand, self.augmentations, augment_p)
-        return images.contiguous(memory_format=torch.channels_last)
-
     def _recon_fraction(self, step: int, batch_size: int) -> float:
         """Return the fraction of a global batch's rows with a reconstruction loss, which fades.
 
@@ -320,101 +264,6 @@ class GANTrainer:
         if self.encoder is None or settings.recon_weight == 0 or fraction == 0:
             return 0.0
         return max(1, round(fraction * batch_size)) / batch_size
-
-    def _sample_latents(self, micro_batch: GANBatch) -> Tensor:
-        """Sample latents [B, d] from the prior, and for `recon_rows` from the posteriors of the real images."""
-        latents: Tensor = self.prior(micro_batch.noise, class_weights=micro_batch.class_weights)
-        rows = micro_batch.recon_rows.to(latents.device)
-        if self.encoder is None or not len(rows):
-            return latents
-        with torch.no_grad(), self.device_ctx.autocast():
-            posterior = self.encoder(micro_batch.real[rows].contiguous(memory_format=torch.channels_last))
-        return latents.index_copy(0, rows, posterior.sample(micro_batch.noise[rows, : latents.shape[1]]))
-
-    def _generate_augmented(self, micro_batch: GANBatch) -> Tensor:
-        latents = self._sample_latents(micro_batch)
-        with self.device_ctx.autocast():
-            fake = self.generator(latents, micro_batch.class_weights).float()
-        return self._augment(fake, micro_batch.rand_fake)
-
-    def _discriminator_backward(
-        self, micro_batch: GANBatch, weight: float, gamma: float, keep_fake: bool
-    ) -> dict[str, Tensor]:
-        """Accumulate the discriminator's gradients of weight * loss; return the micro-batch's metrics."""
-        # The generator's step reuses the images of an unsplit batch. With several micro-batches it generates them
-        # again, since the graphs of all micro-batches would not fit in memory at once.
-        needs_graph = keep_fake and self.accumulator.num_micro_batches == 1
-        with torch.set_grad_enabled(needs_graph):
-            fake_aug = self._generate_augmented(micro_batch)
-        loss, metrics = self._discriminator_loss(
-            micro_batch.real_aug,
-            fake_aug.detach(),
-            gamma,
-            micro_batch.val_real_aug,
-            micro_batch.class_weights,
-            micro_batch.val_class_weights,
-        )
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        if needs_graph:
-            micro_batch.fake_aug = fake_aug
-        return metrics
-
-    def _discriminator_loss(
-        self,
-        real_aug: Tensor,
-        fake_aug: Tensor,
-        gamma: float,
-        val_real_aug: Tensor,
-        class_weights: Tensor,
-        val_class_weights: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
-
-        If gamma is 0, no penalties are computed. If `val_real_aug` has rows, the metrics hold the logits for ADA.
-        """
-        num_rows, has_penalty = len(real_aug), gamma > 0
-        images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
-        images.requires_grad_(has_penalty)
-        with self.device_ctx.autocast():
-            logits = self.discriminator(images, class_weights.repeat(2, 1), num_chunks=2)
-        real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
-        loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
-        metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
-        if has_penalty:
-            penalties = gradient_penalty(logits, images)
-            r1, r2 = penalties[:num_rows].mean(), penalties[num_rows:].mean()
-            loss = loss + self.settings.gp_interval * gamma / 2 * (r1 + r2)
-            metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
-        if len(val_real_aug):
-            with torch.no_grad(), self.device_ctx.autocast():
-                val_logits = self.discriminator(val_real_aug, val_class_weights)
-            metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
-        return loss, metrics
-
-    def _generator_backward(self, micro_batch: GANBatch, weight: float, recon_fraction: float) -> dict[str, Tensor]:
-        """Accumulate the generator's gradients of weight * loss; return the micro-batch's metrics."""
-        fake_aug, micro_batch.fake_aug = micro_batch.fake_aug, None  # its graph can be used once
-        if fake_aug is None:
-            fake_aug = self._generate_augmented(micro_batch)
-        with self.device_ctx.autocast():
-            class_weights = micro_batch.class_weights
-            fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug, class_weights)
-            real_logits, real_features = fake_logits, fake_features  # for losses that need no real images
-            if self.adversarial_loss.needs_real_logits or recon_fraction:
-                with torch.no_grad():
-                    real_logits, real_features = self.discriminator.forward_with_features(
-                        micro_batch.real_aug, class_weights
-                    )
-        loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
-        metrics = {"loss_g": loss.detach()}
-        if recon_fraction:
-            rows = micro_batch.recon_rows.to(fake_aug.device)
-            fake_rows, real_rows = ([level[rows] for level in levels] for levels in (fake_features, real_features))
-            recon_loss = feature_distance(fake_rows, real_rows).sum() / len(fake_aug)
-            loss = loss + self.settings.recon_weight * recon_loss
-            metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return metrics
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -527,8 +376,9 @@ class GANTrainer:
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
         encoder_tensors = strip_prefix(tensors, "encoder")
         if encoder_tensors:
-            self.encoder = self.encoder or Encoder(self.model_config).to(self.device_ctx.device).eval()
-            load_strict(self.encoder, encoder_tensors, path)
+            encoder = self.encoder or Encoder(self.model_config)
+            load_strict(encoder, encoder_tensors, path)
+            self._freeze_encoder(encoder)
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device

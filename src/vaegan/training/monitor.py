@@ -48,7 +48,10 @@ class MetricAverager:
         Returns:
             mean by name.
         """
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        if not self.sums:
+            return {}
+        totals = torch.stack(list(self.sums.values())).tolist()  # read together: each read of a GPU waits for it
+        means = {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
         self.sums, self.counts = {}, {}
         return means
 

@@ -163,13 +163,14 @@ class ClippedAdam(torch.optim.Adam):
     def __init__(
         self, parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], update_clip: float = 0.0
     ) -> None:
-        fused = parameters[0].device.type in ("cpu", "cuda")
+        # With clipping the step is computed here. Its counts stay on the CPU, so that no step waits for a GPU.
+        fused = not update_clip and parameters[0].device.type in ("cpu", "cuda")
         super().__init__(parameters, lr=lr, betas=betas, eps=1e-8, fused=fused)
         self.update_clip = update_clip
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient.
+        """Update every parameter that has a gradient. With clipping, the gradients are overwritten.
 
         Args:
             closure: not used.
@@ -178,34 +179,62 @@ class ClippedAdam(torch.optim.Adam):
             super().step()
             return
         (group,) = self.param_groups
-        lr = group["lr"]
-        group["lr"] = lr * min(1.0, self.update_clip / max(self.next_update_rms(), 1e-8))
-        try:
-            super().step()
-        finally:
-            group["lr"] = lr
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not parameters:
+            return
+        steps_done = self._count_step(parameters)
+        first_correction, second_correction = (1 - beta**steps_done for beta in group["betas"])
 
-    def next_update_rms(self) -> float:
-        """Return the RMS of the next update without clipping and momentum, in units of the learning rate.
+        # A CPU's caches hold one parameter after another; a GPU computes all of them in one kernel
+        is_cpu = parameters[0].device.type == "cpu"
+        updates, norms = [], []
+        for part in [[parameter] for parameter in parameters] if is_cpu else [parameters]:
+            part_updates, part_norms = self._move_averages(part, second_correction)
+            updates += part_updates
+            norms += part_norms
 
-        It is that of g / sqrt(v), where v is the bias-corrected average of squared gradients, which includes g^2.
+        # one factor for the whole network
+        num_values = sum(update.numel() for update in updates)
+        rms = torch.stack(norms).norm() * math.sqrt(second_correction / num_values)
+        clip_factor = (self.update_clip / rms.clamp_min(1e-8)).clamp_max(1.0)
+        lr = group["lr"] * math.sqrt(second_correction) / first_correction
+        if is_cpu:  # one pass less
+            lr *= float(clip_factor)
+        else:  # as a tensor, since reading a value of a GPU waits for it
+            torch._foreach_mul_(updates, clip_factor)
+        torch._foreach_add_(parameters, updates, alpha=-lr)
 
-        Returns:
-            the root mean square; 1 before the first step.
+    def _count_step(self, parameters: list[nn.Parameter]) -> float:
+        """Create missing state, count a step, and return the number of steps, which all parameters have in common."""
+        for parameter in parameters:
+            if not self.state[parameter]:
+                averages = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[parameter] = {"step": torch.tensor(0.0), **averages}
+        torch._foreach_add_([self.state[parameter]["step"] for parameter in parameters], 1)
+        return float(self.state[parameters[0]]["step"])
+
+    def _move_averages(
+        self, parameters: list[nn.Parameter], second_correction: float
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Add the gradients to the averages, and overwrite them: new memory takes a CPU longer than the arithmetic.
+
+        Return the updates without bias corrections, and the norms of those without momentum, g / sqrt(v).
         """
         (group,) = self.param_groups
-        beta2, epsilon = group["betas"][1], group["eps"]
-        parameters = [p for p in group["params"] if p.grad is not None and self.state.get(p)]
-        if not parameters:
-            return 1.0  # Adam's first update is the sign of the gradient
-        bias_correction = 1 - beta2 ** (float(self.state[parameters[0]]["step"]) + 1)
-        squares = torch._foreach_mul([p.grad for p in parameters], [p.grad for p in parameters])
-        averages = torch._foreach_mul([self.state[p]["exp_avg_sq"] for p in parameters], beta2 / bias_correction)
-        torch._foreach_add_(averages, squares, alpha=(1 - beta2) / bias_correction)
-        torch._foreach_add_(averages, epsilon**2)
-        torch._foreach_div_(squares, averages)
-        total = float(torch.stack(torch._foreach_norm(squares, 1)).sum())
-        return math.sqrt(total / sum(part.numel() for part in squares))
+        beta1, beta2 = group["betas"]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        square_averages = [self.state[parameter]["exp_avg_sq"] for parameter in parameters]
+        torch._foreach_mul_(square_averages, beta2)
+        torch._foreach_addcmul_(square_averages, gradients, gradients, value=1 - beta2)
+        denominators = torch._foreach_sqrt(square_averages)
+        torch._foreach_add_(denominators, group["eps"] * math.sqrt(second_correction))
+        if beta1:
+            averages = [self.state[parameter]["exp_avg"] for parameter in parameters]
+            torch._foreach_lerp_(averages, gradients, 1 - beta1)
+        torch._foreach_div_(gradients, denominators)
+        updates = torch._foreach_div(averages, denominators) if beta1 else gradients
+        norms = torch._foreach_norm(gradients)
+        return list(updates), list(norms)
 
 
 def newton_schulz_factors(grams: Tensor) -> Tensor:

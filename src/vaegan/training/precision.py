@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ from vaegan.models.layers import ConvTrunk
 from vaegan.utils.device import choose_device
 
 MIN_BF16_SPEEDUP, TIMING_REPEATS = 1.1, 6
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,23 @@ class DeviceContext:
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
+
+    def with_cast_weights(self, model: M) -> M:
+        """Return a network that is not trained, for `autocast`, which casts weights at each use otherwise.
+
+        Args:
+            model: its weights stay as they are from now on.
+
+        Returns:
+            a copy with the same output whose layers have bfloat16 weights; for fp32 the model itself.
+        """
+        if self.precision != "bf16":
+            return model
+        model = copy.deepcopy(model)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.bfloat16()
+        return model
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Move a model to the device, in channels_last layout, which makes convolutions faster.

@@ -14,6 +14,7 @@ from vaegan.events import Event
 from vaegan.models.class_embedding import one_hot
 from vaegan.models.prior import Prior
 from vaegan.training.accumulation import GradientAccumulator
+from vaegan.utils.device import copy_to_device
 from vaegan.utils.images import to_uint8
 
 IMAGES_PER_ROW = 8
@@ -68,18 +69,22 @@ def load_with_new_classes(model: nn.Module, tensors: Mapping[str, Tensor], path:
     load_strict(model, {**tensors, **own}, path)
 
 
-def make_class_weights(class_ids: Tensor | None, count: int, num_classes: int) -> Tensor:
+def make_class_weights(
+    class_ids: Tensor | None, count: int, num_classes: int, device: torch.device | None = None
+) -> Tensor:
     """Return the class weights of images.
 
     Args:
         class_ids: number of each image's class, int64 [count]; None for an unconditional model.
         count: number of images.
         num_classes: number of classes; 0 for an unconditional model.
+        device: where to return them; by default where the numbers are.
 
     Returns:
         float32 [count, num_classes].
     """
-    return torch.zeros(count, 0) if class_ids is None else one_hot(class_ids, num_classes)
+    class_weights = torch.zeros(count, 0) if class_ids is None else one_hot(class_ids, num_classes)
+    return class_weights if device is None else copy_to_device(class_weights, device)
 
 
 def class_frequencies(class_ids: Tensor, num_classes: int) -> Tensor:

@@ -131,7 +131,7 @@ class VAETrainer:
         self._whitened_model: VAE | None = None
 
     def _class_weights(self, class_ids: Tensor | None, count: int) -> Tensor:
-        return make_class_weights(class_ids, count, self.model_config.num_classes).to(self.device_ctx.device)
+        return make_class_weights(class_ids, count, self.model_config.num_classes, self.device_ctx.device)
 
     def step(self, images: Tensor, step: int, class_ids: Tensor | None = None) -> dict[str, Tensor] | None:
         """Take one optimizer step.

@@ -60,6 +60,22 @@ def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]
     return base, suffix if suffix in BYTES_HELD_PER_PIXEL else f".{format_name or 'gif'}"
 
 
+def require_format(out: Path | None, format_name: str | None) -> None:
+    """Check that animations of a format can be written here, before anything is loaded for them.
+
+    Args:
+        out: value of --out; None for its default.
+        format_name: value of --format.
+
+    Raises:
+        UsageError: as in `split_animation_path`.
+        VaeganError: if a package is missing.
+    """
+    base, suffix = split_animation_path(out or Path("animation"), format_name)
+    if suffix == ".mp4":
+        require_pyav("--format mp4" if out is None else base.with_name(base.name + suffix))
+
+
 def check_animation(path: Path, num_frames: int, width: int, height: int, fps: float) -> None:
     """Check that an animation can be written.
 

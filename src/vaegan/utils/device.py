@@ -1,4 +1,4 @@
-"""Choose the device to compute on."""
+"""Choose the device to compute on, and copy to it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def tune_malloc() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             any(mallopt(option, size) for size in MALLOC_THRESHOLD_BYTES)  # stops at the first that is accepted
+
+
+def copy_to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a small tensor from the CPU to a device without waiting for the work of a GPU.
+
+    Args:
+        tensor: on the CPU; CUDA has read it when the function returns.
+        device: the device.
+
+    Returns:
+        the tensor on the device; the same tensor for a CPU.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def choose_device(name: str) -> torch.device:

@@ -31,11 +31,11 @@ def has_pyav() -> bool:
     return True
 
 
-def require_pyav(path: Path) -> None:
+def require_pyav(path: Path | str) -> None:
     """Check that PyAV, which writing MP4 needs, is installed.
 
     Args:
-        path: file to write, for the message.
+        path: file to write or option, for the message.
 
     Raises:
         VaeganError: if it is not.

@@ -1,0 +1,180 @@
+"""Losses of both networks of a GAN and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vaegan.config.settings import GANSettings
+from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
+from vaegan.models.discriminator import Discriminator, Generator
+from vaegan.models.prior import Prior
+from vaegan.models.vae import Encoder
+from vaegan.training.accumulation import GradientAccumulator
+from vaegan.training.augment import ADA_LOGIT_NAMES
+from vaegan.training.gan_batch import GANBatch
+from vaegan.training.precision import DeviceContext
+from vaegan.utils.device import copy_to_device
+
+
+class GANObjective:
+    """Computes the losses of both networks and accumulates their gradients.
+
+    Args:
+        settings: options of the training run.
+        device_ctx: device and precision.
+        accumulator: splits batches into micro-batches.
+        generator: turns latents into images.
+        discriminator: tells real from generated images.
+        prior: turns noise into latents.
+        augment: (images, random numbers) -> images as the discriminator sees them.
+
+    Attributes:
+        encoder: encodes the real images of rows with a reconstruction loss; None without such rows.
+    """
+
+    def __init__(
+        self,
+        settings: GANSettings,
+        device_ctx: DeviceContext,
+        accumulator: GradientAccumulator,
+        generator: Generator,
+        discriminator: Discriminator,
+        prior: Prior,
+        augment: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        self.settings, self.device_ctx, self.accumulator = settings, device_ctx, accumulator
+        self.generator, self.discriminator, self.prior, self.augment = generator, discriminator, prior, augment
+        self.adversarial_loss = LOSSES[settings.loss]
+        self.encoder: Encoder | None = None
+
+    def discriminator_backward(
+        self, micro_batch: GANBatch, weight: float, gamma: float, keep_fake: bool
+    ) -> dict[str, Tensor]:
+        """Accumulate the discriminator's gradients of weight * loss.
+
+        Args:
+            micro_batch: the rows.
+            weight: their fraction of the global batch.
+            gamma: weight of the gradient penalties; 0 for none.
+            keep_fake: whether the generator's step comes next, and may use these generated images.
+
+        Returns:
+            scalar metrics by name.
+        """
+        # The generator's step reuses the images of an unsplit batch. With several micro-batches it generates them
+        # again, since the graphs of all micro-batches would not fit in memory at once.
+        needs_graph = keep_fake and self.accumulator.num_micro_batches == 1
+        with torch.set_grad_enabled(needs_graph):
+            fake_aug = self._generate_augmented(micro_batch)
+        loss, metrics = self.discriminator_loss(
+            micro_batch.real_aug,
+            fake_aug.detach(),
+            gamma,
+            micro_batch.val_real_aug,
+            micro_batch.class_weights,
+            micro_batch.val_class_weights,
+        )
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        if needs_graph:
+            micro_batch.fake_aug = fake_aug
+        return metrics
+
+    def discriminator_loss(
+        self,
+        real_aug: Tensor,
+        fake_aug: Tensor,
+        gamma: float,
+        val_real_aug: Tensor,
+        class_weights: Tensor,
+        val_class_weights: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
+
+        Args:
+            real_aug: augmented real images, float [B, C, S, S].
+            fake_aug: augmented generated images, of the same shape.
+            gamma: weight of the gradient penalties; 0 for none.
+            val_real_aug: augmented validation images; with any, the metrics hold the logits for ADA.
+            class_weights: of real and generated images, float [B, num_classes].
+            val_class_weights: of the validation images.
+
+        Returns:
+            scalar loss, and scalar metrics by name.
+        """
+        num_rows, has_penalty = len(real_aug), gamma > 0
+        images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
+        images.requires_grad_(has_penalty)
+        with self.device_ctx.autocast():
+            logits = self.discriminator(images, class_weights.repeat(2, 1), num_chunks=2)
+        real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
+        loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
+        metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
+        if has_penalty:
+            penalties = gradient_penalty(logits, images)
+            r1, r2 = penalties[:num_rows].mean(), penalties[num_rows:].mean()
+            loss = loss + self.settings.gp_interval * gamma / 2 * (r1 + r2)
+            metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
+        if len(val_real_aug):
+            with torch.no_grad(), self.device_ctx.autocast():
+                val_logits = self.discriminator(val_real_aug, val_class_weights)
+            metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
+        return loss, metrics
+
+    def generator_backward(self, micro_batch: GANBatch, weight: float, recon_fraction: float) -> dict[str, Tensor]:
+        """Accumulate the generator's gradients of weight * loss.
+
+        Args:
+            micro_batch: the rows.
+            weight: their fraction of the global batch.
+            recon_fraction: fraction of the global batch's rows with a reconstruction loss.
+
+        Returns:
+            scalar metrics by name.
+        """
+        fake_aug, micro_batch.fake_aug = micro_batch.fake_aug, None  # its graph can be used once
+        if fake_aug is None:
+            fake_aug = self._generate_augmented(micro_batch)
+        with self.device_ctx.autocast():
+            class_weights = micro_batch.class_weights
+            fake_logits, fake_features = self.discriminator.forward_with_features(fake_aug, class_weights)
+            real_logits, real_features = fake_logits, fake_features  # for losses that need no real images
+            if self.adversarial_loss.needs_real_logits or recon_fraction:
+                with torch.no_grad():
+                    real_logits, real_features = self.discriminator.forward_with_features(
+                        micro_batch.real_aug, class_weights
+                    )
+        loss = self.adversarial_loss.generator_loss(real_logits, fake_logits)
+        metrics = {"loss_g": loss.detach()}
+        if recon_fraction:
+            rows = copy_to_device(micro_batch.recon_rows, fake_aug.device)
+            recon_loss = feature_distance(fake_features, real_features, rows).sum() / len(fake_aug)
+            loss = loss + self.settings.recon_weight * recon_loss
+            metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return metrics
+
+    def sample_latents(self, micro_batch: GANBatch) -> Tensor:
+        """Sample latents from the prior, and for `recon_rows` from the posteriors of the real images.
+
+        Args:
+            micro_batch: the batch.
+
+        Returns:
+            float [B, d].
+        """
+        latents: Tensor = self.prior(micro_batch.noise, class_weights=micro_batch.class_weights)
+        rows = copy_to_device(micro_batch.recon_rows, latents.device)
+        if self.encoder is None or not len(rows):
+            return latents
+        with torch.no_grad(), self.device_ctx.autocast():
+            posterior = self.encoder(micro_batch.real[rows].contiguous(memory_format=torch.channels_last))
+        return latents.index_copy(0, rows, posterior.sample(micro_batch.noise[rows, : latents.shape[1]]))
+
+    def _generate_augmented(self, micro_batch: GANBatch) -> Tensor:
+        latents = self.sample_latents(micro_batch)
+        with self.device_ctx.autocast():
+            fake = self.generator(latents, micro_batch.class_weights).float()
+        return self.augment(fake, micro_batch.rand_fake)

@@ -4,11 +4,11 @@
     python -m benchmarks.conditional data/faces-64 hat runs/gan --judge-data data/other-faces-64
 
 The classifier is trained on the labels of --judge-data, by default the dataset itself. For each class of a conditional
-run it prints in which share of the samples the classifier finds the class (agree), in which share of the real
-validation images it does (real), in which share of the samples of `--class NAME --where LABEL=NAME` it does (where;
-only after `vaegan attributes`), and the KID x 1000 of the samples against the validation images of the class, with its
-standard error, beside that of training images of the class. The last line of each run is the mean over the classes. An
-unconditional run has one line: its KID against all validation images.
+run it prints in which share of the samples the classifier finds the class (agree), in which share of the samples of
+`--class NAME --where LABEL=NAME` it does (where; only after `vaegan attributes`), in which share of the real validation
+images it does (real), and the KID x 1000 of both kinds of samples against the validation images of the class
+(kid_where, kid), with the standard error of the latter, beside that of training images of the class. The last line of
+each run is the mean over the classes. An unconditional run has one line: its KID against all validation images.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from benchmarks.attributes import Reader, label_texts
 from vaegan.config.tool_settings import EvaluateSettings
@@ -32,7 +33,7 @@ from vaegan.inference.model import Model, load
 
 SAMPLES_PER_CLASS = 200
 FIRST_SEED = 100_000
-COLUMNS = ("agree", "where", "real", "kid", "kid_stderr", "kid_real", "train", "val")
+COLUMNS = ("agree", "where", "real", "kid_where", "kid", "kid_stderr", "kid_real", "train", "val")
 
 
 def real_agreement(reader: Reader, dataset: PreparedDataset, label: str) -> dict[str, float]:
@@ -45,6 +46,17 @@ def real_agreement(reader: Reader, dataset: PreparedDataset, label: str) -> dict
     return {name: _mean([hit for other, hit in pairs if other == name]) for name, _ in pairs}
 
 
+class CheckedModel:
+    """A conditional model whose samples of a class are those that show it, as `sample --where` draws them."""
+
+    def __init__(self, model: Model, label: str) -> None:
+        self.info, self.classes = model.info, model.classes
+        self._model, self._label = model, label
+
+    def sample(self, n: int, seed: int, class_: str) -> Tensor:
+        return self._model.sample(n, seed, where={self._label: class_}, class_=class_)
+
+
 def measure_classes(
     model: Model, evaluator: Evaluator, reader: Reader, label: str, real: dict[str, float]
 ) -> dict[str, dict[str, Any]]:
@@ -52,7 +64,13 @@ def measure_classes(
     results = evaluate_classes(
         model, evaluator.dataset, evaluator.reference, evaluator.num_images, FIRST_SEED, ignore_event
     )
-    can_check = attributes_path(model.info.path).is_file()
+    checked_kids = {}
+    if attributes_path(model.info.path).is_file():
+        checked = cast(Model, CheckedModel(model, label))
+        checked_results = evaluate_classes(
+            checked, evaluator.dataset, evaluator.reference, evaluator.num_images, FIRST_SEED, ignore_event
+        )
+        checked_kids = {result.name: result.kid for result in checked_results}
     rows = {}
     for result in results:
         known = result.name in reader.values[label]  # the classifier leaves rare classes out
@@ -60,8 +78,9 @@ def measure_classes(
         where = {label: result.name}
         rows[result.name] = {
             "agree": agreement,
-            "where": _agreement(model, reader, label, result.name, where) if known and can_check else None,
+            "where": _agreement(model, reader, label, result.name, where) if known and checked_kids else None,
             "real": real.get(result.name) if known else None,
+            "kid_where": _scaled(checked_kids.get(result.name)),
             "kid": _scaled(result.kid),
             "kid_stderr": _scaled(result.kid_stderr),
             "kid_real": _scaled(result.real_kid),

@@ -18,6 +18,7 @@ from vaegan.inference.attribute_fitting import fit_attributes
 from vaegan.inference.attribute_marking import mark_attribute
 from vaegan.inference.conditional_sampling import parse_conditions, sample_where
 from vaegan.inference.edit import edit_latents, parse_change, parse_changes
+from vaegan.inference.model import Model
 
 COLORS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210)}
 
@@ -348,6 +349,17 @@ def test_samples_have_the_attributes_that_are_asked_for(model):
         assert (attributes[title].reading(encoded) >= 0.5).all()
     plain = model.encode(model.sample(60))
     assert (attributes["color: blue"].reading(plain) >= 0.5).float().mean() < 0.7
+
+
+def test_in_a_model_of_one_class_this_class_must_be_more_likely_than_not_only(model):
+    parts = (model.info, model.decoder, model.encoder, model.prior, model.device)
+    conditions = parse_conditions(model.attributes, {"color": "blue"})
+    strict, lenient = (sample_where(of_class, conditions, 40) for of_class in (model, Model(*parts, "blue", "color")))
+    assert lenient.num_draws < strict.num_draws
+    readings = by_title(model)["color: blue"].reading(model.encode(model.decode(lenient.latents)))
+    assert readings.min() >= 0.5
+    other = sample_where(Model(*parts, "small", "size class"), conditions, 40)
+    assert other.seeds == strict.seeds
 
 
 def test_a_range_of_numbers_is_kept(model):

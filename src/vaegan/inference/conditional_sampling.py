@@ -20,7 +20,8 @@ from vaegan.inference.model import Model
 MAX_DRAWS_PER_SAMPLE = 2000
 DRAWS_PER_BATCH = 256
 VISIBLE_FRACTION = 0.8
-"""A sample has an attribute where its image scores so far from off to on, and more likely than not."""
+"""A sample has an attribute where its image scores so far from off to on, and more likely than not. In a model of one
+class, the class itself must be more likely than not only."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,16 @@ def _is_visible(model: Model, conditions: Sequence[Condition], latents: Tensor) 
         if condition.direction == 0:
             result &= condition.probabilities(encoded) > 0
         else:
-            attribute = condition.attribute
-            distance = attribute.on_score - attribute.off_score
-            typical = attribute.on_score if condition.direction > 0 else -attribute.off_score
-            least = max(0.0, typical - (1 - VISIBLE_FRACTION) * distance)
-            result &= condition.direction * attribute.scores(encoded) >= least
+            result &= condition.direction * condition.attribute.scores(encoded) >= _least_score(model, condition)
     return result
+
+
+def _least_score(model: Model, condition: Condition) -> float:
+    """Return the score from which on an image shows an attribute, times the condition's direction."""
+    attribute = condition.attribute
+    # Samples of a class show it as a rule. A stricter check would leave out the unusual ones of them.
+    if attribute.name == model.class_label:
+        return 0.0
+    distance = attribute.on_score - attribute.off_score
+    typical = attribute.on_score if condition.direction > 0 else -attribute.off_score
+    return max(0.0, typical - (1 - VISIBLE_FRACTION) * distance)

@@ -43,7 +43,7 @@ class Model:
 
     A conditional model has `classes`. Its images depend on a latent and a class: `class_` is the name of one class, a
     name for each image, or class weights, float [N, num_classes], which can be between classes. `for_class` returns the
-    unconditional model of one class.
+    unconditional model of one class. That one has a `class_name`, and a `class_label` whose value it is.
     """
 
     def __init__(
@@ -54,9 +54,10 @@ class Model:
         prior: Prior,
         device: torch.device,
         class_name: str = "",
+        class_label: str = "",
     ) -> None:
         self.info, self.decoder, self.encoder, self.prior, self.device = info, decoder, encoder, prior, device
-        self.class_name = class_name
+        self.class_name, self.class_label = class_name, class_label
 
     def __repr__(self) -> str:
         config, info = self.info.config, self.info
@@ -92,7 +93,7 @@ class Model:
         number = class_number(self, name)
         info = replace(self.info, config=replace(self.info.config, classes=(), class_label=""))
         decoder, prior = self.decoder.for_class(number), self.prior.for_class(number)
-        return Model(info, decoder, self.encoder, prior, self.device, name)
+        return Model(info, decoder, self.encoder, prior, self.device, name, self.info.config.class_label)
 
     def classes_from_seeds(self, seeds: Sequence[int]) -> list[str] | None:
         """Return the class that each seed has where none is asked for.

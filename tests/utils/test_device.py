@@ -3,6 +3,7 @@
 import ctypes
 
 import pytest
+import torch
 
 from vaegan.errors import UsageError
 from vaegan.utils.device import choose_device, tune_malloc
@@ -41,3 +42,12 @@ def test_other_c_libraries_are_left_alone(monkeypatch, missing):
 def test_a_device_that_does_not_exist_is_refused(name):
     with pytest.raises(UsageError, match="expected auto, cpu, cuda"):
         choose_device(name)
+
+
+def test_on_a_cpu_denormal_numbers_are_zero():
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot flush denormal numbers")
+    tiny = torch.full((64,), 1e-30)
+    assert (tiny * 1e-10).count_nonzero() == 64
+    choose_device("cpu")
+    assert (tiny * 1e-10).count_nonzero() == 0

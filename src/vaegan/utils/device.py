@@ -53,6 +53,8 @@ def choose_device(name: str) -> torch.device:
     device = _parse_device(name)
     if device.type == "cpu":
         tune_malloc()
+        # A loss that saturates has tiny gradients. Arithmetic on denormal numbers takes many times as long.
+        torch.set_flush_denormal(True)
     return device
 
 

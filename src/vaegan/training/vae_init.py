@@ -142,7 +142,7 @@ class DecoderDrift:
         """
         device = next(decoder.parameters()).device
         class_ids = prior.sample_classes(range(NUM_SAMPLED)) if prior.num_classes else None
-        class_weights = make_class_weights(class_ids, NUM_SAMPLED, prior.num_classes).to(device)
+        class_weights = make_class_weights(class_ids, NUM_SAMPLED, prior.num_classes, device)
         latents = prior.sample_seeds(range(NUM_SAMPLED), class_weights=class_weights).to(device)
         if len(val_images) >= IMAGES_PER_ROW:
             encoded = encoder(to_float(val_images[:IMAGES_PER_ROW])).mean

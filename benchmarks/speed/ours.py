@@ -18,7 +18,7 @@ from vaegan.models.vae import VAE
 from vaegan.training.augment import random_hflip
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.monitor import MetricAverager
-from vaegan.training.precision import choose_device_context
+from vaegan.training.precision import DeviceContext, choose_device_context
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.utils.images import to_float
@@ -27,6 +27,12 @@ LOG_EVERY = 50
 PENALTY_INTERVAL = 8
 START_STEP = 2**20
 """A step after every warm-up, at the start of an interval of lazy gradient penalties."""
+
+
+def _device_context() -> DeviceContext:
+    """Return the fastest device and precision, with the setting of threads that `vaegan train-*` has."""
+    torch.set_flush_denormal(True)
+    return choose_device_context("auto", "auto")
 
 
 def _make_workload(trainer: Trainer, sampler: BatchSampler, num_steps: int) -> Callable[[], int]:
@@ -45,7 +51,7 @@ def _make_workload(trainer: Trainer, sampler: BatchSampler, num_steps: int) -> C
 
 
 def train_vae(data: str, batch_size: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
-    device_ctx = choose_device_context("auto", "auto")
+    device_ctx = _device_context()
     train, val = open_dataset(Path(data)).load()
     config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, num_color_layers=NUM_COLOR_LAYERS)
     trainer = VAETrainer(config, VAESettings(batch_size=batch_size), device_ctx, train, val)
@@ -63,7 +69,7 @@ def train_gan(
     **_: object,
 ) -> Callable[[], int]:
     """Return GAN steps. gamma: weight of the lazy gradient penalties; from_vae: start from an untrained VAE."""
-    device_ctx = choose_device_context("auto", "auto")
+    device_ctx = _device_context()
     train, val = open_dataset(Path(data)).load()
     config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, num_color_layers=NUM_COLOR_LAYERS)
     settings = GANSettings(batch_size=batch_size, loss=loss, gamma=gamma)
@@ -78,7 +84,7 @@ def train_gan_cached(data: str, batch_size: int, width: int, latent_dim: int, ca
     dataset = open_dataset(Path(data))
     train: ImageArray = dataset.open_memmap()[0] if cache == "mmap" else dataset.load()[0]
     config = ModelConfig(dataset.size, dataset.channels, latent_dim, width, num_color_layers=NUM_COLOR_LAYERS)
-    device_ctx = choose_device_context("auto", "auto")
+    device_ctx = _device_context()
     settings = GANSettings(batch_size=batch_size, loss="non-saturating", gamma=0)
     trainer = GANTrainer(config, settings, device_ctx, None)
     return _make_workload(trainer, BatchSampler(train, batch_size, 0, device_ctx.device), 1)

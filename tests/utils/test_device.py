@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vaegan.errors import UsageError
-from vaegan.utils.device import choose_device, tune_malloc
+from vaegan.training.train import train_vae
+from vaegan.utils.device import choose_device, flush_denormals, tune_malloc
 
 
 @pytest.mark.parametrize("max_value", [2**40, 2**25, 0])
@@ -44,10 +45,36 @@ def test_a_device_that_does_not_exist_is_refused(name):
         choose_device(name)
 
 
-def test_on_a_cpu_denormal_numbers_are_zero():
-    if not torch.set_flush_denormal(False):
-        pytest.skip("this processor cannot flush denormal numbers")
-    tiny = torch.full((64,), 1e-30)
-    assert (tiny * 1e-10).count_nonzero() == 64
-    choose_device("cpu")
-    assert (tiny * 1e-10).count_nonzero() == 0
+needs_flush = pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor keeps denormal numbers")
+
+
+def count_denormals():
+    return (torch.full((64,), 1e-30) * 1e-10).count_nonzero().item()
+
+
+@needs_flush
+def test_denormal_numbers_are_zero_within_the_context_alone():
+    assert count_denormals() == 64
+    with flush_denormals():
+        assert count_denormals() == 0
+        with flush_denormals():
+            assert count_denormals() == 0
+        assert count_denormals() == 0
+    assert count_denormals() == 64
+
+
+@needs_flush
+def test_denormal_numbers_come_back_after_an_error():
+    with pytest.raises(ValueError, match="stop"), flush_denormals():
+        raise ValueError("stop")
+    assert count_denormals() == 64
+
+
+@needs_flush
+def test_training_flushes_denormal_numbers_and_leaves_no_setting_behind(prepared, tmp_path):
+    counts = []
+    options = {"preset": "tiny", "latent_dim": 8, "batch_size": 8, "precision": "fp32", "steps": 2}
+    train_vae(prepared, tmp_path / "vae", on_event=lambda event: counts.append(count_denormals()), **options)
+    assert counts
+    assert set(counts) == {0}
+    assert count_denormals() == 64

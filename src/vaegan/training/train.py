@@ -52,6 +52,7 @@ from vaegan.training.start import load_start_networks, load_vae
 from vaegan.training.trainer import Trainer
 from vaegan.training.vae_trainer import VAETrainer
 from vaegan.training.validation import QuickEvaluator
+from vaegan.utils.device import flush_denormals
 from vaegan.utils.files import file_sha256
 from vaegan.utils.lock import run_lock
 from vaegan.version import __version__
@@ -131,7 +132,7 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
     """Run one training from start to end, in seven steps; every rank takes each of them."""
     start_time, run_dir = time.perf_counter(), request.run_dir
     request.validate()
-    with init_distributed() as dist_ctx, contextlib.ExitStack() as stack:
+    with flush_denormals(), init_distributed() as dist_ctx, contextlib.ExitStack() as stack:
         stop = StopRequest(debounce=dist_ctx.world_size > 1)
         stack.enter_context(stop.handle_signals())
         emit = on_event if dist_ctx.is_main_process else ignore_event

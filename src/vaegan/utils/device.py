@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
+from collections.abc import Iterator
 
 import torch
 
@@ -23,6 +25,23 @@ def tune_malloc() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             any(mallopt(option, size) for size in MALLOC_THRESHOLD_BYTES)  # stops at the first that is accepted
+
+
+@contextlib.contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Count denormal numbers as 0 on the CPU, and restore what was set before at the end.
+
+    A loss that saturates has tiny gradients, and arithmetic on denormal numbers takes many times as long. Threads have
+    the setting of the thread that starts them, so this belongs around the first computation. Other code, such as
+    NumPy's `finfo`, warns of numbers that it cannot represent, so the setting does not stay. Processors that have no
+    such setting are left as they are.
+    """
+    was_flushing = sys.float_info.min / 2 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_flushing)
 
 
 def copy_to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -53,8 +72,6 @@ def choose_device(name: str) -> torch.device:
     device = _parse_device(name)
     if device.type == "cpu":
         tune_malloc()
-        # A loss that saturates has tiny gradients. Arithmetic on denormal numbers takes many times as long.
-        torch.set_flush_denormal(True)
     return device
 
 

@@ -1,4 +1,4 @@
-"""The discriminator's warm-up leaves a short run time to learn, or a warning says that nothing will."""
+"""The discriminator's warm-up leaves a short run time to learn; too short a run is said to be, before it starts."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from pieces import COMMON
 from safetensors.torch import load_file
 
-from vaegan.events import TrainingStarted, WarningMessage
+from vaegan.events import Note, TrainingStarted, WarningMessage
 from vaegan.training.train import train_gan
 
 
@@ -40,3 +40,22 @@ def test_a_run_whose_generator_never_moves_is_warned_of_before_its_first_step(pr
     assert moved(vae_run, tmp_path / "run") == 0
     assert not train(prepared, tmp_path / "run", vae_run, steps=4)
     assert moved(vae_run, tmp_path / "run") > 0
+
+
+@pytest.mark.parametrize("batch_size, is_told", [(8, True), (5000, False)])
+def test_a_gan_too_short_for_faces_says_so_before_its_first_step(batch_size, is_told, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaegan.training.train.TrainLoop.run", lambda loop, stop: None)
+    events, options = [], {**COMMON, "batch_size": batch_size, "steps": 2, "preset": "tiny", "latent_dim": 8}
+    train_gan(prepared, tmp_path / "run", on_event=events.append, **options)
+    notes = [event.text for event in events if isinstance(event, Note) and "vague samples" in event.text]
+    assert (
+        notes == ["This run trains on 16 images: expect vague samples. Faces become whole after some 20,000"] * is_told
+    )
+
+
+def test_a_short_gan_that_starts_from_a_trained_one_is_not_said_to_be_vague(prepared, gan_run, tmp_path):
+    events = []
+    for steps in (1, 2):
+        options = {**COMMON, "steps": steps, "batch_size": 8}
+        train_gan(prepared, tmp_path / "run", from_gan=gan_run, on_event=events.append, **options)
+        assert not any("vague" in getattr(event, "text", "") for event in events)

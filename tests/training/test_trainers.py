@@ -21,6 +21,7 @@ from vaegan.inference.model import load
 from vaegan.losses.gan import LOSSES
 from vaegan.training.augment import random_affine_and_color
 from vaegan.training.duration import MinutesPlanner
+from vaegan.training.gan_batch import GANBatch
 from vaegan.training.gan_trainer import GANTrainer
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import StepRandom, derive_seed
@@ -200,8 +201,10 @@ def test_lazy_penalties_are_weighted_by_their_interval(images):
     norms = gradient.square().sum((1, 2, 3))
     expected = F.softplus(logits[8:] - logits[:8]).mean() + 3 * 0.7 / 2 * (norms[:8].mean() + norms[8:].mean())
     expected_gradients = torch.autograd.grad(expected, list(trainer.discriminator.parameters()))
-    no_classes = torch.zeros(len(real), 0), torch.zeros(0, 0)
-    loss, metrics = trainer.objective.discriminator_loss(real, fake, 0.7, real[:0], *no_classes)
+    no_rows, no_classes = torch.zeros(8, 0), torch.zeros(0, 0)
+    is_recon = torch.zeros(8, dtype=torch.bool)
+    batch = GANBatch(real, real, no_rows, no_rows, is_recon, no_rows, real[:0], no_classes)
+    loss, metrics = trainer.objective.discriminator_loss(batch, fake, 0.7)
     loss.backward()
     torch.testing.assert_close(metrics["r1_penalty"], norms[:8].mean())
     for parameter, gradient in zip(trainer.discriminator.parameters(), expected_gradients, strict=True):

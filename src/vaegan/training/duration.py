@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from vaegan.config.model_config import PRESETS
-from vaegan.config.settings import GANSettings, VAESettings
+from vaegan.config.settings import GANSettings
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import UsageError
 from vaegan.run_dir import PLANNED_STEPS
@@ -59,7 +59,7 @@ def requested_steps(setup: TrainSetup) -> int | None:
     if settings.minutes is not None:
         return None
     preset = PRESETS[settings.preset or "small"]
-    num_images = preset.vae_images if isinstance(settings, VAESettings) else preset.gan_images
+    num_images = preset.vae_images if setup.request.kind == "vae" else preset.gan_images
     return math.ceil(num_images / batch_size)
 
 
@@ -235,9 +235,8 @@ class MinutesPlanner:
 
 def _num_previews_of_length(setup: TrainSetup, total_steps: int) -> int:
     """Return how many previews a number of steps affords: not by the clock, so that it is the same in each run."""
-    kind = "vae" if isinstance(setup.settings, VAESettings) else "gan"
     num_images = total_steps * setup.settings.batch_size
-    return max(1, min(MAX_PREVIEWS, round(num_images / IMAGES_PER_PREVIEW[kind])))
+    return max(1, min(MAX_PREVIEWS, round(num_images / IMAGES_PER_PREVIEW[setup.request.kind])))
 
 
 def _num_previews_of_time(timings: Timings, seconds: float) -> int:
@@ -276,7 +275,7 @@ def _build_schedule(setup: TrainSetup, total_steps: int, num_previews: int) -> T
     sample_every = settings.sample_every or int(saved.get("sample_every", checkpoint_every))
     evaluate_every = settings.evaluate_every
     if evaluate_every is None:
-        needs_whitening = isinstance(settings, VAESettings)
+        needs_whitening = setup.request.kind == "vae"
         min_images = MIN_IMAGES_PER_EVALUATION if settings.stop_when == "end" else MIN_IMAGES_PER_FLAT_EVALUATION
         default = evaluation_interval(total_steps, settings.batch_size, sample_every, needs_whitening, min_images)
         evaluate_every = int(saved.get("evaluate_every", default))

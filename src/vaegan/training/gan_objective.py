@@ -69,46 +69,30 @@ class GANObjective:
         needs_graph = keep_fake and self.accumulator.num_micro_batches == 1
         with torch.set_grad_enabled(needs_graph):
             fake_aug = self._generate_augmented(micro_batch)
-        loss, metrics = self.discriminator_loss(
-            micro_batch.real_aug,
-            fake_aug.detach(),
-            gamma,
-            micro_batch.val_real_aug,
-            micro_batch.class_weights,
-            micro_batch.val_class_weights,
-        )
+        loss, metrics = self.discriminator_loss(micro_batch, fake_aug.detach(), gamma)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if needs_graph:
             micro_batch.fake_aug = fake_aug
         return metrics
 
     def discriminator_loss(
-        self,
-        real_aug: Tensor,
-        fake_aug: Tensor,
-        gamma: float,
-        val_real_aug: Tensor,
-        class_weights: Tensor,
-        val_class_weights: Tensor,
+        self, micro_batch: GANBatch, fake_aug: Tensor, gamma: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
 
         Args:
-            real_aug: augmented real images, float [B, C, S, S].
-            fake_aug: augmented generated images, of the same shape.
+            micro_batch: real images and classes. With validation images, the metrics hold the logits for ADA.
+            fake_aug: augmented generated images, float [B, C, S, S].
             gamma: weight of the gradient penalties; 0 for none.
-            val_real_aug: augmented validation images; with any, the metrics hold the logits for ADA.
-            class_weights: of real and generated images, float [B, num_classes].
-            val_class_weights: of the validation images.
 
         Returns:
             scalar loss, and scalar metrics by name.
         """
-        num_rows, has_penalty = len(real_aug), gamma > 0
-        images = torch.cat([real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
+        num_rows, has_penalty = len(fake_aug), gamma > 0
+        images = torch.cat([micro_batch.real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
         images.requires_grad_(has_penalty)
         with self.device_ctx.autocast():
-            logits = self.discriminator(images, class_weights.repeat(2, 1), num_chunks=2)
+            logits = self.discriminator(images, micro_batch.class_weights.repeat(2, 1), num_chunks=2)
         real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
         loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
         metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
@@ -117,9 +101,9 @@ class GANObjective:
             r1, r2 = penalties[:num_rows].mean(), penalties[num_rows:].mean()
             loss = loss + self.settings.gp_interval * gamma / 2 * (r1 + r2)
             metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
-        if len(val_real_aug):
+        if len(micro_batch.val_real_aug):
             with torch.no_grad(), self.device_ctx.autocast():
-                val_logits = self.discriminator(val_real_aug, val_class_weights)
+                val_logits = self.discriminator(micro_batch.val_real_aug, micro_batch.val_class_weights)
             metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
         return loss, metrics
 

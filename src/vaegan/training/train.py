@@ -57,6 +57,9 @@ from vaegan.utils.files import file_sha256
 from vaegan.utils.lock import run_lock
 from vaegan.version import __version__
 
+MIN_IMAGES_FOR_FACES = 10_000
+"""Images of a GAN from a VAE below which few samples of any dataset looked like faces (docs/experiments.md)."""
+
 
 def train_vae(
     data: Path | str | None = None,
@@ -175,6 +178,7 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
             dist_ctx.run_on_main(lambda: inherit_attributes(vae_path, run_dir.path, emit))
         loop.replay_metrics_log()
         _warn_if_nothing_learns(setup, schedule.total_steps, emit)
+        _note_if_short(setup, schedule.total_steps, emit)
 
         # 7. Train
         emit(
@@ -203,6 +207,19 @@ def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHand
             WarningMessage(
                 f"all {total_steps} steps of this run train only the discriminator (--d-warmup-steps {warmup_steps}):"
                 " the generator stays the VAE's decoder. Train longer"
+            )
+        )
+
+
+def _note_if_short(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:
+    """Say before the training of a GAN that it is too short for whole faces."""
+    num_images = total_steps * setup.settings.batch_size
+    has_trained_gan = setup.start is not None or (setup.saved_config or {}).get("from_run")
+    if setup.request.kind == "gan" and num_images < MIN_IMAGES_FOR_FACES and not has_trained_gan:
+        emit(
+            Note(
+                f"This run trains on {num_images:,} images: expect vague samples. Faces become whole after some"
+                f" {2 * MIN_IMAGES_FOR_FACES:,}"
             )
         )
 

@@ -35,6 +35,9 @@ def flush_denormals() -> Iterator[None]:
     the setting of the thread that starts them, so this belongs around the first computation. Other code, such as
     NumPy's `finfo`, warns of numbers that it cannot represent, so the setting does not stay. Processors that have no
     such setting are left as they are.
+
+    Yields:
+        nothing, while it is set.
     """
     was_flushing = sys.float_info.min / 2 == 0.0
     torch.set_flush_denormal(True)

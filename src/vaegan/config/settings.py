@@ -58,7 +58,7 @@ class ModelSettings:
     """Size of the networks."""
 
     preset: str | None = option(
-        None, "Network size.", choices=tuple(PRESETS), default_text="small on a CPU, base on a GPU"
+        None, "Network size.", choices=tuple(PRESETS), default_text="base with CUDA, else small"
     )
     latent_dim: int | None = option(
         None, "Length of the latent vector z.", min=1, max=4096, default_text="the preset's"
@@ -112,7 +112,7 @@ class IntervalSettings:
         "Steps between quick evaluations (KID against validation images); 0 = off.",
         min=0,
         is_count=True,
-        default_text="every 16,000 images, at most about 50 times",
+        default_text="every 16,000 images (2,500 with --stop-when flat), at most about 50 times",
     )
     log_every: int = runtime_option(50, "Steps between lines of metrics.jsonl.", min=1)
     keep_checkpoints: int = runtime_option(3, "Number of most recent checkpoints to keep.", min=1)
@@ -160,7 +160,7 @@ class TrainingSettings:
         None,
         "Label of the dataset whose values become the classes of a conditional model; not a number.",
         metavar="LABEL",
-        default_text="unconditional, or with --from-vae the VAE's classes",
+        default_text="unconditional, or the classes of the run to start from",
     )
     balance: bool = option(False, "With classes: draw all of them equally often, whatever their number of images.")
 

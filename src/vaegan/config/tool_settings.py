@@ -90,7 +90,10 @@ class SampleSettings:
     n: int = option(64, "Number of images.", min=1, max=1_000_000, is_count=True)
     seed: int = option(0, "Seed of the first image; the next images have the next seeds.", min=0, max=MAX_SEED)
     truncation: float = option(
-        1.0, "Distance of latents from the center of their kind: below 1 for more typical faces.", min=0, max=2
+        1.0,
+        "Factor on the distance of latents from the center of their kind; below 1 for more typical faces.",
+        min=0,
+        max=2,
     )
     pick: int | None = option(
         None,
@@ -186,7 +189,10 @@ class InterpolateSettings(AnimationSettings):
     ping_pong: bool = option(True, "Without --loop: play the animation forwards, then backwards.")
     scale: int = option(4, "Whole number by which the animation is enlarged.", min=1, max=16)
     truncation: float = option(
-        1.0, "With --seeds: distance from the center of their kind, below 1 for more typical faces.", min=0, max=2
+        1.0,
+        "With --seeds: factor on the distance from the center of their kind; below 1 for more typical faces.",
+        min=0,
+        max=2,
     )
     invert_steps: int = option(
         0,

@@ -223,6 +223,12 @@ def test_an_evenly_spaced_mask_has_its_fraction_in_every_stretch(fraction, count
     assert abs(int(mask[start:stop].sum()) - fraction * (stop - start)) < 1 + 1e-3
 
 
+def test_a_fraction_of_whole_rows_is_met_exactly():
+    for count in range(1, 130):
+        for num_rows in range(count + 1):
+            assert evenly_spaced_mask(num_rows / count, count).sum() == num_rows, (num_rows, count)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_one_non_finite_value_is_found(bad):
     tensors = [torch.ones(3), torch.ones(5, 5)]

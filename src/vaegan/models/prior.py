@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -35,6 +35,10 @@ MIN_VAL_LATENTS = 100  # with fewer, the rates are too uncertain
 # Fraction of a component's covariance that is its own, and maximal number of directions of this part.
 LOCAL_COVARIANCE_WEIGHT = 0.8
 MAX_LOCAL_DIM = 12
+RIDGE = 1e-4
+"""Variance that is added to the shared covariance in all directions."""
+EMPTY_MASS = 1e-6
+"""Mass of a component that no latent belongs to, so that it can be divided by."""
 
 # Smaller responsibilities count as 0, for the means and for the local covariances.
 MIN_RESPONSIBILITY = 1e-12
@@ -129,7 +133,7 @@ def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> 
     means = latents[torch.randperm(num_latents, generator=generator)[:num_components]]
     no_factors = torch.empty(num_components, 0, d).to(latents)
     mixture = GaussianMixture(weights, means, torch.eye(d).to(latents), no_factors)
-    second_moment, ridge = (latents.T @ latents).double(), 1e-4 * torch.eye(d).double()
+    second_moment, ridge = (latents.T @ latents).double(), RIDGE * torch.eye(d).double()
     for _ in range(EM_ITERATIONS):
         # E step, in chunks: responsibilities, and their sums over the latents
         weights, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
@@ -140,7 +144,7 @@ def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> 
             weights += responsibilities.sum(0)
             sums += responsibilities.T @ chunk
         # M step: weights, means, and the covariance within the components
-        weights += 1e-6
+        weights += EMPTY_MASS
         means = sums / weights[:, None]
         within_covariance = (second_moment - (means * weights[:, None]).double().T @ means.double()) / num_latents
         scale_tril = torch.linalg.cholesky(within_covariance + ridge).to(latents)
@@ -165,22 +169,32 @@ def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> Gaussian
     local_dim = min(MAX_LOCAL_DIM, *latents.shape)
     rows, components, responsibilities = _large_responsibilities(mixture, latents)
 
+    # One more M step from these responsibilities. With others, the local covariances could exceed the shared one.
+    masses = torch.zeros_like(mixture.weights).index_add_(0, components, responsibilities)
+    sums = torch.zeros_like(mixture.means).index_add_(0, components, responsibilities[:, None] * latents[rows])
+    has_members = masses > 0
+    means = torch.where(has_members[:, None], sums / masses.clamp_min(MIN_RESPONSIBILITY)[:, None], mixture.means)
+    row_masses = torch.zeros(len(latents)).to(latents).index_add_(0, rows, responsibilities)
+    second_moment = (latents * row_masses[:, None]).double().T @ latents.double()
+    between = (means * masses[:, None]).double().T @ means.double()
+    shared_covariance = (second_moment - between) / row_masses.sum().double() + RIDGE * torch.eye(d).double()
+    weights = (masses + EMPTY_MASS) / (masses + EMPTY_MASS).sum()
+
     # Principal axes of each component's latents, weighted by responsibility
     order = components.argsort(stable=True)
     counts = components.bincount(minlength=len(mixture.means)).tolist()
     local_factors = torch.zeros(len(counts), local_dim, d).to(latents)
     for k, members in enumerate(torch.split(order, counts)):
-        weights = responsibilities[members] / responsibilities[members].sum()
-        deviations = (latents[rows[members]] - mixture.means[k]) * weights.sqrt()[:, None]
+        member_weights = responsibilities[members] / responsibilities[members].sum()
+        deviations = (latents[rows[members]] - means[k]) * member_weights.sqrt()[:, None]
         _, stddevs, axes = torch.linalg.svd(deviations, full_matrices=False)
         stddevs, axes = stddevs[:local_dim], axes[:local_dim]
         local_factors[k, : len(stddevs)] = math.sqrt(LOCAL_COVARIANCE_WEIGHT) * stddevs[:, None] * axes
 
     # Subtract the mean of the local covariances from the shared one
-    weighted_factors = (local_factors * mixture.weights.sqrt()[:, None, None]).flatten(0, 1).double()
-    covariance = mixture.scale_tril.double() @ mixture.scale_tril.double().T - weighted_factors.T @ weighted_factors
-    scale_tril = torch.linalg.cholesky(covariance).to(latents)
-    return replace(mixture, scale_tril=scale_tril, local_factors=local_factors)
+    weighted_factors = (local_factors * weights.sqrt()[:, None, None]).flatten(0, 1).double()
+    scale_tril = torch.linalg.cholesky(shared_covariance - weighted_factors.T @ weighted_factors).to(latents)
+    return GaussianMixture(weights, means, scale_tril, local_factors)
 
 
 def _large_responsibilities(mixture: GaussianMixture, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:

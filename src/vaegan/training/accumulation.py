@@ -215,7 +215,8 @@ def evenly_spaced_mask(fraction: float, count: int) -> Tensor:
     Returns:
         bool [count], on the CPU.
     """
-    counts_before = (torch.arange(count + 1) * fraction + 1e-9).floor()
+    # In double precision, the small number makes up for rounding: 41 * (1 / 41) counts as 1.
+    counts_before = (torch.arange(count + 1, dtype=torch.float64) * fraction + 1e-9).floor()
     return counts_before[1:] > counts_before[:-1]
 
 

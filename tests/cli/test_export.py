@@ -104,6 +104,15 @@ def test_parts_of_an_older_export_are_removed(capsys, onnxruntime, here, vae_run
     assert [path.name for path in Path().glob("both*")] == ["both-decoder.onnx"]
 
 
+def test_another_programs_file_stays_beside_a_forced_export(capsys, onnxruntime, here, prepared):
+    assert run(capsys, "train-gan", prepared, "--run", "new", "--steps", "1", *TINY, "-q")[0] == 0
+    for part in ("decoder", "encoder"):
+        Path(f"mine-{part}.onnx").write_bytes(b"another's")
+    assert run(capsys, "export", "new", "--onnx", "-o", "mine", "--force")[0] == 0
+    assert Path("mine-decoder.onnx").read_bytes() != b"another's"
+    assert Path("mine-encoder.onnx").read_bytes() == b"another's"
+
+
 def test_a_large_difference_is_an_error_and_nothing_is_written(capsys, onnxruntime, here, vae_run, monkeypatch):
     monkeypatch.setattr("vaegan.inference.export.MAX_ONNX_DIFF", 0.0)
     monkeypatch.setattr("vaegan.inference.export.CHECKED_BATCH_SIZES", (1, 2))

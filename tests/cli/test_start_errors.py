@@ -107,10 +107,21 @@ def test_layers_that_cannot_be_frozen(prepared, vae_run, here, capsys):
         2,
         "error: --freeze-d 4: at 32 pixels at most 3 layers can be frozen: give --freeze-d 3 or fewer",
     )
-    for options in ([], ["--from-vae", vae_run, "--no-init-d-from-encoder"]):
-        code, line = refused(capsys, "train-gan", prepared, "--freeze-d", "1", *options)
-        assert code == 2 and "--freeze-d 1 keeps trained layers as they are, and here they are random" in line
-        assert "or leave it out" in line
+    code, line = refused(capsys, "train-gan", prepared, "--freeze-d", "1")
+    assert code == 2 and "--freeze-d 1 keeps trained layers as they are, and here they are random: add" in line
+    options = ["--from-vae", vae_run, "--no-init-d-from-encoder"]
+    code, line = refused(capsys, "train-gan", prepared, "--freeze-d", "1", *options)
+    assert code == 2 and "here --no-init-d-from-encoder makes them random: leave one of the two out" in line
+
+
+def test_layers_of_a_start_that_cannot_be_frozen(drawn, prepared, gan_run, here, capsys):
+    assert main(["train-gan", str(prepared), "--run", "scratch", "--steps", "1", *TINY, "-q"]) == 0
+    (here / "scratch" / "model.safetensors").rename("scratch.safetensors")
+    code, line = refused(capsys, "train-gan", prepared, "--from-gan", "scratch.safetensors", "--freeze-d", "1")
+    assert code == 2 and "has neither a discriminator nor an encoder: start from a run with checkpoints" in line
+    preprocess(drawn, "large", "--size", "64")
+    code, line = refused(capsys, "train-gan", "large", "--from-gan", gan_run, "--freeze-d", "1")
+    assert code == 2 and "here the first layers are new, as" in line and line.endswith("half the size: leave it out")
 
 
 def test_a_resumed_run_keeps_its_start(prepared, vae_run, copy, here, capsys):

@@ -205,6 +205,15 @@ def test_the_ranks_cover_the_batch_once():
         ]
 
 
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_ranks_keep_the_groups_of_the_minibatch_deviation_together(batch_size, world_size):
+    slices = [DistributedContext(rank, world_size).local_slice(batch_size) for rank in range(world_size)]
+    assert [row for rows in slices for row in range(batch_size)[rows]] == list(range(batch_size))
+    if batch_size >= 4 * world_size:
+        assert all(rows.start % 4 == 0 for rows in slices)
+        assert all(rows.stop - rows.start >= 4 for rows in slices)
+
+
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 8))
 def test_micro_batches_cover_the_rows_once_and_keep_groups_together(num_rows, num_micro_batches, group_size):
     slices = split_rows(num_rows, num_micro_batches, group_size)

@@ -6,7 +6,10 @@ import pytest
 from pieces import COMMON
 from safetensors.torch import load_file
 
-from vaegan.events import Note, TrainingStarted, WarningMessage
+from vaegan.events import Note, TrainingStarted, WarningMessage, ignore_event
+from vaegan.training.distributed import DistributedContext
+from vaegan.training.request import TrainRequest
+from vaegan.training.setup import setup_new_run
 from vaegan.training.train import train_gan
 
 
@@ -19,6 +22,11 @@ def train(prepared, run, vae, **options):
 
 def d_warmup_steps(run):
     return json.loads((run / "config.json").read_text())["options"]["d_warmup_steps"]
+
+
+def setup_of(prepared, run, from_gan):
+    request = TrainRequest.from_arguments("gan", prepared, run, None, None, False, {}, from_gan)
+    return setup_new_run(request, ignore_event, DistributedContext())
 
 
 def moved(vae, run):
@@ -48,9 +56,8 @@ def test_a_gan_too_short_for_faces_says_so_before_its_first_step(batch_size, is_
     events, options = [], {**COMMON, "batch_size": batch_size, "steps": 2, "preset": "tiny", "latent_dim": 8}
     train_gan(prepared, tmp_path / "run", on_event=events.append, **options)
     notes = [event.text for event in events if isinstance(event, Note) and "vague samples" in event.text]
-    assert (
-        notes == ["This run trains on 16 images: expect vague samples. Faces become whole after some 20,000"] * is_told
-    )
+    expected = "This run trains on 16 images: expect vague samples. Faces become whole after some 20,000"
+    assert notes == [expected] * is_told
 
 
 def test_a_short_gan_that_starts_from_a_trained_one_is_not_said_to_be_vague(prepared, gan_run, tmp_path):
@@ -59,3 +66,20 @@ def test_a_short_gan_that_starts_from_a_trained_one_is_not_said_to_be_vague(prep
         options = {**COMMON, "steps": steps, "batch_size": 8}
         train_gan(prepared, tmp_path / "run", from_gan=gan_run, on_event=events.append, **options)
         assert not any("vague" in getattr(event, "text", "") for event in events)
+
+
+def test_a_warm_up_is_the_default_of_a_start_only_and_any_gan_may_have_one(prepared, gan_run, tmp_path):
+    """A discriminator that starts at random, as that of a lone weights file, warms up longest."""
+    options = {**COMMON, "steps": 1, "evaluate_every": 0}
+    scratch = train_gan(prepared, tmp_path / "scratch", preset="tiny", latent_dim=8, **options)
+    assert d_warmup_steps(scratch) == 0
+    (scratch / "model.safetensors").rename(tmp_path / "scratch.safetensors")
+    lengths = {}
+    for name, start in (("run", gan_run), ("weights", tmp_path / "scratch.safetensors")):
+        settings = setup_of(prepared, tmp_path / name, start).settings
+        lengths[name] = settings.d_warmup_steps
+    assert lengths == {"run": 50, "weights": 200}
+    warnings = []
+    options |= {"d_warmup_steps": 1, "preset": "tiny", "latent_dim": 8}
+    train_gan(prepared, tmp_path / "still", on_event=warnings.append, **options)
+    assert any("the generator stays as it starts" in getattr(event, "text", "") for event in warnings)

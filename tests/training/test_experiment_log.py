@@ -9,7 +9,9 @@ from pieces import interrupted_after, trainer_of
 
 from comparing import assert_same_run
 from vaegan.errors import VaeganError
+from vaegan.events import Alarm, Rollback, TrainingProgress, TrainingStarted, WarningMessage, ignore_event
 from vaegan.run_dir import RunDir
+from vaegan.training.experiment_log import LOG_TYPES, experiment_logger
 from vaegan.training.train import train_vae
 
 OFTEN = {"steps": 4, "checkpoint_every": 2, "sample_every": 2, "log_every": 1, "evaluate_every": 2}
@@ -138,6 +140,30 @@ def test_wandb_writes_offline_and_an_interrupted_run_keeps_its_id(prepared, vae_
         assert name.encode() in content
     train(tmp_path / "run", force=True, **{**OFTEN, "steps": 1})
     assert not (tmp_path / "run" / "wandb").exists() and not (tmp_path / "run" / "log-id.json").exists()
+
+
+def test_warnings_and_alarms_are_logged_those_before_the_first_step_too(prepared, tmp_path, monkeypatch):
+    logged = []
+
+    class Log:
+        def __init__(self, run_dir, step):
+            pass
+
+        def log_warning(self, text, step):
+            logged.append((step, text))
+
+        def close(self):
+            logged.append("closed")
+
+    monkeypatch.setitem(LOG_TYPES, "tensorboard", Log)
+    with experiment_logger(ignore_event, RunDir(tmp_path / "run"), "tensorboard") as emit:
+        emit(WarningMessage("before"))
+        emit(TrainingStarted("gan", 2, 9, 8))
+        emit(WarningMessage("after"))
+        emit(TrainingProgress(3, 9, 24, 1.0))
+        emit(Alarm(3, 24, "collapse", "all faces are alike"))
+        emit(Rollback(2, 16, 1, "gentler"))
+    assert logged == [(2, "before"), (2, "after"), (3, "all faces are alike"), (3, "gentler"), "closed"]
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("mlflow", "mlflow")])

@@ -6,8 +6,13 @@ from unittest import mock
 import pytest
 
 from vaegan.cli import main
+from vaegan.data.classes import count_images
+from vaegan.data.dataset import open_dataset
+from vaegan.errors import UsageError
+from vaegan.events import TrainingStarted
 from vaegan.training import recipe
 from vaegan.training.recipe import FEW_IMAGES, choose_recipe
+from vaegan.training.train import train_gan
 
 FEW, MANY = {"train": FEW_IMAGES, "val": 50}, {"train": FEW_IMAGES + 1, "val": 50}
 SHORT = {"vae": 16, "gan": 24}
@@ -61,3 +66,25 @@ def test_they_are_said_in_one_line_recorded_and_overridden_by_options(prepared, 
     assert "For 39" not in capsys.readouterr().err and options_of(here / "own")["images"] is None
     assert main(["train-vae", "--run", "vae", "-q"]) == 0  # a resumed run keeps its own
     assert options_of(here / "vae")["images"] == 16
+
+
+def test_only_images_with_a_class_count(colored_set, here, capsys, monkeypatch):
+    counts = count_images(open_dataset(colored_set), "color")
+    assert counts["train"] < open_dataset(colored_set).counts["train"]
+    monkeypatch.setattr(recipe, "FEW_IMAGES", counts["train"])
+    monkeypatch.setitem(recipe.FEW_IMAGES_LENGTH, "gan", 8)
+    started = []
+    options = {"preset": "tiny", "latent_dim": 8, "batch_size": 8, "precision": "fp32"}
+    train_gan(colored_set, "few", cond="color", on_event=started.append, **options)
+    (event,) = (event for event in started if isinstance(event, TrainingStarted))
+    assert event.num_train_images == counts["train"] and event.total == 1
+    assert any(getattr(event, "text", "").startswith(f"For {counts['train']} training images: ") for event in started)
+    train_gan(colored_set, "all", steps=1, **options)
+    assert options_of(here / "all")["stop_when"] == "end"
+
+
+def test_stopping_flat_needs_validation_images_with_a_class(colored_set, here, monkeypatch):
+    num_val = count_images(open_dataset(colored_set), "color")["val"]
+    monkeypatch.setattr("vaegan.training.matching.MIN_EVAL_IMAGES", num_val + 1)
+    with pytest.raises(UsageError, match=r"validation images with a class, .* leave it out"):
+        train_gan(colored_set, "new", cond="color", stop_when="flat", steps=1, preset="tiny", batch_size=8)

@@ -289,11 +289,11 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     )
     d_warmup_steps: int | None = option(
         None,
-        "With a start: steps that train only the discriminator before the generator starts; 0 = none.",
+        "Steps that train only the discriminator before the generator starts; 0 = none.",
         min=0,
         default_text=(
-            f"{D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with --no-init-d-from-encoder; at most"
-            f" {D_WARMUP_MAX_FRACTION:.0%} of the run"
+            f"with a start {D_WARMUP_STEPS_ENCODER_INIT}, or {D_WARMUP_STEPS_RANDOM_INIT} with a random discriminator,"
+            f" at most {D_WARMUP_MAX_FRACTION:.0%} of the run; else 0"
         ),
     )
     freeze_d: int = option(
@@ -309,11 +309,13 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         choices=("stop", "rollback", "ignore"),
     )
 
-    def with_start_defaults(self, from_vae: bool) -> GANSettings:
-        """Fill in the defaults that depend on whether the generator starts from a VAE.
+    def with_start_defaults(self, from_vae: bool, has_start: bool, has_trained_d: bool) -> GANSettings:
+        """Fill in the defaults that depend on what the networks start from.
 
         Args:
-            from_vae: whether it does.
+            from_vae: whether the generator starts from a VAE.
+            has_start: whether it starts from a VAE or from another GAN.
+            has_trained_d: whether the discriminator starts from a trained one, or from a VAE's encoder.
 
         Returns:
             the settings, with `minibatch_std` and `d_warmup_steps` set.
@@ -322,7 +324,8 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         if minibatch_std is None:
             minibatch_std = from_vae
         if d_warmup_steps is None:
-            d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if self.init_d_from_encoder else D_WARMUP_STEPS_RANDOM_INIT
+            d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if has_trained_d else D_WARMUP_STEPS_RANDOM_INIT
+            d_warmup_steps *= has_start
         return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps)
 
 

@@ -89,6 +89,27 @@ def read_class_ids(dataset: PreparedDataset, label: str, classes: Sequence[str])
     return ClassIds(*(_to_class_ids(table[:, index], column, classes) for table in (labels.train, labels.val)))
 
 
+def count_images(dataset: PreparedDataset, label: str | None, classes: Sequence[str] | None = None) -> dict[str, int]:
+    """Count the images that a training uses: with classes, those that have one.
+
+    Args:
+        dataset: the dataset.
+        label: name of the label that the classes are values of; None or "" for an unconditional model.
+        classes: names of the classes; by default the values that training images have.
+
+    Returns:
+        number of images by split, "train" and "val".
+
+    Raises:
+        UsageError: as in `find_classes`.
+        VaeganError: as in `find_classes`.
+    """
+    if not label:
+        return {split: dataset.counts[split] for split in ("train", "val")}
+    class_ids = read_class_ids(dataset, label, find_classes(dataset, label) if classes is None else classes)
+    return {split: int((ids != NO_CLASS).sum()) for split, ids in (("train", class_ids.train), ("val", class_ids.val))}
+
+
 def _to_class_ids(numbers: Tensor, column: LabelColumn, classes: Sequence[str]) -> Tensor:
     import torch
 

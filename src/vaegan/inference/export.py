@@ -177,7 +177,7 @@ def export_onnx(model: Model, paths: dict[str, Path], emit: EventHandler) -> dic
 
     # Remove parts of an older export, which belong to another model.
     for name, path in paths.items():
-        if name not in contents and path.exists():
+        if name not in contents and path.exists() and _is_made_by_vaegan(path):
             path.unlink()
             emit(Note(f"{path}, of an older export, was removed: this model has no {name}"))
     if model.encoder is None:

@@ -157,12 +157,13 @@ def write_hub_folder(
     if kept_card:
         emit(_note_kept_card(out, weights_hash))
     note_replaced([out / WEIGHTS_FILE], emit)
+    has_older_export = is_hub_folder(out)
     if out.is_dir() and any(out.iterdir()):
         write(out)
     else:
         with atomic_directory(out) as folder:
             write(folder)
-    if not attributes and (out / ATTRIBUTES_FILE).exists():
+    if not attributes and has_older_export and (out / ATTRIBUTES_FILE).exists():
         (out / ATTRIBUTES_FILE).unlink()
         emit(Note(f"{out / ATTRIBUTES_FILE}, of an older export, was removed: this model has none"))
     emit(FileWritten("hub", out))

@@ -372,7 +372,7 @@ def tune_batch_size(
     Raises:
         UsageError: for several processes, which share a batch of a given size.
     """
-    default, largest = setup.settings.batch_size, min(MAX_BATCH_SIZE, max(1, setup.dataset.counts["train"]))
+    default, largest = setup.settings.batch_size, min(MAX_BATCH_SIZE, max(1, setup.image_counts["train"]))
     if dist_ctx.world_size > 1:
         raise UsageError(f"--batch-size auto: {dist_ctx.world_size} processes share each batch; give its size")
     if setup.device_ctx.device.type != "cuda":

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vaegan.errors import PeerProcessFailed, UsageError, VaeganError, error_text, printable
+from vaegan.models.discriminator import MBSTD_GROUP_SIZE
 
 T = TypeVar("T")
 DISTRIBUTED_HINT = "start several processes with torchrun, or unset WORLD_SIZE for one"
@@ -42,13 +43,19 @@ class DistributedContext:
     def local_slice(self, batch_size: int) -> slice:
         """Return this rank's rows of a global batch: contiguous, and as even as possible.
 
+        Each MBSTD_GROUP_SIZE neighboring rows stay together, if there are enough: the minibatch standard deviation is
+        then that of one process.
+
         Args:
             batch_size: size of the global batch.
 
         Returns:
             the rows.
         """
-        return slice(batch_size * self.rank // self.world_size, batch_size * (self.rank + 1) // self.world_size)
+        group_size = MBSTD_GROUP_SIZE if batch_size // MBSTD_GROUP_SIZE >= self.world_size else 1
+        num_groups = batch_size // group_size
+        starts = [group_size * (num_groups * rank // self.world_size) for rank in range(self.world_size)]
+        return slice(starts[self.rank], [*starts[1:], batch_size][self.rank])
 
     def local_device_name(self, name: str) -> str:
         """Return the device of this rank.

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vaegan.errors import VaeganError, error_text
 from vaegan.events import (
+    Alarm,
     Event,
     EventHandler,
     FileWritten,
@@ -276,11 +277,13 @@ class _LogHandler:
     def __init__(self, run_dir: RunDir, name: str) -> None:
         self.run_dir, self.name, self.latest_step = run_dir, name, 0
         self.log: ExperimentLog | None = None
+        self.early_warnings: list[str] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, TrainingStarted):
             self._open(event.step)
         if self.log is None:
+            self.early_warnings += [event.text] if isinstance(event, WarningMessage) else []
             return
         if isinstance(event, (TrainingProgress, ValidationMetrics)):
             self.latest_step = event.step
@@ -288,7 +291,7 @@ class _LogHandler:
                 self.log.log_metrics(_named_metrics(event), event.step)
         elif isinstance(event, FileWritten) and event.kind == "preview":
             self.log.log_preview(event.path, event.step)
-        elif isinstance(event, (WarningMessage, Rollback)):
+        elif isinstance(event, (WarningMessage, Alarm, Rollback)):
             self.log.log_warning(event.text, self.latest_step)
 
     def _open(self, step: int) -> None:
@@ -299,6 +302,8 @@ class _LogHandler:
         except Exception as error:  # a full disk, a missing login, a server that is down
             raise VaeganError(f"--log {self.name}: cannot open the log: {error_text(error)[:300]}") from error
         self.latest_step = step
+        for text in self.early_warnings:
+            self.log.log_warning(text, step)
 
     def close(self) -> None:
         if self.log is not None:

@@ -48,7 +48,6 @@ from vaegan.training.trainer import (
 )
 from vaegan.training.vae_init import (
     DecoderDrift,
-    DecoderTransfer,
     add_classes_to_prior,
     init_generator_from_decoder,
 )
@@ -92,7 +91,9 @@ class GANTrainer:
     ) -> None:
         self.image_options = image_options
         self.model_config, self.device_ctx = model_config, device_ctx
-        self.settings = settings = settings.with_start_defaults(vae is not None)
+        has_start = vae is not None or start is not None
+        settings = settings.with_start_defaults(vae is not None, has_start, settings.init_d_from_encoder)
+        self.settings = settings
         self.accumulator, self.lr_scale, self.penalty_scale = accumulator or GradientAccumulator(), 1.0, 1.0
         self.accumulator.group_size = MBSTD_GROUP_SIZE if settings.minibatch_std else 1
 
@@ -132,7 +133,7 @@ class GANTrainer:
 
         # networks to start from
         self.encoder: Encoder | None = None
-        self.decoder_transfer: DecoderTransfer | None = None
+        self.decoder_difference: float | None = None
         self.drift_reference: DecoderDrift | None = None
         if vae is not None:
             self._init_from_vae(vae)
@@ -163,7 +164,7 @@ class GANTrainer:
         return prior
 
     def _init_from_vae(self, vae: VAE) -> None:
-        self.decoder_transfer = init_generator_from_decoder(vae, self.generator)
+        self.decoder_difference = init_generator_from_decoder(vae, self.generator)
         self._set_encoder(vae.encoder)
         if self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
@@ -209,14 +210,15 @@ class GANTrainer:
             class_ids: of a conditional GAN, the number of each image's class, int64 [B].
 
         Returns:
-            scalar metrics by name; None if the step was skipped.
+            scalar metrics by name; None if the step was skipped. If the generator's gradients were not finite, the
+            discriminator has already changed.
         """
         settings = self.settings
         batch_size = self.accumulator.global_batch_size(len(images))
         images_seen = (step + 1) * batch_size
         recon_fraction = self._recon_fraction(step, batch_size)
         batch = self.batch_maker.make(images, step, recon_fraction, class_ids)
-        is_d_warmup = self.encoder is not None and step < (settings.d_warmup_steps or 0)
+        is_d_warmup = step < (settings.d_warmup_steps or 0)
         lr_scale = self.lr_scale * inverse_sqrt_decay(images_seen, settings.lr_decay_start)
 
         # discriminator step; gradient penalties are lazy: computed every gp_interval steps, and weighted by it

@@ -8,7 +8,7 @@ from pathlib import Path
 from vaegan.checkpoint import WeightsInfo, read_weights_info
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.settings import GANSettings
-from vaegan.data.classes import NO_CLASS, find_classes, read_class_ids
+from vaegan.data.classes import NO_CLASS, count_images, find_classes, read_class_ids
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.models.growth import grown_config
@@ -18,12 +18,13 @@ from vaegan.training.start import START_FLAGS, StartRun
 from vaegan.training.validation import MIN_EVAL_IMAGES
 
 
-def check_can_stop_flat(settings: TrainSettings, dataset: PreparedDataset) -> None:
+def check_can_stop_flat(settings: TrainSettings, dataset: PreparedDataset, model_config: ModelConfig) -> None:
     """Check that --stop-when flat has evaluations to look at.
 
     Args:
         settings: options of the run.
         dataset: its dataset.
+        model_config: its configuration; with classes, only images that have one count.
 
     Raises:
         UsageError: if the run has no evaluations.
@@ -34,37 +35,56 @@ def check_can_stop_flat(settings: TrainSettings, dataset: PreparedDataset) -> No
         raise UsageError(
             "--stop-when flat needs the evaluations that --evaluate-every 0 turns off: leave one of them out"
         )
-    num_images = min(dataset.counts["train"], dataset.counts["val"])
-    if num_images < MIN_EVAL_IMAGES:
+    counts = count_images(dataset, model_config.class_label, model_config.classes)
+    if min(counts.values()) < MIN_EVAL_IMAGES:
+        with_class = " with a class" if model_config.classes else ""
         raise UsageError(
-            f"--stop-when flat needs {MIN_EVAL_IMAGES} training and {MIN_EVAL_IMAGES} validation images, {dataset.path}"
-            f" has {dataset.counts['train']} and {dataset.counts['val']}: leave it out, or prepare the dataset with a"
+            f"--stop-when flat needs {MIN_EVAL_IMAGES} training and {MIN_EVAL_IMAGES} validation images{with_class},"
+            f" {dataset.path} has {counts['train']} and {counts['val']}: leave it out, or prepare the dataset with a"
             " larger --val-fraction"
         )
 
 
-def check_frozen_layers(settings: GANSettings, model_config: ModelConfig, is_trained: bool) -> None:
+def check_frozen_layers(
+    settings: GANSettings, model_config: ModelConfig, source: WeightsInfo | None, start: StartRun | None
+) -> None:
     """Check that the layers of --freeze-d exist, and are of a trained discriminator.
 
     Args:
         settings: options of the run.
         model_config: sizes of its networks.
-        is_trained: whether its discriminator starts trained.
+        source: weights that it starts from, if any.
+        start: the run of --from-gan, if any.
 
     Raises:
         UsageError: if they do not exist, or are not trained.
     """
     count, num_layers = settings.freeze_d, len(channel_widths(model_config.base_channels, model_config.size))
-    if count and not is_trained:
-        raise UsageError(
-            f"--freeze-d {count} keeps trained layers as they are, and here they are random: add --from-gan RUN or"
-            " --from-vae RUN, or leave it out"
-        )
+    if count and (cause := _random_layers_cause(settings, source, start)):
+        raise UsageError(f"--freeze-d {count} keeps trained layers as they are, and here {cause}")
     if count > num_layers:
         raise UsageError(
             f"--freeze-d {count}: at {model_config.size} pixels at most {num_layers} layers can be frozen: give"
             f" --freeze-d {num_layers} or fewer"
         )
+
+
+def _random_layers_cause(settings: GANSettings, source: WeightsInfo | None, start: StartRun | None) -> str:
+    """Say why a discriminator's first layers would be random, and what to do; "" if they are trained."""
+    if source is None:
+        return "they are random: add --from-gan RUN or --from-vae RUN, or leave it out"
+    if start is not None and start.is_half_size:
+        return f"the first layers are new, as {source.path} was trained at half the size: leave it out"
+    if start is not None and start.discriminator is not None:
+        return ""
+    if start is not None and not start.has_encoder:
+        return (
+            f"they are random, as {source.path} has neither a discriminator nor an encoder: start from a run with"
+            " checkpoints, or leave it out"
+        )
+    if not settings.init_d_from_encoder:
+        return "--no-init-d-from-encoder makes them random: leave one of the two out"
+    return ""
 
 
 def match_classes(

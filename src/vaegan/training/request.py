@@ -168,7 +168,7 @@ def config_file_options(request: TrainRequest) -> dict[str, Any]:
     if has_start:
         decided_elsewhere.add("preset")
     else:
-        decided_elsewhere.add("freeze_d")
+        decided_elsewhere |= {"freeze_d", "d_warmup_steps"}
     if request.from_run is not None:
         decided_elsewhere.add("minibatch_std")
     return {name: value for name, value in _load_config_file(request).items() if name not in decided_elsewhere}

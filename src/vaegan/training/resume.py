@@ -72,7 +72,7 @@ def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Di
     settings: TrainSettings = build_settings(
         settings_class, saved["options"], clear_other_durations(request), request.explicit_options
     )
-    check_can_stop_flat(settings, dataset)
+    check_can_stop_flat(settings, dataset, model_config)
     precision = settings.precision
     if precision == "auto":  # another precision than the one measured at the start would be another run
         precision = str(saved["schedule"].get("precision", precision))

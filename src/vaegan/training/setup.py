@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from vaegan.checkpoint import WeightsInfo, parse_step
 from vaegan.config.model_config import PRESETS, ModelConfig
 from vaegan.config.options import build_settings
 from vaegan.config.settings import D_WARMUP_MAX_FRACTION, GANSettings
+from vaegan.data.classes import count_images
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
 from vaegan.errors import UsageError, VaeganError
 from vaegan.events import EventHandler, Note
@@ -63,6 +65,11 @@ class TrainSetup:
         """The run's directory."""
         return self.request.run_dir
 
+    @cached_property
+    def image_counts(self) -> dict[str, int]:
+        """Number of images that are used, by split; with classes, those that have one."""
+        return count_images(self.dataset, self.model_config.class_label, self.model_config.classes)
+
     @property
     def steps_done(self) -> int:
         """Steps of the checkpoint to resume from; 0 without one."""
@@ -113,10 +120,11 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
     dataset = _open_dataset(request.data_path, vae_weights, emit)
     if start is not None:
         start = start.for_images(dataset.size, dataset.channels)
-    recipe = choose_recipe(request.kind, dataset.counts, start is not None, requested)
+    source = vae_weights or (start.weights if start is not None else None)
+    label = source.config.class_label if source is not None and source.config.classes else requested.get("cond")
+    recipe = choose_recipe(request.kind, count_images(dataset, label), start is not None, requested)
     settings: TrainSettings = build_settings(request.settings_class, recipe.options, requested)
     device_ctx = choose_device_context(dist_ctx.local_device_name(settings.device), settings.precision)
-    source = vae_weights or (start.weights if start is not None else None)
     if source is not None:
         is_half_size = start is not None and start.is_half_size
         settings, model_config = match_architecture(settings, source, dataset, request, is_half_size)
@@ -136,9 +144,8 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
         has_encoder = vae_weights is not None or (start is not None and start.has_encoder)
         has_trained_d = start is not None and start.discriminator is not None
         has_trained_d = has_trained_d or (has_encoder and settings.init_d_from_encoder)
-        has_new_stage = start is not None and start.is_half_size
-        check_frozen_layers(settings, model_config, has_trained_d and not has_new_stage)
-        settings = settings.with_start_defaults(vae_weights is not None)
+        check_frozen_layers(settings, model_config, source, start)
+        settings = settings.with_start_defaults(vae_weights is not None, source is not None, has_trained_d)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(
                 f"--ada-target {settings.ada_target:g} adapts augmentations, and there are none: add --augment"
@@ -146,7 +153,7 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             )
     if model_config.classes:
         emit(Note(describe_classes(dataset, model_config)))
-    check_can_stop_flat(settings, dataset)
+    check_can_stop_flat(settings, dataset, model_config)
     if description := recipe.describe():
         emit(Note(description))
     return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights, start=start)

@@ -188,7 +188,7 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
                 schedule.total_steps,
                 sampler.batch_size,
                 images_per_second,
-                setup.dataset.counts["train"],
+                setup.image_counts["train"],
             )
         )
         loop.run(stop)
@@ -197,16 +197,15 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 
 def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:
     """Warn if the whole run is the discriminator's warm-up, so that the generator never changes."""
-    settings, saved = setup.settings, setup.saved_config or {}
-    has_start = setup.vae_weights or setup.start or saved.get("from_vae") or saved.get("from_run")
-    if not isinstance(settings, GANSettings) or not has_start:
+    settings = setup.settings
+    if not isinstance(settings, GANSettings):
         return
     warmup_steps = settings.d_warmup_steps or 0
     if total_steps <= warmup_steps:
         emit(
             WarningMessage(
                 f"all {total_steps} steps of this run train only the discriminator (--d-warmup-steps {warmup_steps}):"
-                " the generator stays the VAE's decoder. Train longer"
+                " the generator stays as it starts. Train longer"
             )
         )
 
@@ -226,7 +225,7 @@ def _note_if_short(setup: TrainSetup, total_steps: int, emit: EventHandler) -> N
 
 def _load_start(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedContext) -> TrainSetup:
     """Load the networks of --from or --from-gan, fit a GAN's prior to the new dataset, and say what was taken."""
-    start, settings, dataset = setup.start, setup.settings, setup.dataset
+    start, settings = setup.start, setup.settings
     if start is None:
         return setup
     train_images, _ = dist_ctx.run_on_all_ranks(lambda: open_train_val_images(setup))
@@ -235,7 +234,7 @@ def _load_start(setup: TrainSetup, emit: EventHandler, dist_ctx: DistributedCont
     start = load_start_networks(
         start, train_images, settings.seed, settings.mirror, dist_ctx, setup.model_config, train_ids
     )
-    emit(Note(start.describe(dataset.counts["train"])))
+    emit(Note(start.describe(setup.image_counts["train"])))
     config = start.config or setup.model_config
     config = replace(config, classes=setup.model_config.classes, class_label=setup.model_config.class_label)
     if isinstance(settings, GANSettings):
@@ -351,8 +350,8 @@ def build(
         setup.start,
         class_ids,
     )
-    if gan_trainer.decoder_transfer is not None and setup.vae_weights is not None:
-        difference = gan_trainer.decoder_transfer.max_abs_difference
+    difference = gan_trainer.decoder_difference
+    if difference is not None and setup.vae_weights is not None:
         images = f"images that differ by up to {difference:g}" if difference else "the same images"
         trunk = ", and the discriminator as its encoder" if settings.init_d_from_encoder else ""
         emit(Note(f"The generator starts as the decoder of {setup.vae_weights.path}, with {images}{trunk}"))

@@ -135,6 +135,11 @@ def test_a_latent_depends_on_its_seed_alone():
     assert many.shape == (20, 6)
     assert torch.equal(prior.sample_seeds([7])[0], many[7])
     assert torch.equal(prior.sample_seeds([19, 7])[1], many[7])
+    several = prior.sample_seeds(range(600))  # more than are searched at once
+    for seed in (0, 255, 256, 599):
+        assert torch.equal(prior.sample_seeds([seed])[0], several[seed])
+        noise = torch.randn(1, prior.noise_dim, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(prior(noise)[0], several[seed])
     noise = torch.randn(5, prior.noise_dim, generator=torch.Generator().manual_seed(0))
     assert prior.noise_dim == 6 + prior.local_dim + 1
     leading = prior.mixture().sample(torch.cat([noise[:, :2], noise[:, 6:]], 1))

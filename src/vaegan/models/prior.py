@@ -47,6 +47,8 @@ MIN_LOCAL_RESPONSIBILITY = 1e-3
 # Of the trailing latents' neighbors: how many there are to choose from, and the weight of the nearest.
 NUM_NEIGHBORS = MIN_REFERENCES
 NEAREST_WEIGHT = 0.8
+SEEDS_PER_CHUNK = 256
+"""Latents of seeds whose nearest references are searched at once; 8,192 references then take 16 MiB."""
 OTHER_CLASS_PENALTY = 1e6
 """Squared distance that counts for a reference of another class: it is taken only where its own class has too few."""
 
@@ -325,13 +327,44 @@ def complete_latents(leading: Tensor, references: Tensor, noise: Tensor, is_othe
     Returns:
         latents [N, d].
     """
-    k = leading.shape[1]
-    keys, trailing = references[:, :k], references[:, k:]
+    nearest = _nearest_references(leading, references[:, : leading.shape[1]], is_other)
+    return _blend(leading, references, noise, nearest)
+
+
+def complete_seeds(leading: Tensor, references: Tensor, noise: Tensor, is_other: Tensor | None = None) -> Tensor:
+    """Complete latents as `complete_latents` does, but each as if it were alone.
+
+    Which references are nearest is computed in float64: the number of rows changes the rounding, and could decide.
+
+    Args:
+        leading: float32 [N, k], on the CPU.
+        references: as in `complete_latents`.
+        noise: as in `complete_latents`.
+        is_other: as in `complete_latents`.
+
+    Returns:
+        latents [N, d].
+    """
+    keys, nearest = references[:, : leading.shape[1]].double(), []
+    for start in range(0, len(leading), SEEDS_PER_CHUNK):
+        rows = slice(start, start + SEEDS_PER_CHUNK)
+        nearest.append(_nearest_references(leading[rows].double(), keys, None if is_other is None else is_other[rows]))
+    return _blend(leading, references, noise, torch.cat(nearest))
+
+
+def _nearest_references(leading: Tensor, keys: Tensor, is_other: Tensor | None) -> Tensor:
+    """Return the NUM_NEIGHBORS references [N, NUM_NEIGHBORS] whose leading latents, `keys` [M, k], are nearest."""
     # |a - b|^2 without the part |a|^2 that all references share
     closeness = leading @ keys.T - torch.linalg.vector_norm(keys, dim=1).square() / 2
     if is_other is not None:
         closeness = closeness - OTHER_CLASS_PENALTY * is_other.to(closeness.dtype)
-    nearest = closeness.topk(NUM_NEIGHBORS, dim=1).indices
+    nearest: Tensor = closeness.topk(NUM_NEIGHBORS, dim=1).indices
+    return nearest
+
+
+def _blend(leading: Tensor, references: Tensor, noise: Tensor, nearest: Tensor) -> Tensor:
+    """Append the trailing latents of the nearest reference and of one of the next."""
+    trailing = references[:, leading.shape[1] :]
     uniform = 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
     second = 1 + (uniform * (NUM_NEIGHBORS - 1)).long().clamp(0, NUM_NEIGHBORS - 2)
     other = nearest.gather(1, second[:, None])[:, 0]
@@ -425,6 +458,15 @@ class Prior(ConditionalModule):
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
             uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
             return uniform
+        leading, is_other = self._sample_leading(noise, truncation, class_weights)
+        if not self.num_references:
+            return leading
+        return complete_latents(leading, self.references, noise[:, self.leading_dim], is_other)
+
+    def _sample_leading(
+        self, noise: Tensor, truncation: float, class_weights: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the mixture's latents, and of a conditional prior which references are of another class."""
         weights, shifts, is_other = None, None, None
         class_weights = self.with_fixed_class(class_weights, noise, self.num_classes)
         if self.num_classes and class_weights is not None:
@@ -434,11 +476,7 @@ class Prior(ConditionalModule):
                 is_other = self.reference_classes != class_weights.argmax(1, keepdim=True)
         columns = (noise[:, : self.leading_dim], noise[:, self.latent_dim :])
         leading = self.mixture().sample(torch.cat(columns, 1), truncation, weights)
-        if shifts is not None:
-            leading = leading + shifts
-        if not self.num_references:
-            return leading
-        return complete_latents(leading, self.references, noise[:, self.leading_dim], is_other)
+        return (leading if shifts is None else leading + shifts), is_other
 
     def mixture(self) -> GaussianMixture:
         """Return the mixture, of all or of the leading latents.
@@ -478,9 +516,23 @@ class Prior(ConditionalModule):
             float32 [len(seeds), d], on the CPU.
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
-        prior, latents = copy.deepcopy(self).cpu(), []
+        prior = copy.deepcopy(self).cpu()
+        latents: list[Tensor] = []
+        noises: list[Tensor] = []
+        others: list[Tensor] = []
         for row, seed in enumerate(seeds):  # one at a time: rounding can also depend on the number of rows
-            noise = torch.randn(self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
+            noise = torch.randn(1, self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
             row_weights = None if class_weights is None else class_weights[row : row + 1].cpu()
-            latents.append(prior(noise[None], truncation, row_weights)[0])
-        return torch.stack(latents) if latents else torch.empty(0, self.latent_dim)
+            if not self.num_references:
+                latents.append(prior(noise, truncation, row_weights))
+                continue
+            leading, is_other = prior._sample_leading(noise, truncation, row_weights)
+            latents.append(leading)
+            noises.append(noise[:, self.leading_dim])
+            others += [] if is_other is None else [is_other]
+        if not latents:
+            return torch.empty(0, self.latent_dim)
+        if not self.num_references:
+            return torch.cat(latents)
+        is_other = torch.cat(others) if others else None
+        return complete_seeds(torch.cat(latents), prior.references, torch.cat(noises), is_other)

@@ -30,6 +30,7 @@ SPEED = Timings(step_seconds=0.1, preview_seconds=0.7, evaluation_seconds=1.9, c
 
 
 class SetupStub:
+    request = SimpleNamespace(kind="gan")
     saved_config = None
     settings = GANSettings(minutes=10.0)
 
@@ -80,7 +81,9 @@ def test_a_short_run_of_minutes_previews_less_often(preview, seconds, count):
 )
 def test_a_short_run_of_images_previews_less_often(settings, intervals):
     """The steps between two previews do not depend on the machine."""
-    setup = SimpleNamespace(settings=settings, saved_config=None, request=SimpleNamespace(explicit_options={}))
+    kind = "vae" if isinstance(settings, VAESettings) else "gan"
+    request = SimpleNamespace(kind=kind, explicit_options={})
+    setup = SimpleNamespace(settings=settings, saved_config=None, request=request)
     for total_steps, interval in intervals.items():
         setup.settings = replace(settings, steps=total_steps)
         schedule, _, planner = make_schedule(setup, None, None, None, 0.0, DistributedContext())

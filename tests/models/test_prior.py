@@ -175,7 +175,7 @@ def test_local_covariances_are_found_and_the_total_covariance_stays():
         each = covariances(mixture) + mixture.means[:, :, None] * mixture.means[:, None]
         return (mixture.weights[:, None, None] * each).sum(0)
 
-    torch.testing.assert_close(total_covariance(local), total_covariance(shared), atol=2e-3, rtol=0)
+    torch.testing.assert_close(total_covariance(local), total_covariance(shared), atol=1e-6, rtol=0)
     for k, mean in enumerate(local.means):
         same = int((truth.means - mean).norm(dim=1).argmin())
         first = local.local_factors[k, 0]

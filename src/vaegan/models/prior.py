@@ -135,23 +135,31 @@ def fit_em(latents: Tensor, num_components: int, generator: torch.Generator) -> 
     means = latents[torch.randperm(num_latents, generator=generator)[:num_components]]
     no_factors = torch.empty(num_components, 0, d).to(latents)
     mixture = GaussianMixture(weights, means, torch.eye(d).to(latents), no_factors)
-    second_moment, ridge = (latents.T @ latents).double(), RIDGE * torch.eye(d).double()
+    second_moment = (latents.T @ latents).double()
     for _ in range(EM_ITERATIONS):
         # E step, in chunks: responsibilities, and their sums over the latents
-        weights, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
+        masses, sums = torch.zeros_like(mixture.weights), torch.zeros_like(mixture.means)
         for chunk in chunk_rows(latents, num_components):
             responsibilities = mixture.log_joint(chunk).softmax(1)
             # Set tiny values to 0: arithmetic on denormal numbers is very slow.
             responsibilities = nn.functional.threshold(responsibilities, MIN_RESPONSIBILITY, 0.0)
-            weights += responsibilities.sum(0)
+            masses += responsibilities.sum(0)
             sums += responsibilities.T @ chunk
-        # M step: weights, means, and the covariance within the components
-        weights += EMPTY_MASS
-        means = sums / weights[:, None]
-        within_covariance = (second_moment - (means * weights[:, None]).double().T @ means.double()) / num_latents
-        scale_tril = torch.linalg.cholesky(within_covariance + ridge).to(latents)
-        mixture = GaussianMixture(weights / weights.sum(), means, scale_tril, no_factors)
+        weights, means, covariance = _m_step(masses, sums, second_moment, num_latents)
+        mixture = GaussianMixture(weights, means, torch.linalg.cholesky(covariance).to(latents), no_factors)
     return mixture
+
+
+def _m_step(masses: Tensor, sums: Tensor, second_moment: Tensor, num_latents: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weights [K], means [K, d], and the covariance within the components, float64 [d, d].
+
+    masses: sums of the responsibilities, [K]. sums: of the latents, weighted by them, [K, d]. second_moment: Z^T Z of
+    all latents, float64 [d, d].
+    """
+    masses = masses + EMPTY_MASS
+    means = sums / masses[:, None]
+    covariance = (second_moment - (means * masses[:, None]).double().T @ means.double()) / num_latents
+    return masses / masses.sum(), means, covariance + RIDGE * torch.eye(len(covariance)).double()
 
 
 def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> GaussianMixture:
@@ -174,13 +182,7 @@ def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> Gaussian
     # One more M step from these responsibilities. With others, the local covariances could exceed the shared one.
     masses = torch.zeros_like(mixture.weights).index_add_(0, components, responsibilities)
     sums = torch.zeros_like(mixture.means).index_add_(0, components, responsibilities[:, None] * latents[rows])
-    has_members = masses > 0
-    means = torch.where(has_members[:, None], sums / masses.clamp_min(MIN_RESPONSIBILITY)[:, None], mixture.means)
-    row_masses = torch.zeros(len(latents)).to(latents).index_add_(0, rows, responsibilities)
-    second_moment = (latents * row_masses[:, None]).double().T @ latents.double()
-    between = (means * masses[:, None]).double().T @ means.double()
-    shared_covariance = (second_moment - between) / row_masses.sum().double() + RIDGE * torch.eye(d).double()
-    weights = (masses + EMPTY_MASS) / (masses + EMPTY_MASS).sum()
+    weights, means, shared_covariance = _m_step(masses, sums, (latents.T @ latents).double(), len(latents))
 
     # Principal axes of each component's latents, weighted by responsibility
     order = components.argsort(stable=True)
@@ -200,11 +202,17 @@ def add_local_covariances(mixture: GaussianMixture, latents: Tensor) -> Gaussian
 
 
 def _large_responsibilities(mixture: GaussianMixture, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return row, component and value [M] of every responsibility above MIN_LOCAL_RESPONSIBILITY."""
+    """Return row, component and value [M] of the responsibilities that count. Those of a row sum to 1.
+
+    They are those above MIN_LOCAL_RESPONSIBILITY, and the largest of each row.
+    """
     parts, start = [], 0
     for chunk in chunk_rows(latents, len(mixture.means)):
         responsibilities = mixture.log_joint(chunk).softmax(1)
-        rows, components = (responsibilities > MIN_LOCAL_RESPONSIBILITY).nonzero(as_tuple=True)
+        smallest = responsibilities.amax(1, keepdim=True).clamp_max(MIN_LOCAL_RESPONSIBILITY)
+        responsibilities = responsibilities.where(responsibilities >= smallest, 0.0)
+        responsibilities = responsibilities / responsibilities.sum(1, keepdim=True)
+        rows, components = responsibilities.nonzero(as_tuple=True)
         parts.append((rows + start, components, responsibilities[rows, components]))
         start += len(chunk)
     rows, components, values = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -345,7 +353,8 @@ def complete_seeds(leading: Tensor, references: Tensor, noise: Tensor, is_other:
     Returns:
         latents [N, d].
     """
-    keys, nearest = references[:, : leading.shape[1]].double(), []
+    keys = references[:, : leading.shape[1]].double()
+    nearest = [torch.empty(0, NUM_NEIGHBORS, dtype=torch.int64)]
     for start in range(0, len(leading), SEEDS_PER_CHUNK):
         rows = slice(start, start + SEEDS_PER_CHUNK)
         nearest.append(_nearest_references(leading[rows].double(), keys, None if is_other is None else is_other[rows]))
@@ -453,11 +462,6 @@ class Prior(ConditionalModule):
         Returns:
             latents [N, d].
         """
-        if self.kind == "normal":
-            return noise if truncation == 1.0 else truncation * noise
-        if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
-            uniform: Tensor = (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3))
-            return uniform
         leading, is_other = self._sample_leading(noise, truncation, class_weights)
         if not self.num_references:
             return leading
@@ -466,7 +470,11 @@ class Prior(ConditionalModule):
     def _sample_leading(
         self, noise: Tensor, truncation: float, class_weights: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the mixture's latents, and of a conditional prior which references are of another class."""
+        """Return latents without details from references, and with classes which references are of another class."""
+        if self.kind == "normal":
+            return (noise if truncation == 1.0 else truncation * noise), None
+        if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
+            return (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3)), None
         weights, shifts, is_other = None, None, None
         class_weights = self.with_fixed_class(class_weights, noise, self.num_classes)
         if self.num_classes and class_weights is not None:
@@ -517,22 +525,16 @@ class Prior(ConditionalModule):
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior = copy.deepcopy(self).cpu()
-        latents: list[Tensor] = []
-        noises: list[Tensor] = []
-        others: list[Tensor] = []
+        latents, noises, others = [torch.empty(0, self.leading_dim)], [torch.empty(0, self.noise_dim)], []
         for row, seed in enumerate(seeds):  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(1, self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
             row_weights = None if class_weights is None else class_weights[row : row + 1].cpu()
-            if not self.num_references:
-                latents.append(prior(noise, truncation, row_weights))
-                continue
             leading, is_other = prior._sample_leading(noise, truncation, row_weights)
             latents.append(leading)
-            noises.append(noise[:, self.leading_dim])
-            others += [] if is_other is None else [is_other]
-        if not latents:
-            return torch.empty(0, self.latent_dim)
+            noises.append(noise)
+            if is_other is not None:
+                others.append(is_other)
         if not self.num_references:
             return torch.cat(latents)
         is_other = torch.cat(others) if others else None
-        return complete_seeds(torch.cat(latents), prior.references, torch.cat(noises), is_other)
+        return complete_seeds(torch.cat(latents), prior.references, torch.cat(noises)[:, self.leading_dim], is_other)

@@ -22,8 +22,8 @@ from vaegan.training.accumulation import (
     are_all_finite,
     clip_grad_norm_,
     evenly_spaced_mask,
-    split_rows,
 )
+from vaegan.training.batch_rows import split_rows
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.precision import DeviceContext
 from vaegan.training.rng import fork_rng_with_seed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Self, TypeVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.events import EventHandler, WarningMessage, ignore_event
+from vaegan.training.batch_rows import split_rows
 from vaegan.training.distributed import DistributedContext
 
 
@@ -184,25 +184,6 @@ class GradientAccumulator:
                     f" {self.num_micro_batches} micro-batches, which gives the same steps, but slower"
                 )
             )
-
-
-def split_rows(num_rows: int, num_micro_batches: int, group_size: int = 1) -> list[slice]:
-    """Split rows into about equal stretches that keep groups of `group_size` neighboring rows together.
-
-    There are fewer stretches if there are fewer groups. Rows that are left over stay with the last stretch.
-
-    Args:
-        num_rows: number of rows.
-        num_micro_batches: number of stretches.
-        group_size: number of neighboring rows that stay together.
-
-    Returns:
-        the stretches, in order.
-    """
-    num_groups = max(1, num_rows // group_size)
-    num_micro_batches = min(num_micro_batches, num_groups)
-    starts = [group_size * (num_groups * index // num_micro_batches) for index in range(num_micro_batches)]
-    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, num_rows])]
 
 
 def evenly_spaced_mask(fraction: float, count: int) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vaegan.errors import PeerProcessFailed, UsageError, VaeganError, error_text, printable
 from vaegan.models.discriminator import MBSTD_GROUP_SIZE
+from vaegan.training.batch_rows import split_rows
 
 T = TypeVar("T")
 DISTRIBUTED_HINT = "start several processes with torchrun, or unset WORLD_SIZE for one"
@@ -53,9 +54,8 @@ class DistributedContext:
             the rows.
         """
         group_size = MBSTD_GROUP_SIZE if batch_size // MBSTD_GROUP_SIZE >= self.world_size else 1
-        num_groups = batch_size // group_size
-        starts = [group_size * (num_groups * rank // self.world_size) for rank in range(self.world_size)]
-        return slice(starts[self.rank], [*starts[1:], batch_size][self.rank])
+        slices = split_rows(batch_size, self.world_size, group_size)
+        return slices[self.rank] if self.rank < len(slices) else slice(batch_size, batch_size)
 
     def local_device_name(self, name: str) -> str:
         """Return the device of this rank.

@@ -109,6 +109,7 @@ def test_layers_that_cannot_be_frozen(prepared, vae_run, here, capsys):
     )
     code, line = refused(capsys, "train-gan", prepared, "--freeze-d", "1")
     assert code == 2 and "--freeze-d 1 keeps trained layers as they are, and here they are random: add" in line
+    assert "or leave it out" in line
     options = ["--from-vae", vae_run, "--no-init-d-from-encoder"]
     code, line = refused(capsys, "train-gan", prepared, "--freeze-d", "1", *options)
     assert code == 2 and "here --no-init-d-from-encoder makes them random: leave one of the two out" in line

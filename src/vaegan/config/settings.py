@@ -323,9 +323,10 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         minibatch_std, d_warmup_steps = self.minibatch_std, self.d_warmup_steps
         if minibatch_std is None:
             minibatch_std = from_vae
-        if d_warmup_steps is None:
+        if d_warmup_steps is None and not has_start:
+            d_warmup_steps = 0
+        elif d_warmup_steps is None:
             d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if has_trained_d else D_WARMUP_STEPS_RANDOM_INIT
-            d_warmup_steps *= has_start
         return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vaegan.data.dataset import PreparedDataset
+from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.labels import NUMERIC, LabelColumn, Labels
 from vaegan.errors import UsageError, VaeganError, printable
 
@@ -105,9 +105,10 @@ def count_images(dataset: PreparedDataset, label: str | None, classes: Sequence[
         VaeganError: as in `find_classes`.
     """
     if not label:
-        return {split: dataset.counts[split] for split in ("train", "val")}
+        return {split: dataset.counts[split] for split in SPLIT_NAMES}
     class_ids = read_class_ids(dataset, label, find_classes(dataset, label) if classes is None else classes)
-    return {split: int((ids != NO_CLASS).sum()) for split, ids in (("train", class_ids.train), ("val", class_ids.val))}
+    counts = (int((ids != NO_CLASS).sum()) for ids in (class_ids.train, class_ids.val))
+    return dict(zip(SPLIT_NAMES, counts, strict=True))
 
 
 def _to_class_ids(numbers: Tensor, column: LabelColumn, classes: Sequence[str]) -> Tensor:

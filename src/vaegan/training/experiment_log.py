@@ -283,7 +283,8 @@ class _LogHandler:
         if isinstance(event, TrainingStarted):
             self._open(event.step)
         if self.log is None:
-            self.early_warnings += [event.text] if isinstance(event, WarningMessage) else []
+            if isinstance(event, WarningMessage):
+                self.early_warnings.append(event.text)
             return
         if isinstance(event, (TrainingProgress, ValidationMetrics)):
             self.latest_step = event.step

@@ -75,16 +75,33 @@ def _random_layers_cause(settings: GANSettings, source: WeightsInfo | None, star
         return "they are random: add --from-gan RUN or --from-vae RUN, or leave it out"
     if start is not None and start.is_half_size:
         return f"the first layers are new, as {source.path} was trained at half the size: leave it out"
-    if start is not None and start.discriminator is not None:
+    if starts_from_trained_discriminator(settings, source, start):
         return ""
     if start is not None and not start.has_encoder:
         return (
             f"they are random, as {source.path} has neither a discriminator nor an encoder: start from a run with"
             " checkpoints, or leave it out"
         )
-    if not settings.init_d_from_encoder:
-        return "--no-init-d-from-encoder makes them random: leave one of the two out"
-    return ""
+    return "--no-init-d-from-encoder makes them random: leave one of the two out"
+
+
+def starts_from_trained_discriminator(
+    settings: GANSettings, source: WeightsInfo | None, start: StartRun | None
+) -> bool:
+    """Return whether a discriminator starts from a trained one, or from an encoder.
+
+    Args:
+        settings: options of the run.
+        source: weights that it starts from, if any.
+        start: the run of --from-gan, if any.
+
+    Returns:
+        whether it does.
+    """
+    if start is not None and start.discriminator is not None:
+        return True
+    has_encoder = start.has_encoder if start is not None else source is not None
+    return has_encoder and settings.init_d_from_encoder
 
 
 def match_classes(

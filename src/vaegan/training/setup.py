@@ -28,6 +28,7 @@ from vaegan.training.matching import (
     match_classes,
     match_discriminator,
     read_vae_weights,
+    starts_from_trained_discriminator,
     with_prior,
 )
 from vaegan.training.precision import DeviceContext, choose_device_context
@@ -141,10 +142,8 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             # the prior of a start is fitted once the images are read, see `load_start_networks`
         else:
             model_config = with_prior(model_config, settings.prior, vae_weights)
-        has_encoder = vae_weights is not None or (start is not None and start.has_encoder)
-        has_trained_d = start is not None and start.discriminator is not None
-        has_trained_d = has_trained_d or (has_encoder and settings.init_d_from_encoder)
         check_frozen_layers(settings, model_config, source, start)
+        has_trained_d = starts_from_trained_discriminator(settings, source, start)
         settings = settings.with_start_defaults(vae_weights is not None, source is not None, has_trained_d)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(

@@ -51,8 +51,17 @@ def test_gradients_agree_with_differences():
     assert torch.autograd.gradcheck(mix_layers, tuple(inputs))
 
 
-def test_without_gradients_the_formula_itself_is_computed():
-    inputs = make_inputs(2, 3, 4, 8)
-    with torch.no_grad():
-        assert mix_layers(*inputs).equal(mix_plainly(*inputs))
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_too_a_few_images_are_enlarged_at_a_time(monkeypatch, context):
+    inputs, enlarged, rows = make_inputs(5, 3, 4, 8), layer_mixing._enlarged, []
+
+    def record(layers, *args):
+        rows.append(len(layers))
+        return enlarged(layers, *args)
+
+    monkeypatch.setattr(layer_mixing, "_enlarged", record)
+    monkeypatch.setattr(layer_mixing, "MIXED_VALUES", 2 * 3 * 4 * 8 * 8)
+    with context():
+        torch.testing.assert_close(mix_layers(*inputs), mix_plainly(*inputs))
+    assert rows == [2, 2, 1]
     assert mix_layers(*(tensor.detach() for tensor in inputs)).grad_fn is None

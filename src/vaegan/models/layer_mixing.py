@@ -1,4 +1,4 @@
-"""The mix of color layers, with a gradient that is computed in a CPU's caches."""
+"""The mix of color layers, computed in a CPU's caches."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def mix_layers(layers: Tensor, weights: Tensor, enlarge: Tensor) -> Tensor:
     Returns:
         float [B, C, S, S].
     """
-    needs_grad = torch.is_grad_enabled() and (layers.requires_grad or weights.requires_grad)
-    if needs_grad and layers.device.type == "cpu" and not torch.compiler.is_compiling():  # nor exporting to ONNX
+    if layers.device.type == "cpu" and not torch.compiler.is_compiling():  # nor exporting to ONNX
         mixed: Tensor = _MixInCaches.apply(layers, weights, enlarge)  # type: ignore[no-untyped-call]
         return mixed
     return (_enlarged(layers, enlarge, weights.shape[1]) * weights[:, None]).sum(2)

@@ -26,8 +26,7 @@ from vaegan.training.rng import derive_seed, fixed_permutation
 from vaegan.training.trainer import make_class_weights
 from vaegan.utils.images import to_float
 
-VAE_VALIDATION_BATCH_SIZE = 128
-GAN_VALIDATION_BATCH_SIZE = 64
+VALIDATION_BATCH_SIZE = 64
 GAN_VALIDATION_IMAGES = 256
 GRAY_LEVELS_PER_UNIT = 127.5
 """8-bit gray levels per unit of the range [-1, 1]."""
@@ -104,8 +103,8 @@ class VAEOutputs:
     ) -> None:
         self.values: dict[str, list[Tensor]] = {}
         generator = torch.Generator().manual_seed(derive_seed(seed, "measure"))
-        for start in range(0, len(images), VAE_VALIDATION_BATCH_SIZE):
-            rows = slice(start, start + VAE_VALIDATION_BATCH_SIZE)
+        for start in range(0, len(images), VALIDATION_BATCH_SIZE):
+            rows = slice(start, start + VALIDATION_BATCH_SIZE)
             real = to_float(images[rows]).to(memory_format=torch.channels_last)
             batch_weights = None if class_weights is None else class_weights[rows].to(real.device)
             with device_ctx.autocast():
@@ -236,7 +235,7 @@ def validate_gan(
     """
 
     def split(tensor: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(tensor, GAN_VALIDATION_BATCH_SIZE)
+        return torch.split(tensor, VALIDATION_BATCH_SIZE)
 
     def mean_logit(images: Tensor, class_weights: Tensor) -> float:
         order = fixed_permutation(len(images)).to(images.device)

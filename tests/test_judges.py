@@ -35,6 +35,23 @@ def test_a_classifier_learns_labels_and_tells_sets_apart(monkeypatch):
     other = judges.judge(network, images[:128], stripes_only)
     assert other["content_fd"] > 3 * same["content_fd"] and other["content_coverage"] < same["content_coverage"]
     assert other["texture_fd"] > 3 * same["texture_fd"]
+    assert other["content_white"] > 2 * same["content_white"]
+
+
+def test_whitened_features_have_variance_one_in_every_direction():
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(500, 1, generator=generator)  # most of each feature, as in a classifier of one label
+    features = 10 * shared + torch.randn(500, 4, generator=generator)
+    features = torch.cat([features, features[:, :1]], 1)  # the last column adds no direction
+    whitened = features @ judges.whitening_matrix(features)
+    assert whitened.shape == (500, 4)
+    torch.testing.assert_close(torch.cov(whitened.T), torch.eye(4), atol=1e-3, rtol=0)
+
+
+def test_repeats_are_summarized_by_their_mean_and_largest_deviation():
+    assert judges.summarize([{"content_fd": 1.0, "luma_25": 2.0}]) == {"content_fd": 1.0, "luma_25": 2.0}
+    repeats = [{"content_fd": value, "luma_25": 2.0} for value in (1.0, 2.0, 6.0)]
+    assert judges.summarize(repeats) == {"content_fd": 3.0, "luma_25": 2.0, "content_fd_deviation": 3.0}
 
 
 @pytest.mark.parametrize("make", [small_evaluation.pink_noise, small_evaluation.patchwork, small_evaluation.ghosts])

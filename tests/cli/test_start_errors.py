@@ -33,7 +33,7 @@ def test_a_dataset_of_another_size_or_channels(kind, flag, drawn, vae_run, gan_r
         preprocess(drawn, f"gray-{size}", "--size", size, "--grayscale")
         code, line = refused(capsys, command, f"gray-{size}", flag, start)
         assert code == 1 and f"gray-{size} holds {size}x{size} images of 1 channels, but" in line
-        assert "trained on 32x32 of 3" in line and "without --grayscale" in line
+        assert "trained on 32x32 of 3" in line and "--no-grayscale" in line
     assert not (here / "new").exists()
 
 

@@ -54,7 +54,7 @@ def test_a_grayscale_dataset_and_a_color_vae_do_not_fit(drawn, prepared, vae_run
     assert main(["preprocess", str(drawn), "--out", "gray", "--size", "32", "--grayscale", "-q"]) == 0
     code, line = refused(capsys, "gray", "--from-vae", vae_run, "--steps", "1")
     assert code == 1 and "gray holds 32x32 images of 1 channels, but" in line
-    assert "trained on 32x32 of 3: preprocess them with --size 32, without --grayscale, or give --from-vae" in line
+    assert "trained on 32x32 of 3: preprocess them with --size 32 --no-grayscale, or give --from-vae" in line
     options = ["--preset", "tiny", "--latent-dim", "8", "--batch-size", "8", "--precision", "fp32", "-q"]
     assert main(["train-vae", "gray", "--run", "vae", "--steps", "1", *options]) == 0
     code, line = refused(capsys, prepared, "--from-vae", "vae", "--steps", "1")

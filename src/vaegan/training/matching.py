@@ -256,7 +256,7 @@ def match_architecture(
     if (dataset.size, dataset.channels) != (config.size, config.channels):
         grayscale_flag = " --grayscale" if config.channels == 1 else ""
         if dataset.channels < config.channels:
-            grayscale_flag = ", without --grayscale"
+            grayscale_flag = " --no-grayscale"
         raise VaeganError(
             f"{dataset.path} holds {dataset.size}x{dataset.size} images of {dataset.channels} channels, but {path} was"
             f" trained on {config.size}x{config.size} of {config.channels}: preprocess them with --size"

@@ -98,7 +98,7 @@ class PreprocessOptions(TypedDict, total=False):
     crop_position: str
     pad_mode: str
     background: str
-    grayscale: bool
+    grayscale: bool | None
     gray_bits: str
     frames: str
     include_generated: bool

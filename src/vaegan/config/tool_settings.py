@@ -34,7 +34,11 @@ class PreprocessSettings:
     background: str = option(
         "white", "Color behind transparent images and for --pad-mode color: a name or #rrggbb.", metavar="COLOR"
     )
-    grayscale: bool = option(False, "Store one channel instead of three.")
+    grayscale: bool | None = option(
+        None,
+        "Store one channel instead of three.",
+        default_text="grayscale if all images are gray, else no-grayscale",
+    )
     gray_bits: str = option(
         "auto",
         "Bits that 16-bit grayscale images use, of which the lowest is black and the highest white;"

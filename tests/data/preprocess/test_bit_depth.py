@@ -128,7 +128,7 @@ def test_all_images_are_read_with_the_bit_depth_that_the_brightest_needs(tmp_pat
     assert json.loads((tmp_path / "set" / "set.json").read_text())["gray_bits"] == 12
 
     # images on the command line are read as the dataset's were
-    settings = derive_preprocess_settings(32, 3, image_options(open_dataset(tmp_path / "set")))
+    settings = derive_preprocess_settings(32, 1, image_options(open_dataset(tmp_path / "set")))
     ((_, tensors),) = read_images([folder / "0.png"], settings, ignore_event)
     assert np.array_equal(tensors[0].numpy(), images[0])
 
@@ -144,7 +144,7 @@ def test_images_of_16_bits_are_not_told(tmp_path, capsys):
         (tmp_path / "in" / f"{index}.png").write_bytes(png(deep_image(index, peak)))
     images = prepare_deep(tmp_path / "in", tmp_path / "set")
     assert (images[0, 0, -1, -1], images[1, 0, -1, -1]) == (4, 255)
-    assert "gray" not in capsys.readouterr().err
+    assert "16 bits" not in capsys.readouterr().err
 
 
 def test_a_changed_folder_is_read_with_the_bit_depth_that_it_needs_now(tmp_path):

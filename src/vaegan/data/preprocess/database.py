@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS files (
     gray_bits INTEGER DEFAULT 0 CHECK (typeof(gray_bits) = 'integer' AND gray_bits BETWEEN 0 AND 16));
 
 -- One row per prepared image. slot: its position in the pixel file; crop_box: JSON array.
+-- gray_crc32: see `PreparedImage`.
 CREATE TABLE IF NOT EXISTS images (
     file_id INTEGER CHECK (typeof(file_id) = 'integer'),
     frame INTEGER CHECK (typeof(frame) = 'integer' AND frame >= 0),
@@ -73,6 +74,7 @@ CREATE TABLE IF NOT EXISTS images (
     perceptual_hash BLOB CHECK (typeof(perceptual_hash) = 'blob' AND length(perceptual_hash) IN {HASH_LENGTHS}),
     gray_tag_bits INTEGER CHECK (typeof(gray_tag_bits) = 'integer' AND gray_tag_bits BETWEEN 0 AND 16),
     gray_needed_bits INTEGER CHECK (typeof(gray_needed_bits) = 'integer' AND gray_needed_bits BETWEEN 0 AND 16),
+    gray_crc32 INTEGER CHECK (typeof(gray_crc32) IN ('integer', 'null')),
     PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
 """
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -513,7 +515,7 @@ class PreprocessDB:
         location = {"file_id": file_id, "slot": self.num_slots}
         self.execute(
             "INSERT OR REPLACE INTO images VALUES (:file_id, :frame, :slot, :width, :height, :crop_box, :crc32,"
-            " :perceptual_hash, :gray_tag_bits, :gray_needed_bits)",
+            " :perceptual_hash, :gray_tag_bits, :gray_needed_bits, :gray_crc32)",
             **(vars(image) | location | {"width": width, "height": height, "crop_box": json.dumps(image.box)}),
         )
         self.num_slots += 1

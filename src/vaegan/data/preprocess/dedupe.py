@@ -75,6 +75,7 @@ _SELECT_MANIFEST = """
 SELECT
     files.file_id, files.name, files.sha256, files.reason, files.detail,
     images.frame, images.slot, images.width, images.height, images.crop_box, images.crc32,
+    images.gray_crc32,
     exact_duplicates.duplicate_of AS exact_duplicate_of, near_duplicates.duplicate_of AS near_duplicate_of
 FROM files
 LEFT JOIN exact_duplicates ON exact_duplicates.file_id = files.file_id
@@ -95,6 +96,7 @@ class StoredImage:
     original_size: tuple[int, int]
     crop_box: Box
     crc32: int
+    gray_crc32: int | None
 
 
 @dataclass(slots=True)
@@ -232,6 +234,7 @@ class ManifestBuilder:
                 reason, detail, frame = NEAR_DUPLICATE, decode_name(row["near_duplicate_of"]), row["frame"]
             elif not reason and row["frame"] is not None:
                 original_size, frame = (row["width"], row["height"]), row["frame"]
-                image = StoredImage(row["slot"], original_size, self.db.load_box(row["crop_box"]), row["crc32"])
+                crop_box, crc32s = self.db.load_box(row["crop_box"]), (row["crc32"], row["gray_crc32"])
+                image = StoredImage(row["slot"], original_size, crop_box, *crc32s)
             name = decode_name(row["name"])
             yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

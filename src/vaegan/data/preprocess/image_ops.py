@@ -175,6 +175,20 @@ def to_chw_bytes(image: Image.Image) -> bytes:
     return pixels if image.mode == "L" else pixels[0::3] + pixels[1::3] + pixels[2::3]
 
 
+def gray_plane(pixels: bytes) -> bytes | None:
+    """Return one channel of a gray image.
+
+    Args:
+        pixels: uint8 [3, H, W].
+
+    Returns:
+        uint8 [1, H, W], or None if the three channels differ.
+    """
+    area = len(pixels) // 3
+    plane = pixels[:area]
+    return plane if pixels[area : 2 * area] == plane and pixels[2 * area :] == plane else None
+
+
 def from_chw_bytes(pixels: bytes, channels: int, size: int) -> Image.Image:
     """Make an image of pixels that are ordered channel by channel.
 

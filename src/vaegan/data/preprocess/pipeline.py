@@ -380,6 +380,7 @@ class PreprocessPipeline:
     def _write_and_report(self, summary: PreprocessSummary, labels: MatchedLabels | None, pool: WorkerPool) -> None:
         out, dry_run = self.request.out, self.request.dry_run
         if not dry_run:
-            DatasetWriter(self.db, self.manifest, self.settings, labels).write(out, self.sources, summary, pool)
+            writer = DatasetWriter(self.db, self.manifest, self.settings, summary.channels, labels)
+            writer.write(out, self.sources, summary, pool)
         report_summary(summary, self.settings, self.emit, dry_run)
         self.emit(Note("Dry run: nothing was written") if dry_run else FileWritten("dataset", out))

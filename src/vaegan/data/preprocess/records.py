@@ -103,6 +103,7 @@ class PreparedImage:
     pixels: bytes  # uint8 [C, S, S]; for a thumbnail, uint8 [H, W, 3] with `original_size` its own size
     gray_tag_bits: int = 0  # of 16-bit gray values, see `GrayDepth`
     gray_needed_bits: int = 0
+    gray_crc32: int | None = None  # of one of three equal channels; None for color, and if --grayscale decides
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from vaegan.data.labels import LabelColumn, columns_from_json
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
 from vaegan.data.preprocess.splits import is_near_fraction
+from vaegan.errors import printable
 from vaegan.events import EventHandler, Note, WarningMessage
 from vaegan.utils.text import count_text
 
@@ -50,11 +51,24 @@ class LabelSummary:
 
 @dataclass
 class PreprocessSummary:
-    """How many images a dataset holds, and how many files were skipped for which reason."""
+    """How many images a dataset holds, and how many files were skipped for which reason.
+
+    Attributes:
+        split_counts: number of images by split.
+        skip_counts: number of skipped files and frames by reason.
+        num_upscaled: number of images that were smaller than those of the dataset.
+        channels: of the dataset's images, 1 or 3.
+        num_color: number of images that are not gray, where that decides the channels; 0 for an existing dataset.
+        first_color_image: name of the first of them.
+        labels: the dataset's labels.
+    """
 
     split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
     skip_counts: Counter[str] = field(default_factory=Counter)
     num_upscaled: int = 0
+    channels: int = 3
+    num_color: int = 0
+    first_color_image: str = ""
     labels: LabelSummary | None = None
 
     @property
@@ -75,7 +89,8 @@ class PreprocessSummary:
         counts = info["counts"]
         split_counts = {name: counts[name] for name in SPLIT_NAMES}
         labels = LabelSummary.from_info(info.get("labels"))
-        return cls(split_counts, Counter(info.get("skip_reasons", {})), counts.get("upscaled", 0), labels)
+        skip_counts, num_upscaled = Counter(info.get("skip_reasons", {})), counts.get("upscaled", 0)
+        return cls(split_counts, skip_counts, num_upscaled, info["channels"], labels=labels)
 
 
 def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSettings) -> PreprocessSummary:
@@ -96,6 +111,11 @@ def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSett
         else:
             summary.split_counts[SPLIT_NAMES[row.split]] += 1
             summary.num_upscaled += resized_side(row.image.original_size) < settings.size
+            if settings.grayscale is None and row.image.gray_crc32 is None:
+                summary.num_color += 1
+                summary.first_color_image = summary.first_color_image or row.name
+    is_gray = not summary.num_color if settings.grayscale is None else settings.grayscale
+    summary.channels = 1 if is_gray else 3
     return summary
 
 
@@ -110,6 +130,8 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
     """
     num_train, num_val = summary.split_counts["train"], summary.split_counts["val"]
     emit(Note(f"{count_text(summary.num_images, 'image')}: {num_train:,} for training, {num_val:,} for validation"))
+    if settings.grayscale is None:
+        _report_channels(summary, emit)
     if summary.labels is not None:
         _report_labels(summary.labels, summary.num_images, emit)
     skip_counts = Counter(summary.skip_counts)
@@ -132,6 +154,16 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
     elif not is_near_fraction(num_val, summary.num_images, settings.val_fraction):
         fraction = f"{num_val / summary.num_images:.2g} of the images are for validation, not {settings.val_fraction:g}"
         emit(WarningMessage(f"{fraction}: the groups that have to share a split are too few or too unequal"))
+
+
+def _report_channels(summary: PreprocessSummary, emit: EventHandler) -> None:
+    """Report that all images are gray, or which images with color are among images that are mostly gray."""
+    if summary.channels == 1:
+        emit(Note("All images are gray: one channel is stored (--no-grayscale stores three)"))
+    elif 0 < summary.num_color < summary.num_images / 2:
+        verb, name = "has" if summary.num_color == 1 else "have", printable(summary.first_color_image, 300)
+        subject = f"{summary.num_color:,} of {count_text(summary.num_images, 'image')} {verb} color, first {name!r}"
+        emit(Note(f"{subject}: three channels are stored (--grayscale stores one)"))
 
 
 def _report_labels(labels: LabelSummary, num_images: int, emit: EventHandler) -> None:

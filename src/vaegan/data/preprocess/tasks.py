@@ -13,7 +13,7 @@ from vaegan.data.preprocess import skip_reasons
 from vaegan.data.preprocess.bit_depth import GrayDepth
 from vaegan.data.preprocess.decoding import DecodedFrame, decode_frames, parse_color, to_srgb
 from vaegan.data.preprocess.file_reader import open_hashed
-from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, pad_to_square, to_chw_bytes
+from vaegan.data.preprocess.image_ops import compute_crop_box, crop_and_resize, gray_plane, pad_to_square, to_chw_bytes
 from vaegan.data.preprocess.perceptual_hash import perceptual_hash
 from vaegan.data.preprocess.records import Box, PreparedImage, Task, TaskResult
 from vaegan.data.preprocess.skip_reasons import SkipFile
@@ -95,7 +95,11 @@ def _prepare_frames(task: Task, file: BinaryIO, settings: PreprocessSettings) ->
         crc32, phash = zlib.crc32(pixels), perceptual_hash(image)
         depth = frame.gray_depth or GrayDepth(0.0, 255.0)
         gray_bits = depth.tag_bits, depth.needed_bits
-        images.append(PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels, *gray_bits))
+        gray_pixels = gray_plane(pixels) if settings.grayscale is None else None
+        gray_crc32 = None if gray_pixels is None else zlib.crc32(gray_pixels)
+        images.append(
+            PreparedImage(frame.index, frame.original_size, box, crc32, phash, pixels, *gray_bits, gray_crc32)
+        )
     return images, 0
 
 
@@ -111,7 +115,7 @@ def square_frame(frame: DecodedFrame, settings: PreprocessSettings) -> tuple[Ima
     """
     box = compute_crop_box(frame.image, frame.original_size, settings)
     resized = crop_and_resize(frame.image, frame.original_size, box, settings)
-    image = to_srgb(resized, frame.icc_profile, settings.grayscale)
+    image = to_srgb(resized, frame.icc_profile, bool(settings.grayscale))
     return pad_to_square(image, settings, parse_color(settings.background)), box
 
 

@@ -35,7 +35,7 @@ from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, remove_tree, wr
 from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
 
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 """Increase this when the same image and options give other pixels. Images of two versions are never mixed."""
 
 IncludedImage = tuple[ManifestRow, StoredImage]
@@ -70,10 +70,13 @@ class DatasetWriter:
         db: PreprocessDB,
         manifest: ManifestBuilder,
         settings: PreprocessSettings,
+        channels: int,
         labels: MatchedLabels | None = None,
     ) -> None:
         self.db, self.manifest, self.settings, self.labels = db, manifest, settings, labels
-        self.channels = 1 if settings.grayscale else 3
+        self.channels = channels
+        # whether all images are gray is known only now, so the database holds three equal channels of each
+        self.drops_channels = channels == 1 and settings.grayscale is None
 
     def write(self, out: Path, sources: list[Path], summary: PreprocessSummary, pool: WorkerPool) -> None:
         """Write the dataset, replacing one that is there.
@@ -146,7 +149,7 @@ class DatasetWriter:
                     "sha256": row.sha256,
                     "original_size": list(row.image.original_size),
                     "crop_box": list(row.image.crop_box),
-                    "crc32": row.image.crc32,
+                    "crc32": row.image.gray_crc32 if self.drops_channels else row.image.crc32,
                 }
                 index += 1
             yield entry
@@ -157,6 +160,10 @@ class DatasetWriter:
             pixels = self.db.read_pixels(image.slot)
             if zlib.crc32(pixels) != image.crc32:
                 raise CorruptImage(row.file_id)
+            if self.drops_channels:
+                pixels = pixels[: len(pixels) // 3]
+                if zlib.crc32(pixels) != image.gray_crc32:
+                    raise CorruptImage(row.file_id)
             yield pixels
 
     def _read_image(self, image: StoredImage) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -528,6 +529,19 @@ def latest_run(root: Path, kinds: tuple[str, ...]) -> Path | None:
         if weights_paths:
             return max(weights_paths, key=lambda path: path.stat().st_mtime).parent
     return None
+
+
+def unused_run_path(run: Path) -> Path:
+    """Return a path for another run beside one that exists.
+
+    Args:
+        run: directory of the run, such as runs/vae.
+
+    Returns:
+        the first of runs/vae-2, runs/vae-3 and so on that does not exist.
+    """
+    paths = (run.with_name(f"{run.name}-{number}") for number in itertools.count(2))
+    return next(path for path in paths if not path.exists())
 
 
 def weights_name(weights: Path) -> str:

@@ -15,6 +15,7 @@ from vaegan.cli.completion import complete_checkpoint, complete_dataset, complet
 from vaegan.cli.help import COMMON_OPTIONS
 from vaegan.config.options import OptionField, build_settings, option_fields
 
+DEFAULT_VAE_RUN, DEFAULT_GAN_RUN = Path("runs/vae"), Path("runs/gan")
 CHECKPOINT_HELP = "A run directory, a checkpoint in it, or a .safetensors file."
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vaegan.cli.params import DEFAULT_GAN_RUN, DEFAULT_VAE_RUN
+from vaegan.errors import VaeganError
 from vaegan.events import Summary
 from vaegan.progress.text import format_duration
 
@@ -26,15 +29,53 @@ def dataset_summary(path: Path, num_train: int, num_val: int) -> Summary:
     Returns:
         the summary, with the command that trains a VAE on it.
     """
-    is_default = path.parent == Path("data")
     return Summary(
         f"{path} is ready",
         [
             ("made", f"{num_train + num_val:,} images: {num_train:,} to train on, {num_val:,} for validation"),
             ("look at", str(path / "preview.png")),
-            (NEXT, "vaegan train-vae" if is_default else f"vaegan train-vae {quoted(path)}"),
+            (NEXT, _train_vae_command(path)),
         ],
     )
+
+
+def _train_vae_command(dataset: Path) -> str:
+    """Return the command that trains a VAE on a dataset, with DATA and --run where their defaults are others."""
+    from vaegan.data.dataset import find_newest_dataset, open_dataset
+
+    words, newest = ["vaegan train-vae"], find_newest_dataset(Path("data"))
+    if newest is None or newest.resolve() != dataset.resolve():
+        words.append(quoted(dataset))
+    if DEFAULT_VAE_RUN.exists():  # else without `run_dir`, whose import takes long
+        fingerprint = open_dataset(dataset).fingerprint
+        words += _run_option(DEFAULT_VAE_RUN, "vae", lambda config: config["data"].get("fingerprint") == fingerprint)
+    return " ".join(words)
+
+
+def _train_gan_command(vae_run: Path) -> str:
+    """Return the command that trains a GAN from a VAE, with --run where the default run is another GAN."""
+    from vaegan.run_dir import RunDir
+    from vaegan.utils.files import file_sha256
+
+    def is_from_vae(config: Mapping[str, Any]) -> bool:
+        source = config.get("from_vae") or {}
+        return bool(source.get("sha256") == file_sha256(RunDir(vae_run).weights_path))
+
+    words = ["vaegan train-gan --from-vae", quoted(vae_run), *_run_option(DEFAULT_GAN_RUN, "gan", is_from_vae)]
+    return " ".join(words)
+
+
+def _run_option(run: Path, kind: str, is_meant: Callable[[Mapping[str, Any]], bool]) -> list[str]:
+    """Return --run with an unused path, unless `run` can be started, or is the run that is meant and is resumed."""
+    from vaegan.run_dir import RunDir, unused_run_path
+
+    try:
+        RunDir(run).check_is_run_or_empty(force=False)
+        config = RunDir(run).read_config() if RunDir(run).exists() else None
+        is_other = config is not None and not (config["kind"] == kind and is_meant(config))
+    except VaeganError:  # something else, or damaged
+        is_other = True
+    return [f"--run {quoted(unused_run_path(run))}"] if is_other else []
 
 
 def training_summary(run: Path) -> Summary:
@@ -78,7 +119,7 @@ def _quality(kind: str, metrics: dict[str, float]) -> str:
 
 def _next_commands(kind: str, run: Path) -> list[str]:
     if kind == "vae":
-        return [f"vaegan train-gan --from-vae {quoted(run)}"]
+        return [_train_gan_command(run)]
     return [f"vaegan sample {quoted(run)} -n 64", f"vaegan explore {quoted(run)}", f"vaegan evaluate {quoted(run)}"]
 
 

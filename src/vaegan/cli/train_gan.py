@@ -9,7 +9,16 @@ import typer
 
 from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Config, ForceRestart, JsonFlag, Quiet, RunDirOption, dataset_argument, with_settings
+from vaegan.cli.params import (
+    DEFAULT_GAN_RUN,
+    Config,
+    ForceRestart,
+    JsonFlag,
+    Quiet,
+    RunDirOption,
+    dataset_argument,
+    with_settings,
+)
 from vaegan.cli.summaries import training_summary
 from vaegan.config.settings import GANSettings, group_options
 
@@ -38,7 +47,7 @@ def train_gan(
             autocompletion=complete_checkpoint,
         ),
     ] = None,
-    run: RunDirOption = Path("runs/gan"),
+    run: RunDirOption = DEFAULT_GAN_RUN,
     config: Config = None,
     force: ForceRestart = False,
     as_json: JsonFlag = False,

@@ -9,7 +9,16 @@ import typer
 
 from vaegan.cli.completion import complete_checkpoint
 from vaegan.cli.console import event_reporter, print_results
-from vaegan.cli.params import Config, DatasetArg, ForceRestart, JsonFlag, Quiet, RunDirOption, with_settings
+from vaegan.cli.params import (
+    DEFAULT_VAE_RUN,
+    Config,
+    DatasetArg,
+    ForceRestart,
+    JsonFlag,
+    Quiet,
+    RunDirOption,
+    with_settings,
+)
 from vaegan.cli.summaries import training_summary
 from vaegan.config.settings import VAESettings, group_options
 
@@ -27,7 +36,7 @@ def train_vae(
             autocompletion=complete_checkpoint,
         ),
     ] = None,
-    run: RunDirOption = Path("runs/vae"),
+    run: RunDirOption = DEFAULT_VAE_RUN,
     config: Config = None,
     force: ForceRestart = False,
     as_json: JsonFlag = False,

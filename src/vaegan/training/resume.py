@@ -15,6 +15,7 @@ from vaegan.data.dataset import open_dataset
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler
 from vaegan.metrics_log import read_metrics
+from vaegan.run_dir import unused_run_path
 from vaegan.run_lookup import find_recorded_dataset, find_source
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.matching import check_can_stop_flat, read_vae_weights
@@ -67,7 +68,7 @@ def _resolve_resumed_run(request: TrainRequest, emit: EventHandler, dist_ctx: Di
     if dataset.fingerprint != saved["data"].get("fingerprint"):
         raise VaeganError(
             f"{dataset.path} is not the dataset that {path} was trained on (its images differ): give that one, or"
-            " choose another --run"
+            f" choose another --run, such as {unused_run_path(path)}"
         )
     settings: TrainSettings = build_settings(
         settings_class, saved["options"], clear_other_durations(request), request.explicit_options
@@ -122,7 +123,7 @@ def _check_same_source(request: TrainRequest, saved_config: Mapping[str, Any]) -
         if source.get("sha256") != file_sha256(weights.path):
             raise UsageError(
                 f"{flag} {given} is not the {weights.kind.upper()} that {run} was started from, or it was trained"
-                " further: leave it out to resume, or choose another --run"
+                f" further: leave it out to resume, or choose another --run, such as {unused_run_path(run)}"
             )
 
 

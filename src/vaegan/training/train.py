@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -15,9 +16,10 @@ import torch
 from vaegan.checkpoint import WeightsInfo
 from vaegan.config.option_types import GANOptions, VAEOptions
 from vaegan.config.settings import CLASS_OPTIONS, GANSettings, VAESettings
+from vaegan.data.dataset import find_newest_dataset, open_dataset
 from vaegan.data.image_files import image_options
 from vaegan.data.sampler import BatchSampler
-from vaegan.errors import UsageError
+from vaegan.errors import UsageError, VaeganError
 from vaegan.events import (
     Event,
     EventHandler,
@@ -32,8 +34,8 @@ from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.progress.reporter import default_reporter
 from vaegan.report.run_report import ReportWriter
-from vaegan.run_dir import RunDir, find_run
-from vaegan.run_lookup import record_path
+from vaegan.run_dir import RunDir, find_run, unused_run_path
+from vaegan.run_lookup import record_path, relative_to_cwd
 from vaegan.training.accumulation import GradientAccumulator
 from vaegan.training.autotune import autotune, write_latent_dim_chart
 from vaegan.training.data_cache import load_class_ids, load_train_val_images, open_train_val_images
@@ -146,6 +148,8 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         setup = resolve_setup(request, emit, dist_ctx)
         emit = stack.enter_context(_event_handler(setup, emit, dist_ctx))
 
+        dist_ctx.run_on_main(lambda: _note_if_newer_dataset(setup, emit))
+
         # 2. Nothing left to do
         if dist_ctx.run_on_all_ranks(lambda: _is_finished(setup)):
             _emit_already_finished(setup, emit)
@@ -193,6 +197,20 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
         )
         loop.run(stop)
     return run_dir.path
+
+
+def _note_if_newer_dataset(setup: TrainSetup, emit: EventHandler) -> None:
+    """Say how to train on the newest dataset where an existing run keeps to another one."""
+    request, saved_config = setup.request, setup.saved_config
+    newest = find_newest_dataset(Path("data"))
+    if saved_config is None or request.data_path is not None or saved_config.get("from_vae") or newest is None:
+        return
+    with contextlib.suppress(VaeganError):  # a damaged dataset, which this run does not need
+        if open_dataset(newest).fingerprint != setup.dataset.fingerprint:
+            run, used = request.run_dir.path, relative_to_cwd(setup.dataset.path)
+            words = ["vaegan", f"train-{request.kind}", str(newest), "--run", str(unused_run_path(run))]
+            command = shlex.join(words)
+            emit(Note(f"{run} was started on {used}, not on {newest}, the newest dataset. To train on that: {command}"))
 
 
 def _warn_if_nothing_learns(setup: TrainSetup, total_steps: int, emit: EventHandler) -> None:

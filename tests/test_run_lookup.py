@@ -58,6 +58,21 @@ def test_a_moved_project_goes_on(project, monkeypatch, capsys, renamed):
     capsys.readouterr()
 
 
+def test_a_copied_project_uses_its_own_dataset_and_calls_no_other_changed(here, project, prepared, capsys):
+    config_path = project / "runs" / "vae" / "config.json"
+    config = json.loads(config_path.read_text())
+    config["data"]["path"] = str(prepared)
+    config_path.write_text(json.dumps(config))
+    assert main(["train-vae", "--run", "project/runs/vae", "--steps", "5"]) == 0
+    err = capsys.readouterr().err
+    assert "by its fingerprint" not in err and "has changed since" not in err
+    (here / "elsewhere").mkdir()
+    config["data"]["path"] = str(here / "elsewhere")  # no longer the dataset
+    config_path.write_text(json.dumps(config))
+    assert main(["train-vae", "--run", "project/runs/vae", "--steps", "6"]) == 0
+    assert "Using project/data/faces-32, the dataset of project/runs/vae by its fingerprint" in capsys.readouterr().err
+
+
 def test_the_vae_of_a_moved_gan_is_found_by_its_hash_even_if_it_was_trained_further(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     (project / "runs" / "vae").rename(project / "runs" / "first")

@@ -58,7 +58,7 @@ def find_recorded_dataset(run: RunDir, emit: EventHandler) -> Path:
 
     Args:
         run: the run.
-        emit: receives a note if the dataset is somewhere else than recorded.
+        emit: receives a note if the dataset is somewhere else than recorded, and no longer there.
 
     Returns:
         path of the dataset; the recorded path, whatever is there, if none has the fingerprint.
@@ -66,9 +66,10 @@ def find_recorded_dataset(run: RunDir, emit: EventHandler) -> Path:
     record = run.read_config()["data"]
     places = _recorded_places(record, run)
     recorded = places[-1]
+    fingerprint = record.get("fingerprint")
     for path in (*places, *_datasets_nearby(places, run)):
-        if _has_fingerprint(path, record.get("fingerprint")):
-            if path.resolve() != recorded:
+        if _has_fingerprint(path, fingerprint):
+            if path.resolve() != recorded and not _has_fingerprint(recorded, fingerprint):
                 state = "has changed since" if recorded.is_dir() else "does not exist"
                 used, owner = relative_to_cwd(path), relative_to_cwd(run.path)
                 emit(Note(f"Using {used}, the dataset of {owner} by its fingerprint: {recorded} {state}"))

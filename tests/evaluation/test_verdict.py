@@ -52,6 +52,30 @@ def test_what_is_wrong_is_said(changed, text):
     assert any(text in sentence for sentence in make_verdict(DEMO_GAN | changed, real))
 
 
+NEARLY_REAL = REAL | {"kid_fine": 0.007}
+
+
+@pytest.mark.parametrize(
+    ("changed", "degree", "fault"),
+    [
+        ({}, "as in real images", ""),
+        ({"luminance_deviation": 1.4 * 2.1}, "as in real images", ""),
+        ({"luminance_deviation": 1.6 * 2.1}, "close to real images", " 1.6 times their noise in calm areas."),
+        ({"luminance_deviation": 5.1 * 2.1}, "visibly off", " 5.1 times their noise in calm areas."),
+        ({"power_high": 0.5 * 0.95}, "close to real images", " 50% of the finest detail of real images: blurred."),
+        ({"power_high": 0.25 * 0.95}, "visibly off", " 25% of the finest detail of real images: blurred."),
+        ({"power_high": 3.0 * 0.95}, "visibly off", " 3.0 times the finest detail of real images: grainy."),
+        ({"kid_fine": 0.2, "luminance_deviation": 5.1 * 2.1}, "far off", " 5.1 times their noise in calm areas."),
+    ],
+)
+def test_texture_with_a_fault_is_not_called_as_in_real_images(changed, degree, fault):
+    samples = NEARLY_REAL | changed
+    (sentence,) = [line for line in make_verdict(samples, REAL) if line.startswith("Texture")]
+    assert (
+        sentence == f"Texture: {degree}, with a KID x1000 of {1000 * samples['kid_fine']:.1f}, real images 0.3.{fault}"
+    )
+
+
 def test_what_was_not_measured_is_left_out():
     assert make_verdict(dict.fromkeys(REAL), dict.fromkeys(REAL), dict.fromkeys(REAL)) == []
     assert advice(dict.fromkeys(REAL)) == ""

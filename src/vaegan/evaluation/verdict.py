@@ -10,10 +10,21 @@ AS_REAL, CLOSE, VISIBLY_OFF = 0.010, 0.020, 0.100
 Samples of the demo's GAN have 0.009 coarse and 0.031 fine; those of its VAE, which are blurred, 0.075 and 0.340. KID is
 unbiased: unlike a Frechet distance, it can be judged with few images too.
 """
+DEGREES = ("as in real images", "close to real images", "visibly off", "far off")
+"""From best to worst; the bounds lie between them."""
 NUM_STDERRS = 2.0
 FULL_COVERAGE, MOST_COVERAGE = 0.9, 0.6
 """Bounds of coverage as a fraction of that of real images."""
 LITTLE_DETAIL, MUCH_DETAIL, MUCH_NOISE = 0.6, 1.5, 1.5
+"""Bounds of detail and noise as multiples of those of real images; beyond them, texture is at best close to real.
+
+Two sets of real images differ less from 256 images on: by a factor of 1.27 in noise and 1.22 in detail at most.
+"""
+UNLIKE_REAL = 2.5
+"""Factor of detail or noise beyond which texture is at best visibly off.
+
+Two sets of only 32 real images differ by a factor of 2.4 in noise and 1.9 in detail at most (docs/experiments.md).
+"""
 EXTRA_MEMORIZED = 0.1
 
 
@@ -31,7 +42,7 @@ def make_verdict(samples: MetricDict, real: MetricDict, vae: MetricDict | None =
     sentences = (
         _variety(samples, real),
         _closeness("Shapes", "kid_coarse", samples, real),
-        _closeness("Texture", "kid_fine", samples, real) + _texture_detail(samples, real),
+        _texture(samples, real),
         _copies(samples, real),
         _gain(samples, real, vae),
     )
@@ -56,17 +67,15 @@ def _variety(samples: MetricDict, real: MetricDict) -> str:
     )
 
 
-def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict) -> str:
+def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict, least_degree: int = 0) -> str:
+    """Return a sentence by the KID of a scale, with no better degree than `least_degree`, an index of DEGREES."""
     distance = _values(name, samples, real)
     if distance is None:
         return ""
-    bounds = {
-        as_real_bound(name, samples): "as in real images",
-        CLOSE: "close to real images",
-        VISIBLY_OFF: "visibly off",
-    }
-    degree = next((text for bound, text in bounds.items() if distance[0] <= bound), "far off")
-    return f"{what}: {degree}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
+    bounds = (as_real_bound(name, samples), CLOSE, VISIBLY_OFF)
+    degree = next((index for index, bound in enumerate(bounds) if distance[0] <= bound), len(bounds))
+    text = DEGREES[max(degree, least_degree)]
+    return f"{what}: {text}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
 
 
 def as_real_bound(name: str, samples: MetricDict) -> float:
@@ -82,17 +91,24 @@ def as_real_bound(name: str, samples: MetricDict) -> float:
     return max(AS_REAL, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
 
 
-def _texture_detail(samples: MetricDict, real: MetricDict) -> str:
-    """Return what is wrong with fine detail and calm areas, to follow the sentence about texture."""
-    faults = []
+def _texture(samples: MetricDict, real: MetricDict) -> str:
+    """Return a sentence about texture, and what is wrong with fine detail and calm areas, which KID hardly sees."""
+    faults, factors = [], [1.0]
     detail, noise = _values("power_high", samples, real), _values("luminance_deviation", samples, real)
-    if detail is not None and detail[0] < LITTLE_DETAIL * detail[1]:
-        faults.append(f"{detail[0] / detail[1]:.0%} of the finest detail of real images: blurred")
-    elif detail is not None and detail[0] > MUCH_DETAIL * detail[1]:
-        faults.append(f"{detail[0] / detail[1]:.1f} times the finest detail of real images: grainy")
-    if noise is not None and noise[0] > MUCH_NOISE * noise[1]:
+    if detail is not None and detail[1] > 0:
+        ratio = detail[0] / detail[1]
+        if ratio < LITTLE_DETAIL:
+            faults.append(f"{ratio:.0%} of the finest detail of real images: blurred")
+            factors.append(1 / max(ratio, 1e-9))
+        elif ratio > MUCH_DETAIL:
+            faults.append(f"{ratio:.1f} times the finest detail of real images: grainy")
+            factors.append(ratio)
+    if noise is not None and noise[1] > 0 and noise[0] > MUCH_NOISE * noise[1]:
         faults.append(f"{noise[0] / noise[1]:.1f} times their noise in calm areas")
-    return f" {'; '.join(faults).capitalize()}." if faults else ""
+        factors.append(noise[0] / noise[1])
+    least_degree = DEGREES.index("visibly off") if max(factors) > UNLIKE_REAL else int(bool(faults))
+    sentence = _closeness("Texture", "kid_fine", samples, real, least_degree)
+    return sentence + (f" {'; '.join(faults).capitalize()}." if sentence and faults else "")
 
 
 def _copies(samples: MetricDict, real: MetricDict) -> str:

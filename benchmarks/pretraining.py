@@ -19,7 +19,8 @@ from typing import Any
 from benchmarks.arms import Arm, Experiment, make_parser, measure_arms, parse_args, train_arm
 from benchmarks.machine import describe_machine
 from vaegan.data.dataset import open_dataset
-from vaegan.evaluation.evaluate import MIN_IMAGES_FOR_NEIGHBORS, evaluate
+from vaegan.evaluation.evaluate import evaluate
+from vaegan.metrics.prdc import MIN_IMAGES_FOR_NEIGHBORS
 from vaegan.metrics_log import read_metrics
 
 Result = dict[str, Any]

@@ -60,6 +60,17 @@ def test_the_whole_pipeline_with_default_paths(capsys, here, drawn):
     )
 
 
+def test_the_end_of_a_training_leaves_out_coverage_where_an_evaluation_does(capsys, gan_run, copy, monkeypatch):
+    def quality():
+        (line,) = re.findall(r"^ *quality +(.*)$", run(capsys, "train-gan", "--run", gan)[2], flags=re.MULTILINE)
+        return line
+
+    gan = copy(gan_run)  # of 48 images
+    assert quality().startswith("samples have a KID of") and "cover" not in quality()
+    monkeypatch.setattr("vaegan.metrics.prdc.MIN_IMAGES_FOR_NEIGHBORS", 48)
+    assert re.search(r"cover \d+% of the validation images$", quality())
+
+
 @pytest.mark.parametrize("fixture", ["prepared", "vae_run", "gan_run"])
 def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
     path = request.getfixturevalue(fixture)

@@ -90,13 +90,14 @@ def training_summary(run: Path) -> Summary:
     from vaegan.metrics_log import read_metrics, training_seconds
     from vaegan.run_dir import RunDir
 
-    kind = str(RunDir(run).read_config()["kind"])
+    config = RunDir(run).read_config()
+    kind = str(config["kind"])
     log = list(read_metrics(run))
     newest = {name: value for line in log for name, value in line.items()}
     kids = [(line["kid"], line["images_seen"]) for line in log if "kid" in line and line.get("images_seen")]
     images_seen, seconds = newest.get("images_seen", 0.0), training_seconds(run)
     lines = [("made", f"{kind.upper()}, {images_seen:,.0f} images seen in {format_duration(seconds)}")]
-    if quality := _quality(kind, newest):
+    if quality := _quality(kind, newest, _has_reliable_coverage(config)):
         lines.append(("quality", quality))
     if kids and min(kids)[0] < kids[-1][0]:
         best, best_images = min(kids)
@@ -106,13 +107,22 @@ def training_summary(run: Path) -> Summary:
     return Summary(f"{run} is trained", lines)
 
 
-def _quality(kind: str, metrics: dict[str, float]) -> str:
+def _has_reliable_coverage(config: Mapping[str, Any]) -> bool:
+    """Return whether the run's dataset is large enough for coverage; with few images it rates noise as high as real."""
+    from vaegan.metrics.prdc import MIN_IMAGES_FOR_NEIGHBORS
+
+    counts = config["data"].get("counts")
+    sizes = [counts.get(split) for split in ("train", "val")] if isinstance(counts, dict) else []
+    return sum(size for size in sizes if isinstance(size, int)) >= MIN_IMAGES_FOR_NEIGHBORS
+
+
+def _quality(kind: str, metrics: dict[str, float], has_reliable_coverage: bool) -> str:
     parts = []
     if kind == "vae" and "val_psnr" in metrics:
         parts.append(f"validation images are reconstructed with a PSNR of {metrics['val_psnr']:.1f} dB")
     if "kid" in metrics:
         parts.append(f"samples have a KID of {metrics['kid'] * 1000:.1f} (x1000)")
-    if "coverage" in metrics:
+    if "coverage" in metrics and has_reliable_coverage:
         parts.append(f"cover {metrics['coverage']:.0%} of the validation images")
     return ", ".join(parts)
 

@@ -27,6 +27,7 @@ from vaegan.evaluation.verdict import make_verdict
 from vaegan.events import EventHandler, Note, TaskProgress
 from vaegan.inference.model import Model, load
 from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
+from vaegan.metrics.prdc import MIN_IMAGES_FOR_NEIGHBORS
 from vaegan.progress.reporter import default_reporter
 from vaegan.report.figures import image_or_mirror
 from vaegan.run_lookup import dataset_for, source_vae_for
@@ -35,10 +36,8 @@ from vaegan.version import __version__
 
 MIN_TRAIN_IMAGES, MIN_VAL_IMAGES = 8, 2
 MIN_RELIABLE_VAL_IMAGES = 200
-MIN_IMAGES_FOR_NEIGHBORS = 2000
-"""With fewer training and validation images, `UNSTABLE_METRICS` rate noise or patchwork as high as real images; see
-benchmarks/small_evaluation.py."""
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
+"""Left out below MIN_IMAGES_FOR_NEIGHBORS."""
 SAMPLES_COLUMN, REAL_COLUMN = "samples", "real"
 NUM_NEIGHBOR_PAIRS = 8
 NUM_EXAMPLES = 64

@@ -11,6 +11,9 @@ from torch import Tensor
 from vaegan.utils.neighbors import is_closer_than_neighbors, pairwise_distances
 
 DEFAULT_K = 5
+MIN_IMAGES_FOR_NEIGHBORS = 2000
+"""With fewer training and validation images, precision, recall and coverage rate noise or patchwork as high as real
+images; see benchmarks/small_evaluation.py."""
 DUPLICATE_DISTANCE_RATIO = 0.5
 ROWS_PER_CHUNK = 1024
 

@@ -292,6 +292,42 @@ def test_images_and_rows_without_counterpart_are_told_once(faces, tmp_path):
     assert any("images without a row in the labels: 2 of 14; rows without an image: 1" in text for text in warnings)
 
 
+def test_a_table_of_other_images_is_refused_before_the_work(faces, here, capsys):
+    write(here / "t.csv", CSV.replace("face-", "photo-"))
+    assert main(["preprocess", str(faces), "--size", "32", "--labels", "t.csv"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: --labels t.csv: no row of the labels fits an image. Its first row is of 'photo-000.png', the first"
+        " image is 'face-000.png': the column of names must hold the images' file names"
+    )
+    assert not (here / "data").exists()
+    write(here / "t.csv", CSV)  # mended
+    assert main(["preprocess", str(faces), "--size", "32", "--labels", "t.csv", "-q"]) == 0
+
+
+def test_a_table_of_skipped_files_only_is_refused(faces, here, capsys):
+    write(faces / "broken.png", "x")
+    write(faces / "empty.png", "y")
+    write(here / "t.csv", "file,smile\nbroken.png,1\nempty.png,0\n")
+    assert main(["preprocess", str(faces), "--size", "32", "--labels", "t.csv"]) == 1
+    assert "no row of the labels fits an image" in capsys.readouterr().err.splitlines()[-1]
+    assert not (here / "data" / "faces-32").exists()
+
+
+def test_metadata_of_other_images_is_left_out(faces, tmp_path):
+    write(faces / "metadata.csv", CSV.replace("face-", "photo-"))
+    for note in ("'photo-000.png', the first image is 'face-000.png'", "up to date"):
+        events: list = []
+        dataset = open_dataset(prepare(faces, tmp_path / "set", size=32, on_event=events.append))
+        assert not dataset.has_labels
+        assert any(isinstance(event, Note) and note in event.text for event in events)
+
+
+def test_a_missing_table_is_named_before_other_options(faces, here, capsys):
+    assert main(["preprocess", str(faces), "--size", "32", "-q"]) == 0
+    assert main(["preprocess", str(faces), "--size", "32", "--labels", "gone.csv"]) == 1
+    assert "error: --labels gone.csv: no such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

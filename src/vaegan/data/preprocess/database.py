@@ -397,6 +397,15 @@ class PreprocessDB:
             digest.update(row["name"] + b"\0" + row["stamp"].encode() + b"\0")
         return digest.hexdigest()
 
+    def file_names(self) -> Iterator[str]:
+        """Iterate over the names of all source files, sorted.
+
+        Yields:
+            names, with "/" between folders.
+        """
+        for row in self.execute("SELECT name FROM files ORDER BY name"):
+            yield decode_name(row["name"])
+
     def file_counts(self) -> FileCounts:
         """Return the number of files, of those that are done, and of those that are skipped.
 

@@ -29,6 +29,7 @@ from vaegan.data.labels import (
     LabelColumn,
     columns_to_json,
 )
+from vaegan.data.preprocess.tasks import METADATA_SUFFIXES
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
 from vaegan.utils.files import check_regular, file_sha256, open_regular
@@ -441,7 +442,8 @@ class LabelMatcher:
     """
 
     def __init__(self, labels: str | None, columns: str | None, sources: Sequence[Path], emit: EventHandler) -> None:
-        self.uses_folders, self.table = labels == FOLDER_LABELS, None
+        self.uses_folders, self.table, self.emit = labels == FOLDER_LABELS, None, emit
+        self.is_found = labels is None
         if labels is not None and labels not in (FOLDER_LABELS, NO_LABELS):
             self.table = read_label_table(Path(labels), columns)
         elif labels is None:
@@ -450,6 +452,33 @@ class LabelMatcher:
                 raise UsageError(f"--label-columns {columns} needs --labels FILE")
         for message in self.table.left_out if self.table is not None else ():
             emit(Note(f"Not a label: {message}"))
+
+    def check_fits(self, names: Iterable[str]) -> None:
+        """Check before the work that a row of the table fits one of the files.
+
+        A table that was found beside the images and fits none is not used; a note says so.
+
+        Args:
+            names: names of the files, with "/" between folders.
+
+        Raises:
+            VaeganError: if no row of the table of --labels fits.
+        """
+        if self.table is None:
+            return
+        keys, example = _index_keys(self.table.rows), ""
+        for name in names:
+            if _find_key(name, self.table.rows, keys) is not None:
+                return
+            if not example and PurePosixPath(name).suffix.lower() not in METADATA_SUFFIXES:
+                example = name
+        if not example:  # there is nothing but tables, which has an error of its own
+            return
+        error = _no_row_fits(self.table, example)
+        if not self.is_found:
+            raise error
+        self.emit(Note(f"No labels are used: {str(error).removeprefix('--labels ')}"))
+        self.table = None
 
     @property
     def source(self) -> dict[str, str] | None:
@@ -467,10 +496,27 @@ class LabelMatcher:
 
         Returns:
             the labels, or None if none are asked for.
+
+        Raises:
+            VaeganError: if no row of the table of --labels fits, or there are no folders to be labels.
         """
         if self.uses_folders:
             return folder_labels(names)
-        return None if self.table is None else match_labels(self.table, names, copies)
+        if self.table is None:
+            return None
+        matched = match_labels(self.table, names, copies)
+        if names and matched.num_unlabeled == len(names) and not self.is_found:
+            raise _no_row_fits(self.table, names[0])
+        return matched
+
+
+def _no_row_fits(table: LabelTable, image: str) -> VaeganError:
+    """Return the error that a table belongs to other images than `image`."""
+    shown = printable(next(iter(table.rows), ""), 100)
+    return VaeganError(
+        f"--labels {table.source}: no row of the labels fits an image. Its first row is of {shown!r}, the first image"
+        f" is {printable(image, 100)!r}: the column of names must hold the images' file names"
+    )
 
 
 def _read_found_table(sources: Sequence[Path], columns: str | None, emit: EventHandler) -> LabelTable | None:

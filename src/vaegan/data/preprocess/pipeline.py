@@ -74,6 +74,8 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         Interrupted: On Ctrl-C, with the state saved.
     """
     sources = resolve_sources(request.sources)
+    # before a complaint about other options: without the table, another --out would not help
+    label_matcher = LabelMatcher(request.settings.labels, request.settings.label_columns, sources, emit)
     restore_replaced(request.out)
     check_output_dir(request, sources)
     with _work_dir(request) as work_dir:
@@ -81,7 +83,7 @@ def run_pipeline(request: PreprocessRequest, emit: EventHandler) -> PreprocessSu
         db, is_state_useless = None, False
         try:
             db = PreprocessDB(work_dir, bytes_per_image, store_images=not request.dry_run)
-            summary = PreprocessPipeline(request, sources, db, emit).run()
+            summary = PreprocessPipeline(request, sources, label_matcher, db, emit).run()
             is_state_useless = not request.dry_run
         except Interrupted as error:
             raise Interrupted(_save_interrupted(db, request.dry_run)) from error
@@ -201,12 +203,18 @@ class PreprocessPipeline:
         VaeganError: If the database holds an unfinished preparation with other options.
     """
 
-    def __init__(self, request: PreprocessRequest, sources: list[Path], db: PreprocessDB, emit: EventHandler) -> None:
-        self.request, self.sources, self.db, self.emit = request, sources, db, emit
+    def __init__(
+        self,
+        request: PreprocessRequest,
+        sources: list[Path],
+        label_matcher: LabelMatcher,
+        db: PreprocessDB,
+        emit: EventHandler,
+    ) -> None:
+        self.request, self.sources, self.label_matcher, self.db, self.emit = request, sources, label_matcher, db, emit
         self.settings = request.settings
         self.retry_tasks: deque[Task] = deque()
         self.manifest = ManifestBuilder(db, self.settings)
-        self.label_matcher = LabelMatcher(self.settings.labels, self.settings.label_columns, sources, emit)
         saved_options = db.get_meta("options")
         self.is_resumed = saved_options is not None
         if saved_options is not None:
@@ -227,6 +235,7 @@ class PreprocessPipeline:
             VaeganError: if the sources, the options or the disk do not allow it.
         """
         self._find_files()
+        self.label_matcher.check_fits(self.db.file_names())
         dataset = self._find_up_to_date_dataset()
         if dataset is not None:
             summary = PreprocessSummary.from_info(dataset.info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import fields
@@ -11,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors, save_tensors
+from vaegan.checkpoint import METADATA_KEY, WEIGHTS_FILE, load_tensors, open_safetensors, save_tensors
+from vaegan.data.dataset import open_dataset
 from vaegan.errors import VaeganError, error_text, printable
-from vaegan.events import EventHandler, Note, WarningMessage
+from vaegan.events import EventHandler, Note, WarningMessage, ignore_event
 from vaegan.inference.attributes import ATTRIBUTE_KINDS, MARKED, Attribute, AttributeSet, model_sha256
 from vaegan.inference.model import Model, load
-from vaegan.run_dir import run_of_checkpoint
+from vaegan.run_dir import find_run, run_of_checkpoint
+from vaegan.run_lookup import find_recorded_dataset
 
 ATTRIBUTES_FILE = "attributes.safetensors"
 ATTRIBUTES_FORMAT_VERSION = 1
@@ -75,7 +78,8 @@ def load_attributes(path: Path, model: Model) -> AttributeSet:
         VaeganError: if there are none, the file is damaged, or they belong to another model.
     """
     if not path.is_file():
-        raise VaeganError(f"{path} does not exist: learn attributes with vaegan attributes {model.info.path}")
+        arguments = _learn_arguments(model.info.path)
+        raise VaeganError(f"{path} does not exist: learn attributes with vaegan attributes {arguments}")
     tensors = load_tensors(path)
     with open_safetensors(path) as file:
         text = (file.metadata() or {}).get(METADATA_KEY, "")
@@ -100,6 +104,15 @@ def load_attributes(path: Path, model: Model) -> AttributeSet:
     if not is_same:
         raise VaeganError(f"{path} belongs to another model than {model.info.path}: run vaegan attributes again")
     return AttributeSet(attributes, covariance, str(metadata["model_sha256"]), str(metadata["dataset_fingerprint"]))
+
+
+def _learn_arguments(weights: Path) -> str:
+    """Return the arguments with which `vaegan attributes` can learn: with DATA if the run's dataset has no labels."""
+    source, run = weights.parent if weights.name == WEIGHTS_FILE else weights, find_run(weights)
+    with contextlib.suppress(VaeganError):
+        if run is not None and open_dataset(find_recorded_dataset(run, ignore_event)).has_labels:
+            return str(source)
+    return f"{source} DATA, where DATA is a dataset with labels"
 
 
 def _attribute_from_json(item: Any, weight: Tensor) -> Attribute:

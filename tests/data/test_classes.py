@@ -1,11 +1,14 @@
 """Classes of a dataset's images: which there are, which images have one, and batches with equally many of each."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 
 from colored import COLORS
 from vaegan.data.classes import NO_CLASS, find_classes, read_class_ids
-from vaegan.data.dataset import open_dataset
+from vaegan.data.dataset import PreparedDataset, open_dataset
 from vaegan.data.sampler import BatchSampler
 from vaegan.errors import VaeganError
 
@@ -42,6 +45,18 @@ def test_a_label_that_makes_no_classes_is_refused(colored_set, label, parts):
     with pytest.raises(VaeganError) as caught:
         find_classes(open_dataset(colored_set), label)
     assert all(part in str(caught.value) for part in parts) and "\n" not in str(caught.value)
+
+
+def test_a_long_list_of_labels_is_cut_between_two_of_them(colored_set, monkeypatch):
+    dataset = open_dataset(colored_set)
+    labels = dataset.load_labels()
+    columns = [replace(labels.columns[0], name=f"label-{number:03d}") for number in range(100)]
+    monkeypatch.setattr(PreparedDataset, "load_labels", lambda self: replace(labels, columns=columns))
+    with pytest.raises(VaeganError) as caught:
+        find_classes(dataset, "colour")
+    assert re.search(r", label-(\d+) \(3 values\) and (\d+) more$", str(caught.value))
+    last, rest = re.findall(r"(\d+) \(3 values\) and (\d+) more$", str(caught.value))[0]
+    assert int(last) + 1 + int(rest) == 100
 
 
 def test_a_dataset_without_labels_says_how_to_add_them(prepared):

@@ -333,7 +333,27 @@ def test_wrong_edits_have_one_line(spot_run, drawn, here, capsys, flags, message
 
 def test_a_run_without_attributes_says_how_to_learn_them(vae_run, drawn, here, capsys):
     assert main(["edit", str(vae_run), str(drawn / "face-00000.png"), "--set", "hat=yes"]) == 1
-    assert "vaegan attributes" in capsys.readouterr().err.splitlines()[-1]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(f"learn attributes with vaegan attributes {vae_run} DATA, where DATA is a dataset with labels")
+
+
+def test_a_run_on_labels_needs_no_other_dataset(spot_run, here, copy, capsys):
+    run = copy(spot_run)
+    (run / ATTRIBUTES_FILE).unlink()
+    assert main(["sample", str(run), "--where", "bright=yes"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(f"learn attributes with vaegan attributes {run}")
+    assert main(line.partition(" with vaegan ")[2].split()) == 0
+    assert "moves also" in capsys.readouterr().out
+
+
+def test_what_else_moves_says_how_many_are_not_named(model, monkeypatch):
+    attribute, *others = model.attributes
+    monkeypatch.setattr(type(model.attributes), "entanglement", lambda self, _: [(other, 0.5) for other in others])
+    names = [f"{other.title} +50%" for other in others]
+    assert len(names) > 2
+    assert model.attributes.describe_entanglement(attribute, 2) == f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    assert model.attributes.describe_entanglement(attribute, len(names)) == ", ".join(names)
 
 
 # ---- Samples --------------------------------------------------------------------------------------------------------

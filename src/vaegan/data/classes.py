@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.labels import NUMERIC, LabelColumn, Labels
 from vaegan.errors import UsageError, VaeganError, printable
+from vaegan.utils.text import join_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,14 +30,14 @@ def _find_column(dataset: PreparedDataset, labels: Labels, label: str) -> int:
     """Return the index of a label's column. Raises UsageError if there is none, or it holds numbers."""
     names = [column.name for column in labels.columns]
     if label not in names:
-        known = ", ".join(column.describe() for column in labels.columns) or "none"
-        raise UsageError(f"--cond {printable(label)}: {dataset.path} has no such label; there are {known[:500]}")
+        known = join_text(column.describe() for column in labels.columns) or "none"
+        raise UsageError(f"--cond {printable(label)}: {dataset.path} has no such label; there are {known}")
     index = names.index(label)
     if labels.columns[index].kind == NUMERIC:
         others = [column.name for column in labels.columns if column.kind != NUMERIC]
         raise UsageError(
             f"--cond {printable(label)}: it is a number; classes are the values of a label such as"
-            f" {', '.join(others)[:300] or 'glasses (yes or no), which this dataset does not have'}"
+            f" {join_text(others, 300) or 'glasses (yes or no), which this dataset does not have'}"
         )
     return index
 

@@ -16,6 +16,7 @@ from vaegan.data.labels import NUMERIC
 from vaegan.data.memmap import MemmapImages
 from vaegan.errors import UsageError
 from vaegan.utils.images import to_pil
+from vaegan.utils.text import join_text
 
 ALL_SPLITS = "all"
 
@@ -64,7 +65,7 @@ class PreparedVisionDataset(VisionDataset):  # type: ignore[misc] # torchvision 
         labels = self.dataset.load_labels()
         known = [column.name for column in labels.columns]
         if name not in known:
-            raise UsageError(f"label {name!r}: {self.dataset.path} has the labels {', '.join(known)[:300]}")
+            raise UsageError(f"label {name!r}: {self.dataset.path} has the labels {join_text(known, 300)}")
         index = known.index(name)
         tables = dict(zip(SPLIT_NAMES, (labels.train, labels.val), strict=True))
         numbers = [number for split in self._splits for number in tables[split][:, index].tolist()]

@@ -18,6 +18,7 @@ from vaegan.errors import UsageError, printable
 from vaegan.inference.model import Model
 from vaegan.inference.networks import encoder_sha256
 from vaegan.utils.files import file_sha256
+from vaegan.utils.text import join_text
 
 NONE_VALUES = ("none", "no")
 """Values of a categorical column that mean that there is nothing."""
@@ -153,7 +154,7 @@ class AttributeSet:
         reasons = [attribute.reason for attribute in self.attributes if attribute.name == name]
         if reasons:
             raise UsageError(f"{printable(name)} is not offered: {reasons[0]}")
-        raise UsageError(f"no attribute {printable(name)!r}: there are {', '.join(self.names())[:500] or 'none'}")
+        raise UsageError(f"no attribute {printable(name)!r}: there are {join_text(self.names()) or 'none'}")
 
     def direction(self, attribute: Attribute) -> Tensor:
         """Return the shortest step that raises an attribute's score by 1: C w / (w^T C w).
@@ -196,10 +197,11 @@ class AttributeSet:
             max_count: number of others to name, the strongest first.
 
         Returns:
-            such as "beard -48%, hat +30%".
+            such as "beard -48%, hat +30% and 3 more".
         """
-        moved = self.entanglement(attribute)[:max_count]
-        return ", ".join(f"{other.title} {fraction:+.0%}" for other, fraction in moved)
+        moved = [f"{other.title} {fraction:+.0%}" for other, fraction in self.entanglement(attribute)]
+        rest = f" and {len(moved) - max_count} more" if len(moved) > max_count else ""
+        return ", ".join(moved[:max_count]) + rest
 
     def with_attribute(self, attribute: Attribute) -> AttributeSet:
         """Return the set with one attribute added, or replaced where it has the same name and value.

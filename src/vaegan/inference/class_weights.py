@@ -12,6 +12,7 @@ from torch import Tensor
 from vaegan.checkpoint import WeightsInfo
 from vaegan.errors import UsageError, printable
 from vaegan.models.class_embedding import one_hot
+from vaegan.utils.text import join_text
 
 ClassChoice = str | Sequence[str] | Tensor | None
 """A class for all images, one for each, class weights float [N, num_classes], or None."""
@@ -33,7 +34,7 @@ def class_hint(model: ModelWithClasses) -> str:
     Returns:
         the flag and the classes.
     """
-    return f"give --class NAME, one of {', '.join(model.info.config.classes)[:500]} (in Python class_)"
+    return f"give --class NAME, one of {join_text(model.info.config.classes)} (in Python class_)"
 
 
 def class_number(model: ModelWithClasses, name: str) -> int:
@@ -60,7 +61,7 @@ def class_number(model: ModelWithClasses, name: str) -> int:
         match = get_close_matches(name, classes, n=1)
         hint = f"; did you mean {match[0]}?" if match else ""
         raise UsageError(
-            f"--class {printable(name)}: expected one of {', '.join(classes)[:500]}, the values of"
+            f"--class {printable(name)}: expected one of {join_text(classes)}, the values of"
             f" {info.config.class_label}{hint}"
         )
     return classes.index(name)

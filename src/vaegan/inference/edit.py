@@ -14,6 +14,7 @@ from vaegan.errors import UsageError, printable
 from vaegan.inference.attributes import NONE_VALUES, Attribute, AttributeSet
 from vaegan.inference.model import Model
 from vaegan.models.linear_probe import shift_scores
+from vaegan.utils.text import join_text
 
 YES_WORDS, NO_WORDS = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 ALL = "all"
@@ -119,7 +120,7 @@ def parse_change(attributes: AttributeSet, name: str, value: AttributeValue) -> 
     if rejected:
         raise UsageError(f"{label} is not offered: {rejected[0].reason}")
     known = list(dict.fromkeys(text for item in candidates for text in (item.value, item.opposite) if text))
-    raise UsageError(f"{name}={printable(value)}: there is no such value; there are {', '.join(known)[:500]}")
+    raise UsageError(f"{name}={printable(value)}: there is no such value; there are {join_text(known)}")
 
 
 def parse_changes(attributes: AttributeSet, values: Mapping[str, AttributeValue]) -> list[Change]:

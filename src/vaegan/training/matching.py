@@ -16,6 +16,7 @@ from vaegan.models.layers import channel_widths
 from vaegan.training.request import TrainRequest, TrainSettings
 from vaegan.training.start import START_FLAGS, StartRun
 from vaegan.training.validation import MIN_EVAL_IMAGES
+from vaegan.utils.text import join_text
 
 
 def check_can_stop_flat(settings: TrainSettings, dataset: PreparedDataset, model_config: ModelConfig) -> None:
@@ -132,8 +133,8 @@ def match_classes(
         unknown = [name for name in find_classes(dataset, label) if name not in model_config.classes]
         if unknown:
             raise VaeganError(
-                f"{dataset.path} has the {label} {', '.join(unknown)[:300]}, which {path} was not trained on; it knows"
-                f" {', '.join(model_config.classes)[:300]}: start from a run without classes, or from nothing"
+                f"{dataset.path} has the {label} {join_text(unknown, 300)}, which {path} was not trained on; it knows"
+                f" {join_text(model_config.classes, 300)}: start from a run without classes, or from nothing"
             )
         return replace(settings, cond=label), model_config
     if settings.cond is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def count_text(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: "1 file", "2,000 files".
@@ -15,3 +17,22 @@ def count_text(count: int, noun: str, plural: str = "") -> str:
         the text.
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def join_text(items: Iterable[str], max_length: int = 500, separator: str = ", ") -> str:
+    """Join texts to a list that is cut between two of them: "glasses, hat and 3 more".
+
+    Args:
+        items: the texts.
+        max_length: number of characters of the texts that are shown; the first one is always shown.
+        separator: text between two of them.
+
+    Returns:
+        the list; "" without texts.
+    """
+    texts = list(items)
+    count = len(texts)
+    while count > 1 and len(separator.join(texts[:count])) > max_length:
+        count -= 1
+    rest = f" and {len(texts) - count:,} more" if count < len(texts) else ""
+    return separator.join(texts[:count]) + rest

@@ -33,6 +33,7 @@ from vaegan.data.preprocess.tasks import METADATA_SUFFIXES
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
 from vaegan.utils.files import check_regular, file_sha256, open_regular
+from vaegan.utils.text import join_text
 
 FOLDER_LABELS = "folders"
 NO_LABELS = "none"
@@ -154,7 +155,7 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
         else:
             left_out.append(f"{name} ({reason})")
     if not columns:
-        raise VaeganError(f"--labels {path}: no column is a label ({'; '.join(left_out)[:300]})")
+        raise VaeganError(f"--labels {path}: no column is a label ({join_text(left_out, 300, '; ')})")
     rows: dict[str, list[float]] = {}
     for row in texts:
         if key := _normalize(row[image_index]):
@@ -258,7 +259,7 @@ def _parse_chosen(path: Path, chosen: str | None, known: list[str]) -> dict[str,
             if kind not in KIND_NAMES:
                 raise UsageError(f"--label-columns {part.strip()}: expected a kind of {', '.join(KIND_NAMES)}")
         if name not in known:
-            raise UsageError(f"--label-columns {name}: {path} has the columns {', '.join(known)[:300]}")
+            raise UsageError(f"--label-columns {name}: {path} has the columns {join_text(known, 300)}")
         wanted[name] = kind
     return wanted
 

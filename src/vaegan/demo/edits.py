@@ -62,7 +62,8 @@ def save_edits(model: Model, dataset: PreparedDataset, path: Path, emit: EventHa
     lower = torch.cat([blank, blank, rows[1]], 1)
     columns = upper.shape[1]
     sheet = enlarge(make_grid(torch.stack([upper, lower], 1).flatten(0, 2), columns, GRID_PADDING), SCALE)
-    captions = ["face", "reconstruction", *(f"{name}: {on} / {off}" for name, (on, off) in edits.items())]
+    # " = " as typed after --set: Pillow's small font draws the colon of "hat: cap" into the t
+    captions = ["face", "reconstruction", *(f"{name} = {on} / {off}" for name, (on, off) in edits.items())]
     note = provenance_note(model, "edits of validation images")
     write_bytes(path, png_bytes(_with_captions(to_pil(sheet), captions), note))
     emit(FileWritten("edits", path))

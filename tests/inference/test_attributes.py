@@ -1,6 +1,7 @@
 """Attributes: probes of a model, their file, edits, samples that have them, and the commands that use them."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -411,12 +412,15 @@ def test_a_wrong_condition_has_one_line(spot_run, here, capsys, where, message, 
 
 
 def test_interpolate_turns_an_attribute_of_one_face(spot_run, model, here, capsys):
-    flags = ["--attribute", "bright", "--seeds", "3", "--frames", "5", "--json", "-q"]
-    assert main(["interpolate", str(spot_run), *flags]) == 0
-    strip = json.loads(capsys.readouterr().out)["strip"]
-    with Image.open(strip) as image:
-        levels = [image.convert("L").crop((x, 2, x + 32, 34)).resize((1, 1)).getpixel((0, 0)) for x in (2, 138)]
-    assert levels[1] > levels[0] + 15
+    gains = []  # of several faces: how far one of them moves differs between processors, whose models differ
+    for seed in range(5):
+        flags = ["--attribute", "bright", "--seeds", str(seed), "--frames", "5", "--json", "-q"]
+        assert main(["interpolate", str(spot_run), *flags]) == 0
+        strip = json.loads(capsys.readouterr().out)["strip"]
+        with Image.open(strip) as image:
+            levels = [image.convert("L").crop((x, 2, x + 32, 34)).resize((1, 1)).getpixel((0, 0)) for x in (2, 138)]
+        gains.append(levels[1] - levels[0])
+    assert min(gains) > 0 and sorted(gains)[2] > 15
     assert main(["interpolate", str(spot_run), "--attribute", "bright", "--latents", "x.safetensors"]) == 2
     assert "give one face" in capsys.readouterr().err
 
@@ -456,7 +460,8 @@ def test_learning_again_keeps_what_was_marked(spot_run, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "Kept what was marked on faces: light" in err and "marked on 3" in out
     assert "light" in vaegan.load(run).attributes.names()
-    assert "nan" not in (run / "report.html").read_text().partition("<h2>Attributes</h2>")[2]
+    section = (run / "report.html").read_text().partition("<h2>Attributes</h2>")[2]
+    assert "nan" not in re.sub(r"base64,[\w+/=]+", "", section)  # an image may spell anything
     (run / ATTRIBUTES_FILE).write_text("damaged")
     assert main(["attributes", str(run), "-q"]) == 0 and vaegan.load(run).attributes.names()
 

@@ -140,7 +140,7 @@ def _fit_prior(
         config = vae.config.with_normal_prior()
         return config, Prior(config)
     if mixture is not None and (fitted := fit_leading_mixture(samples, len(mixture.means), axis_scales, seed)):
-        mixture, buffers["references"], reference_rows = fitted
+        mixture, buffers["references"], buffers["reference_offsets"], reference_rows = fitted
         if class_ids is not None:
             buffers["reference_classes"] = class_ids[reference_rows]
     if class_ids is not None:

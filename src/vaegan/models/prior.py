@@ -320,64 +320,98 @@ def standard_noise(count: int, mixture: GaussianMixture, seed: int) -> Tensor:
     return torch.randn(count, d + local_dim + 1, generator=torch.Generator().manual_seed(seed))
 
 
-def complete_latents(leading: Tensor, references: Tensor, noise: Tensor, is_other: Tensor | None = None) -> Tensor:
-    """Add trailing latents from the references that are nearest in the leading latents.
+def nearest_offsets(keys: Tensor) -> Tensor:
+    """Return the offsets with which references are chosen by their distance alone.
 
-    They are 0.8 times those of the nearest reference plus 0.6 times those of one of the next four. As 0.8^2 + 0.6^2 is
+    Args:
+        keys: leading latents of the references, float [M, k].
+
+    Returns:
+        float [M].
+    """
+    offsets: Tensor = -torch.linalg.vector_norm(keys, dim=1).square() / 2
+    return offsets
+
+
+def complete_latents(
+    leading: Tensor, references: Tensor, offsets: Tensor, noise: Tensor, is_other: Tensor | None = None
+) -> Tensor:
+    """Add trailing latents from the references that fit the leading latents best.
+
+    How well reference r fits is the product of its leading latents with those given, plus its offset. The added
+    latents are 0.8 times those of the best reference plus 0.6 times those of one of the next four. As 0.8^2 + 0.6^2 is
     1, they keep their variance where the two are independent.
 
     Args:
         leading: float [N, k].
         references: latents of training images, float [M, d], M at least NUM_NEIGHBORS.
+        offsets: float [M] (see `vaegan.models.reference_latents.balanced_offsets`, `nearest_offsets`).
         noise: N(0, 1), float [N], which selects the second reference.
         is_other: bool [N, M], True for references that are taken last, because they are of another class.
 
     Returns:
         latents [N, d].
     """
-    nearest = _nearest_references(leading, references[:, : leading.shape[1]], is_other)
-    return _blend(leading, references, noise, nearest)
+    best = best_references(leading, references[:, : leading.shape[1]], offsets, is_other)
+    return _blend(leading, references, noise, best)
 
 
-def complete_seeds(leading: Tensor, references: Tensor, noise: Tensor, is_other: Tensor | None = None) -> Tensor:
+def complete_seeds(
+    leading: Tensor, references: Tensor, offsets: Tensor, noise: Tensor, is_other: Tensor | None = None
+) -> Tensor:
     """Complete latents as `complete_latents` does, but each as if it were alone.
 
-    Which references are nearest is computed in float64: the number of rows changes the rounding, and could decide.
+    Which references fit best is computed in float64: the number of rows changes the rounding, and could decide.
 
     Args:
         leading: float32 [N, k], on the CPU.
         references: as in `complete_latents`.
+        offsets: as in `complete_latents`.
         noise: as in `complete_latents`.
         is_other: as in `complete_latents`.
 
     Returns:
         latents [N, d].
     """
-    keys = references[:, : leading.shape[1]].double()
-    nearest = [torch.empty(0, NUM_NEIGHBORS, dtype=torch.int64)]
+    keys, offsets = references[:, : leading.shape[1]].double(), offsets.double()
+    best = [torch.empty(0, NUM_NEIGHBORS, dtype=torch.int64)]
     for start in range(0, len(leading), SEEDS_PER_CHUNK):
         rows = slice(start, start + SEEDS_PER_CHUNK)
-        nearest.append(_nearest_references(leading[rows].double(), keys, None if is_other is None else is_other[rows]))
-    return _blend(leading, references, noise, torch.cat(nearest))
+        best.append(
+            best_references(leading[rows].double(), keys, offsets, None if is_other is None else is_other[rows])
+        )
+    return _blend(leading, references, noise, torch.cat(best))
 
 
-def _nearest_references(leading: Tensor, keys: Tensor, is_other: Tensor | None) -> Tensor:
-    """Return the NUM_NEIGHBORS references [N, NUM_NEIGHBORS] whose leading latents, `keys` [M, k], are nearest."""
-    # |a - b|^2 without the part |a|^2 that all references share
-    closeness = leading @ keys.T - torch.linalg.vector_norm(keys, dim=1).square() / 2
+def best_references(
+    leading: Tensor, keys: Tensor, offsets: Tensor, is_other: Tensor | None = None, count: int = NUM_NEIGHBORS
+) -> Tensor:
+    """Find the references that fit leading latents best.
+
+    Args:
+        leading: float [N, k].
+        keys: leading latents of the references, float [M, k].
+        offsets: float [M].
+        is_other: as in `complete_latents`.
+        count: number of references.
+
+    Returns:
+        their rows, the best first, int64 [N, count].
+    """
+    fit = leading @ keys.T + offsets
     if is_other is not None:
-        closeness = closeness - OTHER_CLASS_PENALTY * is_other.to(closeness.dtype)
-    nearest: Tensor = closeness.topk(NUM_NEIGHBORS, dim=1).indices
-    return nearest
+        fit = fit - OTHER_CLASS_PENALTY * is_other.to(fit.dtype)
+    best: Tensor = fit.topk(count, dim=1).indices
+    return best
 
 
-def _blend(leading: Tensor, references: Tensor, noise: Tensor, nearest: Tensor) -> Tensor:
-    """Append the trailing latents of the nearest reference and of one of the next."""
+def _blend(leading: Tensor, references: Tensor, noise: Tensor, best: Tensor) -> Tensor:
+    """Append the trailing latents of the best reference and of one of the next."""
     trailing = references[:, leading.shape[1] :]
     uniform = 0.5 * (1 + torch.erf(noise / math.sqrt(2)))
     second = 1 + (uniform * (NUM_NEIGHBORS - 1)).long().clamp(0, NUM_NEIGHBORS - 2)
-    other = nearest.gather(1, second[:, None])[:, 0]
-    blend = NEAREST_WEIGHT * trailing[nearest[:, 0]] + math.sqrt(1 - NEAREST_WEIGHT**2) * trailing[other]
+    other = best.gather(1, second[:, None])[:, 0]
+    blend = NEAREST_WEIGHT * trailing[best[:, 0]] + math.sqrt(1 - NEAREST_WEIGHT**2) * trailing[other]
     return torch.cat([leading, blend], 1)
 
 
@@ -386,8 +420,8 @@ class Prior(ConditionalModule):
 
     noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
     A mixture's buffers have the names and shapes of the fields of `GaussianMixture`. It may describe the first
-    `leading_dim` latents only. Then the others come from `references` [M, d] (see `vaegan.models.reference_latents`),
-    and the noise has as many columns as without.
+    `leading_dim` latents only. Then the others come from `references` [M, d], which are chosen with
+    `reference_offsets` [M] (see `vaegan.models.reference_latents`), and the noise has as many columns as without.
 
     A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
     mixture `class_component_weights` [C, K] and `class_shifts` [C, leading_dim] (see `vaegan.models.class_prior`).
@@ -403,6 +437,7 @@ class Prior(ConditionalModule):
     scale_tril: Tensor
     local_factors: Tensor
     references: Tensor
+    reference_offsets: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -422,6 +457,7 @@ class Prior(ConditionalModule):
                 self.register_buffer("local_factors", torch.zeros(num_components, self.local_dim, d))
             if self.num_references:
                 self.register_buffer("references", torch.zeros(self.num_references, self.latent_dim))
+                self.register_buffer("reference_offsets", torch.zeros(self.num_references))
             if self.num_classes:
                 uniform = torch.full((self.num_classes, num_components), 1 / num_components)
                 self.register_buffer("class_component_weights", uniform)
@@ -436,7 +472,7 @@ class Prior(ConditionalModule):
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
-            **other_buffers: `references`; of a conditional prior, `class_frequencies`,
+            **other_buffers: `references` and `reference_offsets`; of a conditional prior, `class_frequencies`,
                 `class_component_weights`, `class_shifts` and, with references, `reference_classes`.
 
         Returns:
@@ -465,7 +501,7 @@ class Prior(ConditionalModule):
         leading, is_other = self._sample_leading(noise, truncation, class_weights)
         if not self.num_references:
             return leading
-        return complete_latents(leading, self.references, noise[:, self.leading_dim], is_other)
+        return complete_latents(leading, self.references, self.reference_offsets, noise[:, self.leading_dim], is_other)
 
     def _sample_leading(
         self, noise: Tensor, truncation: float, class_weights: Tensor | None
@@ -537,4 +573,5 @@ class Prior(ConditionalModule):
         if not self.num_references:
             return torch.cat(latents)
         is_other = torch.cat(others) if others else None
-        return complete_seeds(torch.cat(latents), prior.references, torch.cat(noises)[:, self.leading_dim], is_other)
+        select = torch.cat(noises)[:, self.leading_dim]
+        return complete_seeds(torch.cat(latents), prior.references, prior.reference_offsets, select, is_other)

@@ -3,26 +3,32 @@
 Whitened latents are sorted by how much the image changes along them. In their leading dimensions training images are
 dense enough for a mixture to describe. In all of them they are not: a mixture draws each detail without regard to the
 others, and faces come out broken. So only the leading latents are drawn from a mixture. The trailing ones are taken
-from the training images that are nearest in the leading ones, the references. This samples p(trailing | leading) by
-nearest neighbors, as Efros & Leung 1999 ("Texture synthesis by non-parametric sampling") sample a pixel given those
-around it.
+from the training images that fit the leading ones best, the references. This samples p(trailing | leading) by nearest
+neighbors, as Efros & Leung 1999 ("Texture synthesis by non-parametric sampling") sample a pixel given those around it.
 
-A sample takes most of its trailing latents from the nearest reference and the rest from one of the next. How many
+A sample takes most of its trailing latents from the reference that fits best and the rest from one of the next. The
+fit is the distance in the leading latents, with an offset by which all references are chosen equally often. How many
 latents lead is decided as the number of components is: the fewest whose samples do not repeat training images.
 Distances are measured in units of image change here, because a shared detail alone makes no copy.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import takewhile
+
 import torch
 from torch import Tensor
 
 from vaegan.config.model_config import MAX_REFERENCES
 from vaegan.models.prior import (
+    IMAGES_PER_COMPONENT,
     NUM_TRIAL_SAMPLES,
     GaussianMixture,
+    best_references,
     complete_latents,
     fit_components,
+    nearest_offsets,
     nn_memorization_rate,
     standard_noise,
     val_split,
@@ -31,49 +37,109 @@ from vaegan.models.prior import (
 LEADING_FRACTIONS = (2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 6)
 """Fractions of the latents that may lead. The fewer lead, the more samples repeat; the first that fails is the last."""
 MIN_LEADING_DIM = 16
-MAX_REFERENCE_MEMORIZATION_RATIO = 1.5
+MAX_REFERENCE_MEMORIZATION_RATIO = 1.25
 """Leading latents are accepted if the memorization rate is at most this many times that of validation latents."""
+
+MAX_COARSENING = 3.0
+"""Where no number of leading latents is accepted, components may become this many times coarser."""
+
+BALANCE_STEPS = 48
+TRIAL_BALANCE_STEPS = 16
+BALANCE_BATCH_SIZE = 1024
+SCALE_SAMPLES = 4096
+BALANCE_RATE = 0.03
+"""First step size of the offsets, in units of the standard deviation of products of latents."""
 
 
 def fit_leading_mixture(
     latents: Tensor, num_components: int, axis_scales: Tensor, seed: int = 0
-) -> tuple[GaussianMixture, Tensor, Tensor] | None:
+) -> tuple[GaussianMixture, Tensor, Tensor, Tensor] | None:
     """Fit a mixture to the fewest leading latents with which samples do not repeat training images.
 
     Mixtures are tried on three quarters of the images. The memorization rate of the samples is compared with that of
-    the other quarter.
+    the other quarter. Where no number of leading latents is accepted, mixtures with fewer components are tried.
 
     Args:
         latents: whitened, float32 [N, draws, d], several of each image; the images in random order.
-        num_components: number of components of the mixture of all d latents.
+        num_components: number of components of the mixture of all d latents, at least 2.
         axis_scales: how much the image changes along each latent, float [d].
         seed: of the random starts and draws.
 
     Returns:
-        The mixture of the leading latents, the reference latents [M, d], M at most MAX_REFERENCES, and the rows of
-            their images, int64 [M]. None if the mixture of all latents repeats less.
+        The mixture of the leading latents, the reference latents [M, d], M at most MAX_REFERENCES, their offsets [M],
+            and the rows of their images, int64 [M]. The trailing part of the references is scaled a little. None if
+            the mixture of all latents repeats less.
     """
     num_images, _, d = latents.shape
-    candidates = [dim for fraction in LEADING_FRACTIONS if (dim := round(d * fraction)) >= MIN_LEADING_DIM]
-    if not candidates:
+    leading_dims = [dim for fraction in LEADING_FRACTIONS if (dim := round(d * fraction)) >= MIN_LEADING_DIM]
+    if not leading_dims:
         return None
     train, val = val_split(latents)
     scaled_train, references = train * axis_scales, _choose_references(train)[0]
-    val_rate = nn_memorization_rate(val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train)
-    trial_components = max(2, round(num_components * len(train) / num_images))
+    max_rate = MAX_REFERENCE_MEMORIZATION_RATIO * nn_memorization_rate(
+        val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train
+    )
     neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
-    accepted = 0
-    for leading_dim in candidates:
+
+    def is_accepted(images_per_component: float, leading_dim: int) -> bool:
+        trial_components = max(2, round(len(train) / images_per_component))
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
         noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed).to(train)
-        samples = complete_latents(mixture.sample(noise), references, neighbor_noise)
-        rate = nn_memorization_rate(samples * axis_scales, scaled_train)
-        if rate > MAX_REFERENCE_MEMORIZATION_RATIO * val_rate:
-            break
-        accepted = leading_dim
-    if not accepted:
-        return None
-    return fit_components(latents[:, :, :accepted], num_components, seed), *_choose_references(latents)
+        offsets = balanced_offsets(mixture, references, seed, TRIAL_BALANCE_STEPS)
+        samples = complete_latents(mixture.sample(noise), references, offsets, neighbor_noise)
+        return nn_memorization_rate(samples * axis_scales, scaled_train) <= max_rate
+
+    finest = num_images / num_components
+    coarser = [count for count in IMAGES_PER_COMPONENT if finest < count <= MAX_COARSENING * finest]
+    for images_per_component in (finest, *coarser):
+        if accepted := list(takewhile(partial(is_accepted, images_per_component), leading_dims)):
+            mixture = fit_components(latents[:, :, : accepted[-1]], round(num_images / images_per_component), seed)
+            references, rows = _choose_references(latents)
+            offsets = balanced_offsets(mixture, references, seed)
+            return mixture, _with_unit_variance(mixture, references, offsets, seed), offsets, rows
+    return None
+
+
+def _with_unit_variance(mixture: GaussianMixture, references: Tensor, offsets: Tensor, seed: int) -> Tensor:
+    """Return references whose trailing latents are scaled so that those of samples vary as much as theirs.
+
+    A sample's two references are alike, so without a factor a blend of them would vary more than each.
+    """
+    leading = mixture.sample(standard_noise(SCALE_SAMPLES, mixture, seed + 3).to(references))
+    noise = torch.randn(SCALE_SAMPLES, generator=torch.Generator().manual_seed(seed + 4)).to(references)
+    k = leading.shape[1]
+    trailing, sampled = references[:, k:], complete_latents(leading, references, offsets, noise)[:, k:]
+    factor = (trailing.square().mean() / sampled.square().mean().clamp_min(1e-12)).sqrt()
+    return torch.cat([references[:, :k], factor * trailing], 1)
+
+
+def balanced_offsets(mixture: GaussianMixture, references: Tensor, seed: int, num_steps: int = BALANCE_STEPS) -> Tensor:
+    """Find the offsets with which all references are chosen equally often for samples of a mixture.
+
+    By distance alone, references near the mean are chosen far too often, since in many dimensions they are the nearest
+    to most latents (hubs, Radovanovic et al. 2010, JMLR 11). Their trailing latents are small as well, so samples would
+    have too little variance. Equal shares are the solution of optimal transport from the mixture to the references, and
+    the offsets are its dual variables. They are found by stochastic gradient steps (Genevay et al. 2016, arXiv
+    1605.08527, section 4).
+
+    Args:
+        mixture: mixture of the leading latents, [k].
+        references: float [M, d].
+        seed: of the samples.
+        num_steps: number of gradient steps.
+
+    Returns:
+        offsets, float [M].
+    """
+    k, count = mixture.means.shape[1], len(references)
+    keys = references[:, :k]
+    offsets = nearest_offsets(keys) / 2  # half-way to products alone, which prefer the references far from the mean
+    noise = standard_noise(num_steps * BALANCE_BATCH_SIZE, mixture, seed + 2).to(keys)
+    for step, batch in enumerate(torch.split(noise, BALANCE_BATCH_SIZE)):
+        chosen = best_references(mixture.sample(batch), keys, offsets, count=1)[:, 0]
+        excess = chosen.bincount(minlength=count) * (count / BALANCE_BATCH_SIZE) - 1
+        offsets = offsets - BALANCE_RATE * k**0.5 * (1 - step / num_steps) * excess.to(offsets)
+    return offsets
 
 
 def _choose_references(latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,6 +87,7 @@ def add_classes_to_prior(
     if vae.prior.num_references:
         references = vae.prior.references.cpu()
         buffers["references"] = references
+        buffers["reference_offsets"] = vae.prior.reference_offsets.cpu()
         # The VAE does not know the classes of its references. Their nearest encodings are most often the same images.
         buffers["reference_classes"] = class_ids[find_nearest(references, encodings)[1]]
     return Prior.from_mixture(config, mixture, **buffers)

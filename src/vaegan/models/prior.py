@@ -398,7 +398,7 @@ def best_references(
     Returns:
         their rows, the best first, int64 [N, count].
     """
-    fit = leading @ keys.T + offsets
+    fit = torch.addmm(offsets, leading, keys.T)
     if is_other is not None:
         fit = fit - OTHER_CLASS_PENALTY * is_other.to(fit.dtype)
     best: Tensor = fit.topk(count, dim=1).indices

@@ -7,17 +7,8 @@ import torch
 
 from vaegan.config.model_config import MAX_REFERENCES, ModelConfig
 from vaegan.errors import VaeganError
-from vaegan.models.prior import (
-    NUM_NEIGHBORS,
-    GaussianMixture,
-    Prior,
-    best_references,
-    complete_latents,
-    fit_components,
-    nearest_offsets,
-    nn_memorization_rate,
-    standard_noise,
-)
+from vaegan.models.latent_completion import NUM_NEIGHBORS, best_references, complete_latents, nearest_offsets
+from vaegan.models.prior import GaussianMixture, Prior, fit_components, nn_memorization_rate, standard_noise
 from vaegan.models.reference_latents import _choose_references, balanced_offsets, fit_leading_mixture
 
 DIM, LEADING = 48, 16

@@ -21,14 +21,12 @@ import torch
 from torch import Tensor
 
 from vaegan.config.model_config import MAX_REFERENCES
+from vaegan.models.latent_completion import best_references, complete_latents, nearest_offsets
 from vaegan.models.prior import (
     IMAGES_PER_COMPONENT,
     NUM_TRIAL_SAMPLES,
     GaussianMixture,
-    best_references,
-    complete_latents,
     fit_components,
-    nearest_offsets,
     nn_memorization_rate,
     standard_noise,
     val_split,
@@ -79,14 +77,12 @@ def fit_leading_mixture(
     max_rate = MAX_REFERENCE_MEMORIZATION_RATIO * nn_memorization_rate(
         val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train
     )
-    neighbor_noise = torch.randn(NUM_TRIAL_SAMPLES, generator=torch.Generator().manual_seed(seed + 1)).to(train)
 
     def is_accepted(images_per_component: float, leading_dim: int) -> bool:
         trial_components = max(2, round(len(train) / images_per_component))
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
-        noise = standard_noise(NUM_TRIAL_SAMPLES, mixture, seed).to(train)
         offsets = balanced_offsets(mixture, references, seed, TRIAL_BALANCE_STEPS)
-        samples = complete_latents(mixture.sample(noise), references, offsets, neighbor_noise)
+        samples = _sample(mixture, references, offsets, NUM_TRIAL_SAMPLES, seed)
         return nn_memorization_rate(samples * axis_scales, scaled_train) <= max_rate
 
     finest = num_images / num_components
@@ -100,15 +96,21 @@ def fit_leading_mixture(
     return None
 
 
+def _sample(mixture: GaussianMixture, references: Tensor, offsets: Tensor, count: int, seed: int) -> Tensor:
+    """Draw leading latents from a mixture, and complete them; return [count, d]."""
+    leading = mixture.sample(standard_noise(count, mixture, seed).to(references))
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(seed + 1)).to(references)
+    return complete_latents(leading, references, offsets, noise)
+
+
 def _with_unit_variance(mixture: GaussianMixture, references: Tensor, offsets: Tensor, seed: int) -> Tensor:
     """Return references whose trailing latents are scaled so that those of samples vary as much as theirs.
 
     A sample's two references are alike, so without a factor a blend of them would vary more than each.
     """
-    leading = mixture.sample(standard_noise(SCALE_SAMPLES, mixture, seed + 3).to(references))
-    noise = torch.randn(SCALE_SAMPLES, generator=torch.Generator().manual_seed(seed + 4)).to(references)
-    k = leading.shape[1]
-    trailing, sampled = references[:, k:], complete_latents(leading, references, offsets, noise)[:, k:]
+    k = mixture.means.shape[1]
+    trailing = references[:, k:]
+    sampled = _sample(mixture, references, offsets, SCALE_SAMPLES, seed + 3)[:, k:]
     factor = (trailing.square().mean() / sampled.square().mean().clamp_min(1e-12)).sqrt()
     return torch.cat([references[:, :k], factor * trailing], 1)
 

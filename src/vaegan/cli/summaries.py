@@ -61,21 +61,21 @@ def _train_gan_command(vae_run: Path) -> str:
         source = config.get("from_vae") or {}
         return bool(source.get("sha256") == file_sha256(RunDir(vae_run).weights_path))
 
-    words = ["vaegan train-gan --from-vae", quoted(vae_run), *_run_option(DEFAULT_GAN_RUN, "gan", is_from_vae)]
-    return " ".join(words)
+    return " ".join(["vaegan train-gan --from-vae", quoted(vae_run), *_run_option(DEFAULT_GAN_RUN, "gan", is_from_vae)])
 
 
-def _run_option(run: Path, kind: str, is_meant: Callable[[Mapping[str, Any]], bool]) -> list[str]:
-    """Return --run with an unused path, unless `run` can be started, or is the run that is meant and is resumed."""
+def _run_option(path: Path, kind: str, is_meant: Callable[[Mapping[str, Any]], bool]) -> list[str]:
+    """Return --run with an unused path, unless a run at `path` can be started, or is the one meant and is resumed."""
     from vaegan.run_dir import RunDir, unused_run_path
 
+    run = RunDir(path)
     try:
-        RunDir(run).check_is_run_or_empty(force=False)
-        config = RunDir(run).read_config() if RunDir(run).exists() else None
+        run.check_is_run_or_empty(force=False)
+        config = run.read_config() if run.exists() else None
         is_other = config is not None and not (config["kind"] == kind and is_meant(config))
     except VaeganError:  # something else, or damaged
         is_other = True
-    return [f"--run {quoted(unused_run_path(run))}"] if is_other else []
+    return [f"--run {quoted(unused_run_path(path))}"] if is_other else []
 
 
 def training_summary(run: Path) -> Summary:

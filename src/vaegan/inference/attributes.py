@@ -18,7 +18,7 @@ from vaegan.errors import UsageError, printable
 from vaegan.inference.model import Model
 from vaegan.inference.networks import encoder_sha256
 from vaegan.utils.files import file_sha256
-from vaegan.utils.text import join_text
+from vaegan.utils.text import join_first, join_text
 
 NONE_VALUES = ("none", "no")
 """Values of a categorical column that mean that there is nothing."""
@@ -200,8 +200,7 @@ class AttributeSet:
             such as "beard -48%, hat +30% and 3 more".
         """
         moved = [f"{other.title} {fraction:+.0%}" for other, fraction in self.entanglement(attribute)]
-        rest = f" and {len(moved) - max_count} more" if len(moved) > max_count else ""
-        return ", ".join(moved[:max_count]) + rest
+        return join_first(moved, max_count)
 
     def with_attribute(self, attribute: Attribute) -> AttributeSet:
         """Return the set with one attribute added, or replaced where it has the same name and value.

@@ -202,11 +202,11 @@ def _train(request: TrainRequest, on_event: EventHandler) -> Path:
 def _note_if_newer_dataset(setup: TrainSetup, emit: EventHandler) -> None:
     """Say how to train on the newest dataset where an existing run keeps to another one."""
     request, saved_config = setup.request, setup.saved_config
-    newest = find_newest_dataset(Path("data"))
-    if saved_config is None or request.data_path is not None or saved_config.get("from_vae") or newest is None:
+    if saved_config is None or request.data_path is not None or saved_config.get("from_vae"):
         return
+    newest = find_newest_dataset(Path("data"))
     with contextlib.suppress(VaeganError):  # a damaged dataset, which this run does not need
-        if open_dataset(newest).fingerprint != setup.dataset.fingerprint:
+        if newest is not None and open_dataset(newest).fingerprint != setup.dataset.fingerprint:
             run, used = request.run_dir.path, relative_to_cwd(setup.dataset.path)
             words = ["vaegan", f"train-{request.kind}", str(newest), "--run", str(unused_run_path(run))]
             command = shlex.join(words)

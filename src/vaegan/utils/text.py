@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def count_text(count: int, noun: str, plural: str = "") -> str:
@@ -34,5 +34,19 @@ def join_text(items: Iterable[str], max_length: int = 500, separator: str = ", "
     count = len(texts)
     while count > 1 and len(separator.join(texts[:count])) > max_length:
         count -= 1
+    return join_first(texts, count, separator)
+
+
+def join_first(texts: Sequence[str], count: int, separator: str = ", ") -> str:
+    """Join the first texts to a list, and count the rest: "glasses, hat and 3 more".
+
+    Args:
+        texts: the texts.
+        count: number of texts to show.
+        separator: text between two of them.
+
+    Returns:
+        the list; "" without texts.
+    """
     rest = f" and {len(texts) - count:,} more" if count < len(texts) else ""
     return separator.join(texts[:count]) + rest

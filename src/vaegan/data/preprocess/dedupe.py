@@ -234,7 +234,7 @@ class ManifestBuilder:
                 reason, detail, frame = NEAR_DUPLICATE, decode_name(row["near_duplicate_of"]), row["frame"]
             elif not reason and row["frame"] is not None:
                 original_size, frame = (row["width"], row["height"]), row["frame"]
-                crop_box, crc32s = self.db.load_box(row["crop_box"]), (row["crc32"], row["gray_crc32"])
-                image = StoredImage(row["slot"], original_size, crop_box, *crc32s)
+                crop_box = self.db.load_box(row["crop_box"])
+                image = StoredImage(row["slot"], original_size, crop_box, row["crc32"], row["gray_crc32"])
             name = decode_name(row["name"])
             yield ManifestRow(row["file_id"], name, row["sha256"], reason, detail, frame, image)

@@ -15,7 +15,7 @@ from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
 from vaegan.data.preprocess.splits import is_near_fraction
 from vaegan.errors import printable
 from vaegan.events import EventHandler, Note, WarningMessage
-from vaegan.utils.text import count_text
+from vaegan.utils.text import count_text, join_first
 
 MAX_COLUMNS_SHOWN = 20
 
@@ -168,9 +168,7 @@ def _report_channels(summary: PreprocessSummary, emit: EventHandler) -> None:
 
 def _report_labels(labels: LabelSummary, num_images: int, emit: EventHandler) -> None:
     """Report the columns of the labels, and warn of images and rows that have no counterpart."""
-    shown = ", ".join(column.describe() for column in labels.columns[:MAX_COLUMNS_SHOWN])
-    rest = len(labels.columns) - MAX_COLUMNS_SHOWN
-    emit(Note(f"Labels: {shown}{f' and {rest} more' if rest > 0 else ''}"))
+    emit(Note(f"Labels: {join_first([column.describe() for column in labels.columns], MAX_COLUMNS_SHOWN)}"))
     if labels.num_unlabeled or labels.num_unused:
         unlabeled = f"images without a row in the labels: {labels.num_unlabeled} of {num_images}"
         emit(WarningMessage(f"{unlabeled}; rows without an image: {labels.num_unused}"))

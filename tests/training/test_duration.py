@@ -22,6 +22,7 @@ from vaegan.training.duration import (
     make_schedule,
     solve_total_steps,
 )
+from vaegan.training.loop import TrainLoop
 from vaegan.training.schedule import TrainSchedule
 from vaegan.training.timings import Timings
 from vaegan.training.train import train_vae
@@ -150,6 +151,24 @@ def test_a_plan_of_one_step_is_corrected_too(monkeypatch):
     assert run.train(slower(1000.0)).total_steps > 4000 and run.now == pytest.approx(600, rel=0.05)
 
 
+def test_a_run_has_its_minutes_where_previews_take_longer_than_before_the_first_step(monkeypatch):
+    """A trained VAE's latents take longer to whiten than an untrained one's."""
+    run, actual = SimulatedRun(lambda now: 1.0, monkeypatch), replace(SPEED, preview_seconds=14.7)
+    planner = MinutesPlanner(SetupStub, SPEED, 600.0, DistributedContext())
+    schedule, done, totals = planner.plan(), 0, []
+    while done < schedule.total_steps:
+        done += 1
+        run.spend((actual if done > 1 else SPEED).seconds_between(schedule, done - 1, done))
+        if done % schedule.sample_every == 0:
+            planner.record_seconds("preview_seconds", actual.preview_seconds)
+        if correction := planner.correct(schedule, done):
+            schedule = correction[0]
+            totals.append(schedule.total_steps)
+    assert run.now == pytest.approx(600, rel=0.05)
+    # once a preview was seen, the plan is right: it is not taken for slower steps
+    assert len(totals) <= 2 and totals[-1] == pytest.approx(totals[0], rel=0.1)
+
+
 def test_a_steady_machine_needs_no_correction(monkeypatch):
     run = SimulatedRun(lambda now: 1.0, monkeypatch)
     run.train(SPEED)
@@ -217,6 +236,39 @@ def test_a_corrected_run_resumes_to_the_bit(prepared, tmp_path):
     assert [event.step for event in events if isinstance(event, TrainingFinished)] == [14]
     (note,) = (event.text for event in events if isinstance(event, Note) and "expected" in event.text)
     assert note == ("Training is faster than expected: the run's minutes hold 14 steps, 112 images, instead of 8 steps")
+
+
+def test_a_correction_takes_no_checkpoint_and_is_kept_after_a_kill(prepared, tmp_path):
+    """Whitening the latents for a checkpoint takes longer than the steps that a correction is about."""
+
+    def killed(loop):
+        if loop.steps_done == 7:
+            raise KeyboardInterrupt
+        take_step(loop)
+
+    take_step, run = TrainLoop._take_step, tmp_path / "run"
+    with corrected_at(5, **LONGER):
+        train_vae(prepared, tmp_path / "whole", minutes=1, on_event=ignore_event, **VAE)
+        with mock.patch.object(TrainLoop, "_take_step", killed), pytest.raises(KeyboardInterrupt):
+            train_vae(prepared, run, minutes=1, on_event=ignore_event, **VAE)
+        assert not (run / "checkpoints" / "step-0000005").exists()
+        assert schedule_of(run).items() >= LONGER.items()
+        train_vae(prepared, run, minutes=1, on_event=ignore_event, **VAE)
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_the_planner_learns_how_long_previews_evaluations_and_checkpoints_take(prepared, tmp_path):
+    recorded = []
+
+    def record_seconds(planner, name, seconds):
+        recorded.append(name)
+        assert seconds > 0
+
+    with corrected_at(5, **LONGER), mock.patch.object(MinutesPlanner, "record_seconds", record_seconds):
+        train_vae(prepared, tmp_path / "run", minutes=1, on_event=ignore_event, **VAE)
+    previews = list((tmp_path / "run" / "previews").iterdir())
+    assert recorded.count("preview_seconds") == len(previews) - 1  # not that before the first step
+    assert recorded.count("evaluation_seconds") == 3 and recorded.count("checkpoint_seconds") >= 5
 
 
 def test_a_kill_before_the_correction_is_recorded_keeps_the_old_plan(prepared, tmp_path):

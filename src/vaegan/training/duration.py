@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from vaegan.config.model_config import PRESETS
@@ -37,7 +37,7 @@ CORRECTION_INTERVAL = 0.1
 STEPS_PER_CLOCK_CHECK = 8
 """Steps between two looks at the clock: with several processes each look takes a message."""
 MIN_CORRECTION = 0.02
-"""Share of a run's steps; a smaller correction is not worth a checkpoint."""
+"""Share of a run's steps; smaller corrections are left out."""
 
 
 def requested_steps(setup: TrainSetup) -> int | None:
@@ -150,7 +150,7 @@ class MinutesPlanner:
 
     Attributes:
         setup: the setup of the new run.
-        timings: seconds of a step and of what runs beside it, before the first step.
+        timings: seconds of a step, measured before the first one, and of what runs beside it, measured then or since.
         deadline: time.perf_counter() at which the minutes end.
         dist_ctx: the processes that train together; rank 0's clock decides.
     """
@@ -196,6 +196,15 @@ class MinutesPlanner:
             return None
         correction = self.dist_ctx.run_on_main(lambda: self._correct(schedule, steps_done))
         return None if correction is None else (TrainSchedule(*correction[0]), correction[1])
+
+    def record_seconds(self, name: str, seconds: float) -> None:
+        """Replace what was measured before the first step; whitening the latents of a trained VAE takes far longer.
+
+        Args:
+            name: a field of `Timings`.
+            seconds: measured during training.
+        """
+        self.timings = replace(self.timings, **{name: seconds})
 
     def _start_period(self, now: float, steps_done: int) -> None:
         self.period_start, self.first_step = now, steps_done

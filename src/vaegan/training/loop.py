@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -161,9 +162,11 @@ class TrainLoop:
         needs_preview = self.steps_done % self.schedule.sample_every == 0 or is_last
         needs_evaluation = evaluate_every > 0 and (self.steps_done % evaluate_every == 0 or is_last)
         if needs_preview:
-            self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
+            with self._timed("preview_seconds"):
+                self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
         if needs_evaluation:
-            self._evaluate()
+            with self._timed("evaluation_seconds"):
+                self._evaluate()
             if self._is_flat() and not needs_preview:  # as at the last step
                 self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
 
@@ -203,12 +206,21 @@ class TrainLoop:
         """Save a checkpoint where due. Raises Interrupted once saved if a stop was requested."""
         stop_requested = self.dist_ctx.any_rank(stop.requested)
         is_scheduled, correction = self._is_checkpoint_due(), self._correct_length()
-        if is_scheduled or stop_requested or self._is_new_best() or correction is not None:
-            self._save_checkpoint(is_scheduled)
+        if is_scheduled or stop_requested or self._is_new_best():
+            with self._timed("checkpoint_seconds"):
+                self._save_checkpoint(is_scheduled)
         if correction is not None:
             self._adopt_schedule(*correction)
         if stop_requested and self.steps_done < self.schedule.total_steps:
             raise Interrupted(f"interrupted at step {self.steps_done}; saved. Run the same command again to resume")
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        """Tell the planner how long something beside the steps takes now: more than with an untrained model."""
+        start_time = time.perf_counter()
+        yield
+        if self.planner is not None:
+            self.planner.record_seconds(name, time.perf_counter() - start_time)
 
     def _correct_length(self) -> tuple[TrainSchedule, float] | None:
         """Return another schedule, and images per second, where the minutes of the run ask for one."""
@@ -219,8 +231,8 @@ class TrainLoop:
     def _adopt_schedule(self, schedule: TrainSchedule, images_per_second: float) -> None:
         """Go on with another schedule. A resumed run reads it from config.json.
 
-        The checkpoint of this step has been written before: so all steps after it follow the new schedule, also in a
-        run that resumes from it.
+        It is worth no checkpoint, since a schedule changes no weight: a VAE's checkpoint takes as long as hundreds of
+        steps. After a kill, a resumed run repeats the steps since the last checkpoint with the new intervals.
         """
         before, self.schedule = self.schedule.total_steps, schedule
         entries = {**schedule.to_json(), "images_per_second": images_per_second}

@@ -25,7 +25,7 @@ from vaegan.inference.sample import save_samples
 from vaegan.run_dir import RunDir
 from vaegan.training.train import train_gan, train_vae
 
-VAE_TIME_FRACTION = 0.3
+VAE_TIME_FRACTION = 0.4
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
 RESERVED_SECONDS = 25.0
 """Time that is left for sampling and editing at the end."""

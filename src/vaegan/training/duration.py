@@ -198,7 +198,9 @@ class MinutesPlanner:
         return None if correction is None else (TrainSchedule(*correction[0]), correction[1])
 
     def record_seconds(self, name: str, seconds: float) -> None:
-        """Replace what was measured before the first step; whitening the latents of a trained VAE takes far longer.
+        """Replace what was measured before the first step.
+
+        Whitening the latents of a trained VAE takes far longer than those of an untrained one.
 
         Args:
             name: a field of `Timings`.

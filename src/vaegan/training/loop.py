@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from vaegan.training.monitor import MetricAverager, ThroughputMonitor, TrainMoni
 from vaegan.training.recovery import MAX_COLLAPSE_ROLLBACKS, MAX_CONSECUTIVE_SKIPS, MAX_NAN_ROLLBACKS, RecoveryState
 from vaegan.training.schedule import TrainSchedule, is_flat
 from vaegan.training.signals import StopRequest
+from vaegan.training.timings import measure_seconds
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import QuickEvaluator
 
@@ -103,7 +103,7 @@ class TrainLoop:
         if self.dist_ctx.any_rank(stop.requested):
             raise Interrupted(f"interrupted before step {self.steps_done + 1}: nothing is lost")
         if self.steps_done == 0:
-            self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(0))
+            self._write_preview()
             self._evaluate()
         throughput = ThroughputMonitor(self.steps_done, self.sampler.batch_size)
         while not self._is_finished():
@@ -162,13 +162,14 @@ class TrainLoop:
         needs_preview = self.steps_done % self.schedule.sample_every == 0 or is_last
         needs_evaluation = evaluate_every > 0 and (self.steps_done % evaluate_every == 0 or is_last)
         if needs_preview:
-            with self._timed("preview_seconds"):
-                self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
+            self._run_timed("preview_seconds", self._write_preview)
         if needs_evaluation:
-            with self._timed("evaluation_seconds"):
-                self._evaluate()
+            self._run_timed("evaluation_seconds", self._evaluate)
             if self._is_flat() and not needs_preview:  # as at the last step
-                self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
+                self._write_preview()
+
+    def _write_preview(self) -> None:
+        self.dist_ctx.run_on_main(lambda: self.monitor.write_preview(self.steps_done))
 
     def _is_finished(self) -> bool:
         return self.steps_done >= self.schedule.total_steps or self._is_flat()
@@ -207,20 +208,17 @@ class TrainLoop:
         stop_requested = self.dist_ctx.any_rank(stop.requested)
         is_scheduled, correction = self._is_checkpoint_due(), self._correct_length()
         if is_scheduled or stop_requested or self._is_new_best():
-            with self._timed("checkpoint_seconds"):
-                self._save_checkpoint(is_scheduled)
+            self._run_timed("checkpoint_seconds", lambda: self._save_checkpoint(is_scheduled))
         if correction is not None:
             self._adopt_schedule(*correction)
         if stop_requested and self.steps_done < self.schedule.total_steps:
             raise Interrupted(f"interrupted at step {self.steps_done}; saved. Run the same command again to resume")
 
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        """Tell the planner how long something beside the steps takes now: more than with an untrained model."""
-        start_time = time.perf_counter()
-        yield
+    def _run_timed(self, name: str, action: Callable[[], None]) -> None:
+        """Do something beside the steps, and tell the planner how long it takes with a trained model."""
+        seconds = measure_seconds(action)
         if self.planner is not None:
-            self.planner.record_seconds(name, time.perf_counter() - start_time)
+            self.planner.record_seconds(name, seconds)
 
     def _correct_length(self) -> tuple[TrainSchedule, float] | None:
         """Return another schedule, and images per second, where the minutes of the run ask for one."""

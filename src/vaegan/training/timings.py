@@ -124,13 +124,21 @@ def measure_timings(trainer: Trainer, sampler: BatchSampler, seconds: float, dis
 
     def time_preview() -> float:
         trainer.load_state_dict(state, Path("the state before timing"))
-        return _measure_seconds(lambda: (trainer.preview_grid(), trainer.drift_grid(), trainer.validate()))
+        return measure_seconds(lambda: (trainer.preview_grid(), trainer.drift_grid(), trainer.validate()))
 
     first_preview = time_preview()  # includes imports
     return Timings(step_seconds, first_preview if first_preview > SLOW_PREVIEW_SECONDS else time_preview())
 
 
-def _measure_seconds(action: Callable[[], object]) -> float:
+def measure_seconds(action: Callable[[], object]) -> float:
+    """Run something, and measure it.
+
+    Args:
+        action: what to run.
+
+    Returns:
+        seconds.
+    """
     start_time = time.perf_counter()
     action()
     return time.perf_counter() - start_time
@@ -155,8 +163,8 @@ def measure_overheads(timings: Timings, trainer: Trainer, evaluator: QuickEvalua
     evaluation_seconds = 0.0
     if needs_evaluation and evaluator.is_enabled:
         evaluate()  # the first one extracts the features of the real images too
-        evaluation_seconds = _measure_seconds(evaluate)
+        evaluation_seconds = measure_seconds(evaluate)
     with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
         run_dir, save_weights = RunDir(Path(folder)), partial(trainer.save_weights, step=0)
-        checkpoint_seconds = _measure_seconds(lambda: run_dir.save_checkpoint(0, trainer.state_dict(), save_weights, 1))
+        checkpoint_seconds = measure_seconds(lambda: run_dir.save_checkpoint(0, trainer.state_dict(), save_weights, 1))
     return replace(timings, evaluation_seconds=evaluation_seconds, checkpoint_seconds=checkpoint_seconds)

@@ -158,6 +158,19 @@ def dataset_for(weights: WeightsInfo, data: Path | None, emit: EventHandler) -> 
     return dataset
 
 
+def recorded_fingerprint(weights: Path) -> str | None:
+    """Return the fingerprint of the dataset that weights were trained on, as their run records it.
+
+    Args:
+        weights: weights file.
+
+    Returns:
+        the fingerprint; None for weights that are in no run.
+    """
+    run = find_run(weights)
+    return None if run is None else run.read_config()["data"].get("fingerprint")
+
+
 def check_dataset_fits(dataset: PreparedDataset, config: ModelConfig, weights_path: Path) -> None:
     """Check that a dataset's images have the model's size and channel count.
 

@@ -101,7 +101,7 @@ def test_attributes_come_along_where_they_fit(capsys, here, copy, gan_run):
     assert not (here / "faces" / ATTRIBUTES_FILE).exists() and "smile" not in (here / "faces/README.md").read_text()
 
 
-def test_the_card_has_the_metrics_of_the_evaluation_of_these_weights(capsys, here, gan_run, copy):
+def test_the_card_has_the_metrics_of_the_evaluation_of_these_weights(capsys, here, gan_run, colored_set, copy):
     assert run(capsys, "evaluate", gan_run, "-n", 24, "-q")[0] == 0
     result = json.loads((here / "evaluations/gan/evaluation.json").read_text())
     assert run(capsys, "export", gan_run, "--hub", "faces")[0] == 0
@@ -114,7 +114,13 @@ def test_the_card_has_the_metrics_of_the_evaluation_of_these_weights(capsys, her
     assert (
         "| coverage in fine features | higher |" in card and result["verdict"][0] in card and result["caution"] in card
     )
-    # not those of other weights, and not a damaged file
+    # not those on other images, which have a folder of their own, not those of other weights, and not a damaged file
+    assert run(capsys, "evaluate", gan_run, colored_set, "-n", 24, "-q")[0] == 0
+    on_others = json.loads((here / f"evaluations/gan-on-{colored_set.name}/evaluation.json").read_text())
+    assert on_others["weights_sha256"] == result["weights_sha256"] and on_others["columns"] != result["columns"]
+    assert find_evaluation(gan_run / "model.safetensors").remarks[0] == result["verdict"][0]
+    (here / "evaluations/gan/evaluation.json").unlink()
+    assert find_evaluation(gan_run / "model.safetensors") is None
     other = copy(gan_run)
     shutil.copy(next(other.glob("checkpoints/step-*/training.safetensors")), other / "model.safetensors")
     assert find_evaluation(other / "model.safetensors") is None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import resolve_checkpoint, weights_slug
+from vaegan.cli.checkpoint_args import resolve_checkpoint
 from vaegan.cli.console import event_reporter, print_json, print_table
 from vaegan.cli.params import (
     Best,
@@ -59,12 +59,13 @@ def evaluate(
         from vaegan.evaluation.results import (
             EVALUATION_PAGE,
             check_evaluation_dir,
+            default_evaluation_dir,
             metric_table,
             to_json,
             write_evaluation,
         )
 
-        out_dir = out or Path("evaluations") / weights_slug(read_weights_info(path).path)
+        out_dir = out or default_evaluation_dir(read_weights_info(path).path, data)
         check_evaluation_dir(out_dir, force)
         result = evaluate_model(path, data, vae_encoder=vae_encoder, device=device, on_event=emit, **vars(settings))
         write_evaluation(result, out_dir, emit)

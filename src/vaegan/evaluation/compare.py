@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
+from vaegan.config.model_config import ModelConfig
 from vaegan.config.option_types import EvaluateOptions
 from vaegan.config.options import build_settings
 from vaegan.config.tool_settings import EvaluateSettings
@@ -27,7 +28,7 @@ from vaegan.progress.reporter import default_reporter
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
-from vaegan.run_lookup import check_dataset_fits, dataset_for
+from vaegan.run_lookup import check_dataset_fits, dataset_for, recorded_fingerprint
 from vaegan.utils.device import choose_device
 from vaegan.utils.files import real_path
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
@@ -67,16 +68,23 @@ def _common_dataset(weights: Sequence[WeightsInfo], data: Path | None, emit: Eve
     else:
         dataset = dataset_for(weights[0], None, emit)
         for other in weights[1:]:
-            run_dir = find_run(other.path)
-            trained_on = run_dir.read_config()["data"] if run_dir is not None else {}
-            if trained_on and trained_on.get("fingerprint") != dataset.fingerprint:
+            if recorded_fingerprint(other.path) not in (None, dataset.fingerprint):
                 raise VaeganError(
-                    f"{weights[0].path} was trained on {dataset.path}, {other.path} on {trained_on.get('path')}:"
-                    " name one dataset for both with --data"
+                    f"{weights[0].path} was trained on {dataset.path}, {other.path} on other images:"
+                    f" {_data_hint(weights[0].config, other.config)}"
                 )
     for info in weights:
         check_dataset_fits(dataset, info.config, info.path)
     return dataset
+
+
+def _data_hint(config: ModelConfig, other: ModelConfig) -> str:
+    """Say how models of two configurations can be compared."""
+    shapes = [(config.size, config.channels), (other.size, other.channels)]
+    if shapes[0] == shapes[1]:
+        return "name one dataset for both with --data"
+    texts = [f"{size}x{size} pixels, {'grayscale' if channels == 1 else 'color'}" for size, channels in shapes]
+    return f"no dataset fits both, their images differ ({' and '.join(texts)})"
 
 
 def _read_kid_curve(name: str, weights: WeightsInfo) -> tuple[Series, Series] | None:

@@ -39,6 +39,7 @@ MIN_RELIABLE_VAL_IMAGES = 200
 UNSTABLE_METRICS = ("precision", "recall", "coverage", "coverage_coarse", "ndb_over_k", "ndb_missing")
 """Left out below MIN_IMAGES_FOR_NEIGHBORS."""
 SAMPLES_COLUMN, REAL_COLUMN = "samples", "real"
+DATASET_FINGERPRINT_KEY = "dataset_fingerprint"
 NUM_NEIGHBOR_PAIRS = 8
 NUM_EXAMPLES = 64
 MAX_EXTRA_MEMORIZED = 0.2
@@ -242,6 +243,7 @@ def _evaluate(
         "step": weights.step,
         WEIGHTS_HASH_KEY: weights_hash,
         "dataset": str(dataset.path),
+        DATASET_FINGERPRINT_KEY: dataset.fingerprint,
         "num_images": evaluator.num_images,
         "num_val_images": len(reference.val.images),
         "seed": settings.seed,

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from vaegan.config.options import require_int
-from vaegan.data.dataset import is_dataset
+from vaegan.data.dataset import is_dataset, open_dataset
 from vaegan.errors import VaeganError, printable
-from vaegan.evaluation.evaluate import REAL_COLUMN, SAMPLES_COLUMN, Evaluation
+from vaegan.evaluation.evaluate import DATASET_FINGERPRINT_KEY, REAL_COLUMN, SAMPLES_COLUMN, Evaluation
 from vaegan.evaluation.metric_specs import (
     LEARNED_SPACE,
     MEAN_OF_SCALES,
@@ -30,7 +30,8 @@ from vaegan.inference.hub import CardEvaluation
 from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
 from vaegan.report import html_page
 from vaegan.report.charts import BarSeries, bar_chart
-from vaegan.run_dir import RunDir, find_run
+from vaegan.run_dir import RunDir, find_run, weights_name
+from vaegan.run_lookup import recorded_fingerprint
 from vaegan.utils.files import (
     atomic_directory,
     check_writable,
@@ -160,7 +161,8 @@ def to_json(metrics: Mapping[str, MetricDict]) -> dict[str, MetricDict]:
 def find_evaluation(weights: Path) -> CardEvaluation | None:
     """Find the newest evaluation of a weights file, by its SHA-256, as a model card shows it.
 
-    It is looked for in the folders "evaluations" here and beside the folder of the run.
+    It is looked for in the folders "evaluations" here and beside the folder of the run. Where the run tells what the
+    weights were trained on, evaluations on other images do not count.
 
     Args:
         weights: weights file.
@@ -172,11 +174,12 @@ def find_evaluation(weights: Path) -> CardEvaluation | None:
     project = (weights.resolve().parent if run is None else run.path).parent.parent
     folders = dict.fromkeys((Path("evaluations").resolve(), project / "evaluations"))
     paths = [path for folder in folders for path in folder.glob(f"*/{EVALUATION_JSON}") if path.is_file()]
-    weights_hash = file_sha256(weights)
+    weights_hash, fingerprint = file_sha256(weights), recorded_fingerprint(weights)
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
         with contextlib.suppress(VaeganError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
             content = read_json(path)
-            if content.get(WEIGHTS_HASH_KEY) == weights_hash:
+            is_on_its_data = fingerprint is None or content.get(DATASET_FINGERPRINT_KEY, fingerprint) == fingerprint
+            if content.get(WEIGHTS_HASH_KEY) == weights_hash and is_on_its_data:
                 return _card_evaluation(content)
     return None
 
@@ -247,6 +250,27 @@ def metric_bar_charts(metrics: Mapping[str, MetricDict]) -> list[str]:
         ]
         charts.append(bar_chart("Quality and coverage", "in learned features, beside real images", names, fractions))
     return charts
+
+
+def default_evaluation_dir(weights: Path, data: Path | None) -> Path:
+    """Return where an evaluation is written unless the user names a directory.
+
+    Args:
+        weights: weights file.
+        data: prepared dataset; None for the one that the weights were trained on.
+
+    Returns:
+        "evaluations/gan" for the weights of runs/gan, and "evaluations/gan-on-other" for another dataset data/other.
+
+    Raises:
+        VaeganError: if `data` is not a prepared dataset.
+    """
+    name = weights_name(weights)
+    if data is not None:
+        dataset = open_dataset(data)
+        if recorded_fingerprint(weights) not in (None, dataset.fingerprint):
+            name = f"{name}-on-{dataset.path.resolve().name}"
+    return Path("evaluations") / name
 
 
 def check_evaluation_dir(out_dir: Path, force: bool) -> None:

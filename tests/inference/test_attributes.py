@@ -270,6 +270,9 @@ def test_an_edit_is_seen_in_the_decoded_images(model, images):
     dark, bright = (model.edit(images, bright=value).float().mean((1, 2, 3)) for value in (False, True))
     assert (bright > dark + 15).all()
     assert torch.equal(model.edit(images, bright=True, strength=0.0), model.reconstruct(images))
+    assert torch.equal(model.edit(images, bright=True, hold="size"), model.edit(images, bright=True, hold=["size"]))
+    with pytest.raises(UsageError, match="nothing to change: name an attribute"):
+        model.edit(images)
 
 
 def test_held_attributes_do_not_move(model, images):

@@ -148,3 +148,31 @@ def test_the_pipeline_in_python(drawn, tmp_path):
 def test_unknown_attributes_are_errors():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = vaegan.nothing
+
+
+def test_decode_takes_arrays_and_lists_and_refuses_what_is_no_latent(model):
+    latents = model.latents_from_seeds([3, 4])
+    expected = model.decode(latents)
+    for same in (latents.numpy(), latents.tolist(), latents.double()):
+        assert torch.equal(model.decode(same), expected)
+    nan = latents.clone()
+    nan[1, 0] = float("nan")
+    for wrong, message in (
+        (latents[0], r"expected \[N, 8\]"),
+        ([["a"] * 8], "expected numbers of shape"),
+        (nan, "NaN or infinite"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            model.decode(wrong)
+
+
+def test_interpolate_needs_two_seeds_or_latents(model):
+    latents = model.latents_from_seeds([3, 4])
+    assert torch.equal(model.interpolate(latents.numpy(), frames=3), model.interpolate(latents, frames=3))
+    assert torch.equal(model.interpolate(torch.tensor([3, 4]), frames=3), model.interpolate(range(3, 5), frames=3))
+    for wrong in ([3], latents[:1]):
+        with pytest.raises(UsageError, match="expected two or more, not 1"):
+            model.interpolate(wrong)
+    for wrong in ([3, latents[0]], [3.5, 4]):
+        with pytest.raises(UsageError, match="expected seeds, which are whole numbers"):
+            model.interpolate(wrong)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor
 
 from vaegan.checkpoint import WeightsInfo, check_weights_path, read_weights_info, save_model
-from vaegan.errors import UsageError, VaeganError, printable
+from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.inference.class_weights import ClassChoice, class_hint, class_number, class_weights
 from vaegan.inference.image_inputs import ImageInput, read_image_inputs
 from vaegan.inference.networks import INFERENCE_BATCH_SIZE, decode_in_batches, encode_in_batches, load_networks
@@ -27,7 +28,11 @@ from vaegan.utils.image_batch import ImageBatch, as_image_batch
 from vaegan.utils.images import to_float
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vaegan.inference.attributes import AttributeSet
+
+    LatentsInput = Tensor | np.ndarray | Sequence[Sequence[float]]
 
 
 class Model:
@@ -159,26 +164,39 @@ class Model:
         class_weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
         return self.prior.sample_seeds(seeds, truncation, class_weights)
 
-    def decode(self, latents: Tensor, class_: ClassChoice = None) -> ImageBatch:
+    def decode(self, latents: LatentsInput, class_: ClassChoice = None) -> ImageBatch:
         """Decode latents to images.
 
         Args:
-            latents: float [N, d].
+            latents: float [N, d]: a tensor, an array, or lists of numbers.
             class_: of a conditional model: a class, one for each image, or class weights, float [N, num_classes].
 
         Returns:
             uint8 [N, C, S, S].
 
         Raises:
-            UsageError: if the latents have another shape, or there is no such class.
+            UsageError: if the latents have another shape or are not finite, or there is no such class.
         """
-        if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
-            raise UsageError(f"latents of shape {list(latents.shape)}: expected [N, {self.latent_dim}]")
+        latents = self._check_latents(latents)
         if not len(latents):
             config = self.info.config
             return as_image_batch(torch.empty(0, config.channels, config.size, config.size, dtype=torch.uint8))
         images = decode_in_batches(self.decoder, latents, self.class_weights(class_, len(latents)), self.device)
         return as_image_batch(images)
+
+    def _check_latents(self, latents: Any) -> Tensor:
+        """Return latents as a tensor. Raises UsageError for another shape, and for NaN and infinite numbers."""
+        try:
+            checked = torch.as_tensor(latents, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"latents: expected numbers of shape [N, {self.latent_dim}] ({error_text(error)})"
+            ) from error
+        if checked.dim() != 2 or checked.shape[1] != self.latent_dim:
+            raise UsageError(f"latents of shape {list(checked.shape)}: expected [N, {self.latent_dim}]")
+        if not checked.isfinite().all():
+            raise UsageError("latents: there are NaN or infinite numbers among them")
+        return checked
 
     def save(self, path: Path | str, force: bool = False) -> Path:
         """Write the weights as they are now into one file, which `vaegan.load` and all commands take.
@@ -336,7 +354,7 @@ class Model:
     def edit(
         self,
         images: ImageInput | Sequence[ImageInput],
-        hold: Sequence[str] = (),
+        hold: str | Sequence[str] = (),
         strength: float = 1.0,
         class_: str | None = None,
         **values: str | bool | float,
@@ -345,7 +363,7 @@ class Model:
 
         Args:
             images: as in `encode`.
-            hold: names of attributes that shall not change, or ["all"].
+            hold: name of an attribute that shall not change, several names, or "all".
             strength: factor on the change.
             class_: class of the images; by default the one with which each image is reconstructed best.
             **values: True, False, a value such as "red", or a change such as "+2"; see `vaegan.inference.edit`.
@@ -354,25 +372,28 @@ class Model:
             uint8 [N, C, S, S].
 
         Raises:
-            UsageError: if there is no such attribute or value.
+            UsageError: if there is no such attribute or value, or nothing is to be changed.
             VaeganError: if the model has no encoder or no attributes.
         """
         from vaegan.inference.class_choice import choose_classes, map_by_class
         from vaegan.inference.edit import edit_until_visible, parse_changes
 
         changes = parse_changes(self.attributes, values)
+        if not changes:
+            raise UsageError("nothing to change: name an attribute, as in model.edit(images, glasses=True)")
         images = self.read_images(images)
         latents = self.encode(images)
         classes = choose_classes(self, images, latents, class_)
+        held = [hold] if isinstance(hold, str) else hold
 
         def edit_rows(model: Model, rows: Tensor) -> Tensor:
-            return edit_until_visible(model, self.attributes, latents[rows], changes, hold, strength)
+            return edit_until_visible(model, self.attributes, latents[rows], changes, held, strength)
 
         return self.decode(map_by_class(self, classes, len(latents), edit_rows), classes)
 
     def interpolate(
         self,
-        keyframes: Sequence[int] | Tensor,
+        keyframes: Sequence[int] | LatentsInput,
         frames: int = 32,
         method: str | None = None,
         truncation: float = 1.0,
@@ -383,7 +404,7 @@ class Model:
         """Decode a path through seeds, or through latents such as those of `encode`.
 
         Args:
-            keyframes: two or more seeds, or latents float [N, d].
+            keyframes: two or more seeds, or latents float [N, d]: a tensor or an array.
             frames: images from one keyframe to the next, both included.
             method: "slerp" or "lerp"; None takes the one that suits the prior.
             truncation: of seeds, as in `latents_from_seeds`.
@@ -396,14 +417,20 @@ class Model:
             uint8 [segments * (frames - 1) + 1, C, S, S].
 
         Raises:
-            UsageError: if the method, the easing or a class is unknown, or the latents have another shape.
+            UsageError: if there are fewer than two keyframes, or the method, the easing or a class is unknown, or the
+                latents have another shape or are not finite.
         """
+        if len(keyframes) < 2:
+            raise UsageError(f"keyframes: expected two or more, not {len(keyframes)}")
         method = method or default_method(self.info.config.prior)
-        if isinstance(keyframes, Tensor) and keyframes.is_floating_point():
-            latents = keyframes.float().cpu()
+        if getattr(keyframes, "ndim", 1) == 2:
+            latents = self._check_latents(keyframes).cpu()
             weights = self.class_weights(class_, len(latents))
         else:
-            seeds = [int(seed) for seed in keyframes]
+            try:
+                seeds = [operator.index(cast(SupportsIndex, seed)) for seed in keyframes]
+            except TypeError as error:
+                raise UsageError("keyframes: expected seeds, which are whole numbers, or latents [N, d]") from error
             weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
             latents = self.latents_from_seeds(seeds, truncation, weights)
         path, class_path = (

@@ -39,8 +39,10 @@ def cells(path):
 
 def test_a_sheet_has_a_row_for_each_class_and_a_class_has_a_sheet(capsys, here, cond_gan_run):
     model = vaegan.load(cond_gan_run, "cpu")
-    out, _ = run(capsys, "sample", cond_gan_run, "-n", "12", "--json")
-    assert json.loads(out)["num_images"] == 12
+    out, err = run(capsys, "sample", cond_gan_run, "-n", "12", "--json")
+    assert json.loads(out)["num_images"] == 12 and "instead of" not in err
+    _, err = run(capsys, "sample", cond_gan_run, "-n", "14", "--out", "rounded.png")
+    assert "12 images instead of 14: each seed gives one of each of the 3 classes" in " ".join(err.split())
     sheet = cells(here / json.loads(out)["samples"])
     assert sheet.shape[:2] == (3, 4)
     for row, name in enumerate(model.classes):

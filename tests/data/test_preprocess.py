@@ -12,6 +12,7 @@ from vaegan.data.dataset import open_dataset
 from vaegan.data.preprocess.preprocess import prepare
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, EMPTY_FILE, METADATA_FILE, NOT_AN_IMAGE
 from vaegan.errors import UsageError, VaeganError
+from vaegan.events import Note, WarningMessage
 
 OPTIONS: dict[str, Any] = {"size": 32}
 
@@ -120,6 +121,13 @@ def test_groups_stay_in_one_split(tmp_path):
         group_splits.setdefault(name[:6], set()).add(entry["split"])
     assert all(len(splits) == 1 for splits in group_splits.values())
     assert set.union(*group_splits.values()) == {"train", "val"}
+    for pattern, text in (
+        (r"^(bob)", "--group-by ^(bob) matches no file name: each image is a group of its own"),
+        (r"-(0\d)-", "--group-by -(0\\d)- does not match 30 images: each of them is a group of its own"),
+    ):
+        events = []
+        prepare([folder], tmp_path / "other", size=32, group_by=pattern, on_event=events.append, dry_run=True)
+        assert text in [event.text for event in events if isinstance(event, (Note, WarningMessage))]
     with pytest.raises(UsageError, match=r"--group-by \(: not a regular expression"):
         prepare([folder], tmp_path / "other", size=32, group_by="(")
 

@@ -101,8 +101,12 @@ def sample(
         name += settings_slug(settings, ("truncation", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
+        num_images = num_rows * len(seed_list)
+        if seeds is None and not where and settings.pick is None and num_images != settings.n:
+            reason = f"each seed gives one of each of the {num_rows} classes"
+            emit(Note(f"{num_images} images instead of {settings.n}: {reason}"))
     picked = {"seeds": seed_list} if where or settings.pick is not None else {}
-    print_results({"samples": out_path}, as_json, num_images=num_rows * len(seed_list), **picked)
+    print_results({"samples": out_path}, as_json, num_images=num_images, **picked)
 
 
 def _consecutive_seeds(settings: SampleSettings, num_rows: int) -> list[int]:

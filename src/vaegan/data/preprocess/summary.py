@@ -12,7 +12,7 @@ from vaegan.data.dataset import SPLIT_NAMES
 from vaegan.data.labels import LabelColumn, columns_from_json
 from vaegan.data.preprocess.dedupe import ManifestRow
 from vaegan.data.preprocess.skip_reasons import METADATA_FILE, SKIP_REASONS
-from vaegan.data.preprocess.splits import is_near_fraction
+from vaegan.data.preprocess.splits import compile_group_pattern, is_near_fraction
 from vaegan.errors import printable
 from vaegan.events import EventHandler, Note, WarningMessage
 from vaegan.utils.text import count_text, join_first
@@ -61,6 +61,7 @@ class PreprocessSummary:
         num_color: number of images that are not gray, where that decides the channels; 0 for an existing dataset.
         first_color_image: name of the first of them.
         labels: the dataset's labels.
+        num_ungrouped: number of images whose names --group-by does not match; 0 for an existing dataset.
     """
 
     split_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLIT_NAMES, 0))
@@ -70,6 +71,7 @@ class PreprocessSummary:
     num_color: int = 0
     first_color_image: str = ""
     labels: LabelSummary | None = None
+    num_ungrouped: int = 0
 
     @property
     def num_images(self) -> int:
@@ -105,11 +107,13 @@ def summarize_manifest(manifest: Iterable[ManifestRow], settings: PreprocessSett
     """
     summary = PreprocessSummary()
     resized_side = max if settings.fit == "pad" else min
+    group_pattern = compile_group_pattern(settings.group_by)
     for row in manifest:
         if row.image is None:
             summary.skip_counts[row.skip_reason] += 1
         else:
             summary.split_counts[SPLIT_NAMES[row.split]] += 1
+            summary.num_ungrouped += group_pattern is not None and group_pattern.search(row.name) is None
             summary.num_upscaled += resized_side(row.image.original_size) < settings.size
             if settings.grayscale is None and row.image.gray_crc32 is None:
                 summary.num_color += 1
@@ -147,6 +151,11 @@ def report_summary(summary: PreprocessSummary, settings: PreprocessSettings, emi
     if summary.num_upscaled:
         images = count_text(summary.num_upscaled, "image")
         emit(WarningMessage(f"{images} smaller than {settings.size} pixels upscaled: the models learn the blur"))
+    if summary.num_ungrouped and summary.num_ungrouped == summary.num_images:
+        emit(WarningMessage(f"--group-by {settings.group_by} matches no file name: each image is a group of its own"))
+    elif summary.num_ungrouped:
+        images = count_text(summary.num_ungrouped, "image")
+        emit(Note(f"--group-by {settings.group_by} does not match {images}: each of them is a group of its own"))
     if not settings.val_fraction:
         return
     if not num_val:

@@ -123,6 +123,8 @@ class RunDir:
                 raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
         if config["options"].pop("tensorboard", False):  # before --log
             config["options"]["log"] = "tensorboard"
+        if config["kind"] == "gan":
+            config["options"].setdefault("d_recon_weight", 0.0)  # before the option, there was no such loss
         try:
             _check_config_values(config)
         except ValueError as error:

@@ -11,6 +11,7 @@ import vaegan
 from vaegan.checkpoint import WEIGHTS_FORMAT_VERSION
 from vaegan.cli import main
 from vaegan.data.dataset import open_dataset
+from vaegan.run_dir import RunDir
 from vaegan.utils.images import from_pil, make_grid
 
 GOLDEN_DIR = Path(__file__).parent
@@ -53,6 +54,8 @@ def test_golden_runs_are_resumed(golden, kind):
     assert main([f"train-{kind}", "--run", kind, "--steps", "3", "-q"]) == 0
     assert Path(kind, "checkpoints", "step-0000003", "state.json").is_file()
     assert not torch.equal(vaegan.load(kind, "cpu").sample(2), before)
+    if kind == "gan":  # it was started before the option
+        assert RunDir(Path(kind)).read_config()["options"]["d_recon_weight"] == 0
 
 
 def test_a_gan_starts_from_a_golden_vae(golden):

@@ -26,9 +26,9 @@ VAE |= {"kl_warmup": 0, "beta": 4.0}
 GAUSSIAN = {**VAE, "likelihood": "gaussian", "optimizer": "muon", "steps": 4}
 """Few steps: orthogonalising enlarges the rounding of directions in which a gradient is next to nothing."""
 GAN = {**COMMON, "d_warmup_steps": 2, "gp_interval": 2, "augment": "color,translation,cutout", "seed": 3}
-GAN |= {"lr_g": 1e-4, "lr_d": 1e-4, "recon_fraction": 0.0}
-"""Low rates: a game of two enlarges rounding from step to step, by anchors most of all."""
-RECONSTRUCTED = {**GAN, "recon_fraction": 0.5, "steps": 4}
+GAN |= {"lr_g": 1e-4, "lr_d": 1e-4, "recon_fraction": 0.0, "d_recon_weight": 0.0}
+"""Low rates: a game of two enlarges rounding from step to step, by the reconstruction losses most of all."""
+RECONSTRUCTED = {**GAN, "recon_fraction": 0.5, "d_recon_weight": 5.0, "steps": 4}
 COLLAPSED = {**RECONSTRUCTED, "steps": 5, "evaluate_every": 1, "log_every": 1}
 
 

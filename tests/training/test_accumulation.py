@@ -174,7 +174,8 @@ def test_out_of_memory_within_a_gans_step_repeats_no_update(float64, images, net
         if calls["count"] == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    getattr(limited, network).register_forward_pre_hook(fail_at_fourth_call)
+    modules = {"discriminator": limited.discriminator.trunk.layers[0], "generator": limited.generator}
+    modules[network].register_forward_pre_hook(fail_at_fourth_call)
     for step in range(4):
         whole.step(images[:12], step)
         limited.step(images[:12], step)

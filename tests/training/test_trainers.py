@@ -134,7 +134,8 @@ def test_the_generator_starts_as_the_decoder_to_the_bit(train_val):
 def test_the_discriminator_starts_from_the_encoder_unless_turned_off(train_val, from_encoder):
     vae = trained_vae(train_val)
     trainer = GANTrainer(CONFIG, GANSettings(preset="tiny", init_d_from_encoder=from_encoder), CPU, vae)
-    scratch = GANTrainer(CONFIG, GANSettings(preset="tiny", minibatch_std=True), CPU, None).discriminator.state_dict()
+    settings = GANSettings(preset="tiny", minibatch_std=True, d_recon_weight=5.0)
+    scratch = GANTrainer(CONFIG, settings, CPU, None).discriminator.state_dict()
     for name, tensor in trainer.discriminator.state_dict().items():
         expected = vae.encoder.state_dict()[name] if from_encoder and name.startswith("trunk") else scratch[name]
         assert torch.equal(tensor, expected), name

@@ -80,6 +80,7 @@ class GANOptions(TypedDict, total=False):
     ada_target: float | None
     prior: str | None
     minibatch_std: bool | None
+    d_recon_weight: float | None
     init_d_from_encoder: bool
     recon_weight: float
     recon_fraction: float

@@ -27,7 +27,7 @@ OPTION_GROUPS = {
     ),
     "Loss": (
         *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
-        *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std"),
+        *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std", "d_recon_weight"),
     ),
     "Augmentation": ("mirror", "train_augment", "augment", "ada_target"),
     OTHER_OPTIONS: (),
@@ -49,6 +49,7 @@ FLAT_EVALUATIONS = 6
 
 D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
+D_RECON_WEIGHT = 5.0
 D_WARMUP_MAX_FRACTION = 0.1
 """Largest share of a run's steps that the default warm-up of the discriminator takes."""
 
@@ -261,6 +262,13 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         "Add a minibatch standard deviation feature to the discriminator, which counteracts mode collapse.",
         default_text="minibatch-std with --from-vae, that of the GAN with --from-gan, else no-minibatch-std",
     )
+    d_recon_weight: float | None = option(
+        None,
+        "Weight of the loss with which the discriminator reconstructs small real images from its features, so that"
+        " these keep what is in an image; less where the VAE reconstructs well; 0 = off.",
+        min=0,
+        default_text=f"{D_RECON_WEIGHT:g} with a VAE's encoder, else 0",
+    )
     init_d_from_encoder: bool = option(
         True, "With a start: initialize the discriminator's trunk from the VAE's encoder."
     )
@@ -309,25 +317,30 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         choices=("stop", "rollback", "ignore"),
     )
 
-    def with_start_defaults(self, from_vae: bool, has_start: bool, has_trained_d: bool) -> GANSettings:
+    def with_start_defaults(
+        self, from_vae: bool, has_start: bool, has_trained_d: bool, has_encoder: bool
+    ) -> GANSettings:
         """Fill in the defaults that depend on what the networks start from.
 
         Args:
             from_vae: whether the generator starts from a VAE.
             has_start: whether it starts from a VAE or from another GAN.
             has_trained_d: whether the discriminator starts from a trained one, or from a VAE's encoder.
+            has_encoder: whether what it starts from has the encoder of a VAE.
 
         Returns:
-            the settings, with `minibatch_std` and `d_warmup_steps` set.
+            the settings, with `minibatch_std`, `d_recon_weight` and `d_warmup_steps` set.
         """
-        minibatch_std, d_warmup_steps = self.minibatch_std, self.d_warmup_steps
+        minibatch_std, d_warmup_steps, d_recon_weight = self.minibatch_std, self.d_warmup_steps, self.d_recon_weight
+        if d_recon_weight is None:
+            d_recon_weight = D_RECON_WEIGHT if has_encoder else 0.0
         if minibatch_std is None:
             minibatch_std = from_vae
         if d_warmup_steps is None and not has_start:
             d_warmup_steps = 0
         elif d_warmup_steps is None:
             d_warmup_steps = D_WARMUP_STEPS_ENCODER_INIT if has_trained_d else D_WARMUP_STEPS_RANDOM_INIT
-        return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps)
+        return replace(self, minibatch_std=minibatch_std, d_warmup_steps=d_warmup_steps, d_recon_weight=d_recon_weight)
 
 
 def group_options(names: Iterable[str]) -> dict[str, list[str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from vaegan.config.model_config import ModelConfig
 from vaegan.models.class_embedding import embed_classes, make_class_embedding
-from vaegan.models.layers import ConvTrunk, init_he
+from vaegan.models.layers import ConvTrunk, FilteredUpsampleConv, activate, conv3x3, init_he
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
 
@@ -15,6 +18,38 @@ Generator = Decoder
 
 MBSTD_GROUP_SIZE = 4
 MBSTD_FEATURES = 16  # one more channel of the 4x4 features
+RECONSTRUCTION_SIZE = 32
+"""Side in pixels of the images that are reconstructed from the discriminator's features."""
+FEATURE_DECODER_PREFIX = "feature_decoder."
+"""What the names of a `FeatureDecoder`'s tensors begin with in the state_dict of a `Discriminator`."""
+
+
+class FeatureDecoder(nn.Module):
+    """The trunk's last features [B, F, 4, 4] -> images [B, C, s, s], s being RECONSTRUCTION_SIZE.
+
+    It is trained with the discriminator on real images. So the features keep what is in an image, also where this does
+    not help to tell real images from generated ones (Liu et al. 2021, arXiv 2101.04775, section 3.2).
+    """
+
+    def __init__(self, num_channels: int, image_channels: int) -> None:
+        super().__init__()
+        widths = [num_channels, num_channels // 4, num_channels // 8, num_channels // 16]  # at 4, 8, 16 and 32 pixels
+        self.upsampling = nn.ModuleList(FilteredUpsampleConv(a, b) for a, b in itertools.pairwise(widths))
+        self.output_layer = conv3x3(widths[-1], image_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Decode features.
+
+        Args:
+            features: [B, F, 4, 4].
+
+        Returns:
+            images [B, C, RECONSTRUCTION_SIZE, RECONSTRUCTION_SIZE]; not limited to [-1, 1].
+        """
+        for layer in self.upsampling:
+            features = activate(layer(features))
+        images: Tensor = self.output_layer(features)
+        return images
 
 
 class Discriminator(nn.Module):
@@ -22,9 +57,14 @@ class Discriminator(nn.Module):
 
     With classes it is a projection discriminator (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3): the inner product of
     the class's embedding and the trunk's features is added to the logit.
+
+    Args:
+        config: architecture.
+        minibatch_std: whether it has the minibatch standard deviation feature.
+        reconstructs: whether it has a `FeatureDecoder`.
     """
 
-    def __init__(self, config: ModelConfig, minibatch_std: bool = False) -> None:
+    def __init__(self, config: ModelConfig, minibatch_std: bool = False, reconstructs: bool = False) -> None:
         super().__init__()
         self.trunk = ConvTrunk(config.channels, config.size, config.base_channels)
         self.minibatch_std = minibatch_std
@@ -32,6 +72,8 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(num_features, 1)
         init_he(self.head, num_features)
         self.class_embedding = make_class_embedding(config.num_classes, self.trunk.num_features)
+        num_channels = self.trunk.num_features // 16
+        self.feature_decoder = FeatureDecoder(num_channels, config.channels) if reconstructs else None
 
     def forward(self, images: Tensor, class_weights: Tensor | None = None, num_chunks: int = 1) -> Tensor:
         """Return the logits of images.
@@ -88,6 +130,19 @@ class GANForInference(nn.Module):
     def __init__(self, decoder: Generator, encoder: Encoder | None, prior: Prior) -> None:
         super().__init__()
         self.decoder, self.encoder, self.prior = decoder, encoder, prior
+
+
+def split_feature_decoder(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split the tensors of a discriminator.
+
+    Args:
+        tensors: its state_dict.
+
+    Returns:
+        the tensors that every discriminator has, and those of the `FeatureDecoder`, if there is one, by name.
+    """
+    names = {name for name in tensors if name.startswith(FEATURE_DECODER_PREFIX)}
+    return {name: tensors[name] for name in tensors if name not in names}, {name: tensors[name] for name in names}
 
 
 def minibatch_stddev(features: Tensor) -> Tensor:

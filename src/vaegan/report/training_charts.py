@@ -32,6 +32,11 @@ METRIC_CHARTS = (
     MetricChart("Losses", "of generator and discriminator", {"loss_g": "generator", "loss_d": "discriminator"}),
     MetricChart("Discriminator margin", "mean logit of real minus fake images", {"d_logit_margin": "real - fake"}),
     MetricChart(
+        "Discriminator reconstruction loss",
+        "mean absolute error of small real images, from the discriminator's features",
+        {"d_recon_loss": "error"},
+    ),
+    MetricChart(
         "Sample diversity",
         "relative to validation images; best: 1, and 0 duplicates",
         {"coverage": "coverage", "effective_rank_ratio": "effective rank", "duplicate_fraction": "duplicates"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.config.settings import GANSettings
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
-from vaegan.models.discriminator import Discriminator, Generator
+from vaegan.models.discriminator import RECONSTRUCTION_SIZE, Discriminator, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
 from vaegan.training.accumulation import GradientAccumulator
@@ -33,6 +33,7 @@ class GANObjective:
 
     Attributes:
         encoder: encodes the real images of rows with a reconstruction loss; None without such rows.
+        d_recon_weight: weight of the discriminator's reconstruction loss.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class GANObjective:
         self.generator, self.discriminator, self.prior, self.augment = generator, discriminator, prior, augment
         self.adversarial_loss = LOSSES[settings.loss]
         self.encoder: Encoder | None = None
+        self.d_recon_weight = settings.d_recon_weight or 0.0
 
     def discriminator_backward(
         self, micro_batch: GANBatch, weight: float, gamma: float, keep_fake: bool
@@ -78,7 +80,9 @@ class GANObjective:
     def discriminator_loss(
         self, micro_batch: GANBatch, fake_aug: Tensor, gamma: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the adversarial loss + gp_interval * gamma / 2 * (R1 + R2), and metrics.
+        """Return the discriminator's loss and metrics.
+
+        The loss is adversarial + gp_interval * gamma / 2 * (R1 + R2) + d_recon_weight * reconstruction.
 
         Args:
             micro_batch: real images and classes. With validation images, the metrics hold the logits for ADA.
@@ -92,7 +96,9 @@ class GANObjective:
         images = torch.cat([micro_batch.real_aug, fake_aug]).contiguous(memory_format=torch.channels_last)
         images.requires_grad_(has_penalty)
         with self.device_ctx.autocast():
-            logits = self.discriminator(images, micro_batch.class_weights.repeat(2, 1), num_chunks=2)
+            logits, features = self.discriminator.forward_with_features(
+                images, micro_batch.class_weights.repeat(2, 1), num_chunks=2
+            )
         real_logits, fake_logits = logits[:num_rows], logits[num_rows:]
         loss = self.adversarial_loss.discriminator_loss(real_logits, fake_logits)
         metrics = {"loss_d": loss.detach(), "d_logit_margin": (real_logits - fake_logits).detach().mean()}
@@ -101,11 +107,24 @@ class GANObjective:
             r1, r2 = penalties[:num_rows].mean(), penalties[num_rows:].mean()
             loss = loss + self.settings.gp_interval * gamma / 2 * (r1 + r2)
             metrics |= {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
+        if self.d_recon_weight:
+            recon_loss = self._feature_reconstruction_loss(features[-1][:num_rows], micro_batch.real_aug)
+            loss = loss + self.d_recon_weight * recon_loss
+            metrics["d_recon_loss"] = recon_loss.detach()
         if len(micro_batch.val_real_aug):
             with torch.no_grad(), self.device_ctx.autocast():
                 val_logits = self.discriminator(micro_batch.val_real_aug, micro_batch.val_class_weights)
             metrics |= dict(zip(ADA_LOGIT_NAMES, (real_logits.detach().mean(), val_logits.mean()), strict=True))
         return loss, metrics
+
+    def _feature_reconstruction_loss(self, features: Tensor, images: Tensor) -> Tensor:
+        """Return the mean absolute error of images [B, C, S, S], made small, decoded from features [B, F, 4, 4]."""
+        feature_decoder = self.discriminator.feature_decoder
+        assert feature_decoder is not None
+        with self.device_ctx.autocast():
+            decoded = feature_decoder(features)
+        small_images = nn.functional.avg_pool2d(images, images.shape[-1] // RECONSTRUCTION_SIZE)
+        return nn.functional.l1_loss(decoded.float(), small_images)
 
     def generator_backward(self, micro_batch: GANBatch, weight: float, recon_fraction: float) -> dict[str, Tensor]:
         """Accumulate the generator's gradients of weight * loss.

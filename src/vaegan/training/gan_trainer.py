@@ -17,7 +17,13 @@ from vaegan.data.classes import ClassIds
 from vaegan.data.memmap import ImageArray, strided_indices, strided_subset
 from vaegan.errors import VaeganError
 from vaegan.events import Event
-from vaegan.models.discriminator import MBSTD_GROUP_SIZE, Discriminator, GANForInference, Generator
+from vaegan.models.discriminator import (
+    MBSTD_GROUP_SIZE,
+    Discriminator,
+    GANForInference,
+    Generator,
+    split_feature_decoder,
+)
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Encoder
 from vaegan.training.accumulation import GradientAccumulator
@@ -50,11 +56,15 @@ from vaegan.training.vae_init import (
     DecoderDrift,
     add_classes_to_prior,
     init_generator_from_decoder,
+    reconstruction_error,
 )
 from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
 from vaegan.utils.images import make_grid
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
+NO_RECON_ERROR, FULL_RECON_ERROR = 0.01, 0.04
+"""Mean squared errors of encoded images, of values in [-1, 1], at which the discriminator's reconstruction loss has no
+weight and its full weight: PSNRs of 26 and 20 dB."""
 PREVIEW_IMAGES = 64
 MAX_PRIOR_IMAGES = 8192
 """Images that the weights of a mixture's components for each class are estimated from."""
@@ -92,7 +102,8 @@ class GANTrainer:
         self.image_options = image_options
         self.model_config, self.device_ctx = model_config, device_ctx
         has_start = vae is not None or start is not None
-        settings = settings.with_start_defaults(vae is not None, has_start, settings.init_d_from_encoder)
+        has_encoder = vae is not None or (start is not None and start.has_encoder)
+        settings = settings.with_start_defaults(vae is not None, has_start, settings.init_d_from_encoder, has_encoder)
         self.settings = settings
         self.accumulator, self.lr_scale, self.penalty_scale = accumulator or GradientAccumulator(), 1.0, 1.0
         self.accumulator.group_size = MBSTD_GROUP_SIZE if settings.minibatch_std else 1
@@ -114,7 +125,8 @@ class GANTrainer:
 
         with fork_rng_with_seed(settings.seed, "gan"):
             self.generator = Generator(model_config)
-            self.discriminator = Discriminator(model_config, bool(settings.minibatch_std))
+            reconstructs = bool(settings.d_recon_weight)
+            self.discriminator = Discriminator(model_config, bool(settings.minibatch_std), reconstructs)
         device_ctx.prepare(self.generator)
         device_ctx.prepare(self.discriminator)
         self.prior = self._make_prior(vae, start, train_images, class_ids).to(device_ctx.device)
@@ -176,13 +188,28 @@ class GANTrainer:
         if networks.encoder is not None:
             self._set_encoder(networks.encoder)
         if start.discriminator is not None:
-            load_with_new_classes(self.discriminator, start.discriminator, path)
+            self._load_discriminator(start.discriminator, path)
         elif networks.encoder is not None and self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, networks.encoder.trunk.state_dict(), path)
+
+    def _load_discriminator(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Copy the discriminator of another run, which may have been trained with or without a feature decoder."""
+        tensors, feature_decoder = split_feature_decoder(tensors)
+        own_feature_decoder = split_feature_decoder(self.discriminator.state_dict())[1]
+        if own_feature_decoder:
+            tensors |= feature_decoder or own_feature_decoder
+        load_with_new_classes(self.discriminator, tensors, path)
+
+    def _reconstructs(self) -> bool:
+        return self.discriminator.feature_decoder is not None
 
     def _set_encoder(self, encoder: Encoder) -> None:
         """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
         self._freeze_encoder(encoder)
+        if len(self.train_images):
+            error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
+            fraction = (error - NO_RECON_ERROR) / (FULL_RECON_ERROR - NO_RECON_ERROR)
+            self.objective.d_recon_weight *= min(1.0, max(0.0, fraction))
         self.drift_reference = DecoderDrift.from_decoder(
             self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
         )
@@ -356,6 +383,9 @@ class GANTrainer:
                 "ema": self.ema.model.state_dict(),
                 "encoder": {} if self.encoder is None else self.encoder.state_dict(),
                 "prior": self.prior.state_dict(),
+                "d_recon": {"weight": torch.tensor(self.objective.d_recon_weight, dtype=torch.float64)}
+                if self._reconstructs()
+                else {},
                 "drift_reference": {} if self.drift_reference is None else self.drift_reference.state_dict(),
                 "adaptive_augment": {} if self.adaptive_augment is None else self.adaptive_augment.state_dict(),
                 "optimizer_g": optimizer_state_dict(self.optimizer_g, self.generator),
@@ -382,6 +412,11 @@ class GANTrainer:
             load_strict(encoder, encoder_tensors, path)
             self._freeze_encoder(encoder)
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
+        if self._reconstructs():
+            weight = tensors.get("d_recon.weight")
+            if weight is None or weight.numel() != 1:
+                raise VaeganError(f"{path} is damaged: 'd_recon.weight' is missing or no number")
+            self.objective.d_recon_weight = float(weight)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device
         )

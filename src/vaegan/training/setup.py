@@ -144,7 +144,8 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
             model_config = with_prior(model_config, settings.prior, vae_weights)
         check_frozen_layers(settings, model_config, source, start)
         has_trained_d = starts_from_trained_discriminator(settings, source, start)
-        settings = settings.with_start_defaults(vae_weights is not None, source is not None, has_trained_d)
+        has_encoder = vae_weights is not None or (start is not None and start.has_encoder)
+        settings = settings.with_start_defaults(vae_weights is not None, source is not None, has_trained_d, has_encoder)
         if settings.ada_target is not None and not parse_augmentations(settings.augment):
             raise UsageError(
                 f"--ada-target {settings.ada_target:g} adapts augmentations, and there are none: add --augment"

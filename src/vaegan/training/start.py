@@ -24,7 +24,7 @@ from vaegan.config.options import build_settings
 from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
 from vaegan.models.class_embedding import make_class_embedding
-from vaegan.models.discriminator import Discriminator, GANForInference
+from vaegan.models.discriminator import Discriminator, GANForInference, split_feature_decoder
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
 from vaegan.models.layers import channel_widths
@@ -258,7 +258,8 @@ def _read_networks(start: StartRun, seed: int) -> StartRun:
             networks = GANForInference(grow_decoder(networks.decoder, new_config), None, networks.prior)
         if discriminator is not None:
             old = Discriminator(config, bool(start.has_minibatch_std()))
-            load_strict(old, discriminator, weights.path)
+            # its feature decoder is trained anew: the grown features have more channels
+            load_strict(old, split_feature_decoder(discriminator)[0], weights.path)
             discriminator = grow_discriminator(old, new_config).state_dict()
     return replace(start, networks=networks, config=new_config, discriminator=discriminator)
 

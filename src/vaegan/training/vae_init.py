@@ -93,6 +93,24 @@ def add_classes_to_prior(
     return Prior.from_mixture(config, mixture, **buffers)
 
 
+@torch.no_grad()
+def reconstruction_error(decoder: Generator, encoder: Encoder, images: Tensor, class_weights: Tensor) -> float:
+    """Return the mean squared error of encoded images.
+
+    Args:
+        decoder: the VAE's decoder, or the generator of a GAN.
+        encoder: the VAE's encoder.
+        images: uint8 [N, C, S, S].
+        class_weights: float [N, num_classes].
+
+    Returns:
+        the mean over values in [-1, 1].
+    """
+    real = to_float(images)
+    decoded = decoder(encoder(real).mean, class_weights)
+    return float((decoded.float() - real).square().mean())
+
+
 @dataclass(frozen=True)
 class DecoderDrift:
     """Fixed latents and the decoder's images of them, to measure how far a generator has drifted.

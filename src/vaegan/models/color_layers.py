@@ -1,10 +1,10 @@
 """The decoder's output as a mixture of a few smooth images, the color layers, with weights for every pixel.
 
 Flat areas with sharp outlines are hard for a convolution that draws each pixel by itself. Here the decoder draws K
-layers of low resolution and, for each pixel, K weights that sum to 1. A flat area is one layer with weight 1: where the
-softmax saturates, noise in its logits does not reach the image. An edge is a place where the weights change. Any image
-can still be drawn, because the weights of every pixel are free. Layers with weights are how soft color segmentation
-describes an image (Aksoy et al. 2017, "Unmixing-based soft color segmentation for image manipulation", eq. 1).
+layers of low resolution and, for each pixel, K weights that sum to 1. All colors come from smooth images. An edge is a
+place where the weights change. Any image can still be drawn, because the weights of every pixel are free. Layers with
+weights are how soft color segmentation describes an image (Aksoy et al. 2017, "Unmixing-based soft color segmentation
+for image manipulation", eq. 1).
 """
 
 from __future__ import annotations

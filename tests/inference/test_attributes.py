@@ -284,6 +284,7 @@ def test_held_attributes_do_not_move(model, images):
         model.attributes, attributes=[attributes[title] for title in ("bright", "size", "color: blue", "glasses")]
     )
     every = edit_latents(few, z, change, hold=["all"])
+    assert torch.equal(edit_latents(few, z, change, hold="all"), every)
     for title in ("size", "color: blue", "glasses"):
         assert torch.allclose(attributes[title].scores(every), attributes[title].scores(z), atol=0.05)
     again = replace(attributes["bright"], name="again")

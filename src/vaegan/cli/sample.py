@@ -87,7 +87,7 @@ def sample(
         elif model.classes and (where or settings.pick is not None):
             raise UsageError(f"--{'where' if where else 'pick'} chooses among faces of one class: {class_hint(model)}")
         num_rows = max(1, len(model.classes))
-        seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings, num_rows)
+        seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings, num_rows, emit)
         if where or settings.pick is not None:  # choosing takes long
             probe = out or Path("samples") / ("chosen" if separate else "chosen.png")
             count = settings.pick or len(seed_list)
@@ -101,19 +101,18 @@ def sample(
         name += settings_slug(settings, ("truncation", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
-        num_images = num_rows * len(seed_list)
-        if seeds is None and not where and settings.pick is None and num_images != settings.n:
-            reason = f"each seed gives one of each of the {num_rows} classes"
-            emit(Note(f"{num_images} images instead of {settings.n}: {reason}"))
     picked = {"seeds": seed_list} if where or settings.pick is not None else {}
-    print_results({"samples": out_path}, as_json, num_images=num_images, **picked)
+    print_results({"samples": out_path}, as_json, num_images=num_rows * len(seed_list), **picked)
 
 
-def _consecutive_seeds(settings: SampleSettings, num_rows: int) -> list[int]:
+def _consecutive_seeds(settings: SampleSettings, num_rows: int, emit: EventHandler) -> list[int]:
     """Return the seeds of -n images, or of the images to pick from; of -n images in rows, those of one row."""
     count = max(1, settings.n // num_rows)
     if settings.pick is not None:
         count = SAMPLES_PER_PICK * settings.pick if settings.of is None else settings.of
+    elif count * num_rows != settings.n:
+        reason = f"each seed gives one of each of the {num_rows} classes"
+        emit(Note(f"{count * num_rows} images instead of {settings.n}: {reason}"))
     return list(range(settings.seed, settings.seed + count))
 
 

@@ -49,9 +49,9 @@ FLAT_EVALUATIONS = 6
 
 D_WARMUP_STEPS_ENCODER_INIT = 50  # shorter, because the discriminator starts from the VAE's encoder
 D_WARMUP_STEPS_RANDOM_INIT = 200
-D_RECON_WEIGHT = 5.0
 D_WARMUP_MAX_FRACTION = 0.1
 """Largest share of a run's steps that the default warm-up of the discriminator takes."""
+D_RECON_WEIGHT = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)

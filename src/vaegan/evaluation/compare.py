@@ -28,7 +28,7 @@ from vaegan.progress.reporter import default_reporter
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.training_charts import MAX_PLOTTED_VALUE
 from vaegan.run_dir import find_run
-from vaegan.run_lookup import check_dataset_fits, dataset_for, recorded_fingerprint
+from vaegan.run_lookup import check_dataset_fits, dataset_for
 from vaegan.utils.device import choose_device
 from vaegan.utils.files import real_path
 from vaegan.utils.images import enlarge, make_grid, png_bytes, to_pil
@@ -68,9 +68,11 @@ def _common_dataset(weights: Sequence[WeightsInfo], data: Path | None, emit: Eve
     else:
         dataset = dataset_for(weights[0], None, emit)
         for other in weights[1:]:
-            if recorded_fingerprint(other.path) not in (None, dataset.fingerprint):
+            run_dir = find_run(other.path)
+            trained_on = run_dir.read_config()["data"] if run_dir is not None else {}
+            if trained_on and trained_on.get("fingerprint") != dataset.fingerprint:
                 raise VaeganError(
-                    f"{weights[0].path} was trained on {dataset.path}, {other.path} on other images:"
+                    f"{weights[0].path} was trained on {dataset.path}, {other.path} on {trained_on.get('path')}:"
                     f" {_data_hint(weights[0].config, other.config)}"
                 )
     for info in weights:

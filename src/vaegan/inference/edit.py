@@ -139,10 +139,10 @@ def parse_changes(attributes: AttributeSet, values: Mapping[str, AttributeValue]
     return [parse_change(attributes, name, value) for name, value in values.items()]
 
 
-def _held_attributes(attributes: AttributeSet, hold: Iterable[str], changes: Sequence[Change]) -> list[Attribute]:
+def _held_attributes(attributes: AttributeSet, hold: str | Sequence[str], changes: Sequence[Change]) -> list[Attribute]:
     """Return the attributes to hold: those of the named columns, or with "all" of every column that is not changed."""
     changed, held = {change.attribute.name for change in changes}, []
-    for name in hold:
+    for name in [hold] if isinstance(hold, str) else hold:
         if name == ALL:
             held += [attribute for attribute in attributes if attribute.name not in changed]
         elif name in changed:
@@ -156,7 +156,7 @@ def edit_latents(
     attributes: AttributeSet,
     latents: Tensor,
     changes: Sequence[Change],
-    hold: Iterable[str] = (),
+    hold: str | Sequence[str] = (),
     strength: float = 1.0,
     overshoot: Tensor | None = None,
 ) -> Tensor:
@@ -169,7 +169,7 @@ def edit_latents(
         attributes: the attributes of the model.
         latents: float [N, d].
         changes: what to change, at least one.
-        hold: names of columns whose scores shall not change, or "all".
+        hold: name of a column whose scores shall not change, several names, or "all".
         strength: factor on the change of each latent; 0 leaves the latents as they are.
         overshoot: float [N, changes], how far beyond the typical score each latent shall go, as a fraction of the
             distance from off to on; None for 0.
@@ -197,7 +197,7 @@ def edit_until_visible(
     attributes: AttributeSet,
     latents: Tensor,
     changes: Sequence[Change],
-    hold: Iterable[str] = (),
+    hold: str | Sequence[str] = (),
     strength: float = 1.0,
 ) -> Tensor:
     """Change latents as `edit_latents` does, and further where the decoded images do not show it yet.
@@ -210,7 +210,7 @@ def edit_until_visible(
         attributes: Its attributes.
         latents: float [N, d].
         changes: What shall become of the attributes.
-        hold: Names of columns whose scores shall not change, or "all".
+        hold: Name of a column whose scores shall not change, several names, or "all".
         strength: Factor on the change of each latent.
 
     Returns:
@@ -219,7 +219,7 @@ def edit_until_visible(
     Raises:
         UsageError: If `hold` names an attribute that does not exist or that is changed, or leaves no way.
     """
-    hold, overshoot = list(hold), torch.zeros(len(latents), len(changes))
+    overshoot = torch.zeros(len(latents), len(changes))
     edited = edit_latents(attributes, latents, changes, hold)
     for _ in range(LOOKS if model.encoder is not None else 0):
         seen = model.encode(model.decode(edited))

@@ -384,10 +384,9 @@ class Model:
         images = self.read_images(images)
         latents = self.encode(images)
         classes = choose_classes(self, images, latents, class_)
-        held = [hold] if isinstance(hold, str) else hold
 
         def edit_rows(model: Model, rows: Tensor) -> Tensor:
-            return edit_until_visible(model, self.attributes, latents[rows], changes, held, strength)
+            return edit_until_visible(model, self.attributes, latents[rows], changes, hold, strength)
 
         return self.decode(map_by_class(self, classes, len(latents), edit_rows), classes)
 

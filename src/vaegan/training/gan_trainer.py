@@ -206,7 +206,7 @@ class GANTrainer:
     def _set_encoder(self, encoder: Encoder) -> None:
         """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
         self._freeze_encoder(encoder)
-        if len(self.train_images):
+        if self._reconstructs() and len(self.train_images):
             error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
             fraction = (error - NO_RECON_ERROR) / (FULL_RECON_ERROR - NO_RECON_ERROR)
             self.objective.d_recon_weight *= min(1.0, max(0.0, fraction))

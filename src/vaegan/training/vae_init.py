@@ -108,7 +108,7 @@ def reconstruction_error(decoder: Generator, encoder: Encoder, images: Tensor, c
     """
     real = to_float(images)
     decoded = decoder(encoder(real).mean, class_weights)
-    return float((decoded.float() - real).square().mean())
+    return float(F.mse_loss(decoded.float(), real))
 
 
 @dataclass(frozen=True)

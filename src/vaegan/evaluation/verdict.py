@@ -60,6 +60,9 @@ def _variety(samples: MetricDict, real: MetricDict) -> str:
     if coverage is None or coverage[1] <= 0:
         return ""
     ratio = coverage[0] / coverage[1]
+    is_far_off = (samples.get("kid_coarse") or 0.0) > as_real_bound("kid_coarse", samples, VISIBLY_OFF)
+    if is_far_off and ratio >= MOST_COVERAGE:
+        return "Variety: not known. Samples whose shapes are far off cover real images by chance."
     text = "as varied as real images" if ratio >= FULL_COVERAGE else "some kinds of images are missing"
     text = text if ratio >= MOST_COVERAGE else "many kinds of images are missing, or do not look real"
     return (
@@ -78,17 +81,18 @@ def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict, leas
     return f"{what}: {text}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
 
 
-def as_real_bound(name: str, samples: MetricDict) -> float:
+def as_real_bound(name: str, samples: MetricDict, bound: float = AS_REAL) -> float:
     """Return the KID up to which samples count as real: higher where few images make it uncertain.
 
     Args:
         name: name of the KID.
         samples: metrics of the samples.
+        bound: with many images; also of another degree than "as in real images".
 
     Returns:
         the bound.
     """
-    return max(AS_REAL, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
+    return max(bound, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
 
 
 def _texture(samples: MetricDict, real: MetricDict) -> str:

@@ -143,10 +143,50 @@ def test_a_bad_table_has_a_message_of_one_line(tmp_path, name, text, message):
     assert any(part in str(caught.value) for part in message.split("|")) and "\n" not in str(caught.value)
 
 
-def test_a_table_in_another_encoding_is_refused(tmp_path):
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_header_tells_the_delimiter(tmp_path, suffix, delimiter):
+    lines = ['file|smile|"height, in cm; or so"', "a.png|1|1.5", "b.png|0|2.5", "c.png|1|3.5"]
+    table = read_label_table(write(tmp_path / f"t{suffix}", "\n".join(lines).replace("|", delimiter)))
+    assert [column.name for column in table.columns] == ["smile", "height, in cm; or so"]
+    assert table.rows == {"a.png": [1.0, 1.5], "b.png": [0.0, 2.5], "c.png": [1.0, 3.5]}
+
+
+def test_a_delimiter_in_a_name_is_part_of_the_name(tmp_path):
+    table = read_label_table(write(tmp_path / "t.csv", "file;smile;size, shoe\na.png;1;40\nb.png;0;41\n"))
+    assert [column.name for column in table.columns] == ["smile", "size, shoe"]
+    table = read_label_table(write(tmp_path / "u.tsv", "file\ta,b,c\na.png\t1\nb.png\t0\n"))
+    assert [column.name for column in table.columns] == ["a,b,c"]
+
+
+SIZES = {"a": "klein", "b": "groß", "c": "groß"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".csv", "file,größe\r\na.png,klein\r\nb.png,groß\r\nc.png,groß\r\n"),
+        (".csv", "file;größe\na.png;klein\nb.png;groß\nc.png;groß\n"),
+        (".tsv", "file\tgröße\ra.png\tklein\rb.png\tgroß\rc.png\tgroß\r"),
+        (".jsonl", "".join(f'{{"f": "{name}.png", "größe": "{text}"}}\n' for name, text in SIZES.items())),
+        (".txt", "3\ngröße\na.png klein\nb.png groß\nc.png groß\n"),
+    ],
+)
+def test_the_byte_order_mark_tells_the_encoding(tmp_path, encoding, suffix, text):
+    path = tmp_path / f"t{suffix}"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""  # "utf-16" writes its own
+    path.write_bytes((mark + text).encode(encoding))
+    table = read_label_table(path)
+    assert [(column.name, column.values) for column in table.columns] == [("größe", ("groß", "klein"))]
+    assert table.rows == {"a.png": [1.0], "b.png": [0.0], "c.png": [0.0]}
+
+
+@pytest.mark.parametrize("content", ["file,größe\na.png,klein\nb.png,groß\n".encode("latin-1"), b"\xff\xfef"])
+def test_a_table_in_another_encoding_is_refused(tmp_path, content):
     path = tmp_path / "t.csv"
-    path.write_bytes("file,größe\na.png,klein\nb.png,groß\n".encode("utf-16"))
-    with pytest.raises(VaeganError, match="cannot be read"):
+    path.write_bytes(content)
+    with pytest.raises(VaeganError, match=r"cannot be read \(.*\): save it as UTF-8$"):
         read_label_table(path)
 
 

@@ -1,11 +1,13 @@
 """Labels for a dataset: read a table of them, infer the kinds of its columns, and find the row of each image.
 
-Tables are CSV, TSV and JSON Lines files, and the attribute list of CelebA (Liu et al. 2015). Without a table, the name
-of the folder of an image can be its label.
+Tables are CSV, TSV and JSON Lines files, and the attribute list of CelebA (Liu et al. 2015). The header tells whether
+commas, semicolons or tabs separate the columns. The text is UTF-8, or UTF-16 with a byte order mark, as Excel writes.
+Without a table, the name of the folder of an image can be its label.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -14,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,6 +48,7 @@ MISSING_TEXTS = frozenset(("", "nan", "null", "n/a"))
 BINARY_TEXTS = (("0", "1"), ("-1", "1"), ("no", "yes"), ("false", "true"), ("off", "on"))
 KIND_NAMES = {"binary": BINARY, "categorical": CATEGORICAL, "numeric": NUMERIC}
 MAX_TABLE_BYTES = 2**30
+UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,9 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
             )
         header, texts = _read_rows(path)
         sha256 = file_sha256(path)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except UnicodeError as error:
+        raise VaeganError(f"--labels {path}: cannot be read ({error_text(error)}): save it as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise VaeganError(f"--labels {path}: cannot be read ({error_text(error)})") from error
     if not texts:
         raise VaeganError(f"--labels {path}: holds no rows")
@@ -167,14 +173,30 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return the names of the columns, and the rows, each with one text per column."""
     suffix = path.suffix.lower()
-    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
+    with open_regular(path) as file_bytes, io.TextIOWrapper(file_bytes, _find_encoding(file_bytes), newline="") as file:
         if suffix in (".csv", ".tsv"):
-            return _read_csv(path, csv.reader(file, delimiter="\t" if suffix == ".tsv" else ","))
+            first_line = file.readline()
+            return _read_csv(path, csv.reader(chain([first_line], file), delimiter=_find_delimiter(first_line)))
         if suffix == ".jsonl":
             return _read_json_lines(path, file)
         if suffix == ".txt":
             return _read_celeba(path, file)
     raise UsageError(f"--labels {path}: expected a .csv, .tsv, .jsonl or CelebA .txt file, or the word folders")
+
+
+def _find_encoding(file: io.BufferedReader) -> str:
+    """Return the encoding of a file of text. Its position does not change."""
+    start = file.read(2)
+    file.seek(0)
+    return "utf-16" if start in UTF16_BYTE_ORDER_MARKS else "utf-8-sig"
+
+
+def _find_delimiter(header: str) -> str:
+    """Return the delimiter of a table: tab, comma or semicolon. A delimiter in quotes does not count."""
+    num_columns = {mark: len(next(csv.reader([header], delimiter=mark), ())) for mark in "\t,;"}
+    if num_columns["\t"] > 1:  # names hardly contain a tab
+        return "\t"
+    return ";" if num_columns[";"] > num_columns[","] else ","
 
 
 def _read_csv(path: Path, reader: Iterator[list[str]]) -> tuple[list[str], list[list[str]]]:

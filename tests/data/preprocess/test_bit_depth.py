@@ -109,6 +109,54 @@ def test_the_position_in_the_file_does_not_change():
         assert file.tell() == position
 
 
+def tiff_32_bit(values, sample_format=1):
+    """A TIFF of 32-bit integers, unsigned by default; Pillow itself writes signed ones only."""
+    height, width = values.shape
+    data = values.astype("<u4").tobytes()
+    entries = [(256, 4, width), (257, 4, height), (258, 3, 32), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    entries += [(278, 4, height), (279, 4, len(data)), (339, 3, sample_format)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + b"\0\0\0\0"
+
+
+def ramp(peak):
+    """Values from 0 to `peak`, int64 [40, 40]."""
+    return np.linspace(0, peak, 1600).round().astype("int64").reshape(40, 40)
+
+
+@pytest.mark.parametrize("sample_format", [1, 2])
+@pytest.mark.parametrize("peak", [255, 4095, 65535, 10**6, 2**31 - 1])
+def test_integers_of_32_bits_are_read_beside_those_of_16_bits(tmp_path, capsys, sample_format, peak):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(ramp(65535).astype("uint16")).save(folder / "0.tif")
+    (folder / "1.tif").write_bytes(tiff_32_bit(ramp(peak), sample_format))
+    images = prepare_deep(folder, tmp_path / "set", "--dedupe", "off").astype(int)
+    assert np.abs(images[1] - images[0]).max() <= 1
+    message = f"1 grayscale image of 32 bits uses only {peak.bit_length()}: {peak} is white"
+    assert (message in capsys.readouterr().err) == (peak < 65535)
+
+
+def test_images_of_32_bits_share_a_bit_depth(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index, peak in enumerate((900, 4095)):
+        (folder / f"{index}.tif").write_bytes(tiff_32_bit(ramp(peak)))
+    images = prepare_deep(folder, tmp_path / "set")
+    assert abs(images[0].max() - 56) <= 1 and images[1].max() >= 254
+    assert json.loads((tmp_path / "set" / "set.json").read_text())["gray_bits"] == 12
+
+
+@pytest.mark.parametrize("peak", [2**31, 2**32 - 1])
+def test_unsigned_values_of_32_bits_are_not_read_as_negative_ones(tmp_path, peak):
+    (tmp_path / "32.tif").write_bytes(tiff_32_bit(ramp(peak)))
+    Image.fromarray(ramp(255).astype("uint8")).save(tmp_path / "8.tif")
+    tasks = [Task(1, FileLocation(str(tmp_path / name))) for name in ("32.tif", "8.tif")]
+    results = [run_task(task, PreprocessSettings(size=32, grayscale=True)) for task in tasks]
+    deep, plain = (np.frombuffer(result.images[0].pixels, dtype="uint8").astype(int) for result in results)
+    assert np.abs(deep - plain).max() <= 1
+
+
 def prepare_deep(folder, out, *options):
     arguments = ["preprocess", str(folder), "--out", str(out), "--size", "32", "--val-fraction", "0"]
     assert main([*arguments, *options]) == 0

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
-_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
+_TIFF_UNSIGNED = 1
 _TIFF_MIN_MAX_TAGS = ((280, 281), (340, 341))  # MinSampleValue and MaxSampleValue, SMin- and SMaxSampleValue
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_PNG_CHUNKS = 100
@@ -17,10 +18,11 @@ _MAX_PNG_CHUNKS = 100
 
 @dataclass(frozen=True)
 class GrayDepth:
-    """What black and white are in an image of 16-bit gray values.
+    """What black and white are in an image of 16-bit or 32-bit gray values.
 
     If the file does not say, `needed_bits` is the smallest bit depth that holds its values, else 0. All images with the
-    same `tag_bits`, what the sBIT chunk of a PNG claims or 0, should be read with the same bit depth.
+    same `tag_bits` should be read with the same bit depth: what the sBIT chunk of a PNG claims, 32 for values of 32
+    bits, or 0.
     """
 
     low: float
@@ -46,10 +48,40 @@ def find_gray_depth(image: Image.Image, file: BinaryIO, bits: int) -> GrayDepth 
     low, high = map(float, image.convert("I").getextrema())  # type: ignore[arg-type]
     if low < 0 or high >= 2**16:
         return None
-    tag_bits = _png_significant_bits(image, file)
-    candidates = (tag_bits, 16) if tag_bits else BIT_DEPTHS  # by the specification, values are scaled up to 16 bits
+    tag_bits = 32 if _has_32_bits(image) else _png_significant_bits(image, file)
+    # by the specification of PNG, values are scaled up to 16 bits
+    candidates = (tag_bits, 16) if 0 < tag_bits < 16 else BIT_DEPTHS
     needed_bits = next(depth for depth in candidates if high < 2**depth)
     return GrayDepth(0.0, 2.0 ** (bits or needed_bits) - 1, tag_bits, needed_bits)
+
+
+def restore_unsigned(image: Image.Image) -> Image.Image:
+    """Restore unsigned gray values of 32 bits, which Pillow reads as signed ones.
+
+    Args:
+        image: A loaded Pillow image of any mode.
+
+    Returns:
+        An image of mode F if values of 2^31 and above were read as negative ones, else the image itself.
+    """
+    tags: Any = getattr(image, "tag_v2", None)
+    if image.mode != "I" or tags is None or not _has_32_bits(image):
+        return image
+    sample_format = _tag_number(tags, _TIFF_SAMPLE_FORMAT)
+    low, _ = image.getextrema()
+    if sample_format not in (None, _TIFF_UNSIGNED) or low >= 0:  # type: ignore[operator]
+        return image
+    import numpy as np
+
+    return Image.fromarray(np.asarray(image).view(np.uint32).astype(np.float32))
+
+
+def _has_32_bits(image: Image.Image) -> bool:
+    """Return whether the file has integers of 32 bits. Pillow's mode I also holds those of 16 bits of some formats."""
+    if image.mode != "I" or image.format == "PPM":
+        return False
+    tags: Any = getattr(image, "tag_v2", None)
+    return tags is None or _tag_number(tags, _TIFF_BITS_PER_SAMPLE) == 32
 
 
 def _tiff_range(image: Image.Image) -> tuple[float, float] | None:

@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS images (
     crop_box TEXT CHECK (typeof(crop_box) = 'text'),
     crc32 INTEGER CHECK (typeof(crc32) = 'integer'),
     perceptual_hash BLOB CHECK (typeof(perceptual_hash) = 'blob' AND length(perceptual_hash) IN {HASH_LENGTHS}),
-    gray_tag_bits INTEGER CHECK (typeof(gray_tag_bits) = 'integer' AND gray_tag_bits BETWEEN 0 AND 16),
+    gray_tag_bits INTEGER CHECK (typeof(gray_tag_bits) = 'integer' AND gray_tag_bits BETWEEN 0 AND 32),
     gray_needed_bits INTEGER CHECK (typeof(gray_needed_bits) = 'integer' AND gray_needed_bits BETWEEN 0 AND 16),
     gray_crc32 INTEGER CHECK (typeof(gray_crc32) IN ('integer', 'null')),
     PRIMARY KEY (file_id, frame)) WITHOUT ROWID;
@@ -471,11 +471,11 @@ class PreprocessDB:
     # ---- Bit depth of gray values -------------------------------------------------------------------------------
 
     def gray_bit_depths(self) -> dict[int, tuple[int, int]]:
-        """Return the bit depth that all 16-bit gray images need, by what their files' tags claim.
+        """Return the bit depth that all 16-bit and 32-bit gray images need, by what their files' tags claim.
 
         Returns:
-            bit depth from 1 to 16 and number of images, by the bit depth in the tag. The tag is 0 for files without
-            one.
+            bit depth from 1 to 16 and number of images, by the bit depth in the tag. The tag is 32 for values of 32
+            bits, and 0 for other files without one.
         """
         rows = self.execute(
             "SELECT gray_tag_bits, max(gray_needed_bits) AS bits, count(*) AS count FROM images"

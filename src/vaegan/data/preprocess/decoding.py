@@ -14,7 +14,7 @@ from typing import BinaryIO
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
 from vaegan.config.tool_settings import PreprocessSettings
-from vaegan.data.preprocess.bit_depth import GrayDepth, find_gray_depth
+from vaegan.data.preprocess.bit_depth import GrayDepth, find_gray_depth, restore_unsigned
 from vaegan.data.preprocess.skip_reasons import BROKEN_IMAGE, GENERATED, NEEDS_HEIC, NOT_AN_IMAGE, TOO_LARGE, SkipFile
 from vaegan.errors import error_text
 from vaegan.utils.images import has_signature
@@ -53,7 +53,7 @@ class DecodedFrame:
     image: Image.Image  # of mode RGB, L or CMYK; a JPEG may be decoded at a reduced size
     original_size: tuple[int, int]  # width and height in pixels, upright and not reduced
     icc_profile: bytes  # b"" for sRGB; applied after resizing, when there are far fewer pixels
-    gray_depth: GrayDepth | None = None  # of 16-bit gray values
+    gray_depth: GrayDepth | None = None  # of 16-bit or 32-bit gray values
 
 
 @functools.cache
@@ -190,12 +190,13 @@ def decode_frame(
 
     # turn the image upright; the size of a draft is reduced, so its original size comes from the header
     transpose = _EXIF_TRANSPOSES.get(_exif_orientation(image))
-    upright = image.transpose(transpose) if transpose is not None else image
+    gray_depth = _find_gray_depth(image, file, settings, gray_bits)
+    pixels = restore_unsigned(image)
+    upright = pixels.transpose(transpose) if transpose is not None else pixels
     if not is_draft:
         size = upright.size
     elif transpose in _AXIS_SWAPPING_TRANSPOSES:
         size = size[1], size[0]
-    gray_depth = _find_gray_depth(image, file, settings, gray_bits)
     normalized = normalize_mode(upright, parse_color(settings.background), gray_depth)
     is_srgb = not icc_profile or _srgb_transform(icc_profile, "RGB") == "sRGB"
     return DecodedFrame(index, normalized, size, b"" if is_srgb else icc_profile, gray_depth)

@@ -353,9 +353,12 @@ class PreprocessPipeline:
         self.db.commit()
 
     def _report_gray_bits(self) -> None:
-        for bits, count in self.db.gray_bit_depths().values():
+        for tag_bits, (bits, count) in self.db.gray_bit_depths().items():
             if bits < 16:
-                subject = f"{count_text(count, 'grayscale image')} of 16 bits {'uses' if count == 1 else 'use'}"
+                stored_bits = 32 if tag_bits == 32 else 16
+                subject = (
+                    f"{count_text(count, 'grayscale image')} of {stored_bits} bits {'uses' if count == 1 else 'use'}"
+                )
                 hint = "--gray-bits 16 makes 65535 white"
                 self.emit(Note(f"{subject} only {bits}: {2**bits - 1} is white; {hint}"))
 

@@ -88,7 +88,7 @@ class Task:
     suffix: str = ""  # the file name's suffix in lower case
     first_frame: int = 0  # frame to start from, for an animation that takes more than one task
     thumbnail_height: int = 0  # if not 0, only make a thumbnail of this height, for the preview
-    gray_bits: int = 0  # bit depth of 16-bit gray values without a range in the file's tags; 0 = what each image needs
+    gray_bits: int = 0  # bit depth of gray values without a range in the file's tags; 0 = what each image needs
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PreparedImage:
     crc32: int  # of `pixels`
     perceptual_hash: bytes
     pixels: bytes  # uint8 [C, S, S]; for a thumbnail, uint8 [H, W, 3] with `original_size` its own size
-    gray_tag_bits: int = 0  # of 16-bit gray values, see `GrayDepth`
+    gray_tag_bits: int = 0  # of 16-bit or 32-bit gray values, see `GrayDepth`
     gray_needed_bits: int = 0
     gray_crc32: int | None = None  # of one of three equal channels; None for color, and if --grayscale decides
 

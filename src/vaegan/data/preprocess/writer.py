@@ -35,7 +35,7 @@ from vaegan.utils.files import PARTIAL_PREFIX, atomic_directory, remove_tree, wr
 from vaegan.utils.images import png_bytes
 from vaegan.version import __version__
 
-PIPELINE_VERSION = 3
+PIPELINE_VERSION = 4
 """Increase this when the same image and options give other pixels. Images of two versions are never mixed."""
 
 IncludedImage = tuple[ManifestRow, StoredImage]
@@ -127,10 +127,16 @@ class DatasetWriter:
             "options": content_options(self.settings),
             "sources": [str(source) for source in sources],
             "sources_fingerprint": self.db.sources_fingerprint(),
-            "gray_bits": self.db.gray_bit_depths().get(0, (0, 0))[0],
+            "gray_bits": self._gray_bits(),
             "counts": {"skipped": summary.skip_counts.total(), "upscaled": summary.num_upscaled},
             "skip_reasons": dict(sorted(summary.skip_counts.items())),
         }
+
+    def _gray_bits(self) -> int:
+        """Return the bit depth of gray values without a tag: of 16-bit images, else of 32-bit ones; 0 without any."""
+        depths = self.db.gray_bit_depths()
+        bits, _ = depths.get(0) or depths.get(32) or (0, 0)
+        return bits
 
     def _manifest_entries(self) -> Iterator[dict[str, Any]]:
         index = 0

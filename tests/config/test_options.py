@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_type_hints
 
@@ -18,6 +19,7 @@ from vaegan.config.options import (
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.config.tool_settings import EvaluateSettings, PreprocessSettings, SampleSettings, TimelapseSettings
 from vaegan.errors import UsageError
+from vaegan.utils.text import join_names, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class Example:
     word: str = option("a", "A word.", choices=("a", "bee"))
     flag: bool = option(True, "A flag.", resume_locked=False)
     count: int | None = option(None, "A count.", is_count=True, min=1)
+    names: str | None = option(None, "Names.", is_name_list=True)
 
 
 def test_a_later_layer_overrides_an_earlier_one():
@@ -47,6 +50,8 @@ def test_a_later_layer_overrides_an_earlier_one():
         ({"word": "be"}, ("--word be", "a, bee", "did you mean bee")),
         ({"flag": 1}, ("--flag 1", "true or false")),
         ({"count": "1.5"}, ("--count 1.5",)),
+        ({"names": 3}, ("--names 3", "text")),
+        ({"names": ["a", 3]}, ("--names", "text")),
         ({"sise": 3}, ("sise", "did you mean size")),
         ({"size": 10**400}, ("--size",)),
     ],
@@ -88,6 +93,17 @@ def test_changed_locked_options_leaves_out_unlocked_options():
     assert changed_locked_options(Example, saved, {"size": 4}) == []
 
 
+def test_names_may_be_a_list_in_python():
+    for value in ("a,b", ["a", "b"], ("a", "b")):
+        assert build_settings(Example, {"names": value}).names == "a,b"
+    assert build_settings(Example, {"names": []}).names == ""
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_names_can_be_joined_and_split(names):
+    assert split_names(join_names(names)) == [name.strip() for name in names]
+
+
 def test_at_most_one_of_several_options_may_be_given():
     with pytest.raises(UsageError, match="--steps and --minutes"):
         require_at_most_one({"steps": 3, "minutes": 2.0, "images": None}, ("steps", "images", "minutes"))
@@ -108,6 +124,7 @@ def test_the_options_that_editors_know_are_those_of_the_settings(options, settin
     assert list(known) == list(option_fields(settings))
     for field in option_fields(settings).values():
         expected = field.type | str if field.option.is_count or field.option.auto_value else field.type
+        expected = expected | Sequence[str] if field.option.is_name_list else expected
         assert known[field.name] == (expected | None if field.is_optional else expected), field.name
 
 

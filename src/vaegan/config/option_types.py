@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 
@@ -110,7 +111,7 @@ class PreprocessOptions(TypedDict, total=False):
     val_fraction: float
     group_by: str | None
     labels: str | None
-    label_columns: str | None
+    label_columns: str | Sequence[str] | None
     strict: bool
     workers: int | None
     pool: str

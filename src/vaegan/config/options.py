@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from vaegan.errors import UsageError, printable
+from vaegan.utils.text import join_names
 
 SettingsT = TypeVar("SettingsT")
 MAX_SEED = 2**31 - 1
@@ -35,6 +36,7 @@ class Option:
         choices: Allowed values, or "module:NAME" for a registry that is imported on first use.
         resume_locked: Whether the option defines the run, so that resuming with another value is refused.
         is_count: Whether the value may also be written as "300k" or "1.5M".
+        is_name_list: Whether the value is names separated by commas, which Python may also give as a list.
         default_text: Default shown by --help when the actual default is only known later. Without it, --help shows
             the field's default, or nothing when that is None.
         auto_value: Word accepted in place of a number. The caller replaces it before it builds the settings.
@@ -48,6 +50,7 @@ class Option:
     choices: tuple[str, ...] | str | None = None
     resume_locked: bool = True
     is_count: bool = False
+    is_name_list: bool = False
     default_text: str | None = None
     auto_value: str | None = None
     metavar: str | None = None
@@ -173,18 +176,24 @@ def _convert(field: OptionField, value: Any) -> Any:
     """Return a value from a flag, a file or Python as the option's type. Raises ValueError or OverflowError."""
     if field.option.is_count and isinstance(value, str):
         return parse_count(value)
+    if field.option.is_name_list and _is_text_list(value):
+        return join_names(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if field.type is int:
         is_valid = is_number and value == int(value)
     elif field.type is float:
         is_valid = is_number and math.isfinite(value)
     elif field.type is tuple:  # JSON has lists only
-        is_valid = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+        is_valid = _is_text_list(value)
     else:
         is_valid = isinstance(value, field.type)
     if not is_valid:
         raise ValueError(f"not of type {field.type.__name__}")
     return field.type(value)
+
+
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
 
 
 def _unexpected_value(field: OptionField, value: Any) -> UsageError:

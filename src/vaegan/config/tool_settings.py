@@ -73,6 +73,7 @@ class PreprocessSettings:
         None,
         "Columns of --labels to use, separated by commas; age:numeric also gives the kind (binary, categorical or"
         " numeric).",
+        is_name_list=True,
         default_text="all that can be labels",
     )
     strict: bool = runtime_option(False, "Fail and write nothing when a file other than metadata is skipped.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 
@@ -50,3 +52,33 @@ def join_first(texts: Sequence[str], count: int, separator: str = ", ") -> str:
     """
     rest = f" and {len(texts) - count:,} more" if count < len(texts) else ""
     return separator.join(texts[:count]) + rest
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join names to a text that `split_names` reads.
+
+    Args:
+        names: the names.
+
+    Returns:
+        the names, separated by commas; a name with a comma is in quotes, as in a CSV file.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
+def split_names(text: str) -> list[str]:
+    """Split a text of names.
+
+    Args:
+        text: names separated by commas; a name with a comma is in quotes.
+
+    Returns:
+        the names, without spaces around them; at least one, which may be empty.
+    """
+    try:
+        names = next(csv.reader([text], skipinitialspace=True))
+    except csv.Error:  # such as a line break outside of quotes
+        names = text.split(",")
+    return [name.strip() for name in names or [""]]

@@ -226,6 +226,22 @@ def test_an_image_takes_the_row_of_a_copy_that_was_dropped(tmp_path):
     assert match(tmp_path, ["copy.png", "b.png"], ["a.png"], {"a.png": ["other.png", "copy.png"]})[0] == [1]
 
 
+@pytest.mark.parametrize("columns", [["age:numeric", "smile"], ("age:numeric", "smile"), "age:numeric, smile"])
+def test_columns_may_be_a_list_in_python(faces, tmp_path, columns):
+    table = write(tmp_path / "t.csv", CSV)
+    out = prepare(faces, tmp_path / "set", size=32, labels=str(table), label_columns=columns)
+    assert [column.name for column in open_dataset(out).load_labels().columns] == ["age", "smile"]
+    assert (
+        json.loads((out / "set.json").read_text())["options"]["label_columns"].replace(" ", "") == "age:numeric,smile"
+    )
+
+
+def test_a_column_whose_name_has_a_comma_can_be_chosen(tmp_path):
+    table = write(tmp_path / "t.csv", 'file,"hair, color",smile\na.png,1,0\nb.png,2,1\nc.png,1,1\n')
+    for chosen in ('"hair, color":categorical', 'smile,"hair, color:categorical"'):
+        assert read_label_table(table, chosen).columns[-1].name == "hair, color"
+
+
 # ---- Datasets -------------------------------------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ from vaegan.data.preprocess.tasks import METADATA_SUFFIXES
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.events import EventHandler, Note
 from vaegan.utils.files import check_regular, file_sha256, open_regular
-from vaegan.utils.text import join_text
+from vaegan.utils.text import join_text, split_names
 
 FOLDER_LABELS = "folders"
 NO_LABELS = "none"
@@ -122,7 +122,8 @@ def read_label_table(path: Path, chosen: str | None = None) -> LabelTable:
 
     Args:
         path: a .csv, .tsv or .jsonl file, or a text file of columns as CelebA's list_attr_celeba.txt.
-        chosen: names of the columns to use, separated by commas; None for all. "age:numeric" also gives the kind.
+        chosen: names of the columns to use, separated by commas; None for all. "age:numeric" also gives the kind. A
+            name with a comma is in quotes.
 
     Returns:
         the table.
@@ -274,12 +275,12 @@ def _parse_chosen(path: Path, chosen: str | None, known: list[str]) -> dict[str,
     if chosen is None:
         return dict.fromkeys(known)
     wanted: dict[str, str | None] = {}
-    for part in chosen.split(","):
-        name, kind = part.strip(), None
+    for part in split_names(chosen):
+        name, kind = part, None
         if name not in known and ":" in name:
             name, _, kind = name.rpartition(":")
             if kind not in KIND_NAMES:
-                raise UsageError(f"--label-columns {part.strip()}: expected a kind of {', '.join(KIND_NAMES)}")
+                raise UsageError(f"--label-columns {part}: expected a kind of {', '.join(KIND_NAMES)}")
         if name not in known:
             raise UsageError(f"--label-columns {name}: {path} has the columns {join_text(known, 300)}")
         wanted[name] = kind

@@ -177,12 +177,22 @@ def test_strict_fails_at_the_end_and_loses_nothing(mixed_sources, expected_files
     err = capsys.readouterr().err
     assert "--strict: " in err and f"1 {BROKEN_IMAGE}" in err and f"'cut.png' ({BROKEN_IMAGE})" in err
     assert not out.exists()
+    state = out.parent / ".preparing-set"
+    assert f"leave out --strict, and run it again: {state} keeps what is done" in err and state.is_dir()
     assert main(["preprocess", str(mixed_sources), "--out", str(out), *FLAGS]) == 0
+    assert [path.name for path in out.parent.iterdir()] == ["set"]
     assert "Preparing" not in capsys.readouterr().err  # all files were done before
     assert read_files(out) == expected_files
     save_faces(tmp_path / "fine", range(5))
     (tmp_path / "fine" / "list.csv").write_text("a")
     prepare([tmp_path / "fine"], tmp_path / "other", size=32, strict=True)
+
+
+def test_a_strict_dry_run_keeps_nothing(mixed_sources, tmp_path, capsys):
+    out = tmp_path / "sets" / "set"
+    assert main(["preprocess", str(mixed_sources), "--out", str(out), *FLAGS, "--strict", "--dry-run"]) == 1
+    assert capsys.readouterr().err.strip().endswith("repair or remove them, or leave out --strict")
+    assert not out.parent.exists()
 
 
 def test_a_dry_run_reports_the_same_and_writes_nothing(mixed_sources, expected_files, tmp_path, capsys):

@@ -370,10 +370,12 @@ class PreprocessPipeline:
         num_skipped = summary.skip_counts.total() - summary.skip_counts[METADATA_FILE]
         if self.settings.strict and num_skipped:
             first = next(row for row in self.manifest if row.skip_reason not in ("", METADATA_FILE))
+            way_out = "repair or remove them, or leave out --strict"
+            if not self.request.dry_run:
+                way_out += f", and run it again: {self.db.work_dir} keeps what is done"
             raise VaeganError(
                 f"--strict: {count_text(num_skipped, 'file')} skipped ({counts}), first {printable(first.name, 300)!r}"
-                f" ({first.skip_reason}); nothing was written. Repair or remove them and run it again, or leave out"
-                " --strict"
+                f" ({first.skip_reason}); no dataset was written: {way_out}"
             )
 
     def _match_labels(self) -> MatchedLabels | None:

@@ -1,8 +1,8 @@
-"""File names that are made of seeds."""
+"""File names that are made of seeds and other arguments."""
 
 from itertools import combinations
 
-from vaegan.cli.checkpoint_args import parse_seeds, seeds_slug
+from vaegan.cli.checkpoint_args import parse_seeds, seeds_slug, shorten_slug
 
 
 def test_different_seeds_give_different_names():
@@ -11,3 +11,9 @@ def test_different_seeds_give_different_names():
         assert seeds_slug(first) != seeds_slug(second)
     assert [seeds_slug(seeds) for seeds in lists[:6]] == ["3", "3,6", "3-6", "3-4", "4,3", "3,17,42"]
     assert seeds_slug(parse_seeds("3,17,20-25")) == "3,17,20-25"
+
+
+def test_long_texts_are_shortened_and_stay_different():
+    assert shorten_slug("glasses-yes", 11) == "glasses-yes"
+    first, second = (shorten_slug("größe" * 9 + end, 12) for end in "ab")
+    assert first != second and first.startswith("größegrö-etc-")

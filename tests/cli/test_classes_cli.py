@@ -78,6 +78,18 @@ def test_images_are_encoded_and_decoded_with_the_class_that_fits_best(capsys, he
     assert "does not hold a class" in line and "--class NAME, one of blue, green, red" in line
 
 
+def test_results_of_another_class_get_another_name(capsys, here, colored, cond_vae_run):
+    image = colored / "00.png"
+    run(capsys, "encode", cond_vae_run, image, "--out", "z.safetensors")
+    for command, source in (("decode", "z.safetensors"), ("encode", image), ("reconstruct", image)):
+        names = set()
+        for flags in ([], ["--class", "blue"], ["--class", "red"]):
+            out, err = run(capsys, command, cond_vae_run, source, *flags)
+            assert "Replacing" not in err
+            names.add(out.splitlines()[0])
+        assert len(names) == 3 and any("-class-blue" in name for name in names)
+
+
 def test_a_walk_goes_from_class_to_class(capsys, here, colored, cond_gan_run):
     model = vaegan.load(cond_gan_run, "cpu")
     options = ["--frames", "4", "--scale", "1", "--out", "walk"]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -315,6 +316,31 @@ def test_edits_are_written_with_a_sheet_a_strip_and_readings(spot_run, labeled, 
         assert "bright=yes" in sheet.info["Comment"]
     readings = result["images"][0]["readings"]
     assert set(readings) == {"bright", "size", "glasses"} and readings["bright"][1] > 0.5
+
+
+def test_edits_of_other_images_or_options_get_another_name(spot_run, drawn, here, capsys):
+    images = [str(path) for path in sorted(drawn.glob("*.png"))[:2]]
+    flags = ["--set", "bright=yes"]
+    names = set()
+    for arguments in (
+        [images[0], *flags],
+        [images[1], *flags],
+        [*images, *flags],
+        [images[0], "--set", "bright=no"],
+        [images[0], *flags, "--hold", "size"],
+        [images[0], *flags, "--strength", "0.5"],
+        [images[0], *flags, "--invert-steps", "2"],
+        [images[0], *flags, "--scale", "2"],
+    ):
+        assert main(["edit", str(spot_run), *arguments]) == 0
+        out, err = capsys.readouterr()
+        assert "Replacing" not in err
+        names |= set(out.splitlines()[:2])
+    assert len(names) == 16
+    run_name, stem = spot_run.name, Path(images[0]).stem
+    assert f"samples/{run_name}-edit-{stem}-bright-yes-invert-steps-2.png" in names
+    assert main(["edit", str(spot_run), images[0], *flags]) == 0
+    assert f"Replacing the older samples/{run_name}-edit-{stem}-bright-yes.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,41 @@ def settings_slug(settings: object, names: Sequence[str]) -> str:
         names: names of the numeric settings to look at.
 
     Returns:
-        a text such as "-truncation-0.5-scale-2", or "" if all are at their defaults.
+        a text such as "-truncation-0.5-invert-steps-50", or "" if all are at their defaults.
     """
     defaults = type(settings)()
     values = {name: getattr(settings, name) for name in names}
-    return "".join(f"-{name}-{value:g}" for name, value in values.items() if value != getattr(defaults, name))
+    return "".join(
+        f"-{name.replace('_', '-')}-{value:g}" for name, value in values.items() if value != getattr(defaults, name)
+    )
+
+
+def class_slug(class_: str | None) -> str:
+    """Return the value of --class, for use in file names.
+
+    Args:
+        class_: name of a class; None if it was not given.
+
+    Returns:
+        a text such as "-class-smile", or "" without a class.
+    """
+    from vaegan.inference.sample import file_slug
+
+    return "" if class_ is None else f"-class-{file_slug(class_)}"
+
+
+def shorten_slug(text: str, max_bytes: int = MAX_SOURCES_BYTES) -> str:
+    """Return a text for file names that differs for different texts, however long.
+
+    Args:
+        text: the text, in characters that file names may have.
+        max_bytes: number of bytes in UTF-8 that are kept.
+
+    Returns:
+        the text; a long one is cut, with a checksum: "glasses-yes-etc-2901e2a7".
+    """
+    shown = text.encode()[:max_bytes].decode("utf-8", "ignore")
+    return text if shown == text else f"{shown}-etc-{zlib.crc32(text.encode()):08x}"
 
 
 def sources_slug(sources: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, settings_slug, weights_slug
+from vaegan.cli.checkpoint_args import class_slug, load_model, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, JsonFlag, Out, Quiet, Separate, with_settings
 from vaegan.config.tool_settings import DecodeSettings
@@ -53,7 +53,9 @@ def decode(
         weights = model.class_weights(read_classes(latents, model, len(z)) if class_ is None else class_, len(z))
         batches = map(model.decode, *(torch.split(rows, INFERENCE_BATCH_SIZE) for rows in (z, weights)))
         names = [f"latent-{row:07d}" for row in range(len(z))]
-        name = f"{weights_slug(model.info.path)}-{latents.stem}{settings_slug(settings, ('scale',))}"
+        name = (
+            f"{weights_slug(model.info.path)}-{latents.stem}{class_slug(class_)}{settings_slug(settings, ('scale',))}"
+        )
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         description = f"latents of {latents}"
         save_images(model, batches, names, settings.scale, out_path, description, emit, separate, force)

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, weights_slug
+from vaegan.cli.checkpoint_args import (
+    class_slug,
+    load_model,
+    settings_slug,
+    shorten_slug,
+    sources_slug,
+    weights_slug,
+)
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import (
     Best,
@@ -24,7 +31,7 @@ from vaegan.cli.params import (
 from vaegan.config.tool_settings import EditSettings
 from vaegan.errors import UsageError
 
-MAX_NAME_LENGTH = 60
+MAX_CHANGES_BYTES = 60
 
 
 @with_settings(EditSettings)
@@ -82,8 +89,11 @@ def edit(
         from vaegan.inference.sample import file_slug
 
         changes = parse_changes(model.attributes, values)
-        name = "-".join(f"{name}-{value}" for name, value in values.items())[:MAX_NAME_LENGTH]
-        out_path = out or Path("samples") / f"{weights_slug(model.info.path)}-edit-{file_slug(name)}.png"
+        parts = [*values.items(), *(("hold", name) for name in hold or ())]
+        asked = shorten_slug(file_slug("-".join(map("-".join, parts))), MAX_CHANGES_BYTES)
+        name = f"{weights_slug(model.info.path)}-edit-{sources_slug(images)}{class_slug(class_)}-{asked}"
+        name += settings_slug(settings, ("strength", "invert_steps", "scale"))
+        out_path = out or Path("samples") / f"{name}.png"
         paths = edit_sheet_paths(model, out_path, settings.n, settings.scale, force)
         records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit, class_)
     print_results(paths, as_json, images=records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from vaegan.cli.checkpoint_args import load_model, sources_slug, weights_slug
+from vaegan.cli.checkpoint_args import class_slug, load_model, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, CheckpointArg, Device, Force, ImageClassName, ImagesArg, JsonFlag, Quiet, out_option
 
@@ -31,7 +31,8 @@ def encode(
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.reconstruct import check_latents_path, encode_files
 
-        out_path = out or Path("latents") / f"{weights_slug(model.info.path)}-{sources_slug(images)}.safetensors"
+        name = f"{weights_slug(model.info.path)}-{sources_slug(images)}{class_slug(class_)}"
+        out_path = out or Path("latents") / f"{name}.safetensors"
         check_latents_path(out_path, force)
         num_images = encode_files(model, images, out_path, emit, class_)
     print_results({"latents": out_path}, as_json, num_images=num_images)

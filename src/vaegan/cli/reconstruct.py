@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaegan.cli.checkpoint_args import load_model, settings_slug, sources_slug, weights_slug
+from vaegan.cli.checkpoint_args import class_slug, load_model, settings_slug, sources_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results, print_table
 from vaegan.cli.params import (
     Best,
@@ -45,7 +45,7 @@ def reconstruct(
         from vaegan.inference.reconstruct import reconstruct_files, save_reconstructions
         from vaegan.inference.sample import check_grid_path
 
-        name = f"{weights_slug(model.info.path)}-reconstructions-{sources_slug(images)}"
+        name = f"{weights_slug(model.info.path)}-reconstructions-{sources_slug(images)}{class_slug(class_)}"
         out_path = out or Path("samples") / f"{name}{settings_slug(settings, ('scale',))}.png"
         check_grid_path(out_path, force)
         reconstructions = reconstruct_files(model, images, settings.n, emit, class_)

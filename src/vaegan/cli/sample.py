@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, settings_slug, weights_slug
+from vaegan.cli.checkpoint_args import class_slug, load_model, parse_seeds, seeds_slug, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import (
     Best,
@@ -80,7 +80,7 @@ def sample(
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.class_weights import class_hint
-        from vaegan.inference.sample import check_images_path, file_slug, save_samples
+        from vaegan.inference.sample import check_images_path, save_samples
 
         if class_ is not None:
             model = model.for_class(class_)
@@ -96,8 +96,7 @@ def sample(
             seed_list = _seeds_where(model, where, seed_list, settings, emit)
         if settings.pick is not None:
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
-        class_slug = f"-class-{file_slug(class_)}" if class_ is not None else ""
-        name = f"{weights_slug(model.info.path)}{class_slug}-seeds-{seeds_slug(seed_list)}"
+        name = f"{weights_slug(model.info.path)}{class_slug(class_)}-seeds-{seeds_slug(seed_list)}"
         name += settings_slug(settings, ("truncation", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)

@@ -318,6 +318,20 @@ def test_edits_are_written_with_a_sheet_a_strip_and_readings(spot_run, labeled, 
     assert set(readings) == {"bright", "size", "glasses"} and readings["bright"][1] > 0.5
 
 
+def test_holding_all_where_all_is_changed_is_noted(spot_run, drawn, here, capsys):
+    names = vaegan.load(spot_run).attributes.names()
+    assert set(names) == {"color", "bright", "size", "glasses"}
+    values = ("color=blue", "bright=yes", "size=+1", "glasses=no")
+    note = "--hold all holds nothing: every attribute of the model is changed"
+    for changes, is_noted in ((values, True), (values[:3], False)):
+        flags = [part for value in changes for part in ("--set", value)]
+        command = ["edit", str(spot_run), str(drawn / "face-00000.png"), *flags]
+        assert main([*command, "--hold", "all"]) == 0
+        assert (note in capsys.readouterr().err.splitlines()) == is_noted
+    assert main(command) == 0
+    assert note not in capsys.readouterr().err
+
+
 def test_edits_of_other_images_or_options_get_another_name(spot_run, drawn, here, capsys):
     images = [str(path) for path in sorted(drawn.glob("*.png"))[:2]]
     flags = ["--set", "bright=yes"]

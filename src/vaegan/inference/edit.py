@@ -139,8 +139,20 @@ def parse_changes(attributes: AttributeSet, values: Mapping[str, AttributeValue]
     return [parse_change(attributes, name, value) for name, value in values.items()]
 
 
-def _held_attributes(attributes: AttributeSet, hold: str | Sequence[str], changes: Sequence[Change]) -> list[Attribute]:
-    """Return the attributes to hold: those of the named columns, or with "all" of every column that is not changed."""
+def held_attributes(attributes: AttributeSet, hold: str | Sequence[str], changes: Sequence[Change]) -> list[Attribute]:
+    """Return the attributes to hold: those of the named columns, or of every column that is not changed.
+
+    Args:
+        attributes: the attributes of the model.
+        hold: name of a column, several names, or "all".
+        changes: what to change.
+
+    Returns:
+        the attributes; none if "all" is given and every column is changed.
+
+    Raises:
+        UsageError: if a column does not exist or is changed.
+    """
     changed, held = {change.attribute.name for change in changes}, []
     for name in [hold] if isinstance(hold, str) else hold:
         if name == ALL:
@@ -186,7 +198,7 @@ def edit_latents(
         for index, change in enumerate(changes)
         for demand in _demands(attributes, latents, change, beyond[:, index].double())
     ]
-    for attribute in _held_attributes(attributes, hold, changes):
+    for attribute in held_attributes(attributes, hold, changes):
         demands.append(_Demand(attribute, torch.zeros(len(latents), dtype=torch.float64), 1, is_at_least=False))
     edited = _meet(attributes, latents, demands)
     return torch.lerp(latents.float(), edited, strength)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from vaegan.config.tool_settings import EditSettings
-from vaegan.events import EventHandler, FileWritten
+from vaegan.events import EventHandler, FileWritten, Note
 from vaegan.inference.attributes import AttributeSet
 from vaegan.inference.class_choice import choose_classes, invert_by_class, map_by_class
-from vaegan.inference.edit import Change, edit_until_visible
+from vaegan.inference.edit import Change, edit_until_visible, held_attributes
 from vaegan.inference.invert import encode_or_center
 from vaegan.inference.model import Model
 from vaegan.inference.reconstruct import read_first_images
@@ -78,6 +78,8 @@ def edit_files(
             readings of each changed attribute in the reconstruction and in the edited image: probabilities, or
             predicted numbers.
     """
+    if hold and not held_attributes(attributes, hold, changes):
+        emit(Note("--hold all holds nothing: every attribute of the model is changed"))
     names, images = read_first_images(model, sources, settings.n, emit)
     latents = encode_or_center(model, images, settings.invert_steps, emit)
     classes = choose_classes(model, images, latents, class_)

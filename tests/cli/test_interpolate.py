@@ -48,6 +48,12 @@ def test_keyframes_between_images_are_their_reconstructions(capsys, faces, vae_r
         assert (animation.n_frames, animation.size) == (12, (128, 128))
 
 
+def test_names_of_images_may_have_endings_of_their_own(capsys, faces, vae_run):
+    Path("1.png").rename("1.orig.png")
+    status, out, _ = run(capsys, "interpolate", vae_run, "--from", "0.png", "--to", "1.orig.png", "--frames", "2")
+    assert (status, out.splitlines()[1]) == (0, "samples/vae-interpolation-0-1.orig.gif")
+
+
 def test_inversion_comes_closer_and_reports_the_psnr(capsys, faces, gan_run):
     command = ["interpolate", gan_run, "--from", "0.png", "--to", "1.png", "--frames", "3", "-o", "walk", "--json"]
     status, out, err = run(capsys, *command, "--invert-steps", "40")
@@ -158,6 +164,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["-o", "."], 2, "--out . is a directory: give a name in it"),
         (["-o", "/"], 2, "--out / is a directory"),
         (["-o", "walk.mov"], 2, "--out walk.mov: expected a name that ends in"),
+        (["-o", "walk.xyz"], 2, "--out walk.xyz: expected a name that ends in"),
         (["-o", "walk.gif", "--format", "webp"], 2, "contradict"),
         (["--fps", "60"], 2, "a GIF shows at most 50"),
         (["--frames", "9000", "--scale", "16"], 2, "lower --frames or --scale"),

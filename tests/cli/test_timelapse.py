@@ -138,7 +138,9 @@ def test_bad_input(capsys, here, run_dir, prepared):
     )
     Path("mine.gif").write_bytes(b"another's")
     assert "mine.gif exists and was not made by vaegan" in failing(capsys, "timelapse", run_dir.path, "-o", "mine.gif")
-    assert "expected a name that ends in" in failing(capsys, "timelapse", run_dir.path, "-o", "a.mov", status=2)
+    for name in ("a.mov", "a.png", "a.xyz"):
+        line = failing(capsys, "timelapse", run_dir.path, "-o", name, status=2)
+        assert line == f"error: --out {name}: expected a name that ends in .gif, .webp, .mp4, or has no ending"
     Path("a.gif").mkdir()
     assert "is a directory" in failing(capsys, "timelapse", run_dir.path, "-o", "a")
     for path in list(run_dir.previews())[1:]:

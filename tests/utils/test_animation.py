@@ -102,10 +102,15 @@ def test_names_and_formats():
         ("walk.MP4", None, ("walk", ".mp4")),
         ("v1.5", "mp4", ("v1.5", ".mp4")),
         ("walk.gif", "gif", ("walk", ".gif")),
+        ("gan-2.lerp-4", None, ("gan-2.lerp-4", ".gif")),
     ):
         base, suffix = split_animation_path(Path(out), format_name)
         assert (base.name, suffix) == expected
     with pytest.raises(UsageError, match=r"--out a\.gif and --format mp4 contradict"):
         split_animation_path(Path("a.gif"), "mp4")
-    with pytest.raises(UsageError, match=r"--out a\.mov: expected a name that ends in \.gif, \.webp, \.mp4"):
-        split_animation_path(Path("a.mov"), None)
+    for name in ("a.mov", "a.xyz", "a.M4V", "a.gifv", "a.3gp", "a.jpeg", "a.txt"):
+        for has_strip in (True, False):
+            with pytest.raises(UsageError, match=rf"--out {name}: expected a name that ends in \.gif, \.webp, \.mp4"):
+                split_animation_path(Path(name), "gif", has_strip)
+    with pytest.raises(UsageError, match=r"--out a\.png: expected a name that ends in"):
+        split_animation_path(Path("a.png"), None, has_strip=False)

@@ -114,7 +114,9 @@ def interpolate(
         from vaegan.inference.sample import file_slug
 
         def check_out(name: str, num_keyframes: int) -> dict[str, Path]:
-            default_out = Path("samples") / f"{weights_slug(model.info.path)}-interpolation-{name}"
+            # with an ending, because one in a name, such as that of ben.orig.jpg, is none of an animation
+            file_name = f"{weights_slug(model.info.path)}-interpolation-{name}.{settings.format or 'gif'}"
+            default_out = Path("samples") / file_name
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
 
         if attribute is not None:

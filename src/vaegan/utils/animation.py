@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 MAX_ANIMATION_BYTES = 2**29
 BYTES_HELD_PER_PIXEL = {".gif": 1, ".webp": 3, ".mp4": 0}
 """Supported formats, and the memory that encoding takes per pixel of all frames together."""
-UNSUPPORTED_SUFFIXES = (".avi", ".apng", ".bmp", ".jpeg", ".jpg", ".mkv", ".mov", ".tif", ".tiff", ".webm")
+FILE_ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9]{2,5}")
+"""Endings that name a file format, such as .mov, but not the .5 of v1.5."""
 WEBP_QUALITY = 90
 MAX_GIF_FPS = 50
 EXIF_DESCRIPTION = 0x010E
@@ -35,12 +37,13 @@ class Frames(Protocol):
     def __iter__(self) -> Iterator[Tensor]: ...
 
 
-def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]:
+def split_animation_path(out: Path, format_name: str | None, has_strip: bool = True) -> tuple[Path, str]:
     """Split --out into a path without suffix and the suffix of the animation, and check it with --format.
 
     Args:
-        out: path with the suffix of an animation, with .png (the strip beside it), or without one.
+        out: path with the suffix of an animation, or without one; with `has_strip` also that of the strip, .png.
         format_name: value of --format.
+        has_strip: whether a strip is written beside the animation.
 
     Returns:
         the path, and the suffix, such as ".gif".
@@ -50,13 +53,14 @@ def split_animation_path(out: Path, format_name: str | None) -> tuple[Path, str]
     """
     check_has_file_name(out)
     suffix = out.suffix.lower()
-    if suffix in UNSUPPORTED_SUFFIXES:
+    known_suffixes = (*BYTES_HELD_PER_PIXEL, *((".png",) if has_strip else ()))
+    if suffix not in known_suffixes and FILE_ENDING.fullmatch(suffix):
         raise UsageError(
             f"--out {out}: expected a name that ends in {', '.join(BYTES_HELD_PER_PIXEL)}, or has no ending"
         )
     if suffix in BYTES_HELD_PER_PIXEL and format_name is not None and suffix != f".{format_name}":
         raise UsageError(f"--out {out} and --format {format_name} contradict each other: give one of them")
-    base = out.with_suffix("") if suffix in (*BYTES_HELD_PER_PIXEL, ".png") else out
+    base = out.with_suffix("") if suffix in known_suffixes else out
     return base, suffix if suffix in BYTES_HELD_PER_PIXEL else f".{format_name or 'gif'}"
 
 

@@ -90,6 +90,7 @@ COMMANDS = {
     "set/images-00000.safetensors": [NEW_VAE, ["encode", "vae", "set"], EVALUATE, ["info", "vae", "--outliers"]],
     "set/features.safetensors": [EVALUATE],
     "latents.safetensors": [
+        ["info", "latents.safetensors"],
         ["decode", "vae", "latents.safetensors"],
         [*INTERPOLATE, "--latents", "latents.safetensors"],
     ],

@@ -62,6 +62,7 @@ def test_images_are_encoded_and_decoded_with_the_class_that_fits_best(capsys, he
     best = model.best_classes(model.read_images(images), model.encode(images))
     run(capsys, "encode", cond_vae_run, *images, "--out", "z.safetensors")
     assert json.loads(bytes(load_tensors(here / "z.safetensors")["classes"].numpy())) == best
+    assert json.loads(run(capsys, "info", "z.safetensors", "--json").out)["classes"].count("(") == len(set(best))
     run(capsys, "decode", cond_vae_run, "z.safetensors", "--out", "own.png")
     run(capsys, "decode", cond_vae_run, "z.safetensors", "--class", "blue", "--out", "blue.png")
     assert torch.equal(cells("own.png")[0], model.reconstruct(images))

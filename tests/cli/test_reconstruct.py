@@ -13,6 +13,7 @@ from vaegan.checkpoint import load_tensors
 from vaegan.data.dataset import open_dataset
 from vaegan.inference.model import load
 from vaegan.metrics.image_quality import psnr
+from vaegan.utils.files import file_sha256
 from vaegan.utils.images import from_pil, save_png, to_float, to_pil
 
 
@@ -74,6 +75,33 @@ def test_latents_are_written_and_decoded(capsys, images, vae_run, prepared):
     train, val = open_dataset(prepared).load()
     expected = torch.cat([model.encode(val), model.encode(train)])
     torch.testing.assert_close(load_tensors(Path("set.safetensors"))["latents"], expected)
+
+
+def test_info_describes_latents(capsys, images, vae_run):
+    path = "latents/vae-0-1.safetensors"
+    assert run(capsys, "encode", vae_run, "0.png", "1.png")[0] == 0
+    status, out, _ = run(capsys, "info", path, "--json")
+    facts = json.loads(out)
+    assert (status, facts["kind"], facts["path"], facts["images"]) == (0, "latents", path, "0.png, 1.png")
+    assert facts["shape"] == f"2 latents of {load(vae_run, 'cpu').latent_dim} dimensions, float32"
+    weights_hash = file_sha256(vae_run / "model.safetensors")
+    assert facts["encoded_by"].startswith("VAE weights at step ") and facts["encoded_by"].endswith(weights_hash[:16])
+    assert facts["used_by"] == f"vaegan decode CKPT {path}; vaegan interpolate CKPT --latents {path}"
+    assert f"used by     {facts['used_by']}" in run(capsys, "info", path)[1].splitlines()
+
+
+@pytest.mark.parametrize("names", [torch.zeros(3), torch.zeros(4, dtype=torch.uint8), "[1]", '"a"', "["])
+def test_info_describes_latents_of_any_program(capsys, here, names):
+    if isinstance(names, str):
+        names = torch.frombuffer(bytearray(names.encode()), dtype=torch.uint8)
+    save_file({"latents": torch.zeros(1, 8, dtype=torch.bfloat16), "names": names}, "z.safetensors")
+    status, out, _ = run(capsys, "info", "z.safetensors", "--json")
+    facts = json.loads(out)
+    assert (status, facts["shape"]) == (0, "1 latent of 8 dimensions, bfloat16")
+    assert not {"images", "encoded_by"} & set(facts)
+    for latents in (torch.zeros(8), torch.zeros(1, 8, dtype=torch.int64)):  # which decode refuses
+        save_file({"latents": latents}, "z.safetensors")
+        assert "z.safetensors is not a model of vaegan" in failing(capsys, "info", "z.safetensors")
 
 
 def test_latents_of_another_encoder_give_a_warning(capsys, images, vae_run, gan_run, prepared):

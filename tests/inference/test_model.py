@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import vaegan
 from vaegan.data.dataset import open_dataset
@@ -119,11 +120,20 @@ def test_sampling_does_not_import_torchs_compiler(vae_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [["runs", "."], ["info"], ["info", "runs/vae"], ["info", "runs/vae/model.safetensors"], ["info", "set"]]
+    "command",
+    [
+        ["runs", "."],
+        ["info"],
+        ["info", "runs/vae"],
+        ["info", "runs/vae/model.safetensors"],
+        ["info", "set"],
+        ["info", "z.safetensors"],
+    ],
 )
 def test_listing_and_describing_runs_and_datasets_does_not_import_torch(command, vae_run, prepared, tmp_path):
     shutil.copytree(vae_run, tmp_path / "runs" / "vae")
     shutil.copytree(prepared, tmp_path / "set")
+    save_file({"latents": torch.zeros(3, 32)}, tmp_path / "z.safetensors")
     code = f"import sys; from vaegan.cli import main; code = main({command}); print(code, 'torch' in sys.modules)"
     output = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=tmp_path).splitlines()
     assert output[-1] == "0 False" and any("32" in line or "vae" in line for line in output[:-1])

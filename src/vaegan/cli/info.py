@@ -24,7 +24,7 @@ def info(
         Path | None,
         typer.Argument(
             metavar="PATH",
-            help="A dataset, a run directory, a checkpoint or a .safetensors file.",
+            help="A dataset, a run directory, a checkpoint, or a .safetensors file of weights or latents.",
             show_default="a list of the runs and datasets here",
             autocompletion=complete_checkpoint,
         ),
@@ -44,7 +44,7 @@ def info(
     settings: ReconstructSettings,
     options: dict[str, Any],
 ) -> None:
-    """Describe a dataset, run or checkpoint, or show a dataset's outliers.
+    """Describe a dataset, run, checkpoint or latents, or show a dataset's outliers.
 
     Examples:
         vaegan info                       # the runs and datasets here

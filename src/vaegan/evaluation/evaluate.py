@@ -25,8 +25,8 @@ from vaegan.evaluation.per_class import ClassResult, evaluate_classes
 from vaegan.evaluation.reference import FeatureSet, Reference
 from vaegan.evaluation.verdict import make_verdict
 from vaegan.events import EventHandler, Note, TaskProgress
+from vaegan.inference.latent_files import WEIGHTS_HASH_KEY
 from vaegan.inference.model import Model, load
-from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
 from vaegan.metrics.prdc import MIN_IMAGES_FOR_NEIGHBORS
 from vaegan.progress.reporter import default_reporter
 from vaegan.report.figures import image_or_mirror

@@ -27,7 +27,7 @@ from vaegan.evaluation.per_class import CLASS_HEADER, ClassResult
 from vaegan.evaluation.ratings import rate_metric
 from vaegan.events import EventHandler, FileWritten
 from vaegan.inference.hub import CardEvaluation
-from vaegan.inference.reconstruct import WEIGHTS_HASH_KEY
+from vaegan.inference.latent_files import WEIGHTS_HASH_KEY
 from vaegan.report import html_page
 from vaegan.report.charts import BarSeries, bar_chart
 from vaegan.run_dir import RunDir, find_run, weights_name

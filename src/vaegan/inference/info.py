@@ -1,8 +1,9 @@
-"""Describe a dataset, a run, a checkpoint or a weights file in a few facts."""
+"""Describe a dataset, a run, a checkpoint, a weights file or a file of latents in a few facts."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,26 @@ from vaegan.data.dataset import is_dataset, open_dataset
 from vaegan.data.labels import columns_from_json
 from vaegan.diagnostics import describe_latent_usage, describe_reconstruction, vae_warnings
 from vaegan.errors import VaeganError, printable
+from vaegan.inference.latent_files import WEIGHTS_HASH_KEY, LatentsInfo, read_latents_info
 from vaegan.metrics_log import read_alarms, read_metrics
 from vaegan.run_dir import RunDir
+from vaegan.utils.text import count_text, join_text
 
 MAX_METRICS_SHOWN = 100
 MAX_BETA = 1e12
 
 
 def describe_path(path: Path) -> dict[str, Any]:
-    """Return facts about a dataset, run, checkpoint or weights file.
+    """Return facts about a dataset, run, checkpoint, weights file or file of latents.
 
     Args:
-        path: dataset, run, checkpoint or weights file.
+        path: dataset, run, checkpoint, weights file or file of latents.
 
     Returns:
         strings and numbers by snake_case name, in the order to show them; the newest metrics of a run are a mapping.
 
     Raises:
-        VaeganError: if `path` is no dataset, run, checkpoint or weights file.
+        VaeganError: if `path` is none of these.
     """
     if not path.exists():
         raise VaeganError(f"{path} does not exist: give a dataset, a run, a checkpoint or a .safetensors file")
@@ -38,7 +41,8 @@ def describe_path(path: Path) -> dict[str, Any]:
         return _describe_dataset(path)
     if path.is_dir() and RunDir(path).exists():
         return _describe_run(RunDir(path))
-    return _describe_weights(read_weights_info(path))
+    latents = read_latents_info(path) if path.is_file() else None
+    return _describe_weights(read_weights_info(path)) if latents is None else _describe_latents(path, latents)
 
 
 def _describe_dataset(path: Path) -> dict[str, Any]:
@@ -82,6 +86,24 @@ def _describe_weights(info: WeightsInfo) -> dict[str, Any]:
         "images_seen": info.images_seen,
         "vaegan_version": info.vaegan_version,
     }
+
+
+def _describe_latents(path: Path, info: LatentsInfo) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": "latents",
+        "path": str(path),
+        "shape": f"{count_text(info.count, 'latent')} of {info.latent_dim} dimensions, {info.dtype}",
+    }
+    if info.names:
+        facts["images"] = printable(join_text(info.names, 300), 400)
+    if info.classes:
+        counts = [f"{name} ({count:,})" for name, count in Counter(info.classes).most_common()]
+        facts["classes"] = printable(join_text(counts, 300), 400)
+    if weights_hash := info.metadata.get(WEIGHTS_HASH_KEY):
+        kind, step = (printable(info.metadata.get(name)) for name in ("kind", "step"))
+        facts["encoded_by"] = f"{kind.upper()} weights at step {step}, SHA-256 {printable(weights_hash)[:16]}"
+    facts["used_by"] = f"vaegan decode CKPT {path}; vaegan interpolate CKPT --latents {path}"
+    return facts
 
 
 def _describe_model(config: dict[str, Any]) -> str:

@@ -13,13 +13,21 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vaegan.checkpoint import METADATA_KEY, load_tensors, open_safetensors
+from vaegan.checkpoint import METADATA_KEY, load_tensors
 from vaegan.data.dataset import SPLIT_NAMES, PreparedDataset
 from vaegan.data.image_files import read_images
 from vaegan.errors import VaeganError
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.inference.class_choice import choose_classes
 from vaegan.inference.class_weights import class_hint
+from vaegan.inference.latent_files import (
+    CLASSES_KEY,
+    ENCODER_HASH_KEY,
+    LATENTS_KEY,
+    NAMES_KEY,
+    WEIGHTS_HASH_KEY,
+    read_latents_metadata,
+)
 from vaegan.inference.model import Model
 from vaegan.inference.networks import INFERENCE_BATCH_SIZE, encoder_sha256
 from vaegan.inference.sample import check_grid_size, provenance_note
@@ -27,9 +35,6 @@ from vaegan.metrics.image_quality import psnr, ssim
 from vaegan.run_lookup import dataset_for, preprocess_settings_for
 from vaegan.utils.files import check_has_file_name, check_writable, file_sha256, note_replaced, write_bytes
 from vaegan.utils.images import enlarge, make_grid, save_png, to_float
-
-LATENTS_KEY, NAMES_KEY, CLASSES_KEY = "latents", "names", "classes"
-WEIGHTS_HASH_KEY, ENCODER_HASH_KEY = "weights_sha256", "encoder_sha256"
 
 
 @dataclass(frozen=True)
@@ -226,20 +231,9 @@ def check_latents_path(path: Path, force: bool) -> None:
 
 def _is_latents_file(path: Path) -> bool:
     try:
-        return WEIGHTS_HASH_KEY in _read_latents_metadata(path)
+        return WEIGHTS_HASH_KEY in read_latents_metadata(path)
     except VaeganError:
         return False
-
-
-def _read_latents_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata that `serialize_latents` wrote; {} for a safetensors file of another program."""
-    with open_safetensors(path) as file:
-        text = (file.metadata() or {}).get(METADATA_KEY, "{}")
-    try:
-        metadata = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _encode_texts(texts: Sequence[str]) -> Tensor:
@@ -330,7 +324,7 @@ def read_latents(path: Path, model: Model, emit: EventHandler) -> Tensor:
         )
     if not latents.isfinite().all():
         raise VaeganError(f"{path} holds latents that are not finite")
-    metadata = _read_latents_metadata(path)
+    metadata = read_latents_metadata(path)
     if WEIGHTS_HASH_KEY in metadata and not _is_encoded_by(model, metadata):
         emit(WarningMessage(f"{path} was encoded by other weights than {model.info.path}: the faces will differ"))
     return latents.float()

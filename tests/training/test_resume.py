@@ -12,6 +12,7 @@ from pieces import COMMON, VAE, interrupted_after, trainer_of
 from comparing import assert_same_run
 from vaegan.cli import main
 from vaegan.errors import VaeganError
+from vaegan.events import Note
 from vaegan.training.train import train_gan, train_vae
 
 
@@ -240,6 +241,33 @@ def test_a_gan_takes_its_shape_from_its_vae_not_from_a_config_file(prepared, vae
     gan = train_gan(prepared, tmp_path / "gan", from_vae=vae_run, config=scratch / "config.json")
     said = options_of(gan)
     assert (said["preset"], said["latent_dim"], said["gamma"]) == ("tiny", 8, 3.0)
+
+
+def test_a_config_file_whose_start_is_not_taken_is_noted(prepared, vae_run, gan_run, tmp_path):
+    few = {"steps": 1, "batch_size": 8, "evaluate_every": 0}
+
+    def notes(train, name, config, **options):
+        events = []
+        train(prepared, tmp_path / name, config=config, on_event=events.append, **few, **options)
+        return [
+            event.text for event in events if isinstance(event, Note) and "--config takes options only" in event.text
+        ]
+
+    (note,) = notes(train_gan, "one", gan_run / "config.json")
+    assert (
+        f"the run of {gan_run / 'config.json'} was started with --from-vae {vae_run / 'model.safetensors'}, and" in note
+    )
+    assert note.endswith(f"Add --from-vae {vae_run / 'model.safetensors'} to start as it did")
+    copied = tmp_path / "copied.json"
+    shutil.copy(gan_run / "config.json", copied)
+    assert f"--from-vae {vae_run / 'model.safetensors'}" in notes(train_gan, "two", copied)[0]
+
+    for name, options in (("vae", {"from_vae": vae_run}), ("gan", {"from_gan": gan_run})):
+        assert not notes(train_gan, name, gan_run / "config.json", **options)
+    assert not notes(train_gan, "three", tmp_path / "one" / "config.json")  # which was from scratch
+    tuned = train_vae(prepared, tmp_path / "tuned", from_run=vae_run, **few)
+    assert f"--from {vae_run / 'model.safetensors'}" in notes(train_vae, "four", tuned / "config.json")[0]
+    assert not notes(train_gan, "one", gan_run / "config.json")  # is resumed
 
 
 def test_config_file_reproduces_a_run(prepared, vae_run, tmp_path):

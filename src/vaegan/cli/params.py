@@ -81,7 +81,9 @@ Separate = Annotated[bool, typer.Option("--separate", help="Write one file per i
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="config.json of another run, to take options from; flags override it."
+        "--config",
+        metavar="FILE",
+        help="config.json of another run, to take options from, but not its start; flags override it.",
     ),
 ]
 OptionalCheckpointArg = Annotated[

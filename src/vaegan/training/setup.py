@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,10 +15,10 @@ from vaegan.config.options import build_settings
 from vaegan.config.settings import D_WARMUP_MAX_FRACTION, GANSettings
 from vaegan.data.classes import count_images
 from vaegan.data.dataset import PreparedDataset, find_newest_dataset, open_dataset
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.events import EventHandler, Note
 from vaegan.run_dir import RunDir, find_run
-from vaegan.run_lookup import open_recorded_dataset, relative_to_cwd
+from vaegan.run_lookup import find_source, open_recorded_dataset, relative_to_cwd
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.matching import (
@@ -34,7 +35,8 @@ from vaegan.training.matching import (
 from vaegan.training.precision import DeviceContext, choose_device_context
 from vaegan.training.recipe import choose_recipe
 from vaegan.training.request import TrainRequest, TrainSettings, merge_options
-from vaegan.training.start import StartRun, read_start
+from vaegan.training.start import START_FLAGS, StartRun, read_start
+from vaegan.utils.files import read_json
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,36 @@ def _resolve_new_run(request: TrainRequest, emit: EventHandler, dist_ctx: Distri
                 f"--ada-target {settings.ada_target:g} adapts augmentations, and there are none: add --augment"
                 " color,translation"
             )
+    if dropped := _describe_dropped_start(request):
+        emit(Note(dropped))
     if model_config.classes:
         emit(Note(describe_classes(dataset, model_config)))
     check_can_stop_flat(settings, dataset, model_config)
     if description := recipe.describe():
         emit(Note(description))
     return TrainSetup(request, settings, model_config, dataset, device_ctx, vae_weights=vae_weights, start=start)
+
+
+def _describe_dropped_start(request: TrainRequest) -> str:
+    """Say that --config does not take over the start of its run; "" if there is none, or another is given."""
+    path, kind = request.config_path, request.kind
+    if path is None or request.from_vae is not None or request.from_run is not None:
+        return ""
+    config, run_dir = read_json(path), RunDir(path.parent)
+    for key, flag in (("from_vae", "--from-vae"), ("from_run", START_FLAGS[kind])):
+        recorded = config.get(key)
+        if not isinstance(recorded, dict):
+            continue
+        source = Path(str(recorded.get("path")))
+        with contextlib.suppress(VaeganError, OSError):  # of a copied file: the recorded path stays
+            found = find_source(run_dir, key) if run_dir.config_path == path else None
+            source = found[0] if found is not None else source
+        start = f"{flag} {printable(relative_to_cwd(source), 300)}"
+        return (
+            f"--config takes options only: the run of {path} was started with {start}, and this one starts from"
+            f" scratch. Add {start} to start as it did"
+        )
+    return ""
 
 
 def limit_d_warmup(setup: TrainSetup, total_steps: int) -> TrainSetup:

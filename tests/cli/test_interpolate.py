@@ -139,6 +139,11 @@ def test_without_pyav_an_mp4_fails_before_anything_is_loaded(capsys, here, monke
     assert "broken.safetensors" in failing(capsys, "interpolate", "broken.safetensors")
 
 
+def test_options_that_agree_on_the_way_back_may_be_given_together(capsys, here, vae_run):
+    for flags in (["--loop", "--no-ping-pong"], ["--no-loop", "--ping-pong"], ["--loop"], ["--ping-pong"]):
+        assert run(capsys, "interpolate", vae_run, "--frames", "2", *flags)[0] == 0
+
+
 def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
     Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     Path("folder").mkdir()
@@ -166,6 +171,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["-o", "walk.mov"], 2, "--out walk.mov: expected a name that ends in"),
         (["-o", "walk.xyz"], 2, "--out walk.xyz: expected a name that ends in"),
         (["-o", "walk.gif", "--format", "webp"], 2, "contradict"),
+        (["--loop", "--ping-pong"], 2, "--loop and --ping-pong contradict each other: give only one of them"),
         (["--fps", "60"], 2, "a GIF shows at most 50"),
         (["--frames", "9000", "--scale", "16"], 2, "lower --frames or --scale"),
     ):

@@ -4,6 +4,7 @@ import pytest
 
 from vaegan.cli import main
 from vaegan.losses.gan import LOSSES
+from vaegan.training.train import train_gan
 
 ALL_LOSSES = ", ".join(LOSSES)
 ERRORS_BY_OPTION = {
@@ -40,6 +41,40 @@ def test_an_invalid_option_is_refused_before_anything_is_read(option, here, caps
     code, line = refused(capsys, "no-such-set", *option.split())
     assert code == 2 and line == f"error: {ERRORS_BY_OPTION[option]}"
     assert not (here / "gan").exists()
+
+
+WITHOUT_START = {
+    "--recon-weight 8": "--recon-weight 8.0 goes with --from-vae or --from-gan: add one, or leave it out",
+    "--recon-fraction 0.25": "--recon-fraction 0.25 goes with --from-vae or --from-gan: add one, or leave it out",
+    "--recon-fade 5k": "--recon-fade 5000 goes with --from-vae or --from-gan: add one, or leave it out",
+    "--init-d-from-encoder": "--init-d-from-encoder goes with --from-vae or --from-gan: add one, or leave it out",
+    "--gamma-anneal-images 10k": "--gamma-anneal-images 10000 goes with --gamma-final: add it, or leave it out",
+}
+QUICK = ["--steps", "1", "--batch-size", "8", "--precision", "fp32", "--evaluate-every", "0", "-q"]
+
+
+@pytest.mark.parametrize("option", WITHOUT_START)
+def test_an_option_without_an_effect_is_refused_before_anything_is_read(option, here, capsys):
+    code, line = refused(capsys, "no-such-set", *option.split())
+    assert (code, line) == (2, f"error: {WITHOUT_START[option]}")
+    assert not (here / "gan").exists()
+
+
+def test_options_with_an_effect_are_taken(prepared, vae_run, gan_run, here, capsys):
+    start = ["--recon-weight", "8", "--recon-fade", "5k", "--gamma-final", "0.5", "--gamma-anneal-images", "10k"]
+    commands = {
+        "vae": ["--from-vae", vae_run, *start],
+        "gan": ["--from-gan", gan_run, *start],
+        "off": ["--preset", "tiny", "--recon-weight", "0", "--no-init-d-from-encoder"],
+        "config": ["--config", "vae/config.json", "--gamma-anneal-images", "9k"],
+    }
+    for name, arguments in commands.items():
+        command = ["train-gan", prepared, "--run", name, *QUICK, *arguments]
+        assert main([str(word) for word in command]) == 0, capsys.readouterr().err
+    # a run that is resumed keeps its start
+    assert main(["train-gan", "--run", "vae", "--recon-weight", "8", "--gamma-anneal-images", "10k", "-q"]) == 0
+    # Python takes all options of the settings
+    train_gan(prepared, "python", recon_weight=8.0, gamma_anneal_images=10_000, preset="tiny", steps=1, batch_size=8)
 
 
 def test_a_gan_run_must_not_replace_its_vae(prepared, vae_run, copy, capsys):

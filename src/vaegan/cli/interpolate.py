@@ -92,6 +92,8 @@ def interpolate(
     seed_list = parse_seeds(seeds or DEFAULT_SEEDS)
     if attribute is None and len(seed_list) == 1 and classes:
         seed_list *= len(classes)  # one seed in several classes
+    loop_options = ("loop", "ping_pong")
+    require_at_most_one({name: options.get(name) or None for name in loop_options}, loop_options)
     if attribute is None:
         _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
     elif latents or len(images) > 1 or (images and first_image is None) or (images and seeds):

@@ -37,6 +37,7 @@ ARMS = {
     "recon-weight-8": Arm(gan={"recon_weight": 8.0}),
     "recon-fraction-0.25": Arm(gan={"recon_fraction": 0.25}),
     "d-recon-weight-0": Arm(gan={"d_recon_weight": 0.0}),
+    "patch-weight-0": Arm(gan={"patch_weight": 0.0}),
     "gamma-0": Arm(gan={"gamma": 0.0}),
     "gamma-0.1": Arm(gan={"gamma": 0.1}),
     "gamma-0.3": Arm(gan={"gamma": 0.3}),

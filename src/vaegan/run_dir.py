@@ -124,7 +124,8 @@ class RunDir:
         if config["options"].pop("tensorboard", False):  # before --log
             config["options"]["log"] = "tensorboard"
         if config["kind"] == "gan":
-            config["options"].setdefault("d_recon_weight", 0.0)  # before the option, there was no such loss
+            for name in ("d_recon_weight", "patch_weight"):  # before the options, there were no such losses
+                config["options"].setdefault(name, 0.0)
         try:
             _check_config_values(config)
         except ValueError as error:

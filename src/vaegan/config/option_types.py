@@ -82,6 +82,7 @@ class GANOptions(TypedDict, total=False):
     prior: str | None
     minibatch_std: bool | None
     d_recon_weight: float | None
+    patch_weight: float
     init_d_from_encoder: bool
     recon_weight: float
     recon_fraction: float

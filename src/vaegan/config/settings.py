@@ -28,6 +28,7 @@ OPTION_GROUPS = {
     "Loss": (
         *("objective", "likelihood", "beta", "kl_warmup", "free_bits"),
         *("loss", "gamma", "gamma_final", "gamma_anneal_images", "gp_interval", "minibatch_std", "d_recon_weight"),
+        "patch_weight",
     ),
     "Augmentation": ("mirror", "train_augment", "augment", "ada_target"),
     OTHER_OPTIONS: (),
@@ -268,6 +269,12 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         " these keep what is in an image; less where the VAE reconstructs well; 0 = off.",
         min=0,
         default_text=f"{D_RECON_WEIGHT:g} with a VAE's encoder, else 0",
+    )
+    patch_weight: float = option(
+        10.0,
+        "Weight of the loss that asks for the same 3x3 patches as in real images: calm areas, and edges as sharp;"
+        " 0 = off.",
+        min=0,
     )
     init_d_from_encoder: bool = option(
         True, "With a start: initialize the discriminator's trunk from the VAE's encoder."

@@ -37,6 +37,9 @@ METRIC_CHARTS = (
         {"d_recon_loss": "error"},
     ),
     MetricChart(
+        "Patch distance", "Wasserstein distance of 3x3 patches of generated and real images", {"patch_loss": "distance"}
+    ),
+    MetricChart(
         "Sample diversity",
         "relative to validation images; best: 1, and 0 duplicates",
         {"coverage": "coverage", "effective_rank_ratio": "effective rank", "duplicate_fraction": "duplicates"},

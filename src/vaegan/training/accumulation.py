@@ -16,13 +16,14 @@ from vaegan.training.distributed import DistributedContext
 
 @dataclass
 class Batch:
-    """Base class of dataclasses whose tensors have one row per image; slicing a batch slices every tensor."""
+    """Base class of dataclasses whose tensors have one row per image, or are None; slicing slices them all."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
     def __getitem__(self, rows: slice) -> Self:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self) if field.init))
+        values = (getattr(self, field.name) for field in fields(self) if field.init)
+        return type(self)(*(None if value is None else value[rows] for value in values))
 
 
 B = TypeVar("B", bound=Batch)
@@ -126,6 +127,32 @@ class GradientAccumulator:
             mean = self._accumulate(batch, lambda rows, weight: {"mean": compute_values(rows).mean(0)})["mean"]
         self.dist_ctx.all_reduce_sum_([mean])
         return mean
+
+    def global_rows(self, batch: B, compute_values: Callable[[B], Tensor]) -> Tensor:
+        """Return values of each row of the global batch, without gradients.
+
+        Args:
+            batch: this rank's rows.
+            compute_values: returns float [rows, ...] of a micro-batch.
+
+        Returns:
+            float [global batch size, ...].
+        """
+        values: list[Tensor] = []
+
+        def append(micro_batch: B, weight: float) -> dict[str, Tensor]:
+            values.append(compute_values(micro_batch))
+            return {}
+
+        with torch.no_grad():
+            self._accumulate(batch, append, values.clear)
+        local_values = torch.cat(values)
+        if self.dist_ctx.world_size == 1:
+            return local_values
+        all_values = local_values.new_zeros(self.batch_size, *local_values.shape[1:])
+        self.local_rows(all_values).copy_(local_values)
+        self.dist_ctx.all_reduce_sum_([all_values])
+        return all_values
 
     def _accumulate(
         self,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaegan.config.settings import GANSettings
+from vaegan.losses.patches import PATCH_SIZE, PatchFilters
 from vaegan.training.accumulation import Batch, GradientAccumulator, evenly_spaced_mask
 from vaegan.training.augment import (
     ADA_INTERVAL,
@@ -21,6 +22,8 @@ from vaegan.training.rng import StepRandom, fixed_permutation
 from vaegan.training.trainer import make_class_weights
 from vaegan.utils.device import copy_to_device
 from vaegan.utils.images import to_float
+
+NUM_PATCH_FILTERS = 8
 
 
 @dataclass
@@ -38,6 +41,8 @@ class GANBatch(Batch):
             classes are as frequent among generated images, and a relativistic loss compares images of one class.
         val_real_aug: augmented validation images in a step that updates ADA, otherwise no rows.
         val_class_weights: their classes.
+        patch_targets: what the responses of each image to the patch filters should be, float [B, F, P]; None until they
+            are known. They depend on the whole global batch.
         fake_aug: augmented generated images with their graph, kept by the discriminator's step for the generator's.
     """
 
@@ -49,6 +54,7 @@ class GANBatch(Batch):
     class_weights: Tensor
     val_real_aug: Tensor
     val_class_weights: Tensor
+    patch_targets: Tensor | None = None
     fake_aug: Tensor | None = field(default=None, init=False)
 
     @property
@@ -128,6 +134,24 @@ class GANBatchMaker:
         rows = self.accumulator.local_rows(fixed_permutation(len(self.val_images))[positions])
         images = self.augment(to_float(self.val_images[rows]), self.accumulator.local_rows(rand))
         return images, self.val_class_weights[rows]
+
+    def draw_patch_filters(self, step: int, channels: int, size: int) -> PatchFilters | None:
+        """Draw the directions in which patches are compared in a step.
+
+        Args:
+            step: number of the step, from 0.
+            channels: of the images.
+            size: side of the images in pixels.
+
+        Returns:
+            the filters, the same for all ranks; None without a loss of patches.
+        """
+        if not self.settings.patch_weight:
+            return None
+        step_random = StepRandom(self.settings.seed, step, torch.device("cpu"))
+        noise = step_random.normal("patch filters", NUM_PATCH_FILTERS, channels, PATCH_SIZE, PATCH_SIZE)
+        positions = step_random.uniform("patch positions", 2)
+        return PatchFilters.from_noise(copy_to_device(noise, self.device), positions, size)
 
     def augment(self, images: Tensor, augment_rand: Tensor) -> Tensor:
         """Augment images as the discriminator sees them.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaegan.config.settings import GANSettings
 from vaegan.losses.gan import LOSSES, feature_distance, gradient_penalty
+from vaegan.losses.patches import PatchFilters, match_by_rank
 from vaegan.models.discriminator import RECONSTRUCTION_SIZE, Discriminator, Generator
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Encoder
@@ -126,13 +127,18 @@ class GANObjective:
         small_images = nn.functional.avg_pool2d(images, images.shape[-1] // RECONSTRUCTION_SIZE)
         return nn.functional.l1_loss(decoded.float(), small_images)
 
-    def generator_backward(self, micro_batch: GANBatch, weight: float, recon_fraction: float) -> dict[str, Tensor]:
+    def generator_backward(
+        self, micro_batch: GANBatch, weight: float, recon_fraction: float, patch_filters: PatchFilters | None = None
+    ) -> dict[str, Tensor]:
         """Accumulate the generator's gradients of weight * loss.
+
+        The loss is adversarial + recon_weight * reconstruction + patch_weight * distance of patches.
 
         Args:
             micro_batch: the rows.
             weight: their fraction of the global batch.
             recon_fraction: fraction of the global batch's rows with a reconstruction loss.
+            patch_filters: directions in which patches are compared; None without that loss.
 
         Returns:
             scalar metrics by name.
@@ -156,8 +162,32 @@ class GANObjective:
             recon_loss = feature_distance(fake_features, real_features, rows).sum() / len(fake_aug)
             loss = loss + self.settings.recon_weight * recon_loss
             metrics["recon_feature_loss"] = recon_loss.detach() / recon_fraction
+        if patch_filters is not None:
+            responses, targets = patch_filters.responses(fake_aug), micro_batch.patch_targets
+            if targets is None:
+                targets = match_by_rank(responses.detach(), patch_filters.responses(micro_batch.real_aug))
+            patch_loss = nn.functional.l1_loss(responses, targets)
+            loss = loss + self.settings.patch_weight * patch_loss
+            metrics["patch_loss"] = patch_loss.detach()
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return metrics
+
+    def match_patches(self, batch: GANBatch, patch_filters: PatchFilters) -> None:
+        """Set the `patch_targets` of a batch, which is split over ranks or micro-batches.
+
+        Args:
+            batch: this rank's rows.
+            patch_filters: directions in which patches are compared.
+        """
+
+        def fake_and_real_responses(micro_batch: GANBatch) -> Tensor:
+            fake_aug = micro_batch.fake_aug
+            if fake_aug is None:
+                fake_aug = self._generate_augmented(micro_batch)
+            return torch.stack([patch_filters.responses(fake_aug), patch_filters.responses(micro_batch.real_aug)], 1)
+
+        fake_responses, real_responses = self.accumulator.global_rows(batch, fake_and_real_responses).unbind(1)
+        batch.patch_targets = self.accumulator.local_rows(match_by_rank(fake_responses, real_responses))
 
     def sample_latents(self, micro_batch: GANBatch) -> Tensor:
         """Sample latents from the prior, and for `recon_rows` from the posteriors of the real images.

@@ -261,8 +261,12 @@ class GANTrainer:
             self.optimizer_g.param_groups[0]["lr"] = settings.lr_g * lr_scale
             self._set_discriminator_trainable(False)
             try:
-                g_backward = partial(self.objective.generator_backward, recon_fraction=recon_fraction)
-                g_metrics = self.accumulator.step(self.optimizer_g, batch, g_backward)
+                patch_filters = self.batch_maker.draw_patch_filters(step, images.shape[1], images.shape[-1])
+                g_backward = partial(
+                    self.objective.generator_backward, recon_fraction=recon_fraction, patch_filters=patch_filters
+                )
+                on_split = partial(self.objective.match_patches, batch, patch_filters) if patch_filters else None
+                g_metrics = self.accumulator.step(self.optimizer_g, batch, g_backward, on_split=on_split)
             finally:
                 self._set_discriminator_trainable(True)
             if g_metrics is None:

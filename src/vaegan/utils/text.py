@@ -64,8 +64,8 @@ def join_names(names: Iterable[str]) -> str:
         the names, separated by commas; a name with a comma is in quotes, as in a CSV file.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return text.getvalue()
+    csv.writer(text).writerow(names)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def split_names(text: str) -> list[str]:

@@ -108,6 +108,13 @@ def test_the_weight_is_less_where_the_vae_reconstructs_well(images, vae_run):
     assert half == pytest.approx(3 * (error - NO_RECON_ERROR) / (FULL_RECON_ERROR - NO_RECON_ERROR), rel=1e-3)
     off, none = weight(torch.full_like(images[:64], 127 - 6), d_recon_weight=3.0)
     assert none == 0 and "d_recon_loss" not in off.step(images[:16], 0)
+    assert off.discriminator.feature_decoder is None
+    resumed, _ = weight(images[:64], d_recon_weight=3.0)  # a resumed run does not have the VAE to measure
+    resumed.load_state_dict(off.state_dict(), Path("checkpoint"))
+    assert resumed.discriminator.feature_decoder is None and resumed.objective.d_recon_weight == 0
+    assert resumed.step(images[:16], 1).keys() == off.step(images[:16], 1).keys()
+    for name, tensor in off.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
     restored, _ = weight(images[:64], d_recon_weight=3.0)
     restored.load_state_dict(trainer.state_dict(), Path("checkpoint"))
     assert restored.objective.d_recon_weight == half

@@ -16,7 +16,7 @@ from vaegan.training.distributed import DistributedContext
 
 @dataclass
 class Batch:
-    """Base class of dataclasses whose tensors have one row per image, or are None; slicing slices them all."""
+    """Base class of dataclasses of tensors with one row per image, or None; slicing slices every tensor."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))

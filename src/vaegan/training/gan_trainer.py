@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.checkpoint import flatten_tensors, load_strict, save_model, strip_prefix
 from vaegan.config.model_config import ModelConfig
@@ -154,9 +154,12 @@ class GANTrainer:
         self._set_discriminator_trainable(True)
 
         self.ema = EMA(self.generator, settings.ema_halflife)
-        options = (ADAM_BETAS, MUON_MOMENTUM, settings.update_clip, device_ctx.precision)
-        self.optimizer_g = make_optimizer(settings.optimizer, self.generator, settings.lr_g, *options)
-        self.optimizer_d = make_optimizer(settings.optimizer, self.discriminator, settings.lr_d, *options)
+        self.optimizer_g = self._make_optimizer(self.generator, settings.lr_g)
+        self.optimizer_d = self._make_optimizer(self.discriminator, settings.lr_d)
+
+    def _make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        options = (ADAM_BETAS, MUON_MOMENTUM, self.settings.update_clip, self.device_ctx.precision)
+        return make_optimizer(self.settings.optimizer, network, lr, *options)
 
     def _make_prior(
         self, vae: VAE | None, start: StartRun | None, train_images: ImageArray, class_ids: ClassIds | None
@@ -209,10 +212,16 @@ class GANTrainer:
         if self._reconstructs() and len(self.train_images):
             error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
             fraction = (error - NO_RECON_ERROR) / (FULL_RECON_ERROR - NO_RECON_ERROR)
-            self.objective.d_recon_weight *= min(1.0, max(0.0, fraction))
+            self._set_d_recon_weight(self.objective.d_recon_weight * min(1.0, max(0.0, fraction)))
         self.drift_reference = DecoderDrift.from_decoder(
             self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
         )
+
+    def _set_d_recon_weight(self, weight: float) -> None:
+        """Set the weight of the discriminator's reconstruction loss; with 0, there is no feature decoder to train."""
+        self.objective.d_recon_weight = weight
+        if not weight:
+            self.discriminator.feature_decoder = None
 
     def _freeze_encoder(self, encoder: Encoder) -> None:
         """Keep the encoder, which is not trained; steps use it with weights that are cast once."""
@@ -388,7 +397,7 @@ class GANTrainer:
                 "encoder": {} if self.encoder is None else self.encoder.state_dict(),
                 "prior": self.prior.state_dict(),
                 "d_recon": {"weight": torch.tensor(self.objective.d_recon_weight, dtype=torch.float64)}
-                if self._reconstructs()
+                if self.settings.d_recon_weight
                 else {},
                 "drift_reference": {} if self.drift_reference is None else self.drift_reference.state_dict(),
                 "adaptive_augment": {} if self.adaptive_augment is None else self.adaptive_augment.state_dict(),
@@ -407,6 +416,7 @@ class GANTrainer:
         Raises:
             VaeganError: if a tensor does not fit.
         """
+        self._load_d_recon_weight(tensors, path)
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
         load_strict(self.discriminator, strip_prefix(tensors, "discriminator"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
@@ -416,11 +426,6 @@ class GANTrainer:
             load_strict(encoder, encoder_tensors, path)
             self._freeze_encoder(encoder)
         load_strict(self.prior, strip_prefix(tensors, "prior"), path)
-        if self._reconstructs():
-            weight = tensors.get("d_recon.weight")
-            if weight is None or weight.numel() != 1:
-                raise VaeganError(f"{path} is damaged: 'd_recon.weight' is missing or no number")
-            self.objective.d_recon_weight = float(weight)
         self.drift_reference = DecoderDrift.from_state_dict(
             strip_prefix(tensors, "drift_reference"), self.model_config, self.device_ctx.device
         )
@@ -428,6 +433,18 @@ class GANTrainer:
             self.adaptive_augment.load_state_dict(strip_prefix(tensors, "adaptive_augment"))
         load_optimizer_state_dict(self.optimizer_g, self.generator, strip_prefix(tensors, "optimizer_g"))
         load_optimizer_state_dict(self.optimizer_d, self.discriminator, strip_prefix(tensors, "optimizer_d"))
+
+    def _load_d_recon_weight(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Restore the weight of the discriminator's reconstruction loss, and leave out a feature decoder without it."""
+        if not self.settings.d_recon_weight:
+            return
+        weight = tensors.get("d_recon.weight")
+        if weight is None or weight.numel() != 1:
+            raise VaeganError(f"{path} is damaged: 'd_recon.weight' is missing or no number")
+        had_feature_decoder = self._reconstructs()
+        self._set_d_recon_weight(float(weight))
+        if had_feature_decoder and not self._reconstructs():
+            self.optimizer_d = self._make_optimizer(self.discriminator, self.settings.lr_d)
 
     def save_weights(self, path: Path, step: int, kid: float | None = None) -> None:
         """Write the weights for use.

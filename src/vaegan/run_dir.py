@@ -63,6 +63,20 @@ KEPT_WEIGHTS_PREFIX = "model-step"
 """Prefix of weights that are newer than the checkpoint that a run resumed from: "model-step-0001000.safetensors"."""
 
 
+def update_old_options(options: dict[str, Any], kind: str) -> None:
+    """Turn the options of an older config.json into those that do the same now.
+
+    Args:
+        options: the options, which are changed.
+        kind: "vae" or "gan".
+    """
+    if options.pop("tensorboard", False):  # before --log
+        options["log"] = "tensorboard"
+    if kind == "gan":
+        for name in ("d_recon_weight", "patch_weight"):  # before the options, there were no such losses
+            options.setdefault(name, 0.0)
+
+
 def _check_config_values(config: Mapping[str, Any]) -> None:
     """Raise ValueError if a value of config.json has the wrong type or range."""
     require_int(config["schedule"], "total_steps")
@@ -121,11 +135,7 @@ class RunDir:
         for section in ("options", "model", "data", "schedule"):
             if not isinstance(config.get(section), dict):
                 raise VaeganError(f"{self.config_path} is damaged: {section!r} is missing")
-        if config["options"].pop("tensorboard", False):  # before --log
-            config["options"]["log"] = "tensorboard"
-        if config["kind"] == "gan":
-            for name in ("d_recon_weight", "patch_weight"):  # before the options, there were no such losses
-                config["options"].setdefault(name, 0.0)
+        update_old_options(config["options"], config["kind"])
         try:
             _check_config_values(config)
         except ValueError as error:

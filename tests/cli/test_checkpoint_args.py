@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from vaegan.cli.checkpoint_args import parse_seeds, seeds_slug, shorten_slug
+from vaegan.cli.checkpoint_args import class_slug, parse_seeds, seeds_slug, shorten_slug
 
 
 def test_different_seeds_give_different_names():
@@ -17,3 +17,8 @@ def test_long_texts_are_shortened_and_stay_different():
     assert shorten_slug("glasses-yes", 11) == "glasses-yes"
     first, second = (shorten_slug("größe" * 9 + end, 12) for end in "ab")
     assert first != second and first.startswith("größegrö-etc-")
+
+
+def test_a_class_takes_little_of_a_file_name():
+    assert class_slug(None) == "" and class_slug("smile") == "-class-smile"
+    assert len(class_slug("笑" * 60).encode()) < 64

@@ -58,5 +58,13 @@ def test_golden_runs_are_resumed(golden, kind):
         assert RunDir(Path(kind)).read_config()["options"]["d_recon_weight"] == 0
 
 
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_options_of_golden_runs_are_taken_over(golden, kind):
+    assert main([f"train-{kind}", "set", "--config", f"{kind}/config.json", "--run", "new", "--steps", "1", "-q"]) == 0
+    options = [RunDir(Path(run)).read_config()["options"] for run in (kind, "new")]
+    changed = {name for name in options[0] if options[0][name] != options[1].get(name)}
+    assert not changed & {"d_recon_weight", "patch_weight", "batch_size", "preset", "log"}
+
+
 def test_a_gan_starts_from_a_golden_vae(golden):
     assert main(["train-gan", "--from-vae", "vae", "--run", "new", "--steps", "1", "--batch-size", "2", "-q"]) == 0

@@ -43,7 +43,7 @@ def test_a_flat_image_has_no_response_and_filters_have_unit_norm(size, channels)
     patch_filters = filters(size, channels)
     flat = torch.rand(2, channels, 1, 1).expand(2, channels, size, size)
     responses = patch_filters.responses(flat)
-    assert responses.abs().max() < 1e-5 and 14**2 <= responses.shape[2] <= 16**2
+    assert responses.abs().max() < 1e-5 and 14**2 <= responses.shape[2] <= 15**2
     torch.testing.assert_close(patch_filters.weights.flatten(1).norm(dim=1), torch.ones(64))
 
 

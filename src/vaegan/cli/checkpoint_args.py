@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 1_000_000
 MAX_SEEDS_IN_NAME = 6
-MAX_SOURCES_IN_NAME, MAX_SOURCES_BYTES = 4, 80
+MAX_SOURCES_IN_NAME, MAX_SOURCES_BYTES, MAX_CLASS_BYTES = 4, 80, 40
 
 
 def resolve_checkpoint(path: Path | None, emit: EventHandler, best: bool = False) -> Path:
@@ -116,7 +116,7 @@ def class_slug(class_: str | None) -> str:
     """
     from vaegan.inference.sample import file_slug
 
-    return "" if class_ is None else f"-class-{file_slug(class_)}"
+    return "" if class_ is None else f"-class-{shorten_slug(file_slug(class_), MAX_CLASS_BYTES)}"
 
 
 def shorten_slug(text: str, max_bytes: int = MAX_SOURCES_BYTES) -> str:

@@ -92,7 +92,7 @@ def edit(
         parts = [*values.items(), *(("hold", name) for name in hold or ())]
         asked = shorten_slug(file_slug("-".join(map("-".join, parts))), MAX_CHANGES_BYTES)
         name = f"{weights_slug(model.info.path)}-edit-{sources_slug(images)}{class_slug(class_)}-{asked}"
-        name += settings_slug(settings, ("strength", "invert_steps", "scale"))
+        name += settings_slug(settings, ("n", "strength", "invert_steps", "scale"))
         out_path = out or Path("samples") / f"{name}.png"
         paths = edit_sheet_paths(model, out_path, settings.n, settings.scale, force)
         records = edit_files(model, model.attributes, images, changes, hold or (), settings, paths, emit, class_)

@@ -100,8 +100,10 @@ def _describe_latents(path: Path, info: LatentsInfo) -> dict[str, Any]:
         counts = [f"{name} ({count:,})" for name, count in Counter(info.classes).most_common()]
         facts["classes"] = printable(join_text(counts, 300), 400)
     if weights_hash := info.metadata.get(WEIGHTS_HASH_KEY):
-        kind, step = (printable(info.metadata.get(name)) for name in ("kind", "step"))
-        facts["encoded_by"] = f"{kind.upper()} weights at step {step}, SHA-256 {printable(weights_hash)[:16]}"
+        kind, step = (info.metadata.get(name) for name in ("kind", "step"))
+        weights = f"{printable(kind).upper()} weights" if kind else "weights"
+        at_step = f" at step {printable(step)}" if step else ""
+        facts["encoded_by"] = f"{weights}{at_step}, SHA-256 {printable(weights_hash)[:16]}"
     facts["used_by"] = f"vaegan decode CKPT {path}; vaegan interpolate CKPT --latents {path}"
     return facts
 

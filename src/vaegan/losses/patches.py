@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 PATCH_SIZE = 3
-PATCHES_PER_SIDE = 16
-"""Patches of an image along each side; they are spread evenly."""
+POSITIONS_PER_SIDE = 16
+"""Patches begin at every 16th part of an image's side. One less fits from each offset."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,15 @@ class PatchFilters:
             float32 [B, F, P], P being the number of patches of an image.
         """
         row, column = self.offset
-        patches = images[:, :, row:, column:].float()
-        return nn.functional.conv2d(patches, self.weights, stride=_stride(images.shape[-1])).flatten(2)
+        stride = _stride(images.shape[-1])
+        side = images.shape[-1] - stride + 1  # the same from each offset: cuDNN tunes its algorithms for each shape
+        part = images[:, :, row : row + side, column : column + side].float()
+        return nn.functional.conv2d(part, self.weights, stride=stride).flatten(2)
 
 
 def _stride(size: int) -> int:
     """Return the number of pixels from one patch to the next."""
-    return max(1, size // PATCHES_PER_SIDE)
+    return max(1, size // POSITIONS_PER_SIDE)
 
 
 def match_by_rank(responses: Tensor, real_responses: Tensor) -> Tensor:

@@ -182,6 +182,8 @@ class GANObjective:
 
         def fake_and_real_responses(micro_batch: GANBatch) -> Tensor:
             fake_aug = micro_batch.fake_aug
+            if micro_batch is not batch:
+                batch.fake_aug = None  # memory ran out, so free the graph of all images
             if fake_aug is None:
                 fake_aug = self._generate_augmented(micro_batch)
             return torch.stack([patch_filters.responses(fake_aug), patch_filters.responses(micro_batch.real_aug)], 1)

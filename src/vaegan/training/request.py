@@ -10,7 +10,7 @@ from typing import Any
 from vaegan.config.options import build_settings, require_at_most_one
 from vaegan.config.settings import DURATION_OPTIONS, OBJECTIVES, GANSettings, VAESettings
 from vaegan.errors import UsageError, VaeganError
-from vaegan.run_dir import RunDir
+from vaegan.run_dir import RunDir, update_old_options
 from vaegan.training.augment import parse_augmentations
 from vaegan.training.start import START_FLAGS
 from vaegan.utils.files import read_json, require_unicode
@@ -186,6 +186,7 @@ def _load_config_file(request: TrainRequest) -> dict[str, Any]:
     config = read_json(path)
     if config.get("kind") != request.kind or not isinstance(config.get("options"), dict):
         raise VaeganError(f"--config {path}: expected the config.json of a {request.kind} run")
+    update_old_options(config["options"], request.kind)
     options = {name: value for name, value in config["options"].items() if value is not None}
     try:
         build_settings(request.settings_class, options)

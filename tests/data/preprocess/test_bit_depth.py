@@ -135,6 +135,8 @@ def test_integers_of_32_bits_are_read_beside_those_of_16_bits(tmp_path, capsys, 
     assert np.abs(images[1] - images[0]).max() <= 1
     message = f"1 grayscale image of 32 bits uses only {peak.bit_length()}: {peak} is white"
     assert (message in capsys.readouterr().err) == (peak < 65535)
+    gray_bits = json.loads((tmp_path / "set" / "set.json").read_text())["gray_bits"]
+    assert gray_bits == (0 if peak < 65535 else 16)  # 0: later images are read by their own values
 
 
 def test_images_of_32_bits_share_a_bit_depth(tmp_path):

@@ -143,6 +143,22 @@ def test_a_bad_table_has_a_message_of_one_line(tmp_path, name, text, message):
     assert any(part in str(caught.value) for part in message.split("|")) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ('file_name,"a; b; c"', ["a; b; c"]),
+        ('"file_name","a; b; c"', ["a; b; c"]),
+        ('file_name;"a, b, c"', ["a, b, c"]),
+        ("file_name,a;b;c", ["a;b;c"]),
+    ],
+)
+def test_delimiters_in_names_of_columns_separate_nothing(tmp_path, header, names):
+    mark = ";" if header.startswith("file_name;") else ","
+    rows = "".join(f"{name}.png{mark}{value}\n" for name, value in zip("abc", "101", strict=True))
+    table = read_label_table(write(tmp_path / "t.csv", f"{header}\n{rows}"))
+    assert [column.name for column in table.columns] == names
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_the_header_tells_the_delimiter(tmp_path, suffix, delimiter):

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ MISSING_TEXTS = frozenset(("", "nan", "null", "n/a"))
 BINARY_TEXTS = (("0", "1"), ("-1", "1"), ("no", "yes"), ("false", "true"), ("off", "on"))
 KIND_NAMES = {"binary": BINARY, "categorical": CATEGORICAL, "numeric": NUMERIC}
 MAX_TABLE_BYTES = 2**30
+QUOTED_TEXT = re.compile(r'"[^"]*"')
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -176,8 +178,8 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     suffix = path.suffix.lower()
     with open_regular(path) as file_bytes, io.TextIOWrapper(file_bytes, _find_encoding(file_bytes), newline="") as file:
         if suffix in (".csv", ".tsv"):
-            first_line = file.readline()
-            return _read_csv(path, csv.reader(chain([first_line], file), delimiter=_find_delimiter(first_line)))
+            lines = [file.readline(), file.readline()]
+            return _read_csv(path, csv.reader(chain(lines, file), delimiter=_find_delimiter(*lines)))
         if suffix == ".jsonl":
             return _read_json_lines(path, file)
         if suffix == ".txt":
@@ -192,12 +194,15 @@ def _find_encoding(file: io.BufferedReader) -> str:
     return "utf-16" if start in UTF16_BYTE_ORDER_MARKS else "utf-8-sig"
 
 
-def _find_delimiter(header: str) -> str:
+def _find_delimiter(header: str, first_row: str) -> str:
     """Return the delimiter of a table: tab, comma or semicolon. A delimiter in quotes does not count."""
-    num_columns = {mark: len(next(csv.reader([header], delimiter=mark), ())) for mark in "\t,;"}
+    bare_header = QUOTED_TEXT.sub("", header)
+    num_columns = {mark: bare_header.count(mark) + 1 for mark in "\t,;"}
+    num_fields = {mark: QUOTED_TEXT.sub("", first_row).count(mark) + 1 for mark in num_columns}
     if num_columns["\t"] > 1:  # names hardly contain a tab
         return "\t"
-    return ";" if num_columns[";"] > num_columns[","] else ","
+    fitting = [mark for mark in ",;" if num_columns[mark] > 1 and num_columns[mark] == num_fields[mark]]
+    return max(fitting or ",;", key=num_columns.__getitem__)
 
 
 def _read_csv(path: Path, reader: Iterator[list[str]]) -> tuple[list[str], list[list[str]]]:

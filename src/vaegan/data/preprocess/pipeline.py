@@ -371,7 +371,7 @@ class PreprocessPipeline:
         if self.settings.strict and num_skipped:
             first = next(row for row in self.manifest if row.skip_reason not in ("", METADATA_FILE))
             way_out = "repair or remove them, or leave out --strict"
-            if not self.request.dry_run:
+            if not self.request.dry_run and not self.request.force:  # --force starts over
                 way_out += f", and run it again: {self.db.work_dir} keeps what is done"
             raise VaeganError(
                 f"--strict: {count_text(num_skipped, 'file')} skipped ({counts}), first {printable(first.name, 300)!r}"

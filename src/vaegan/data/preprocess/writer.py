@@ -133,10 +133,9 @@ class DatasetWriter:
         }
 
     def _gray_bits(self) -> int:
-        """Return the bit depth of gray values without a tag: of 16-bit images, else of 32-bit ones; 0 without any."""
-        depths = self.db.gray_bit_depths()
-        bits, _ = depths.get(0) or depths.get(32) or (0, 0)
-        return bits
+        """Return the bit depth of gray values without a tag; 0 without any, or if those of 16 and 32 bits differ."""
+        depths = {bits for tag_bits, (bits, _) in self.db.gray_bit_depths().items() if tag_bits in (0, 32)}
+        return depths.pop() if len(depths) == 1 else 0
 
     def _manifest_entries(self) -> Iterator[dict[str, Any]]:
         index = 0

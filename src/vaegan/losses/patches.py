@@ -25,14 +25,14 @@ class PatchFilters:
     offset: tuple[int, int]
 
     @classmethod
-    def from_noise(cls, noise: Tensor, positions: Tensor, size: int) -> PatchFilters:
+    def from_noise(cls, noise: Tensor, position: int, size: int) -> PatchFilters:
         """Make filters of random numbers.
 
         They respond to changes of color within a patch, not to its mean color.
 
         Args:
             noise: standard normal float32 [F, C, PATCH_SIZE, PATCH_SIZE].
-            positions: uniform in [0, 1), float [2], on the CPU.
+            position: a number from 0, of which the remainder selects the offset.
             size: side of the images in pixels.
 
         Returns:
@@ -40,8 +40,8 @@ class PatchFilters:
         """
         weights = noise - noise.mean((2, 3), keepdim=True)
         weights = weights / weights.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-        row, column = (int(position * _stride(size)) for position in positions.tolist())
-        return cls(weights, (row, column))
+        stride = _stride(size)
+        return cls(weights, (position // stride % stride, position % stride))
 
     def responses(self, images: Tensor) -> Tensor:
         """Return the inner products of patches and filters.

@@ -18,7 +18,7 @@ from vaegan.training.augment import (
     parse_augmentations,
     random_hflip,
 )
-from vaegan.training.rng import StepRandom, fixed_permutation
+from vaegan.training.rng import StepRandom, derive_seed, fixed_permutation
 from vaegan.training.trainer import make_class_weights
 from vaegan.utils.device import copy_to_device
 from vaegan.utils.images import to_float
@@ -150,8 +150,8 @@ class GANBatchMaker:
             return None
         step_random = StepRandom(self.settings.seed, step, torch.device("cpu"))
         noise = step_random.normal("patch filters", NUM_PATCH_FILTERS, channels, PATCH_SIZE, PATCH_SIZE)
-        positions = step_random.uniform("patch positions", 2)
-        return PatchFilters.from_noise(copy_to_device(noise, self.device), positions, size)
+        position = derive_seed(self.settings.seed, step, "patch position")
+        return PatchFilters.from_noise(copy_to_device(noise, self.device), position, size)
 
     def augment(self, images: Tensor, augment_rand: Tensor) -> Tensor:
         """Augment images as the discriminator sees them.

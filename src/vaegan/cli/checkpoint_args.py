@@ -119,7 +119,7 @@ def class_slug(class_: str | None) -> str:
     return "" if class_ is None else f"-class-{shorten_slug(file_slug(class_), MAX_CLASS_BYTES)}"
 
 
-def shorten_slug(text: str, max_bytes: int = MAX_SOURCES_BYTES) -> str:
+def shorten_slug(text: str, max_bytes: int) -> str:
     """Return a text for file names that differs for different texts, however long.
 
     Args:
@@ -130,7 +130,12 @@ def shorten_slug(text: str, max_bytes: int = MAX_SOURCES_BYTES) -> str:
         the text; a long one is cut, with a checksum: "glasses-yes-etc-2901e2a7".
     """
     shown = text.encode()[:max_bytes].decode("utf-8", "ignore")
-    return text if shown == text else f"{shown}-etc-{zlib.crc32(text.encode()):08x}"
+    return text if shown == text else shown + _checksum_slug(text)
+
+
+def _checksum_slug(whole: str) -> str:
+    """Return what ends a text for file names that does not show the whole."""
+    return f"-etc-{zlib.crc32(whole.encode()):08x}"
 
 
 def sources_slug(sources: Sequence[Path]) -> str:
@@ -147,7 +152,7 @@ def sources_slug(sources: Sequence[Path]) -> str:
     shown = first_names[:MAX_SOURCES_BYTES].decode("utf-8", "ignore")
     if shown == "-".join(names):
         return shown
-    return f"{shown}-etc-{zlib.crc32(repr([str(real_path(path)) for path in sources]).encode()):08x}"
+    return shown + _checksum_slug(repr([str(real_path(path)) for path in sources]))
 
 
 def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
@@ -195,5 +200,5 @@ def seeds_slug(seeds: list[int]) -> str:
         else:
             runs.append([seed, seed])
     parts = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
-    rest = "" if len(parts) <= MAX_SEEDS_IN_NAME else f"-etc-{zlib.crc32(repr(seeds).encode()):08x}"
+    rest = "" if len(parts) <= MAX_SEEDS_IN_NAME else _checksum_slug(repr(seeds))
     return ",".join(parts[:MAX_SEEDS_IN_NAME]) + rest

@@ -60,8 +60,7 @@ def _variety(samples: MetricDict, real: MetricDict) -> str:
     if coverage is None or coverage[1] <= 0:
         return ""
     ratio = coverage[0] / coverage[1]
-    is_far_off = (samples.get("kid_coarse") or 0.0) > as_real_bound("kid_coarse", samples, VISIBLY_OFF)
-    if is_far_off and ratio >= MOST_COVERAGE:
+    if _degree("kid_coarse", samples) == DEGREES.index("far off") and ratio >= MOST_COVERAGE:
         return "Variety: not known. Samples whose shapes are far off cover real images by chance."
     text = "as varied as real images" if ratio >= FULL_COVERAGE else "some kinds of images are missing"
     text = text if ratio >= MOST_COVERAGE else "many kinds of images are missing, or do not look real"
@@ -75,24 +74,28 @@ def _closeness(what: str, name: str, samples: MetricDict, real: MetricDict, leas
     distance = _values(name, samples, real)
     if distance is None:
         return ""
-    bounds = (as_real_bound(name, samples), CLOSE, VISIBLY_OFF)
-    degree = next((index for index, bound in enumerate(bounds) if distance[0] <= bound), len(bounds))
-    text = DEGREES[max(degree, least_degree)]
+    text = DEGREES[max(_degree(name, samples), least_degree)]
     return f"{what}: {text}, with a KID x1000 of {1000 * distance[0]:.1f}, real images {1000 * distance[1]:.1f}."
 
 
-def as_real_bound(name: str, samples: MetricDict, bound: float = AS_REAL) -> float:
+def _degree(name: str, samples: MetricDict) -> int:
+    """Return the index in DEGREES of the KID of a scale; 0 if it was not measured."""
+    bounds = (as_real_bound(name, samples), CLOSE, VISIBLY_OFF)
+    kid = samples.get(name) or 0.0
+    return next((index for index, bound in enumerate(bounds) if kid <= bound), len(bounds))
+
+
+def as_real_bound(name: str, samples: MetricDict) -> float:
     """Return the KID up to which samples count as real: higher where few images make it uncertain.
 
     Args:
         name: name of the KID.
         samples: metrics of the samples.
-        bound: with many images; also of another degree than "as in real images".
 
     Returns:
         the bound.
     """
-    return max(bound, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
+    return max(AS_REAL, NUM_STDERRS * (samples.get(f"{name}_stderr") or 0.0))
 
 
 def _texture(samples: MetricDict, real: MetricDict) -> str:

@@ -17,10 +17,9 @@ from vaegan.errors import VaeganError, error_text
 from vaegan.events import EventHandler, FileWritten, TaskProgress, WarningMessage
 from vaegan.progress.reporter import default_reporter
 from vaegan.run_dir import RunDir
-from vaegan.utils.animation import check_animation, save_animation, split_animation_path
+from vaegan.utils.animation import check_animation, require_format, save_animation
 from vaegan.utils.files import check_writable, ensure_within, note_replaced, open_regular, real_path
 from vaegan.utils.images import check_overwrite, enlarge, from_pil
-from vaegan.utils.video import require_pyav
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,10 +168,7 @@ def write_timelapse(
     if not run_dir.exists():
         raise VaeganError(f"{run_dir.path} is not a run of vaegan: give the directory that --run named in training")
     default_out = Path("samples") / f"{real_path(run_dir.path).name}-timelapse"
-    base, suffix = split_animation_path(default_out if out is None else Path(out), settings.format, has_strip=False)
-    path = base.with_name(base.name + suffix)
-    if suffix == ".mp4":  # before previews are read
-        require_pyav("--format mp4" if out is None else path)
+    path = require_format(None if out is None else Path(out), settings.format, default_out, has_strip=False)
     if path.is_dir():
         raise VaeganError(f"--out {path} is a directory: name a file")
 

@@ -64,20 +64,29 @@ def split_animation_path(out: Path, format_name: str | None, has_strip: bool = T
     return base, suffix if suffix in BYTES_HELD_PER_PIXEL else f".{format_name or 'gif'}"
 
 
-def require_format(out: Path | None, format_name: str | None) -> None:
+def require_format(
+    out: Path | None, format_name: str | None, default_out: Path = Path("animation"), has_strip: bool = True
+) -> Path:
     """Check that animations of a format can be written here, before anything is loaded for them.
 
     Args:
         out: value of --out; None for its default.
         format_name: value of --format.
+        default_out: the default of --out.
+        has_strip: as in `split_animation_path`.
+
+    Returns:
+        path of the animation.
 
     Raises:
         UsageError: as in `split_animation_path`.
         VaeganError: if a package is missing.
     """
-    base, suffix = split_animation_path(out or Path("animation"), format_name)
+    base, suffix = split_animation_path(default_out if out is None else out, format_name, has_strip)
+    path = base.with_name(base.name + suffix)
     if suffix == ".mp4":
-        require_pyav("--format mp4" if out is None else base.with_name(base.name + suffix))
+        require_pyav("--format mp4" if out is None else path)
+    return path
 
 
 def check_animation(path: Path, num_frames: int, width: int, height: int, fps: float) -> None:

@@ -106,11 +106,12 @@ def test_the_blend_keeps_mean_and_variance():
     assert float(completed[:, 4:].var()) == pytest.approx(1, abs=0.06)
 
 
-def test_samples_of_the_fit_keep_what_depends_on_the_leading_latents():
+def test_samples_of_the_fit_keep_what_depends_on_the_leading_latents(monkeypatch):
     latents = make_dependent_latents(3000)
+    monkeypatch.setattr("vaegan.models.reference_latents.find_groups", lambda leading, seed: [])
     fitted = fit_leading_mixture(latents, 10, axis_scales())
     assert fitted is not None
-    mixture, references, offsets, rows = fitted
+    mixture, references, offsets, rows, *_ = fitted
     k = mixture.means.shape[1]
     assert k in (LEADING, DIM // 2) and len(mixture.means) == 10
     assert torch.equal(rows, torch.arange(3000)) and torch.equal(references[:, :k], latents[:, 0, :k])
@@ -164,7 +165,7 @@ def test_no_leading_latents_where_samples_would_repeat_images(monkeypatch):
 
 
 def test_only_what_changes_the_image_decides_what_a_copy_is():
-    latents = torch.randn(600, 1, DIM, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(600, 1, DIM, generator=torch.Generator().manual_seed(1))
     is_leading = torch.arange(DIM) < LEADING
     fitted = fit_leading_mixture(latents, 6, is_leading.float())
     assert fitted is not None and fitted[0].means.shape == (6, LEADING)

@@ -1,4 +1,4 @@
-"""A VAE whose prior takes trailing latents from training images, and the GAN that starts from it."""
+"""A VAE whose prior takes groups of leading latents and the trailing ones from training images, and its GAN."""
 
 from unittest import mock
 
@@ -10,6 +10,7 @@ from vaegan.checkpoint import find_weights, load_tensors, read_weights_info, str
 from vaegan.cli import main
 from vaegan.inference.model import load
 from vaegan.models.prior import fit_components
+from vaegan.models.reference_latents import LeadingMixture
 from vaegan.training.train import train_gan, train_vae
 
 OPTIONS = {**COMMON, "evaluate_every": 0}
@@ -18,7 +19,15 @@ OPTIONS = {**COMMON, "evaluate_every": 0}
 def first_four_lead(latents, num_components, axis_scales, seed):
     assert axis_scales.shape == latents.shape[2:] and bool((axis_scales.diff() <= 1e-6).all()), "sorted"
     references, rows = latents.transpose(0, 1).flatten(0, 1)[:40], torch.arange(len(latents)).repeat(2)[:40]
-    return fit_components(latents[:, :, :4], num_components, seed), references, torch.zeros(40), rows
+    halves = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    mixture = fit_components(latents[:, :, :4], num_components, seed)
+    return LeadingMixture(mixture, references, torch.zeros(40), rows, halves.diag_embed(), torch.zeros(2, 40))
+
+
+def is_part_of(latents, references, columns):
+    """Return whether these columns of each latent are those of a reference."""
+    distances = torch.cdist(latents[:, columns], references[:, columns], compute_mode="donot_use_mm_for_euclid_dist")
+    return float(distances.min(1).values.max()) < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +47,12 @@ def gan(prepared, vae, tmp_path_factory):
 
 def test_the_weights_hold_the_references_of_vae_and_gan(vae, gan):
     config = read_weights_info(vae).config
-    assert (config.leading_dim, config.num_references, config.latent_dim) == (4, 40, 8)
+    assert (config.leading_dim, config.num_references, config.num_groups, config.latent_dim) == (4, 40, 2, 8)
     priors = [strip_prefix(load_tensors(find_weights(run)), "prior") for run in (vae, gan)]
     assert priors[0]["references"].shape == (40, 8) and priors[0]["means"].shape == (3, 4)
     assert all(torch.equal(priors[0][name], priors[1][name]) for name in priors[0])
     latents = load(gan, "cpu").latents_from_seeds(range(50))
+    assert all(is_part_of(latents, priors[0]["references"], half) for half in (slice(0, 2), slice(2, 4)))
     trailing = priors[0]["references"][:, 4:]
     blends = 0.8 * trailing[:, None] + 0.6 * trailing[None]
     distances = torch.cdist(latents[:, 4:], blends.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
@@ -80,13 +90,15 @@ def test_classes_draw_their_leading_latents_from_components_of_their_own(
     assert len(prior["reference_classes"].unique()) > 1
     model = load(tmp_path / "gan", "cpu")
     for number in range(len(config.classes)):
-        own = prior["references"][prior["reference_classes"] == number, 4:]
+        references = prior["references"][prior["reference_classes"] == number]
+        own = references[:, 4:]
         if len(own) < 5:
             continue
         blends = (0.8 * own[:, None] + 0.6 * own[None]).flatten(0, 1)
         latents = model.prior.for_class(number).sample_seeds(range(30))
         distances = torch.cdist(latents[:, 4:], blends, compute_mode="donot_use_mm_for_euclid_dist")
         assert float(distances.min(1).values.max()) < 1e-4
+        assert is_part_of(latents, references, slice(0, 2)) and is_part_of(latents, references, slice(2, 4))
 
 
 def test_truncated_samples_still_have_real_details(gan):
@@ -98,6 +110,9 @@ def test_truncated_samples_still_have_real_details(gan):
 def test_info_and_card_say_that_training_images_are_inside(gan, tmp_path, capsys):
     assert main(["info", str(find_weights(gan))]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "(mixture prior of the first 4, details from 40 encoded training images)" in shown
+    assert (
+        "(mixture prior of the first 4, details from 40 encoded training images, which also give 2 groups of these)"
+        in shown
+    )
     assert main(["export", str(gan), "--hub", str(tmp_path / "hub"), "-q"]) == 0
     assert "mixture prior with 40 encoded training images inside" in (tmp_path / "hub" / "README.md").read_text()

@@ -11,6 +11,7 @@ from vaegan.errors import VaeganError, printable
 IMAGE_SIZES = (32, 64, 128, 256)
 MAX_COMPONENTS = 4096
 MIN_REFERENCES, MAX_REFERENCES = 5, 8192
+MAX_GROUPS = 64
 MAX_CLASSES = 100
 MAX_CLASS_NAME_LENGTH = 60
 
@@ -65,6 +66,9 @@ class ModelConfig:
         0, "Latents that a mixture prior describes, the others are from references; 0 = all.", min=0, max=4096
     )
     num_references: int = option(0, "Training images' latents in a mixture prior.", min=0, max=MAX_REFERENCES)
+    num_groups: int = option(
+        0, "Groups of a mixture prior's latents that each are of one training image; 0 = none.", min=0, max=MAX_GROUPS
+    )
     num_color_layers: int = option(
         0, "Color layers that the decoder mixes; 0 = it draws each pixel's color by itself.", min=0, max=64
     )
@@ -90,6 +94,11 @@ class ModelConfig:
                 f" references cannot be built: expected fewer latents and at least {MIN_REFERENCES} references for a"
                 " mixture, or neither"
             )
+        if self.num_groups and (not self.num_references or not 2 <= self.num_groups <= self.leading_dim):
+            raise VaeganError(
+                f"a prior with {self.num_groups} groups of {self.leading_dim} latents and {self.num_references}"
+                " references cannot be built: expected at least 2 groups, and no more than latents, or none"
+            )
         is_valid = all(0 < len(name) <= MAX_CLASS_NAME_LENGTH and name.isprintable() for name in self.classes)
         is_valid &= len(set(self.classes)) == len(self.classes) and len(self.classes) != 1
         is_valid &= len(self.classes) <= MAX_CLASSES and bool(self.classes) == bool(self.class_label)
@@ -109,13 +118,15 @@ class ModelConfig:
         """Return the configuration as it is saved.
 
         Returns:
-            values by name; without the entries about classes, references or color layers if there are none.
+            values by name; without the entries about classes, references, groups or color layers if there are none.
         """
         values = asdict(self)
         if not self.num_color_layers:
             del values["num_color_layers"]
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
+        if not self.num_groups:
+            del values["num_groups"]
         if not self.classes:
             del values["classes"], values["class_label"]
         return values
@@ -126,4 +137,6 @@ class ModelConfig:
         Returns:
             the configuration.
         """
-        return replace(self, prior="normal", num_components=1, local_dim=0, leading_dim=0, num_references=0)
+        return replace(
+            self, prior="normal", num_components=1, local_dim=0, leading_dim=0, num_references=0, num_groups=0
+        )

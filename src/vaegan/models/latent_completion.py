@@ -102,7 +102,7 @@ def best_references(
     fit = torch.addmm(offsets, leading, keys.T)
     if is_other is not None:
         fit = fit - OTHER_CLASS_PENALTY * is_other.to(fit.dtype)
-    best: Tensor = fit.topk(count, dim=1).indices
+    best: Tensor = fit.argmax(1, keepdim=True) if count == 1 else fit.topk(count, dim=1).indices
     return best
 
 

@@ -135,14 +135,17 @@ def _fit_prior(
 
     axis_scales [d]: how much the image changes along each latent.
     """
-    mixture, buffers = fit_mixture(samples, seed), {}
+    mixture, buffers = fit_mixture(samples, seed), dict[str, Tensor]()
     if mixture is None and class_ids is None:
         config = vae.config.with_normal_prior()
         return config, Prior(config)
     if mixture is not None and (fitted := fit_leading_mixture(samples, len(mixture.means), axis_scales, seed)):
-        mixture, buffers["references"], buffers["reference_offsets"], reference_rows = fitted
+        mixture = fitted.mixture
+        buffers = {"references": fitted.references, "reference_offsets": fitted.reference_offsets}
+        if fitted.group_projections is not None and fitted.group_offsets is not None:
+            buffers |= {"group_projections": fitted.group_projections, "group_offsets": fitted.group_offsets}
         if class_ids is not None:
-            buffers["reference_classes"] = class_ids[reference_rows]
+            buffers["reference_classes"] = class_ids[fitted.reference_rows]
     if class_ids is not None:
         num_classes = vae.config.num_classes
         buffers["class_frequencies"] = vae.prior.class_frequencies.cpu()
@@ -156,11 +159,12 @@ def _fit_prior(
             buffers["class_component_weights"] = component_weights
             buffers["class_shifts"] = class_mean_shifts(mixture, component_weights, leading, class_ids)
     assert mixture is not None
-    config = _with_mixture(vae.config, mixture, len(buffers.get("references", ())))
+    num_references, num_groups = (len(buffers.get(name, ())) for name in ("references", "group_projections"))
+    config = _with_mixture(vae.config, mixture, num_references, num_groups)
     return config, Prior.from_mixture(config, mixture, **buffers)
 
 
-def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references: int) -> ModelConfig:
+def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references: int, num_groups: int) -> ModelConfig:
     num_components, local_dim, mixture_dim = mixture.local_factors.shape
     return replace(
         config,
@@ -169,6 +173,7 @@ def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references:
         local_dim=local_dim,
         leading_dim=mixture_dim if num_references else 0,
         num_references=num_references,
+        num_groups=num_groups,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vaegan.config.model_config import MAX_COMPONENTS, ModelConfig
 from vaegan.models.class_embedding import ConditionalModule
 from vaegan.models.latent_completion import complete_latents, complete_seeds
+from vaegan.models.latent_groups import recombine, recombine_seeds
 from vaegan.utils.neighbors import chunk_rows, is_closer_than_neighbors
 
 # Mixtures to try, from the finest to the coarsest.
@@ -319,7 +320,9 @@ class Prior(ConditionalModule):
     noise_dim is d. A mixture has local_dim more columns for its local factors, and one that selects the component.
     A mixture's buffers have the names and shapes of the fields of `GaussianMixture`. It may describe the first
     `leading_dim` latents only. Then the others come from `references` [M, d], which are chosen with
-    `reference_offsets` [M] (see `vaegan.models.reference_latents`), and the noise has as many columns as without.
+    `reference_offsets` [M] (see `vaegan.models.reference_latents`), and the noise has as many columns as without. The
+    leading latents may be recombined in groups of `group_projections` [G, leading_dim, leading_dim], which are chosen
+    from the references with `group_offsets` [G, M] (see `vaegan.models.latent_groups`).
 
     A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
     mixture `class_component_weights` [C, K] and `class_shifts` [C, leading_dim] (see `vaegan.models.class_prior`).
@@ -336,12 +339,14 @@ class Prior(ConditionalModule):
     local_factors: Tensor
     references: Tensor
     reference_offsets: Tensor
+    group_projections: Tensor
+    group_offsets: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.kind, self.latent_dim, self.local_dim = config.prior, config.latent_dim, config.local_dim
         self.leading_dim, self.num_references = config.leading_dim or config.latent_dim, config.num_references
-        self.num_classes = config.num_classes
+        self.num_groups, self.num_classes = config.num_groups, config.num_classes
         self.noise_dim = self.latent_dim
         if self.num_classes:
             self.register_buffer("class_frequencies", torch.full((self.num_classes,), 1 / self.num_classes))
@@ -356,6 +361,9 @@ class Prior(ConditionalModule):
             if self.num_references:
                 self.register_buffer("references", torch.zeros(self.num_references, self.latent_dim))
                 self.register_buffer("reference_offsets", torch.zeros(self.num_references))
+            if self.num_groups:
+                self.register_buffer("group_projections", torch.zeros(self.num_groups, d, d))
+                self.register_buffer("group_offsets", torch.zeros(self.num_groups, self.num_references))
             if self.num_classes:
                 uniform = torch.full((self.num_classes, num_components), 1 / num_components)
                 self.register_buffer("class_component_weights", uniform)
@@ -370,8 +378,9 @@ class Prior(ConditionalModule):
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
-            **other_buffers: `references` and `reference_offsets`; of a conditional prior, `class_frequencies`,
-                `class_component_weights`, `class_shifts` and, with references, `reference_classes`.
+            **other_buffers: `references` and `reference_offsets`, `group_projections` and `group_offsets`; of a
+                conditional prior, `class_frequencies`, `class_component_weights`, `class_shifts` and, with references,
+                `reference_classes`.
 
         Returns:
             the prior, in float32.
@@ -399,12 +408,14 @@ class Prior(ConditionalModule):
         leading, is_other = self._sample_leading(noise, truncation, class_weights)
         if not self.num_references:
             return leading
+        if self.num_groups:
+            leading = recombine(leading, self.references, self.group_projections, self.group_offsets, is_other)
         return complete_latents(leading, self.references, self.reference_offsets, noise[:, self.leading_dim], is_other)
 
     def _sample_leading(
         self, noise: Tensor, truncation: float, class_weights: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return latents without details from references, and with classes which references are of another class."""
+        """Return latents before anything is taken from references, and which of these are of another class."""
         if self.kind == "normal":
             return (noise if truncation == 1.0 else truncation * noise), None
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
@@ -471,5 +482,7 @@ class Prior(ConditionalModule):
         if not self.num_references:
             return torch.cat(latents)
         is_other = torch.cat(others) if others else None
-        select = torch.cat(noises)[:, self.leading_dim]
-        return complete_seeds(torch.cat(latents), prior.references, prior.reference_offsets, select, is_other)
+        leading, select = torch.cat(latents), torch.cat(noises)[:, self.leading_dim]
+        if self.num_groups:
+            leading = recombine_seeds(leading, prior.references, prior.group_projections, prior.group_offsets, is_other)
+        return complete_seeds(leading, prior.references, prior.reference_offsets, select, is_other)

@@ -10,18 +10,23 @@ A sample takes most of its trailing latents from the reference that fits best an
 fit is the distance in the leading latents, with an offset by which all references are chosen equally often. How many
 latents lead is decided as the number of components is: the fewest whose samples do not repeat training images.
 Distances are measured in units of image change here, because a shared detail alone makes no copy.
+
+Where leading latents form clusters, groups of them are recombined from training images (`latent_groups`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vaegan.config.model_config import MAX_REFERENCES
 from vaegan.models.latent_completion import best_references, complete_latents, nearest_offsets
+from vaegan.models.latent_groups import find_groups, recombine
 from vaegan.models.prior import (
     IMAGES_PER_COMPONENT,
     NUM_TRIAL_SAMPLES,
@@ -49,13 +54,64 @@ BALANCE_RATE = 0.03
 """First step size of the offsets, in units of the standard deviation of products of latents."""
 
 
+class LeadingMixture(NamedTuple):
+    """A mixture of the leading latents, and what a `Prior` needs to complete them.
+
+    mixture: of k latents. references: latents of training images, [M, d], M at most MAX_REFERENCES; their trailing part
+    is scaled a little. reference_offsets: [M]. reference_rows: of their images, int64 [M]. group_projections [G, k, k]
+    and group_offsets [G, M]: of the groups of latents that are recombined; None without groups.
+    """
+
+    mixture: GaussianMixture
+    references: Tensor
+    reference_offsets: Tensor
+    reference_rows: Tensor
+    group_projections: Tensor | None = None
+    group_offsets: Tensor | None = None
+
+
+class _Sampler(NamedTuple):
+    """Draws leading latents from a mixture, recombines them where there are groups, and completes them."""
+
+    mixture: GaussianMixture
+    references: Tensor
+    projections: Tensor | None
+    group_offsets: Tensor | None
+    offsets: Tensor
+
+    @classmethod
+    def fit(
+        cls, mixture: GaussianMixture, references: Tensor, projections: Tensor | None, seed: int, num_steps: int
+    ) -> _Sampler:
+        """Find the offsets with which all references are chosen equally often."""
+        if projections is None:
+            return cls(mixture, references, None, None, balanced_offsets(mixture, references, seed, num_steps))
+        keys, offsets = references[:, : mixture.means.shape[1]], []
+        for projection in projections:
+            project, dim = partial(torch.matmul, other=projection), round(float(projection.trace()))
+            offsets.append(balanced_offsets(mixture, keys @ projection, seed, num_steps, project, dim))
+        group_offsets = torch.stack(offsets)
+        recombined = partial(recombine, references=references, projections=projections, offsets=group_offsets)
+        balanced = balanced_offsets(mixture, references, seed, num_steps, recombined)
+        return cls(mixture, references, projections, group_offsets, balanced)
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """Return latents [count, d]."""
+        leading = self.mixture.sample(standard_noise(count, self.mixture, seed).to(self.references))
+        if self.projections is not None and self.group_offsets is not None:
+            leading = recombine(leading, self.references, self.projections, self.group_offsets)
+        noise = torch.randn(count, generator=torch.Generator().manual_seed(seed + 1)).to(self.references)
+        return complete_latents(leading, self.references, self.offsets, noise)
+
+
 def fit_leading_mixture(
     latents: Tensor, num_components: int, axis_scales: Tensor, seed: int = 0
-) -> tuple[GaussianMixture, Tensor, Tensor, Tensor] | None:
+) -> LeadingMixture | None:
     """Fit a mixture to the fewest leading latents with which samples do not repeat training images.
 
     Mixtures are tried on three quarters of the images. The memorization rate of the samples is compared with that of
-    the other quarter. Where no number of leading latents is accepted, mixtures with fewer components are tried.
+    the other quarter. Where no number of leading latents is accepted, mixtures with fewer components are tried. Then
+    groups of the leading latents are recombined, if there are clusters, in the largest groups that are accepted too.
 
     Args:
         latents: whitened, float32 [N, draws, d], several of each image; the images in random order.
@@ -64,9 +120,7 @@ def fit_leading_mixture(
         seed: of the random starts and draws.
 
     Returns:
-        The mixture of the leading latents, the reference latents [M, d], M at most MAX_REFERENCES, their offsets [M],
-            and the rows of their images, int64 [M]. The trailing part of the references is scaled a little. None if
-            the mixture of all latents repeats less.
+        the mixture with its references; None if the mixture of all latents repeats less.
     """
     num_images, _, d = latents.shape
     leading_dims = [dim for fraction in LEADING_FRACTIONS if (dim := round(d * fraction)) >= MIN_LEADING_DIM]
@@ -78,44 +132,49 @@ def fit_leading_mixture(
         val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train
     )
 
-    def is_accepted(images_per_component: float, leading_dim: int) -> bool:
+    def is_accepted(images_per_component: float, leading_dim: int, projections: Tensor | None = None) -> bool:
         trial_components = max(2, round(len(train) / images_per_component))
         mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
-        offsets = balanced_offsets(mixture, references, seed, TRIAL_BALANCE_STEPS)
-        samples = _sample(mixture, references, offsets, NUM_TRIAL_SAMPLES, seed)
+        sampler = _Sampler.fit(mixture, references, projections, seed, TRIAL_BALANCE_STEPS)
+        samples = sampler.sample(NUM_TRIAL_SAMPLES, seed)
         return nn_memorization_rate(samples * axis_scales, scaled_train) <= max_rate
 
     finest = num_images / num_components
     coarser = [count for count in IMAGES_PER_COMPONENT if finest < count <= MAX_COARSENING * finest]
     for images_per_component in (finest, *coarser):
         if accepted := list(takewhile(partial(is_accepted, images_per_component), leading_dims)):
-            mixture = fit_components(latents[:, :, : accepted[-1]], round(num_images / images_per_component), seed)
+            leading = latents[:, :, : accepted[-1]]
+            splits = find_groups(leading.flatten(0, 1), seed)
+            projections = next(
+                (split for split in splits if is_accepted(images_per_component, accepted[-1], split)), None
+            )
+            mixture = fit_components(leading, round(num_images / images_per_component), seed)
             references, rows = _choose_references(latents)
-            offsets = balanced_offsets(mixture, references, seed)
-            return mixture, _with_unit_variance(mixture, references, offsets, seed), offsets, rows
+            sampler = _Sampler.fit(mixture, references, projections, seed, BALANCE_STEPS)
+            references = _with_unit_variance(sampler, seed)
+            return LeadingMixture(mixture, references, sampler.offsets, rows, projections, sampler.group_offsets)
     return None
 
 
-def _sample(mixture: GaussianMixture, references: Tensor, offsets: Tensor, count: int, seed: int) -> Tensor:
-    """Draw leading latents from a mixture, and complete them; return [count, d]."""
-    leading = mixture.sample(standard_noise(count, mixture, seed).to(references))
-    noise = torch.randn(count, generator=torch.Generator().manual_seed(seed + 1)).to(references)
-    return complete_latents(leading, references, offsets, noise)
-
-
-def _with_unit_variance(mixture: GaussianMixture, references: Tensor, offsets: Tensor, seed: int) -> Tensor:
+def _with_unit_variance(sampler: _Sampler, seed: int) -> Tensor:
     """Return references whose trailing latents are scaled so that those of samples vary as much as theirs.
 
     A sample's two references are alike, so without a factor a blend of them would vary more than each.
     """
-    k = mixture.means.shape[1]
-    trailing = references[:, k:]
-    sampled = _sample(mixture, references, offsets, SCALE_SAMPLES, seed + 3)[:, k:]
+    k, references = sampler.mixture.means.shape[1], sampler.references
+    trailing, sampled = references[:, k:], sampler.sample(SCALE_SAMPLES, seed + 3)[:, k:]
     factor = (trailing.square().mean() / sampled.square().mean().clamp_min(1e-12)).sqrt()
     return torch.cat([references[:, :k], factor * trailing], 1)
 
 
-def balanced_offsets(mixture: GaussianMixture, references: Tensor, seed: int, num_steps: int = BALANCE_STEPS) -> Tensor:
+def balanced_offsets(
+    mixture: GaussianMixture,
+    references: Tensor,
+    seed: int,
+    num_steps: int = BALANCE_STEPS,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    dim: int | None = None,
+) -> Tensor:
     """Find the offsets with which all references are chosen equally often for samples of a mixture.
 
     By distance alone, references near the mean are chosen far too often, since in many dimensions they are the nearest
@@ -126,21 +185,24 @@ def balanced_offsets(mixture: GaussianMixture, references: Tensor, seed: int, nu
 
     Args:
         mixture: mixture of the leading latents, [k].
-        references: float [M, d].
+        references: float [M, d], d at least k.
         seed: of the samples.
         num_steps: number of gradient steps.
+        transform: what is done with the samples [N, k] first.
+        dim: number of directions in which samples and references vary; k by default.
 
     Returns:
         offsets, float [M].
     """
     k, count = mixture.means.shape[1], len(references)
-    keys = references[:, :k]
+    keys, rate = references[:, :k], BALANCE_RATE * (dim or k) ** 0.5
     offsets = nearest_offsets(keys) / 2  # half-way to products alone, which prefer the references far from the mean
     noise = standard_noise(num_steps * BALANCE_BATCH_SIZE, mixture, seed + 2).to(keys)
     for step, batch in enumerate(torch.split(noise, BALANCE_BATCH_SIZE)):
-        chosen = best_references(mixture.sample(batch), keys, offsets, count=1)[:, 0]
+        leading = mixture.sample(batch)
+        chosen = best_references(leading if transform is None else transform(leading), keys, offsets, count=1)[:, 0]
         excess = chosen.bincount(minlength=count) * (count / BALANCE_BATCH_SIZE) - 1
-        offsets = offsets - BALANCE_RATE * k**0.5 * (1 - step / num_steps) * excess.to(offsets)
+        offsets = offsets - rate * (1 - step / num_steps) * excess.to(offsets)
     return offsets
 
 

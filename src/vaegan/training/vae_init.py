@@ -89,6 +89,9 @@ def add_classes_to_prior(
         buffers["references"] = references
         buffers["reference_offsets"] = vae.prior.reference_offsets.cpu()
         # The VAE does not know the classes of its references. Their nearest encodings are most often the same images.
+        if vae.prior.num_groups:
+            buffers["group_projections"] = vae.prior.group_projections.cpu()
+            buffers["group_offsets"] = vae.prior.group_offsets.cpu()
         buffers["reference_classes"] = class_ids[find_nearest(references, encodings)[1]]
     return Prior.from_mixture(config, mixture, **buffers)
 

@@ -10,6 +10,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.latent_completion import complete_latents, nearest_offsets
 from vaegan.models.latent_groups import (
+    GROUP_SIZES,
     find_groups,
     group_by_information,
     independent_axes,
@@ -43,52 +44,69 @@ def distance_from_palettes(latents, rotation):
     return float(torch.cdist(colors, palette.expand(len(colors), 7, 2)).min(2).values.mean())
 
 
+def make_axes(dim, sizes, generator):
+    """Random orthonormal axes [G, dim, s] of groups of these sizes."""
+    columns = torch.linalg.qr(torch.randn(dim, dim, generator=generator)).Q.split(sizes, 1)
+    return torch.stack([torch.nn.functional.pad(each, (0, max(sizes) - each.shape[1])) for each in columns])
+
+
 def test_each_group_is_that_of_the_reference_nearest_in_it():
     generator = torch.Generator().manual_seed(0)
     references, leading = (torch.randn(count, dim, generator=generator) for count, dim in ((60, 7), (30, 5)))
-    axes = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
-    projections = torch.stack([axes[:, columns] @ axes[:, columns].T for columns in (slice(0, 2), slice(2, 5))])
-    offsets = torch.stack([nearest_offsets(references[:, :5] @ projection) for projection in projections])
-    recombined = recombine(leading, references, projections, offsets)
-    for columns in (slice(0, 2), slice(2, 5)):
-        keys = references[:, :5] @ axes[:, columns]
-        nearest = torch.cdist(leading @ axes[:, columns], keys).argmin(1)
-        torch.testing.assert_close(recombined @ axes[:, columns], keys[nearest])
-    torch.testing.assert_close(recombine_seeds(leading, references, projections, offsets), recombined)
-
-    is_other = (torch.arange(60) >= 3).expand(30, 60)
-    of_class = recombine(leading, references, projections, offsets, is_other) @ axes[:, :2]
-    differences = of_class[:, None] - references[:3, :5] @ axes[:, :2]
-    assert float(differences.abs().amax(2).min(1).values.max()) < 1e-5
+    axes = make_axes(5, [2, 3], generator)
+    offsets = torch.stack([nearest_offsets(references[:, :5] @ each) for each in axes])
+    recombined = recombine(leading, references, axes, offsets)
+    for each in axes:
+        keys = references[:, :5] @ each
+        torch.testing.assert_close(recombined @ each, keys[torch.cdist(leading @ each, keys).argmin(1)])
+    torch.testing.assert_close(recombine_seeds(leading, references, axes, offsets), recombined)
 
 
 def test_latents_of_seeds_do_not_depend_on_their_number():
     generator = torch.Generator().manual_seed(0)
     leading, references = torch.randn(300, 4, generator=generator), torch.randn(50, 6, generator=generator)
-    projections, offsets = torch.eye(4).reshape(2, 2, 4).sum(1).diag_embed(), torch.zeros(2, 50)
-    together = recombine_seeds(leading, references, projections, offsets)
-    apart = [recombine_seeds(leading[row : row + 1], references, projections, offsets) for row in (0, 255, 256, 299)]
+    axes, offsets = make_axes(4, [2, 2], generator), torch.zeros(2, 50)
+    together = recombine_seeds(leading, references, axes, offsets)
+    apart = [recombine_seeds(leading[row : row + 1], references, axes, offsets) for row in (0, 255, 256, 299)]
     assert torch.equal(torch.cat(apart), together[[0, 255, 256, 299]])
+    assert recombine_seeds(leading[:0], references, axes, offsets).shape == (0, 4)
 
 
 def test_palettes_are_found():
     latents, rotation = make_palette_latents(4000)
-    splits = find_groups(latents[:, :LEADING])
-    assert [len(projections) for projections in splits] == sorted(len(projections) for projections in splits)
-    for projections in splits:
+    splits = find_groups(latents[:, None, :LEADING])
+    assert [axes.shape[2] <= size for axes, size in zip(splits, GROUP_SIZES, strict=True)] == [True, True]
+    for axes in splits:
+        projections = axes @ axes.transpose(1, 2)
         torch.testing.assert_close(projections.sum(0), torch.eye(LEADING), atol=1e-4, rtol=0)
-        torch.testing.assert_close(projections @ projections, projections, atol=1e-4, rtol=0)
         for palette in rotation[: 2 * NUM_PALETTES].unflatten(0, (NUM_PALETTES, 2)):
             shares = (palette @ projections).square().sum((1, 2)) / 2  # of the plane, within each group
             assert float(shares.max()) > 0.95
-    assert find_groups(latents[:1000, :LEADING]) == []
+    assert find_groups(latents[:1000, None, :LEADING]) == []
+
+
+def test_all_draws_of_an_image_count():
+    """Only the second draws have palettes."""
+    latents, _ = make_palette_latents(8192)
+    normal = torch.randn(8192, LEADING, generator=torch.Generator().manual_seed(1))
+    assert find_groups(torch.stack([normal, latents[:, :LEADING]], 1))
 
 
 def test_latents_without_clusters_have_no_groups():
     normal = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0))
-    assert find_groups(normal) == []
+    assert find_groups(normal[:, None]) == []
     spread = normal * (0.3 * normal[:, :1]).exp()  # dependent, but in one cluster
-    assert find_groups(spread / spread.std(0)) == []
+    assert find_groups((spread / spread.std(0))[:, None]) == []
+
+
+def test_groups_that_depend_on_each_other_are_refused():
+    """All of the 20 latents are on a ring or off it together, so no two groups of them are independent."""
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (4000, LEADING), generator=generator) * 2.0 - 1
+    is_large = torch.randint(0, 2, (4000, 1), generator=generator)
+    latents = signs * torch.where(is_large == 1, 1.4, 0.2) + 0.02 * torch.randn(4000, LEADING, generator=generator)
+    assert float(mutual_information(latents).max()) > 0.1
+    assert find_groups(latents[:, None]) == []
 
 
 def test_independent_axes_undo_a_rotation():
@@ -125,7 +143,7 @@ def fit(latents):
 def test_recombined_samples_have_the_colors_of_palettes_and_are_no_copies():
     latents, rotation = make_palette_latents(4000)
     fitted = fit(latents)
-    assert fitted is not None and fitted.group_projections is not None and len(fitted.group_offsets) > 1
+    assert fitted is not None and fitted.group_axes is not None and len(fitted.group_offsets) > 1
     config = ModelConfig(
         latent_dim=DIM,
         prior="mixture",
@@ -133,7 +151,8 @@ def test_recombined_samples_have_the_colors_of_palettes_and_are_no_copies():
         local_dim=fitted.mixture.local_factors.shape[1],
         leading_dim=LEADING,
         num_references=len(fitted.references),
-        num_groups=len(fitted.group_projections),
+        num_groups=len(fitted.group_axes),
+        group_dim=fitted.group_axes.shape[2],
     )
     buffers = fitted._asdict()
     prior = Prior.from_mixture(config, **{name: buffers[name] for name in buffers if name != "reference_rows"})
@@ -147,12 +166,21 @@ def test_recombined_samples_have_the_colors_of_palettes_and_are_no_copies():
     assert len(torch.cat([colors, known]).unique(dim=0)) > len(known.unique(dim=0)), "new combinations"
     assert float(samples[:, :LEADING].var()) == pytest.approx(1, abs=0.15)
 
-    expected = recombine(drawn, fitted.references, fitted.group_projections, fitted.group_offsets)
+    expected = recombine(drawn, fitted.references, fitted.group_axes, fitted.group_offsets)
     select = prior_noise[:, LEADING]
     torch.testing.assert_close(
         samples, complete_latents(expected, fitted.references, fitted.reference_offsets, select), atol=1e-4, rtol=1e-4
     )
+    mean, half = (prior(prior_noise, truncation=value)[:, :LEADING] for value in (0.0, 0.5))
+    component_means = fitted.mixture.sample(noise, truncation=0.0)
+    torch.testing.assert_close(mean, component_means, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(half, (component_means + samples[:, :LEADING]) / 2, atol=1e-4, rtol=1e-4)
     seeds = prior.sample_seeds(range(20))
+    halves = prior.sample_seeds(range(20), truncation=0.5) - prior.sample_seeds(range(20), truncation=0.0)
+    torch.testing.assert_close(
+        2 * halves[:, :LEADING], (seeds - prior.sample_seeds(range(20), truncation=0.0))[:, :LEADING]
+    )
+    assert prior.sample_seeds([]).shape == (0, DIM)
     assert distance_from_palettes(seeds, rotation) < 0.15
     assert torch.equal(prior.sample_seeds([7]), seeds[7:8])
 
@@ -162,20 +190,21 @@ def test_groups_that_repeat_training_images_are_refused(monkeypatch):
     rates = iter([0.1, 0.1, 0.2, 0.1])  # of new images, the mixture, groups of 16 and of 8
     monkeypatch.setattr("vaegan.models.reference_latents.LEADING_FRACTIONS", (1 / 2,))
     monkeypatch.setattr("vaegan.models.reference_latents.nn_memorization_rate", lambda queries, references: next(rates))
-    sizes = [int(projection.trace().round()) for projection in fit(latents).group_projections]
-    assert max(sizes) <= 8 and sum(sizes) == LEADING
+    axes = fit(latents).group_axes
+    assert axes.shape[2] <= 8 and int(axes.any(1).sum()) == LEADING
     rates = iter([0.1, 0.1, 0.2, 0.2])
-    assert fit(latents).group_projections is None
+    assert fit(latents).group_axes is None
 
 
 def test_a_config_states_its_groups():
-    config = ModelConfig(
-        latent_dim=8, prior="mixture", num_components=3, leading_dim=4, num_references=50, num_groups=2
-    )
-    assert config.to_json()["num_groups"] == 2 and "num_groups" not in replace(config, num_groups=0).to_json()
-    assert config.with_normal_prior().num_groups == 0
+    sizes = {"latent_dim": 8, "prior": "mixture", "num_components": 3, "leading_dim": 4, "num_references": 50}
+    config = ModelConfig(num_groups=2, group_dim=3, **sizes)
+    assert config.to_json()["num_groups"] == 2 and config.to_json()["group_dim"] == 3
+    assert {"num_groups", "group_dim"}.isdisjoint(ModelConfig(**sizes).to_json())
+    assert (config.with_normal_prior().num_groups, config.with_normal_prior().group_dim) == (0, 0)
     shapes = {name: tuple(buffer.shape) for name, buffer in Prior(config).named_buffers() if "group" in name}
-    assert shapes == {"group_projections": (2, 4, 4), "group_offsets": (2, 50)}
-    for values in ({"num_groups": 1}, {"num_groups": 5}, {"leading_dim": 0, "num_references": 0}):
-        with pytest.raises(VaeganError, match="expected at least 2 groups, and no more than latents, or none"):
+    assert shapes == {"group_axes": (2, 4, 3), "group_offsets": (2, 50)}
+    no_references = {"leading_dim": 0, "num_references": 0}
+    for values in ({"num_groups": 1}, {"num_groups": 5}, {"group_dim": 4}, {"group_dim": 1}, no_references):
+        with pytest.raises(VaeganError, match="expected at least 2 groups that hold all latents, or none"):
             replace(config, **values)

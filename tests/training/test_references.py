@@ -19,9 +19,9 @@ OPTIONS = {**COMMON, "evaluate_every": 0}
 def first_four_lead(latents, num_components, axis_scales, seed):
     assert axis_scales.shape == latents.shape[2:] and bool((axis_scales.diff() <= 1e-6).all()), "sorted"
     references, rows = latents.transpose(0, 1).flatten(0, 1)[:40], torch.arange(len(latents)).repeat(2)[:40]
-    halves = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    halves = torch.eye(4).unflatten(1, (2, 2)).transpose(0, 1)
     mixture = fit_components(latents[:, :, :4], num_components, seed)
-    return LeadingMixture(mixture, references, torch.zeros(40), rows, halves.diag_embed(), torch.zeros(2, 40))
+    return LeadingMixture(mixture, references, torch.zeros(40), rows, halves, torch.zeros(2, 40))
 
 
 def is_part_of(latents, references, columns):
@@ -90,15 +90,14 @@ def test_classes_draw_their_leading_latents_from_components_of_their_own(
     assert len(prior["reference_classes"].unique()) > 1
     model = load(tmp_path / "gan", "cpu")
     for number in range(len(config.classes)):
-        references = prior["references"][prior["reference_classes"] == number]
-        own = references[:, 4:]
+        own = prior["references"][prior["reference_classes"] == number, 4:]
         if len(own) < 5:
             continue
         blends = (0.8 * own[:, None] + 0.6 * own[None]).flatten(0, 1)
         latents = model.prior.for_class(number).sample_seeds(range(30))
         distances = torch.cdist(latents[:, 4:], blends, compute_mode="donot_use_mm_for_euclid_dist")
         assert float(distances.min(1).values.max()) < 1e-4
-        assert is_part_of(latents, references, slice(0, 2)) and is_part_of(latents, references, slice(2, 4))
+        assert is_part_of(latents, prior["references"], slice(0, 2)), "images of all classes take part in groups"
 
 
 def test_truncated_samples_still_have_real_details(gan):
@@ -111,7 +110,7 @@ def test_info_and_card_say_that_training_images_are_inside(gan, tmp_path, capsys
     assert main(["info", str(find_weights(gan))]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert (
-        "(mixture prior of the first 4, details from 40 encoded training images, which also give 2 groups of these)"
+        "(mixture prior of the first 4 in 2 groups from training images, details from 40 encoded training images)"
         in shown
     )
     assert main(["export", str(gan), "--hub", str(tmp_path / "hub"), "-q"]) == 0

@@ -69,6 +69,7 @@ class ModelConfig:
     num_groups: int = option(
         0, "Groups of a mixture prior's latents that each are of one training image; 0 = none.", min=0, max=MAX_GROUPS
     )
+    group_dim: int = option(0, "Dimensions of the largest of these groups.", min=0, max=4096)
     num_color_layers: int = option(
         0, "Color layers that the decoder mixes; 0 = it draws each pixel's color by itself.", min=0, max=64
     )
@@ -94,10 +95,13 @@ class ModelConfig:
                 f" references cannot be built: expected fewer latents and at least {MIN_REFERENCES} references for a"
                 " mixture, or neither"
             )
-        if self.num_groups and (not self.num_references or not 2 <= self.num_groups <= self.leading_dim):
+        is_divided = 2 <= self.num_groups <= self.leading_dim and self.group_dim < self.leading_dim
+        is_divided &= self.num_groups * self.group_dim >= self.leading_dim and self.num_references > 0
+        if not is_divided and (self.num_groups or self.group_dim):
             raise VaeganError(
-                f"a prior with {self.num_groups} groups of {self.leading_dim} latents and {self.num_references}"
-                " references cannot be built: expected at least 2 groups, and no more than latents, or none"
+                f"a prior with {self.num_groups} groups of up to {self.group_dim} of {self.leading_dim} latents and"
+                f" {self.num_references} references cannot be built: expected at least 2 groups that hold all latents,"
+                " or none"
             )
         is_valid = all(0 < len(name) <= MAX_CLASS_NAME_LENGTH and name.isprintable() for name in self.classes)
         is_valid &= len(set(self.classes)) == len(self.classes) and len(self.classes) != 1
@@ -126,7 +130,7 @@ class ModelConfig:
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
         if not self.num_groups:
-            del values["num_groups"]
+            del values["num_groups"], values["group_dim"]
         if not self.classes:
             del values["classes"], values["class_label"]
         return values
@@ -138,5 +142,12 @@ class ModelConfig:
             the configuration.
         """
         return replace(
-            self, prior="normal", num_components=1, local_dim=0, leading_dim=0, num_references=0, num_groups=0
+            self,
+            prior="normal",
+            num_components=1,
+            local_dim=0,
+            leading_dim=0,
+            num_references=0,
+            num_groups=0,
+            group_dim=0,
         )

@@ -237,5 +237,5 @@ class DemoSettings:
     """Options of demo."""
 
     minutes: float = option(10.0, "Minutes that the whole demo may take.", min=0.1, max=10_000)
-    n: int = option(4000, "Number of faces to draw.", min=16, max=1_000_000, is_count=True)
+    n: int = option(8000, "Number of faces to draw.", min=16, max=1_000_000, is_count=True)
     seed: int = option(0, "Seed of the drawn faces and of the training.", min=0, max=MAX_SEED)

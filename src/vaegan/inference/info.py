@@ -114,9 +114,9 @@ def _describe_model(config: dict[str, Any]) -> str:
     details = ""
     if config.get("num_references"):
         leading_dim, num_references = printable(config.get("leading_dim")), printable(config.get("num_references"))
-        details = f" of the first {leading_dim}, details from {num_references} encoded training images"
-        if config.get("num_groups"):
-            details += f", which also give {printable(config['num_groups'])} groups of these"
+        groups = config.get("num_groups")
+        in_groups = f" in {printable(groups)} groups from training images" if groups else ""
+        details = f" of the first {leading_dim}{in_groups}, details from {num_references} encoded training images"
     num_color_layers = config.get("num_color_layers")
     color_layers = f", {printable(num_color_layers)} color layers" if num_color_layers else ""
     return (

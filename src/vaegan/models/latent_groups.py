@@ -12,94 +12,94 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaegan.models.latent_completion import SEEDS_PER_CHUNK, best_references
+from vaegan.config.model_config import MAX_GROUPS
+from vaegan.models.latent_completion import SEEDS_PER_CHUNK
 
 GROUP_SIZES = (16, 8)
 """Largest numbers of directions in a group that are tried. Larger groups are more alike to training images."""
-MIN_CLUSTER_INFORMATION = 0.1
-"""Mutual information, in nats, of the two directions that depend on each other most. Below, there are no clusters."""
+MIN_INFORMATION = 0.1
+"""Mutual information, in nats, of the two directions that depend on each other most, below which there are no groups.
+Two directions of different groups must share less."""
 
-MIN_LATENTS, MAX_LATENTS = 2048, 8192
-"""With fewer latents, information would be found by chance; more are left out."""
+MIN_IMAGES, MAX_LATENTS, MAX_DIM = 1024, 8192, 512
+"""With fewer images, information would be found by chance. More latents are left out. More directions take long."""
 NUM_BINS = 12
 MIN_EIGENVALUE = 1e-4
 MAX_ICA_ITERATIONS = 200
 ICA_TOLERANCE = 1e-5
 
 
-def recombine(
-    leading: Tensor, references: Tensor, projections: Tensor, offsets: Tensor, is_other: Tensor | None = None
-) -> Tensor:
+def recombine(leading: Tensor, references: Tensor, axes: Tensor, offsets: Tensor) -> Tensor:
     """Replace each group of latents by that of the reference that fits it best.
 
     Args:
         leading: float [N, k].
         references: latents of training images, float [M, d], d at least k.
-        projections: orthogonal projections onto the groups, float [G, k, k]; they add up to the identity.
+        axes: orthonormal columns that span each group, float [G, k, s]; smaller groups have columns of 0. The groups
+            together span all k dimensions.
         offsets: float [G, M] (see `vaegan.models.reference_latents.balanced_offsets`).
-        is_other: bool [N, M], True for references that are taken last, because they are of another class.
 
     Returns:
         float [N, k].
     """
-    keys = references[:, : leading.shape[1]]
-    recombined = torch.zeros_like(leading)
-    for projection, group_offsets in zip(projections, offsets, strict=True):
-        rows = best_references(leading @ projection, keys, group_offsets, is_other, count=1)[:, 0]
-        recombined = recombined + keys[rows] @ projection
-    return recombined
+    keys = references[:, : leading.shape[1]] @ axes  # [G, M, s]
+    fit = torch.baddbmm(offsets[:, None], leading @ axes, keys.transpose(1, 2))
+    chosen = fit.argmax(2)[:, :, None].expand(-1, -1, keys.shape[2])
+    return (keys.gather(1, chosen) @ axes.transpose(1, 2)).sum(0)
 
 
-def recombine_seeds(
-    leading: Tensor, references: Tensor, projections: Tensor, offsets: Tensor, is_other: Tensor | None = None
-) -> Tensor:
-    """Recombine latents as `recombine` does, but each as if it were alone.
+def recombine_seeds(leading: Tensor, references: Tensor, axes: Tensor, offsets: Tensor) -> Tensor:
+    """Recombine latents as `recombine` does, in float64.
 
-    Which reference fits best is computed in float64: the number of rows changes the rounding, and could decide.
+    The number of rows changes the rounding, which could decide which reference fits best.
 
     Args:
         leading: float32 [N, k], on the CPU.
         references: as in `recombine`.
-        projections: as in `recombine`.
+        axes: as in `recombine`.
         offsets: as in `recombine`.
-        is_other: as in `recombine`.
 
     Returns:
         float32 [N, k].
     """
-    in_float64 = references[:, : leading.shape[1]].double(), projections.double(), offsets.double()
-    parts = [leading[:0]]
-    for start in range(0, len(leading), SEEDS_PER_CHUNK):
-        rows = slice(start, start + SEEDS_PER_CHUNK)
-        is_other_here = None if is_other is None else is_other[rows]
-        parts.append(recombine(leading[rows].double(), *in_float64, is_other_here).float())
-    return torch.cat(parts)
+    in_float64 = references[:, : leading.shape[1]].double(), axes.double(), offsets.double()
+    chunks = torch.split(leading, SEEDS_PER_CHUNK)
+    return torch.cat([leading[:0], *(recombine(chunk.double(), *in_float64).float() for chunk in chunks)])
 
 
 def find_groups(latents: Tensor, seed: int = 0) -> list[Tensor]:
     """Split latents into groups that depend on each other as little as possible.
 
     Args:
-        latents: whitened, float32 [N, k].
+        latents: whitened, float32 [N, draws, k], several of each image.
         seed: of the start of the search.
 
     Returns:
-        for each of `GROUP_SIZES` the projections onto the groups, float32 [G, k, k], as `recombine` takes them. None at
-            all where latents form no clusters, are only one group, or are too few.
+        the axes of the groups, float32 [G, k, s], as `recombine` takes them, for each of `GROUP_SIZES` with which the
+        groups hardly depend on each other. None at all where no two directions depend on each other much, or for too
+        few images.
     """
-    if len(latents) < MIN_LATENTS:
+    count, draws, k = latents.shape
+    if count < MIN_IMAGES or k > MAX_DIM:
         return []
-    num_rows = min(len(latents), MAX_LATENTS)
-    latents = _whiten(latents[torch.arange(num_rows) * len(latents) // num_rows])
+    rows = torch.arange(min(count * draws, MAX_LATENTS)) * (count * draws) // min(count * draws, MAX_LATENTS)
+    latents = _whiten(latents.transpose(0, 1).flatten(0, 1)[rows])
     axes = independent_axes(latents, seed)
     information = mutual_information(latents @ axes)
-    if float(information.max()) < MIN_CLUSTER_INFORMATION:
+    if float(information.max()) < MIN_INFORMATION:
         return []
     splits = []
     for size in GROUP_SIZES:
         groups = group_by_information(information, size)
-        if len(groups) > 1:
-            splits.append(torch.stack([axes[:, group] @ axes[:, group].T for group in groups]))
+        group_of = torch.empty(k, dtype=torch.int64)
+        for number, group in enumerate(groups):
+            group_of[group] = number
+        between = information.masked_fill(group_of[:, None] == group_of, 0.0)
+        if 1 < len(groups) <= MAX_GROUPS and float(between.max()) < MIN_INFORMATION:
+            padded = torch.zeros(len(groups), k, max(map(len, groups)))
+            for group_axes, group in zip(padded, groups, strict=True):
+                group_axes[:, : len(group)] = axes[:, group]
+            splits.append(padded)
     return splits
 
 

@@ -14,7 +14,7 @@ Whitened latents need not be normally distributed. Where they form clusters, the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -142,8 +142,8 @@ def _fit_prior(
     if mixture is not None and (fitted := fit_leading_mixture(samples, len(mixture.means), axis_scales, seed)):
         mixture = fitted.mixture
         buffers = {"references": fitted.references, "reference_offsets": fitted.reference_offsets}
-        if fitted.group_projections is not None and fitted.group_offsets is not None:
-            buffers |= {"group_projections": fitted.group_projections, "group_offsets": fitted.group_offsets}
+        if fitted.group_axes is not None and fitted.group_offsets is not None:
+            buffers |= {"group_axes": fitted.group_axes, "group_offsets": fitted.group_offsets}
         if class_ids is not None:
             buffers["reference_classes"] = class_ids[fitted.reference_rows]
     if class_ids is not None:
@@ -159,13 +159,15 @@ def _fit_prior(
             buffers["class_component_weights"] = component_weights
             buffers["class_shifts"] = class_mean_shifts(mixture, component_weights, leading, class_ids)
     assert mixture is not None
-    num_references, num_groups = (len(buffers.get(name, ())) for name in ("references", "group_projections"))
-    config = _with_mixture(vae.config, mixture, num_references, num_groups)
+    config = _with_mixture(vae.config, mixture, buffers)
     return config, Prior.from_mixture(config, mixture, **buffers)
 
 
-def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references: int, num_groups: int) -> ModelConfig:
+def _with_mixture(config: ModelConfig, mixture: GaussianMixture, buffers: Mapping[str, Tensor]) -> ModelConfig:
+    """Return the config with the sizes of a mixture, and of the references and groups in `buffers`."""
     num_components, local_dim, mixture_dim = mixture.local_factors.shape
+    num_references = len(buffers.get("references", ()))
+    num_groups, _, group_dim = buffers["group_axes"].shape if "group_axes" in buffers else (0, 0, 0)
     return replace(
         config,
         prior="mixture",
@@ -174,6 +176,7 @@ def _with_mixture(config: ModelConfig, mixture: GaussianMixture, num_references:
         leading_dim=mixture_dim if num_references else 0,
         num_references=num_references,
         num_groups=num_groups,
+        group_dim=group_dim,
     )
 
 

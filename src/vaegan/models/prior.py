@@ -321,7 +321,7 @@ class Prior(ConditionalModule):
     A mixture's buffers have the names and shapes of the fields of `GaussianMixture`. It may describe the first
     `leading_dim` latents only. Then the others come from `references` [M, d], which are chosen with
     `reference_offsets` [M] (see `vaegan.models.reference_latents`), and the noise has as many columns as without. The
-    leading latents may be recombined in groups of `group_projections` [G, leading_dim, leading_dim], which are chosen
+    leading latents may be recombined in groups with the axes `group_axes` [G, leading_dim, group_dim], which are chosen
     from the references with `group_offsets` [G, M] (see `vaegan.models.latent_groups`).
 
     A conditional prior also holds the fraction of training images in each class, `class_frequencies` [C], and for a
@@ -339,7 +339,7 @@ class Prior(ConditionalModule):
     local_factors: Tensor
     references: Tensor
     reference_offsets: Tensor
-    group_projections: Tensor
+    group_axes: Tensor
     group_offsets: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
@@ -362,7 +362,7 @@ class Prior(ConditionalModule):
                 self.register_buffer("references", torch.zeros(self.num_references, self.latent_dim))
                 self.register_buffer("reference_offsets", torch.zeros(self.num_references))
             if self.num_groups:
-                self.register_buffer("group_projections", torch.zeros(self.num_groups, d, d))
+                self.register_buffer("group_axes", torch.zeros(self.num_groups, d, config.group_dim))
                 self.register_buffer("group_offsets", torch.zeros(self.num_groups, self.num_references))
             if self.num_classes:
                 uniform = torch.full((self.num_classes, num_components), 1 / num_components)
@@ -378,7 +378,7 @@ class Prior(ConditionalModule):
         Args:
             config: model configuration, which states the mixture's sizes.
             mixture: the fitted mixture.
-            **other_buffers: `references` and `reference_offsets`, `group_projections` and `group_offsets`; of a
+            **other_buffers: `references` and `reference_offsets`, `group_axes` and `group_offsets`; of a
                 conditional prior, `class_frequencies`, `class_component_weights`, `class_shifts` and, with references,
                 `reference_classes`.
 
@@ -405,21 +405,26 @@ class Prior(ConditionalModule):
         Returns:
             latents [N, d].
         """
-        leading, is_other = self._sample_leading(noise, truncation, class_weights)
+        leading, center, is_other = self._sample_leading(noise, truncation, class_weights)
         if not self.num_references:
             return leading
-        if self.num_groups:
-            leading = recombine(leading, self.references, self.group_projections, self.group_offsets, is_other)
+        if center is not None:
+            recombined = recombine(leading, self.references, self.group_axes, self.group_offsets)
+            leading = center + truncation * (recombined - center)
         return complete_latents(leading, self.references, self.reference_offsets, noise[:, self.leading_dim], is_other)
 
     def _sample_leading(
         self, noise: Tensor, truncation: float, class_weights: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return latents before anything is taken from references, and which of these are of another class."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return latents before anything is taken from references, and what is needed for that.
+
+        With groups the latents are not truncated yet, and the second result is what they are truncated towards. With
+        classes and references the third one says which references are of another class.
+        """
         if self.kind == "normal":
-            return (noise if truncation == 1.0 else truncation * noise), None
+            return (noise if truncation == 1.0 else truncation * noise), None, None
         if self.kind == "uniform":  # in [-sqrt(3), sqrt(3)], for variance 1
-            return (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3)), None
+            return (2 * torch.special.ndtr(noise) - 1) * (truncation * math.sqrt(3)), None, None
         weights, shifts, is_other = None, None, None
         class_weights = self.with_fixed_class(class_weights, noise, self.num_classes)
         if self.num_classes and class_weights is not None:
@@ -427,9 +432,14 @@ class Prior(ConditionalModule):
             shifts = class_weights @ self.class_shifts
             if self.num_references:
                 is_other = self.reference_classes != class_weights.argmax(1, keepdim=True)
-        columns = (noise[:, : self.leading_dim], noise[:, self.latent_dim :])
-        leading = self.mixture().sample(torch.cat(columns, 1), truncation, weights)
-        return (leading if shifts is None else leading + shifts), is_other
+        columns = torch.cat((noise[:, : self.leading_dim], noise[:, self.latent_dim :]), 1)
+        mixture, center = self.mixture(), None
+        leading = mixture.sample(columns, 1.0 if self.num_groups else truncation, weights)
+        if self.num_groups:
+            center = mixture.sample(columns, 0.0, weights)
+        if shifts is not None:
+            leading, center = leading + shifts, None if center is None else center + shifts
+        return leading, center, is_other
 
     def mixture(self) -> GaussianMixture:
         """Return the mixture, of all or of the leading latents.
@@ -470,19 +480,25 @@ class Prior(ConditionalModule):
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior = copy.deepcopy(self).cpu()
-        latents, noises, others = [torch.empty(0, self.leading_dim)], [torch.empty(0, self.noise_dim)], []
+        leadings, centers = [torch.empty(0, self.leading_dim)], [torch.empty(0, self.leading_dim)]
+        noises, others = [torch.empty(0, self.noise_dim)], []
         for row, seed in enumerate(seeds):  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(1, self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
             row_weights = None if class_weights is None else class_weights[row : row + 1].cpu()
-            leading, is_other = prior._sample_leading(noise, truncation, row_weights)
-            latents.append(leading)
+            leading, center, is_other = prior._sample_leading(noise, truncation, row_weights)
+            leadings.append(leading)
             noises.append(noise)
+            if center is not None:
+                centers.append(center)
             if is_other is not None:
                 others.append(is_other)
+        leading = torch.cat(leadings)
         if not self.num_references:
-            return torch.cat(latents)
-        is_other = torch.cat(others) if others else None
-        leading, select = torch.cat(latents), torch.cat(noises)[:, self.leading_dim]
+            return leading
         if self.num_groups:
-            leading = recombine_seeds(leading, prior.references, prior.group_projections, prior.group_offsets, is_other)
+            center = torch.cat(centers)
+            recombined = recombine_seeds(leading, prior.references, prior.group_axes, prior.group_offsets)
+            leading = center + truncation * (recombined - center)
+        is_other = torch.cat(others) if others else None
+        select = torch.cat(noises)[:, self.leading_dim]
         return complete_seeds(leading, prior.references, prior.reference_offsets, select, is_other)

@@ -11,13 +11,14 @@ fit is the distance in the leading latents, with an offset by which all referenc
 latents lead is decided as the number of components is: the fewest whose samples do not repeat training images.
 Distances are measured in units of image change here, because a shared detail alone makes no copy.
 
-Where leading latents form clusters, groups of them are recombined from training images (`latent_groups`).
+Where leading latents depend on each other in groups, as those of colors do, groups are recombined from training images
+(`latent_groups`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -58,15 +59,15 @@ class LeadingMixture(NamedTuple):
     """A mixture of the leading latents, and what a `Prior` needs to complete them.
 
     mixture: of k latents. references: latents of training images, [M, d], M at most MAX_REFERENCES; their trailing part
-    is scaled a little. reference_offsets: [M]. reference_rows: of their images, int64 [M]. group_projections [G, k, k]
-    and group_offsets [G, M]: of the groups of latents that are recombined; None without groups.
+    is scaled a little. reference_offsets: [M]. reference_rows: of their images, int64 [M]. group_axes [G, k, s] and
+    group_offsets [G, M]: of the groups of latents that are recombined; None without groups.
     """
 
     mixture: GaussianMixture
     references: Tensor
     reference_offsets: Tensor
     reference_rows: Tensor
-    group_projections: Tensor | None = None
+    group_axes: Tensor | None = None
     group_offsets: Tensor | None = None
 
 
@@ -75,31 +76,32 @@ class _Sampler(NamedTuple):
 
     mixture: GaussianMixture
     references: Tensor
-    projections: Tensor | None
+    group_axes: Tensor | None
     group_offsets: Tensor | None
     offsets: Tensor
 
     @classmethod
     def fit(
-        cls, mixture: GaussianMixture, references: Tensor, projections: Tensor | None, seed: int, num_steps: int
+        cls, mixture: GaussianMixture, references: Tensor, group_axes: Tensor | None, seed: int, num_steps: int
     ) -> _Sampler:
         """Find the offsets with which all references are chosen equally often."""
-        if projections is None:
+        if group_axes is None:
             return cls(mixture, references, None, None, balanced_offsets(mixture, references, seed, num_steps))
-        keys, offsets = references[:, : mixture.means.shape[1]], []
-        for projection in projections:
-            project, dim = partial(torch.matmul, other=projection), round(float(projection.trace()))
-            offsets.append(balanced_offsets(mixture, keys @ projection, seed, num_steps, project, dim))
+        keys = references[:, : mixture.means.shape[1]]
+        offsets = [
+            balanced_offsets(mixture, keys @ axes, seed, num_steps, partial(torch.matmul, other=axes))
+            for axes in (each[:, each.any(0)] for each in group_axes)
+        ]
         group_offsets = torch.stack(offsets)
-        recombined = partial(recombine, references=references, projections=projections, offsets=group_offsets)
-        balanced = balanced_offsets(mixture, references, seed, num_steps, recombined)
-        return cls(mixture, references, projections, group_offsets, balanced)
+        recombined = partial(recombine, references=references, axes=group_axes, offsets=group_offsets)
+        balanced = balanced_offsets(mixture, keys, seed, num_steps, recombined)
+        return cls(mixture, references, group_axes, group_offsets, balanced)
 
     def sample(self, count: int, seed: int) -> Tensor:
         """Return latents [count, d]."""
         leading = self.mixture.sample(standard_noise(count, self.mixture, seed).to(self.references))
-        if self.projections is not None and self.group_offsets is not None:
-            leading = recombine(leading, self.references, self.projections, self.group_offsets)
+        if self.group_axes is not None and self.group_offsets is not None:
+            leading = recombine(leading, self.references, self.group_axes, self.group_offsets)
         noise = torch.randn(count, generator=torch.Generator().manual_seed(seed + 1)).to(self.references)
         return complete_latents(leading, self.references, self.offsets, noise)
 
@@ -111,7 +113,7 @@ def fit_leading_mixture(
 
     Mixtures are tried on three quarters of the images. The memorization rate of the samples is compared with that of
     the other quarter. Where no number of leading latents is accepted, mixtures with fewer components are tried. Then
-    groups of the leading latents are recombined, if there are clusters, in the largest groups that are accepted too.
+    groups of the leading latents are recombined, if there are any, in the largest groups that are accepted too.
 
     Args:
         latents: whitened, float32 [N, draws, d], several of each image; the images in random order.
@@ -132,10 +134,14 @@ def fit_leading_mixture(
         val.flatten(0, 1)[:NUM_TRIAL_SAMPLES] * axis_scales, scaled_train
     )
 
-    def is_accepted(images_per_component: float, leading_dim: int, projections: Tensor | None = None) -> bool:
+    @cache
+    def trial_mixture(images_per_component: float, leading_dim: int) -> GaussianMixture:
         trial_components = max(2, round(len(train) / images_per_component))
-        mixture = fit_components(train[:, :, :leading_dim], trial_components, seed)
-        sampler = _Sampler.fit(mixture, references, projections, seed, TRIAL_BALANCE_STEPS)
+        return fit_components(train[:, :, :leading_dim], trial_components, seed)
+
+    def is_accepted(images_per_component: float, leading_dim: int, group_axes: Tensor | None = None) -> bool:
+        mixture = trial_mixture(images_per_component, leading_dim)
+        sampler = _Sampler.fit(mixture, references, group_axes, seed, TRIAL_BALANCE_STEPS)
         samples = sampler.sample(NUM_TRIAL_SAMPLES, seed)
         return nn_memorization_rate(samples * axis_scales, scaled_train) <= max_rate
 
@@ -144,15 +150,13 @@ def fit_leading_mixture(
     for images_per_component in (finest, *coarser):
         if accepted := list(takewhile(partial(is_accepted, images_per_component), leading_dims)):
             leading = latents[:, :, : accepted[-1]]
-            splits = find_groups(leading.flatten(0, 1), seed)
-            projections = next(
-                (split for split in splits if is_accepted(images_per_component, accepted[-1], split)), None
-            )
+            is_split_accepted = partial(is_accepted, images_per_component, accepted[-1])
+            group_axes = next(filter(is_split_accepted, find_groups(leading, seed)), None)
             mixture = fit_components(leading, round(num_images / images_per_component), seed)
             references, rows = _choose_references(latents)
-            sampler = _Sampler.fit(mixture, references, projections, seed, BALANCE_STEPS)
+            sampler = _Sampler.fit(mixture, references, group_axes, seed, BALANCE_STEPS)
             references = _with_unit_variance(sampler, seed)
-            return LeadingMixture(mixture, references, sampler.offsets, rows, projections, sampler.group_offsets)
+            return LeadingMixture(mixture, references, sampler.offsets, rows, group_axes, sampler.group_offsets)
     return None
 
 
@@ -173,7 +177,6 @@ def balanced_offsets(
     seed: int,
     num_steps: int = BALANCE_STEPS,
     transform: Callable[[Tensor], Tensor] | None = None,
-    dim: int | None = None,
 ) -> Tensor:
     """Find the offsets with which all references are chosen equally often for samples of a mixture.
 
@@ -188,21 +191,20 @@ def balanced_offsets(
         references: float [M, d], d at least k.
         seed: of the samples.
         num_steps: number of gradient steps.
-        transform: what is done with the samples [N, k] first.
-        dim: number of directions in which samples and references vary; k by default.
+        transform: what is done with the samples [N, k] first; then `references` are float [M, s], of what it returns.
 
     Returns:
         offsets, float [M].
     """
-    k, count = mixture.means.shape[1], len(references)
-    keys, rate = references[:, :k], BALANCE_RATE * (dim or k) ** 0.5
+    keys = references[:, : mixture.means.shape[1]]
+    count, k = keys.shape
     offsets = nearest_offsets(keys) / 2  # half-way to products alone, which prefer the references far from the mean
     noise = standard_noise(num_steps * BALANCE_BATCH_SIZE, mixture, seed + 2).to(keys)
     for step, batch in enumerate(torch.split(noise, BALANCE_BATCH_SIZE)):
         leading = mixture.sample(batch)
         chosen = best_references(leading if transform is None else transform(leading), keys, offsets, count=1)[:, 0]
         excess = chosen.bincount(minlength=count) * (count / BALANCE_BATCH_SIZE) - 1
-        offsets = offsets - rate * (1 - step / num_steps) * excess.to(offsets)
+        offsets = offsets - BALANCE_RATE * k**0.5 * (1 - step / num_steps) * excess.to(offsets)
     return offsets
 
 

@@ -88,10 +88,9 @@ def add_classes_to_prior(
         references = vae.prior.references.cpu()
         buffers["references"] = references
         buffers["reference_offsets"] = vae.prior.reference_offsets.cpu()
-        # The VAE does not know the classes of its references. Their nearest encodings are most often the same images.
         if vae.prior.num_groups:
-            buffers["group_projections"] = vae.prior.group_projections.cpu()
-            buffers["group_offsets"] = vae.prior.group_offsets.cpu()
+            buffers |= {"group_axes": vae.prior.group_axes.cpu(), "group_offsets": vae.prior.group_offsets.cpu()}
+        # The VAE does not know the classes of its references. Their nearest encodings are most often the same images.
         buffers["reference_classes"] = class_ids[find_nearest(references, encodings)[1]]
     return Prior.from_mixture(config, mixture, **buffers)
 

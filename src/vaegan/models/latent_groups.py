@@ -64,7 +64,7 @@ def recombine_seeds(leading: Tensor, references: Tensor, axes: Tensor, offsets: 
     """
     in_float64 = references[:, : leading.shape[1]].double(), axes.double(), offsets.double()
     chunks = torch.split(leading, SEEDS_PER_CHUNK)
-    return torch.cat([leading[:0], *(recombine(chunk.double(), *in_float64).float() for chunk in chunks)])
+    return torch.cat([recombine(chunk.double(), *in_float64).float() for chunk in chunks])
 
 
 def find_groups(latents: Tensor, seed: int = 0) -> list[Tensor]:
@@ -79,11 +79,12 @@ def find_groups(latents: Tensor, seed: int = 0) -> list[Tensor]:
         groups hardly depend on each other. None at all where no two directions depend on each other much, or for too
         few images.
     """
-    count, draws, k = latents.shape
+    count, _, k = latents.shape
     if count < MIN_IMAGES or k > MAX_DIM:
         return []
-    rows = torch.arange(min(count * draws, MAX_LATENTS)) * (count * draws) // min(count * draws, MAX_LATENTS)
-    latents = _whiten(latents.transpose(0, 1).flatten(0, 1)[rows])
+    latents = latents.transpose(0, 1).flatten(0, 1)
+    num_rows = min(len(latents), MAX_LATENTS)
+    latents = _whiten(latents[torch.arange(num_rows) * len(latents) // num_rows])
     axes = independent_axes(latents, seed)
     information = mutual_information(latents @ axes)
     if float(information.max()) < MIN_INFORMATION:
@@ -119,8 +120,8 @@ def _whiten(latents: Tensor) -> Tensor:
 def independent_axes(latents: Tensor, seed: int = 0) -> Tensor:
     """Return the directions in which latents depend on each other least.
 
-    This is FastICA with all directions at once and the nonlinearity tanh (Hyvärinen 1999, "Fast and robust fixed-point
-    algorithms for independent component analysis", eq. 20 and 26).
+    This is FastICA with symmetric decorrelation and the nonlinearity tanh (Hyvärinen 1999, "Fast and robust fixed-point
+    algorithms for independent component analysis").
 
     Args:
         latents: of mean 0 and covariance I, float32 [N, k].

@@ -408,9 +408,10 @@ class Prior(ConditionalModule):
         leading, center, is_other = self._sample_leading(noise, truncation, class_weights)
         if not self.num_references:
             return leading
+        if self.num_groups:
+            leading = recombine(leading, self.references, self.group_axes, self.group_offsets)
         if center is not None:
-            recombined = recombine(leading, self.references, self.group_axes, self.group_offsets)
-            leading = center + truncation * (recombined - center)
+            leading = center + truncation * (leading - center)
         return complete_latents(leading, self.references, self.reference_offsets, noise[:, self.leading_dim], is_other)
 
     def _sample_leading(
@@ -418,7 +419,7 @@ class Prior(ConditionalModule):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return latents before anything is taken from references, and what is needed for that.
 
-        With groups the latents are not truncated yet, and the second result is what they are truncated towards. With
+        With groups a truncation follows later: the second result is what the latents are then truncated towards. With
         classes and references the third one says which references are of another class.
         """
         if self.kind == "normal":
@@ -435,7 +436,7 @@ class Prior(ConditionalModule):
         columns = torch.cat((noise[:, : self.leading_dim], noise[:, self.latent_dim :]), 1)
         mixture, center = self.mixture(), None
         leading = mixture.sample(columns, 1.0 if self.num_groups else truncation, weights)
-        if self.num_groups:
+        if self.num_groups and truncation != 1.0:
             center = mixture.sample(columns, 0.0, weights)
         if shifts is not None:
             leading, center = leading + shifts, None if center is None else center + shifts
@@ -480,8 +481,8 @@ class Prior(ConditionalModule):
         """
         # Work on a copy: the rounding of a product can depend on how a file's tensors lie in memory.
         prior = copy.deepcopy(self).cpu()
-        leadings, centers = [torch.empty(0, self.leading_dim)], [torch.empty(0, self.leading_dim)]
-        noises, others = [torch.empty(0, self.noise_dim)], []
+        leadings, noises = [torch.empty(0, self.leading_dim)], [torch.empty(0, self.noise_dim)]
+        centers, others = [], []
         for row, seed in enumerate(seeds):  # one at a time: rounding can also depend on the number of rows
             noise = torch.randn(1, self.noise_dim, generator=torch.Generator().manual_seed(seed % 2**63))
             row_weights = None if class_weights is None else class_weights[row : row + 1].cpu()
@@ -496,9 +497,10 @@ class Prior(ConditionalModule):
         if not self.num_references:
             return leading
         if self.num_groups:
+            leading = recombine_seeds(leading, prior.references, prior.group_axes, prior.group_offsets)
+        if centers:
             center = torch.cat(centers)
-            recombined = recombine_seeds(leading, prior.references, prior.group_axes, prior.group_offsets)
-            leading = center + truncation * (recombined - center)
+            leading = center + truncation * (leading - center)
         is_other = torch.cat(others) if others else None
         select = torch.cat(noises)[:, self.leading_dim]
         return complete_seeds(leading, prior.references, prior.reference_offsets, select, is_other)

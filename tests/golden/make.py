@@ -36,7 +36,7 @@ def make(out_dir: Path) -> None:
     """Draw faces, then preprocess, train and sample in the empty directory `out_dir`."""
     out_dir.mkdir(parents=True)
     os.chdir(out_dir)
-    PRESETS["tiny"] = Preset(4, 2, 2, 9, 9)
+    PRESETS["tiny"] = Preset(4, 2, 2, 0, 9, 9)
     with tempfile.TemporaryDirectory() as faces:
         write_faces(Path(faces), 4, 0)
         run("preprocess", faces, "--out", "set", "--size", "32", "--val-fraction", "0.25")

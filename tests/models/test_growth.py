@@ -15,6 +15,8 @@ CONFIGS = [
     ModelConfig(64, 1, 8, 16),
     ModelConfig(128, 3, 8, 12),
     ModelConfig(64, 3, 8, 16, num_color_layers=4),
+    ModelConfig(32, 3, 8, 16, modulation_dim=6),
+    ModelConfig(64, 3, 8, 16, num_color_layers=4, modulation_dim=6),
 ]
 
 
@@ -54,6 +56,8 @@ def test_a_grown_discriminator_gives_the_same_logits_but_for_the_statistic_of_th
 @torch.no_grad()
 def test_a_grown_decoder_draws_about_the_same_images_at_twice_the_side(config):
     vae, latents = VAE(config).eval(), torch.randn(6, 8)
+    if vae.decoder.modulation is not None:
+        vae.decoder.modulation.proj_out.weight.normal_(std=0.2)  # it starts at 0, which would prove nothing
     small, large = vae.decoder(latents), grow_decoder(vae.decoder, grown_config(config))(latents)
     enlarged = F.interpolate(small, scale_factor=2, mode="bilinear")
     assert large.shape == enlarged.shape
@@ -64,8 +68,8 @@ def test_a_grown_decoder_draws_about_the_same_images_at_twice_the_side(config):
     assert (own < 0.5 * distance.fill_diagonal_(torch.inf).min(1).values).all()
 
 
-def test_every_weight_of_grown_networks_can_learn():
-    config = CONFIGS[0]
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[-1]])
+def test_every_weight_of_grown_networks_can_learn(config):
     grown, images = grow_vae(VAE(config), grown_config(config)).train(), draw(config)
     optimizer = torch.optim.SGD(grown.parameters(), 1e-3)
     before = {name: parameter.clone() for name, parameter in grown.named_parameters()}

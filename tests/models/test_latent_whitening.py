@@ -9,11 +9,13 @@ from vaegan.models.vae import VAE
 from vaegan.utils.images import to_float
 
 
-def make_unwhitened_vae(latent_dim=6):
+def make_unwhitened_vae(latent_dim=6, **model):
     """A VAE whose aggregated posterior is far from N(0, I): shifted, stretched and correlated."""
     torch.manual_seed(3)
-    vae = VAE(ModelConfig(32, 3, latent_dim, 8)).eval()
+    vae = VAE(ModelConfig(32, 3, latent_dim, 8, **model)).eval()
     with torch.no_grad():
+        if vae.decoder.modulation is not None:
+            vae.decoder.modulation.proj_out.weight.normal_(std=0.1)
         vae.encoder.mean_head.weight.mul_(torch.linspace(0.2, 3, latent_dim)[:, None])
         vae.encoder.mean_head.bias.copy_(torch.linspace(-2, 2, latent_dim))
         vae.encoder.log_var_head.bias.copy_(torch.linspace(-3, 0.5, latent_dim))
@@ -34,8 +36,9 @@ def test_moments_match_those_of_posterior_samples():
     torch.testing.assert_close(moments.covariance.float(), torch.cov(samples.T), atol=0.06, rtol=0.02)
 
 
-def test_whitening_does_not_change_reconstructions():
-    vae = make_unwhitened_vae()
+@pytest.mark.parametrize("model", [{}, {"modulation_dim": 5}, {"modulation_dim": 5, "num_color_layers": 4}])
+def test_whitening_does_not_change_reconstructions(model):
+    vae = make_unwhitened_vae(**model)
     with torch.no_grad():
         before, after = vae.reconstruct(IMAGES), whiten_latents(vae, [UINT8_IMAGES]).reconstruct(IMAGES)
     assert (before - after).abs().max() < 1e-4

@@ -23,6 +23,7 @@ class Preset:
     base_channels: int
     latent_dim: int
     num_color_layers: int
+    modulation_dim: int
     vae_images: int
     gan_images: int
 
@@ -38,14 +39,21 @@ class Preset:
             the configuration, with the prior N(0, I).
         """
         latent_dim = self.latent_dim if latent_dim is None else latent_dim
-        return ModelConfig(size, channels, latent_dim, self.base_channels, num_color_layers=self.num_color_layers)
+        return ModelConfig(
+            size,
+            channels,
+            latent_dim,
+            self.base_channels,
+            num_color_layers=self.num_color_layers,
+            modulation_dim=self.modulation_dim,
+        )
 
 
 PRESETS = {
-    "tiny": Preset(16, 64, 4, 150_000, 400_000),  # first look, slow laptop
-    "small": Preset(32, 192, 8, 250_000, 500_000),  # laptop without a GPU
-    "base": Preset(64, 192, 8, 1_000_000, 5_000_000),  # one GPU
-    "large": Preset(128, 256, 8, 2_000_000, 20_000_000),  # large GPU
+    "tiny": Preset(16, 64, 4, 64, 150_000, 400_000),  # first look, slow laptop
+    "small": Preset(32, 192, 8, 128, 250_000, 500_000),  # laptop without a GPU
+    "base": Preset(64, 192, 8, 128, 1_000_000, 5_000_000),  # one GPU
+    "large": Preset(128, 256, 8, 256, 2_000_000, 20_000_000),  # large GPU
 }
 
 
@@ -72,6 +80,12 @@ class ModelConfig:
     group_dim: int = option(0, "Dimensions of the largest of these groups.", min=0, max=4096)
     num_color_layers: int = option(
         0, "Color layers that the decoder mixes; 0 = it draws each pixel's color by itself.", min=0, max=64
+    )
+    modulation_dim: int = option(
+        0,
+        "Hidden units of the network by which latents scale and shift the decoder's channels; 0 = none.",
+        min=0,
+        max=4096,
     )
     classes: tuple[str, ...] = option((), "Names of the classes in order; empty for an unconditional model.")
     class_label: str = option("", "Label of the dataset that the classes are the values of.")
@@ -122,11 +136,13 @@ class ModelConfig:
         """Return the configuration as it is saved.
 
         Returns:
-            values by name; without the entries about classes, references, groups or color layers if there are none.
+            values by name; without the entries about what the model does not have.
         """
         values = asdict(self)
         if not self.num_color_layers:
             del values["num_color_layers"]
+        if not self.modulation_dim:
+            del values["modulation_dim"]
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
         if not self.num_groups:

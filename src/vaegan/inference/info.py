@@ -119,9 +119,10 @@ def _describe_model(config: dict[str, Any]) -> str:
         details = f" of the first {leading_dim}{in_groups}, details from {num_references} encoded training images"
     num_color_layers = config.get("num_color_layers")
     color_layers = f", {printable(num_color_layers)} color layers" if num_color_layers else ""
+    modulation = ", modulated by the latents" if config.get("modulation_dim") else ""
     return (
         f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior{details}),"
-        f" {base_channels} base channels{color_layers}"
+        f" {base_channels} base channels{color_layers}{modulation}"
     )
 
 

@@ -29,17 +29,21 @@ class ColorLayers(nn.Module):
         self.num_layers = num_layers
         self.conv = conv3x3(in_channels, image_channels * num_layers)
 
-    def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Draw the layers and mix them: image = sum over k of softmax(logits)_k * tanh(layer_k).
+    def forward(self, features: Tensor, logits: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Draw the layers and mix them: image = sum over k of softmax(logits)_k * tanh(layer_k + shift_k).
 
         Args:
             features: float [B, in_channels, s, s].
             logits: of the weights, float [B, K, S, S].
+            shift: added to all pixels of a layer, float [B, C * K]; None for 0.
 
         Returns:
             images [B, C, S, S] in [-1, 1], float32.
         """
-        layers = self.conv(features).float().tanh().contiguous()
+        layers = self.conv(features).float()
+        if shift is not None:
+            layers = layers + shift.float()[:, :, None, None]
+        layers = layers.tanh().contiguous()
         # float32, since bfloat16 would round flat areas to about one gray level
         with without_autocast(features.device.type):
             enlarge = interpolation_matrix(layers.shape[-1], logits.shape[-1], layers.device)

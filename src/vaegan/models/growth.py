@@ -19,6 +19,7 @@ from vaegan.config.model_config import ModelConfig
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import MBSTD_FEATURES, Discriminator
 from vaegan.models.layers import LEAKY_RELU_SLOPE, ConvTrunk, FilteredUpsampleConv, last_channels
+from vaegan.models.modulation import Modulation
 from vaegan.models.vae import VAE, Decoder, Encoder
 
 PAIR_GAIN = 1 + LEAKY_RELU_SLOPE
@@ -98,6 +99,8 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
         _embed(old, new, is_transposed=True)
     if decoder.color_layers is not None and grown.color_layers is not None:
         _embed(decoder.color_layers.conv, grown.color_layers.conv)
+    if decoder.modulation is not None and grown.modulation is not None:
+        _grow_modulation(decoder.modulation, grown.modulation)
     # the new stage draws the old image, or the weights of the color layers, as pairs of channels, and the last
     # convolution joins them
     assert isinstance(last, nn.Conv2d) and last.bias is not None
@@ -112,6 +115,16 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
             stage.bias[row] = sign * last.bias[channel]
             output.weight[channel, row, 1, 1] = sign / PAIR_GAIN
     return grown.eval()
+
+
+def _grow_modulation(old: Modulation, new: Modulation) -> None:
+    """Fill a modulation that has one more layer, the last, which it leaves as it is."""
+    new.proj_in.load_state_dict(old.proj_in.state_dict())
+    for name in ("weight", "bias"):
+        old_parts, new_parts = (list(getattr(m.proj_out, name).split(m.sizes)) for m in (old, new))
+        del new_parts[2 * old.num_layers : 2 * new.num_layers]
+        for source, target in zip(old_parts, new_parts, strict=True):
+            target[: len(source)] = source
 
 
 @torch.no_grad()

@@ -269,15 +269,18 @@ def _jacobian_gram(vae: VAE, latents: Tensor, class_weights: Tensor | None, gene
 
 @torch.no_grad()
 def _apply_whitening(vae: VAE, mixing_matrix: Tensor, whitening_matrix: Tensor, center: Tensor) -> None:
-    """Fold z = A z' + m into the decoder's first layer and z' = A^-1 (z - m) into the encoder."""
-    proj_in, mean_head, cov_factor = vae.decoder.proj_in, vae.encoder.mean_head, vae.encoder.cov_factor
-    weight = proj_in.weight.cpu().double()
-    new_values = {
-        proj_in.bias: proj_in.bias.cpu().double() + weight @ center,
-        proj_in.weight: weight @ mixing_matrix,
+    """Fold z = A z' + m into the decoder's first layers and z' = A^-1 (z - m) into the encoder."""
+    mean_head, cov_factor = vae.encoder.mean_head, vae.encoder.cov_factor
+    new_values: dict[Tensor, Tensor] = {
         mean_head.bias: whitening_matrix @ (mean_head.bias.cpu().double() - center),
         mean_head.weight: whitening_matrix @ mean_head.weight.cpu().double(),
         cov_factor: whitening_matrix @ cov_factor.cpu().double(),
     }
+    for layer in vae.decoder.latent_layers:
+        weight = layer.weight.cpu().double()
+        new_values |= {
+            layer.bias: layer.bias.cpu().double() + weight @ center,
+            layer.weight: weight @ mixing_matrix,
+        }
     for tensor, value in new_values.items():
         tensor.copy_(value.to(tensor.dtype))  # converted on the CPU: not every device supports float64

@@ -22,6 +22,7 @@ from vaegan.models.layers import (
     init_he,
     last_channels,
 )
+from vaegan.models.modulation import Modulation
 from vaegan.models.prior import Prior
 
 EMBEDDING_GAIN = 8.0
@@ -111,6 +112,16 @@ class Decoder(ConditionalModule):
         if config.num_color_layers:
             in_channels = widths[COLOR_LAYER_SIZE.bit_length() - 3]  # of 4, 8, 16, ... pixels
             self.color_layers = ColorLayers(in_channels, config.channels, config.num_color_layers)
+        self.modulation: Modulation | None = None
+        if config.modulation_dim:
+            num_colors = [config.channels * config.num_color_layers] if config.num_color_layers else []
+            shifted = [num_outputs, *num_colors]
+            self.modulation = Modulation(config.latent_dim, config.modulation_dim, widths[1:], shifted)
+
+    @property
+    def latent_layers(self) -> list[nn.Linear]:
+        """The linear layers that the latents enter by."""
+        return [self.proj_in, *([] if self.modulation is None else [self.modulation.proj_in])]
 
     def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode latents.
@@ -131,12 +142,19 @@ class Decoder(ConditionalModule):
             x = x + EMBEDDING_GAIN * embed_classes(self.class_embedding, class_weights)
         x = color_features = torch.unflatten(activate(x), 1, (-1, 4, 4))
         *upsampling, output_layer = self.layers
-        for layer in upsampling:
-            x = activate(layer(x))
+        modulations, shifts = ([], []) if self.modulation is None else self.modulation(latents)
+        for index, layer in enumerate(upsampling):
+            x = layer(x)
+            x = activate(modulations[index].apply(x) if modulations else x)
             if x.shape[-1] == COLOR_LAYER_SIZE:
                 color_features = x
         x = output_layer(x)
-        return torch.tanh(x) if self.color_layers is None else self.color_layers(color_features, x)
+        if shifts:
+            x = x + shifts[0][:, :, None, None]
+        if self.color_layers is None:
+            return torch.tanh(x)
+        images: Tensor = self.color_layers(color_features, x, shifts[1] if shifts else None)
+        return images
 
 
 class VAE(nn.Module):

@@ -1,7 +1,7 @@
 """Latent whitening: change the latents of a trained VAE so that they have mean 0 and covariance I.
 
 The decoder was not trained on N(0, I), but on the aggregated posterior q(z) = E_x q(z|x), of mean m and covariance C.
-With A A^T = C, the latents z' = A^-1 (z - m) have mean 0 and covariance I. A is folded into the decoder's first layer
+With A A^T = C, the latents z' = A^-1 (z - m) have mean 0 and covariance I. A is folded into the decoder's first layers
 and A^-1 into the encoder's mean head and covariance factor. These are linear, so reconstructions do not change.
 
 A is unique up to a rotation. It is chosen such that the latent axes are sorted by how much the image changes along

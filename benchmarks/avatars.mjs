@@ -1,10 +1,13 @@
-// Draw avatars of other artists, as a dataset of faces that no default of vaegan was chosen on.
+// Draw avatars of other artists: datasets of faces for which no default of vaegan was chosen. One style is not new any
+// more: modulation was chosen with "adventurer", among others.
 //
-//   npm install @dicebear/core@9 @dicebear/collection@9 @resvg/resvg-js
-//   node benchmarks/avatars.mjs adventurer 8000 avatars
+//   mkdir avatars && cp benchmarks/avatars.mjs avatars && cd avatars
+//   npm install @dicebear/core@9.4.3 @dicebear/collection@9.4.3 @resvg/resvg-js@2.6.2
+//   node avatars.mjs lorelei 8000 lorelei
 //
-// It writes PNG files of 64x64 pixels into the folder, and what each shows into a CSV file beside it, the labels of
-// `python -m benchmarks.judges`. Several styles are joined by commas; then each has that many avatars.
+// It writes PNG files of 64x64 pixels into the folder. A CSV file beside it holds what each shows: the labels of
+// `python -m benchmarks.judges`. Several styles are joined by commas; then each has that many avatars. Every style has
+// its own license, see the folders of node_modules/@dicebear.
 import fs from "node:fs";
 import * as styles from "@dicebear/collection";
 import { createAvatar } from "@dicebear/core";
@@ -12,10 +15,12 @@ import { Resvg } from "@resvg/resvg-js";
 
 const SIZE = 64;
 const BACKGROUNDS = ["b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf"];
-const MAX_VALUES = 50; // labels with more values have too few images of each
+const UNSEEN = ["secondaryBackgroundColor", "backgroundRotation"]; // of gradients, and there are none
+const MAX_VALUES = 40; // benchmarks.judges leaves out labels with more
 
-const [names, count, folder] = process.argv.slice(2);
-if (!folder || !(Number(count) > 0) || names.split(",").some((name) => !(name in styles))) {
+const [names, count, path] = process.argv.slice(2);
+const folder = path?.replace(/\/+$/, "");
+if (!folder || !(Number.isInteger(Number(count)) && Number(count) > 0) || names.split(",").some((name) => !(name in styles))) {
   console.error(`usage: node avatars.mjs STYLE[,STYLE...] COUNT FOLDER; styles: ${Object.keys(styles).join(", ")}`);
   process.exit(2);
 }
@@ -34,7 +39,7 @@ for (const style of names.split(",")) {
 const text = (value) => String(value ?? "none").replaceAll(",", "+");
 const keys = [...new Set(rows.flatMap(Object.keys))].filter((key) => {
   const numValues = new Set(rows.map((row) => text(row[key]))).size;
-  return key === "file" || (numValues > 1 && numValues <= MAX_VALUES);
+  return key === "file" || (numValues > 1 && numValues <= MAX_VALUES && !UNSEEN.includes(key));
 });
 const lines = [keys, ...rows.map((row) => keys.map((key) => text(row[key])))];
 fs.writeFileSync(`${folder}.csv`, lines.map((line) => line.join(",") + "\n").join(""));

@@ -88,7 +88,7 @@ class Classifier(nn.Module):
 
 
 def train_classifier(images: Tensor, labels: dict[str, list[str]], seed: int) -> Classifier:
-    """Train on uint8 [N, C, S, S]; attributes without two frequent classes are left out."""
+    """Train on uint8 [N, C, S, S]; attributes without 2 to MAX_CLASSES frequent classes are left out."""
     targets, num_classes = {}, {}
     for name, values in labels.items():
         frequent = sorted({value for value in set(values) if values.count(value) >= MIN_PER_CLASS})

@@ -19,7 +19,9 @@ from torchvision import datasets, transforms
 WORKERS = 2
 SLOPE = 0.2
 NUM_COLOR_LAYERS = 8
-"""As in the preset that is measured."""
+MODULATION_DIM = 128
+DECODER = {"num_color_layers": NUM_COLOR_LAYERS, "modulation_dim": MODULATION_DIM}
+"""As in the preset that is measured; names of `vaegan.config.model_config.ModelConfig`."""
 
 
 def weights_init(layer: nn.Module) -> None:
@@ -41,22 +43,24 @@ def conv_layers(width: int, size: int) -> nn.Sequential:
 class Generator(nn.Module):
     def __init__(self, width: int, size: int, latent_dim: int) -> None:
         super().__init__()
-        channels = [*reversed(widths(width, size))]
+        channels = [*reversed(widths(width, size)), max(8, width // 2)]
         self.first = nn.Linear(latent_dim, channels[0] * 16)
-        last_channels = max(8, width // 2)
-        channel_pairs = itertools.pairwise([*channels, last_channels])
-        layers = [(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.LeakyReLU(SLOPE)) for a, b in channel_pairs]
-        start = (nn.Unflatten(1, (channels[0], 4, 4)), nn.LeakyReLU(SLOPE))
-        self.coarse = nn.Sequential(*start, *itertools.chain(*layers[:2]))
-        self.fine = nn.Sequential(
-            *itertools.chain(*layers[2:]), nn.Conv2d(last_channels, NUM_COLOR_LAYERS, 3, padding=1)
-        )
-        self.colors = nn.Conv2d([*channels, last_channels][2], 3 * NUM_COLOR_LAYERS, 3, padding=1)
+        self.upsampling = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
+        self.last = nn.Conv2d(channels[-1], NUM_COLOR_LAYERS, 3, padding=1)
+        self.colors = nn.Conv2d(channels[2], 3 * NUM_COLOR_LAYERS, 3, padding=1)
+        self.sizes = [c for c in channels[1:] for _ in range(2)] + [NUM_COLOR_LAYERS, 3 * NUM_COLOR_LAYERS]
+        hidden = nn.Linear(latent_dim, MODULATION_DIM)
+        self.modulation = nn.Sequential(hidden, nn.LeakyReLU(SLOPE), nn.Linear(MODULATION_DIM, sum(self.sizes)))
 
     def forward(self, z: Tensor) -> Tensor:
-        features = self.coarse(self.first(z))
-        weights = F.softmax(self.fine(features), 1)
-        layers = F.interpolate(torch.tanh(self.colors(features)), size=weights.shape[-2:], mode="bilinear")
+        *modulations, logit_shift, color_shift = self.modulation(z)[:, :, None, None].split(self.sizes, 1)
+        x = features = F.leaky_relu(self.first(z), SLOPE).unflatten(1, (-1, 4, 4))
+        for layer, scale, shift in zip(self.upsampling, modulations[::2], modulations[1::2], strict=True):
+            x = F.leaky_relu(layer(x) * (1 + scale) + shift, SLOPE)
+            features = x if x.shape[-1] <= 16 else features
+        weights = F.softmax(self.last(x) + logit_shift, 1)
+        colors = torch.tanh(self.colors(features) + color_shift)
+        layers = F.interpolate(colors, size=weights.shape[-2:], mode="bilinear")
         return (layers.unflatten(1, (3, NUM_COLOR_LAYERS)) * weights.unsqueeze(1)).sum(2)
 
 

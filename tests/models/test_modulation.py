@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from vaegan.config.model_config import PRESETS, ModelConfig
+from vaegan.config.options import build_settings
+from vaegan.errors import VaeganError
 from vaegan.models.modulation import LayerModulation, Modulation
 from vaegan.models.vae import VAE, Decoder
 
@@ -91,3 +93,35 @@ def test_every_weight_learns():
         (decoded - images).square().sum().backward()
         optimizer.step()
     assert all((parameter != before[name]).any() for name, parameter in vae.decoder.modulation.named_parameters())
+
+
+@torch.no_grad()
+def test_a_conditional_decoder_of_one_class_is_modulated_too():
+    config = ModelConfig(32, 3, 6, 8, modulation_dim=5, classes=("a", "b"), class_label="kind")
+    decoder, latents = Decoder(config).eval(), torch.randn(4, 6)
+    decoder.class_embedding.weight.normal_(), decoder.modulation.proj_out.weight.normal_(std=0.2)
+    one_class = decoder.for_class(1)(latents)
+    torch.testing.assert_close(one_class, decoder(latents, torch.tensor([[0.0, 1.0]]).repeat(4, 1)))
+    assert not torch.allclose(one_class, decoder(latents, torch.tensor([[1.0, 0.0]]).repeat(4, 1)))
+    decoder.modulation.proj_out.weight.zero_()
+    assert not torch.allclose(one_class, decoder.for_class(1)(latents))
+
+
+@torch.no_grad()
+def test_bfloat16_changes_images_by_its_rounding_only():
+    decoder, plain = make_pair(num_color_layers=4)
+    decoder.modulation.proj_out.weight.normal_(std=0.2)
+    latents = torch.randn(16, 6)
+    errors = []
+    for network in (decoder, plain):
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(latents)
+        assert rounded.dtype == torch.float32
+        errors.append((rounded - network(latents)).abs().mean())
+    assert 0 < errors[0] < 4 * errors[1] < 0.1
+
+
+@pytest.mark.parametrize("value", [-1, 4097, 1.5, "a"])
+def test_impossible_numbers_of_hidden_units_are_refused(value):
+    with pytest.raises(VaeganError, match="--modulation-dim"):
+        build_settings(ModelConfig, {"modulation_dim": value})

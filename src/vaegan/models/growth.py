@@ -118,11 +118,11 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
 
 
 def _grow_modulation(old: Modulation, new: Modulation) -> None:
-    """Fill a modulation that has one more layer, the last, which it leaves as it is."""
+    """Fill a modulation of one more layer, the last. That layer's scale and shift stay 0."""
     new.proj_in.load_state_dict(old.proj_in.state_dict())
     for name in ("weight", "bias"):
         old_parts, new_parts = (list(getattr(m.proj_out, name).split(m.sizes)) for m in (old, new))
-        del new_parts[2 * old.num_layers : 2 * new.num_layers]
+        del new_parts[old.num_layer_parts : new.num_layer_parts]
         for source, target in zip(old_parts, new_parts, strict=True):
             target[: len(source)] = source
 

@@ -193,7 +193,7 @@ def undo_whitening(vae: VAE) -> VAE:
     """Return a copy of a whitened VAE that can be trained: its posteriors have diagonal covariances again.
 
     The covariance factor W of the encoder is what whitening multiplied the latents by. With z = W^-1 z', the mean head
-    is multiplied by W^-1, the decoder's first layer by W, and the factor becomes the identity. Reconstructions do not
+    is multiplied by W^-1, the decoder's first layers by W, and the factor becomes the identity. Reconstructions do not
     change. The latents keep the mean 0 that whitening gave them.
 
     Args:

@@ -2,8 +2,8 @@
 
 In a plain decoder, the latents enter at 4x4 pixels only. What they say of the whole image, such as the color of the
 skin, must then pass through all layers and come out alike at every pixel. With modulation, the latents also scale and
-shift every channel of every layer, at all pixels alike (FiLM, Perez et al. 2018, arXiv 1709.07871, eq. 1; the styles of
-Karras et al. 2019, arXiv 1812.04948, section 2, without normalization).
+shift every channel of every upsampling layer, at all pixels alike (FiLM, Perez et al. 2018, arXiv 1709.07871, eq. 1;
+the styles of Karras et al. 2019, arXiv 1812.04948, section 2, without normalization).
 """
 
 from __future__ import annotations
@@ -45,13 +45,17 @@ class Modulation(nn.Module):
         latent_dim: number of latents d.
         hidden_dim: units of the hidden layer.
         widths: channels of the layers that are scaled and shifted.
-        num_shifts: numbers of channels of the outputs that are only shifted.
+        shift_widths: channels of the outputs that are only shifted.
+
+    Attributes:
+        sizes: lengths of the parts of the last layer's output: scale and shift of each layer, then the other shifts.
+        num_layer_parts: number of these parts that belong to layers.
     """
 
-    def __init__(self, latent_dim: int, hidden_dim: int, widths: Sequence[int], num_shifts: Sequence[int]) -> None:
+    def __init__(self, latent_dim: int, hidden_dim: int, widths: Sequence[int], shift_widths: Sequence[int]) -> None:
         super().__init__()
-        self.sizes = [*(width for width in widths for _ in LayerModulation._fields), *num_shifts]
-        self.num_layers = len(widths)
+        layer_parts = [width for width in widths for _ in LayerModulation._fields]
+        self.sizes, self.num_layer_parts = [*layer_parts, *shift_widths], len(layer_parts)
         self.proj_in = nn.Linear(latent_dim, hidden_dim)
         self.proj_out = nn.Linear(hidden_dim, sum(self.sizes))
         init_he(self.proj_in, latent_dim)
@@ -67,5 +71,6 @@ class Modulation(nn.Module):
             scale and shift of each layer, and the shifts of the outputs, each [B, channels].
         """
         parts = self.proj_out(activate(self.proj_in(latents))).split(self.sizes, 1)
-        scaled, shifts = parts[: 2 * self.num_layers], parts[2 * self.num_layers :]
-        return [LayerModulation(*pair) for pair in zip(scaled[::2], scaled[1::2], strict=True)], list(shifts)
+        layer_parts, shifts = parts[: self.num_layer_parts], parts[self.num_layer_parts :]
+        pairs = zip(layer_parts[::2], layer_parts[1::2], strict=True)
+        return [LayerModulation(*pair) for pair in pairs], list(shifts)

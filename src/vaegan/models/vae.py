@@ -88,7 +88,8 @@ class Encoder(nn.Module):
 class Decoder(ConditionalModule):
     """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class.
 
-    A conditional decoder adds the embedding of the class to the output of its first layer.
+    A conditional decoder adds the embedding of the class to the output of its first layer. With modulation, the
+    latents also scale and shift the channels of the layers after it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -120,7 +121,7 @@ class Decoder(ConditionalModule):
 
     @property
     def latent_layers(self) -> list[nn.Linear]:
-        """The linear layers that the latents enter by."""
+        """The linear layers that take the latents."""
         return [self.proj_in, *([] if self.modulation is None else [self.modulation.proj_in])]
 
     def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:

@@ -31,7 +31,7 @@ def count_flops(model, *inputs):
 
 @pytest.mark.parametrize(("size", "width"), [(64, 32), (128, 16)])
 def test_plain_networks_need_as_many_flops_as_ours(size, width):
-    config = ModelConfig(size, 3, 64, width, **plain.DECODER)
+    config = ModelConfig(size, 3, 64, width, **plain.NETWORKS)
     with torch.device("meta"):
         images, latents = torch.empty(4, 3, size, size), torch.empty(4, 64)
         generator, vae = Generator(config), VAE(config)

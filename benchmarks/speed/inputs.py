@@ -62,7 +62,7 @@ def make_models(out_dir: Path, size: int, width: int, latent_dim: int) -> None:
     """Write the weights of an untrained vaegan generator and of the plain generator."""
     from safetensors.torch import save_file
 
-    from benchmarks.speed.plain import DECODER, Generator, weights_init
+    from benchmarks.speed.plain import NETWORKS, Generator, weights_init
     from vaegan.checkpoint import save_model
     from vaegan.config.model_config import ModelConfig
     from vaegan.models.discriminator import GANForInference
@@ -70,7 +70,7 @@ def make_models(out_dir: Path, size: int, width: int, latent_dim: int) -> None:
     from vaegan.models.vae import Decoder
 
     out_dir.mkdir(parents=True)
-    config = ModelConfig(size, 3, latent_dim, width, **DECODER)
+    config = ModelConfig(size, 3, latent_dim, width, **NETWORKS)
     model = GANForInference(Decoder(config), None, Prior(config))
     save_model(out_dir / "model.safetensors", model, "gan", config, 1, 32)
     plain = Generator(width, size, latent_dim)

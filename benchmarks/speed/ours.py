@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.plain import DECODER
+from benchmarks.speed.plain import NETWORKS
 from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.data.dataset import open_dataset
@@ -53,7 +53,7 @@ def _make_workload(trainer: Trainer, sampler: BatchSampler, num_steps: int) -> C
 def train_vae(data: str, batch_size: int, width: int, latent_dim: int, **_: object) -> Callable[[], int]:
     device_ctx = _device_context()
     train, val = open_dataset(Path(data)).load()
-    config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, **DECODER)
+    config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, **NETWORKS)
     trainer = VAETrainer(config, VAESettings(batch_size=batch_size), device_ctx, train, val)
     return _make_workload(trainer, BatchSampler(train, batch_size, 0, device_ctx.device), 1)
 
@@ -71,7 +71,7 @@ def train_gan(
     """Return GAN steps. gamma: weight of the lazy gradient penalties; from_vae: start from an untrained VAE."""
     device_ctx = _device_context()
     train, val = open_dataset(Path(data)).load()
-    config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, **DECODER)
+    config = ModelConfig(train.shape[-1], train.shape[1], latent_dim, width, **NETWORKS)
     settings = GANSettings(batch_size=batch_size, loss=loss, gamma=gamma)
     vae = VAE(config) if from_vae else None
     trainer = GANTrainer(config, settings, device_ctx, vae, None, (train, val))
@@ -83,7 +83,7 @@ def train_gan_cached(data: str, batch_size: int, width: int, latent_dim: int, ca
     """Return GAN steps without gradient penalties. cache: "memory" or "mmap"."""
     dataset = open_dataset(Path(data))
     train: ImageArray = dataset.open_memmap()[0] if cache == "mmap" else dataset.load()[0]
-    config = ModelConfig(dataset.size, dataset.channels, latent_dim, width, **DECODER)
+    config = ModelConfig(dataset.size, dataset.channels, latent_dim, width, **NETWORKS)
     device_ctx = _device_context()
     settings = GANSettings(batch_size=batch_size, loss="non-saturating", gamma=0)
     trainer = GANTrainer(config, settings, device_ctx, None)

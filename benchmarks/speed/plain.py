@@ -20,7 +20,12 @@ WORKERS = 2
 SLOPE = 0.2
 NUM_COLOR_LAYERS = 8
 MODULATION_DIM = 128
-DECODER = {"num_color_layers": NUM_COLOR_LAYERS, "modulation_dim": MODULATION_DIM}
+SKIP_CHANNELS, SKIP_SIZE = 16, 16
+NETWORKS = {
+    "num_color_layers": NUM_COLOR_LAYERS,
+    "modulation_dim": MODULATION_DIM,
+    "skip_channels": SKIP_CHANNELS,
+}
 """As in the preset that is measured; names of `vaegan.config.model_config.ModelConfig`."""
 
 
@@ -49,6 +54,7 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(channels[-1], NUM_COLOR_LAYERS, 3, padding=1)
         self.colors = nn.Conv2d(channels[2], 3 * NUM_COLOR_LAYERS, 3, padding=1)
         self.sizes = [c for c in channels[1:] for _ in range(2)] + [NUM_COLOR_LAYERS, 3 * NUM_COLOR_LAYERS]
+        self.map = nn.Linear(latent_dim, SKIP_CHANNELS * SKIP_SIZE**2)
         hidden = nn.Linear(latent_dim, MODULATION_DIM)
         self.modulation = nn.Sequential(hidden, nn.LeakyReLU(SLOPE), nn.Linear(MODULATION_DIM, sum(self.sizes)))
 
@@ -56,7 +62,11 @@ class Generator(nn.Module):
         *modulations, logit_shift, color_shift = self.modulation(z)[:, :, None, None].split(self.sizes, 1)
         x = features = F.leaky_relu(self.first(z), SLOPE).unflatten(1, (-1, 4, 4))
         for layer, scale, shift in zip(self.upsampling, modulations[::2], modulations[1::2], strict=True):
-            x = F.leaky_relu(layer(x) * (1 + scale) + shift, SLOPE)
+            x = layer(x) * (1 + scale) + shift
+            if x.shape[-1] == SKIP_SIZE:
+                added = self.map(z).unflatten(1, (SKIP_CHANNELS, SKIP_SIZE, SKIP_SIZE))
+                x = torch.cat([x[:, :SKIP_CHANNELS] + added, x[:, SKIP_CHANNELS:]], 1)
+            x = F.leaky_relu(x, SLOPE)
             features = x if x.shape[-1] <= 16 else features
         weights = F.softmax(self.last(x) + logit_shift, 1)
         colors = torch.tanh(self.colors(features) + color_shift)
@@ -76,12 +86,18 @@ class Discriminator(nn.Module):
 class VAE(nn.Module):
     def __init__(self, width: int, size: int, latent_dim: int) -> None:
         super().__init__()
-        features = widths(width, size)[-1] * 16
         self.encoder, self.decoder = conv_layers(width, size), Generator(width, size, latent_dim)
+        self.skip = nn.Conv2d(widths(width, size)[int(math.log2(size)) - 5], SKIP_CHANNELS // 2, 1)
+        features = widths(width, size)[-1] * 16 + SKIP_CHANNELS // 2 * SKIP_SIZE**2
         self.mu, self.logvar = nn.Linear(features, latent_dim), nn.Linear(features, latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = self.encoder(x)
+        h = x
+        for layer in self.encoder:
+            h = layer(h)
+            if isinstance(layer, nn.LeakyReLU) and h.shape[-1] == SKIP_SIZE:
+                skip = self.skip(h).flatten(1)
+        h = torch.cat([h, skip], 1)
         mu, logvar = self.mu(h), self.logvar(h)
         z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
         return self.decoder(z), mu, logvar

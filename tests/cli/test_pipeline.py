@@ -84,7 +84,7 @@ def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
         assert facts["state"].startswith("finished: step 4 of 4, 32 images")
         weights = json.loads(run(capsys, "info", path / "model.safetensors", "--json")[1])
         assert (weights["step"], weights["images_seen"]) == (4, 32) and "8 latent dimensions" in weights["model"]
-        assert weights["model"].endswith("16 base channels, 4 color layers, modulated by the latents")
+        assert weights["model"].endswith("16 base channels, 4 color layers, modulated by the latents, 8 skip channels")
         assert facts["last_metrics"]["val_psnr"] > 0  # a terminal shows those of the training's table, in words
         assert re.search(r"last metrics .*PSNR \d+\.\d dB.*; all of them: --json", out)
 

@@ -129,5 +129,6 @@ def test_an_unconditional_config_is_saved_without_classes():
     assert ModelConfig().to_json().keys() == {*vars(ModelConfig())} - {
         *("classes", "class_label"),
         *("leading_dim", "num_references", "num_groups", "group_dim", "num_color_layers", "modulation_dim"),
+        "skip_channels",
     }
     assert ModelConfig(classes=("a", "b"), class_label="kind").to_json()["classes"] == ("a", "b")

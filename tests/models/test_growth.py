@@ -16,7 +16,8 @@ CONFIGS = [
     ModelConfig(128, 3, 8, 12),
     ModelConfig(64, 3, 8, 16, num_color_layers=4),
     ModelConfig(32, 3, 8, 16, modulation_dim=6),
-    ModelConfig(64, 3, 8, 16, num_color_layers=4, modulation_dim=6),
+    ModelConfig(32, 3, 8, 16, skip_channels=5),
+    ModelConfig(64, 3, 8, 16, num_color_layers=4, modulation_dim=6, skip_channels=8),
 ]
 
 
@@ -58,6 +59,8 @@ def test_a_grown_decoder_draws_about_the_same_images_at_twice_the_side(config):
     vae, latents = VAE(config).eval(), torch.randn(6, 8)
     if vae.decoder.modulation is not None:
         vae.decoder.modulation.proj_out.weight.normal_(std=0.2)  # it starts at 0, which would prove nothing
+    if vae.decoder.latent_map is not None:
+        vae.decoder.latent_map.weight.normal_(std=0.2)
     small, large = vae.decoder(latents), grow_decoder(vae.decoder, grown_config(config))(latents)
     enlarged = F.interpolate(small, scale_factor=2, mode="bilinear")
     assert large.shape == enlarged.shape

@@ -16,6 +16,8 @@ def make_unwhitened_vae(latent_dim=6, **model):
     with torch.no_grad():
         if vae.decoder.modulation is not None:
             vae.decoder.modulation.proj_out.weight.normal_(std=0.1)
+        if vae.decoder.latent_map is not None:
+            vae.decoder.latent_map.weight.normal_(std=0.1)
         vae.encoder.mean_head.weight.mul_(torch.linspace(0.2, 3, latent_dim)[:, None])
         vae.encoder.mean_head.bias.copy_(torch.linspace(-2, 2, latent_dim))
         vae.encoder.log_var_head.bias.copy_(torch.linspace(-3, 0.5, latent_dim))
@@ -36,7 +38,10 @@ def test_moments_match_those_of_posterior_samples():
     torch.testing.assert_close(moments.covariance.float(), torch.cov(samples.T), atol=0.06, rtol=0.02)
 
 
-@pytest.mark.parametrize("model", [{}, {"modulation_dim": 5}, {"modulation_dim": 5, "num_color_layers": 4}])
+@pytest.mark.parametrize(
+    "model",
+    [{}, {"modulation_dim": 5}, {"skip_channels": 4}, {"modulation_dim": 5, "num_color_layers": 4, "skip_channels": 4}],
+)
 def test_whitening_does_not_change_reconstructions(model):
     vae = make_unwhitened_vae(**model)
     with torch.no_grad():

@@ -61,6 +61,7 @@ def notes(train, *arguments, **options):
 def test_without_its_whitening_a_vae_reconstructs_and_samples_as_before(mixed_vae_run, prepared):
     whitened = load_vae(read_weights_info(mixed_vae_run))
     torch.nn.init.normal_(whitened.decoder.modulation.proj_out.weight, std=0.1)  # after few steps it is near 0
+    torch.nn.init.normal_(whitened.decoder.latent_map.weight, std=0.1)
     plain = undo_whitening(whitened)
     assert not torch.equal(whitened.encoder.cov_factor, torch.eye(8))
     assert torch.equal(plain.encoder.cov_factor, torch.eye(8)) and plain.config.prior == "normal"

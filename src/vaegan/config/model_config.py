@@ -24,6 +24,7 @@ class Preset:
     latent_dim: int
     num_color_layers: int
     modulation_dim: int
+    skip_channels: int
     vae_images: int
     gan_images: int
 
@@ -46,14 +47,15 @@ class Preset:
             self.base_channels,
             num_color_layers=self.num_color_layers,
             modulation_dim=self.modulation_dim,
+            skip_channels=self.skip_channels,
         )
 
 
 PRESETS = {
-    "tiny": Preset(16, 64, 4, 64, 150_000, 400_000),  # first look, slow laptop
-    "small": Preset(32, 192, 8, 128, 250_000, 500_000),  # laptop without a GPU
-    "base": Preset(64, 192, 8, 128, 1_000_000, 5_000_000),  # one GPU
-    "large": Preset(128, 256, 8, 256, 2_000_000, 20_000_000),  # large GPU
+    "tiny": Preset(16, 64, 4, 64, 8, 150_000, 400_000),  # first look, slow laptop
+    "small": Preset(32, 192, 8, 128, 16, 250_000, 500_000),  # laptop without a GPU
+    "base": Preset(64, 192, 8, 128, 32, 1_000_000, 5_000_000),  # one GPU
+    "large": Preset(128, 256, 8, 256, 64, 2_000_000, 20_000_000),  # large GPU
 }
 
 
@@ -87,6 +89,9 @@ class ModelConfig:
         min=0,
         max=4096,
     )
+    skip_channels: int = option(
+        0, "Channels of 16x16 pixels that the latents add a linear map to; 0 = none.", min=0, max=512
+    )
     classes: tuple[str, ...] = option((), "Names of the classes in order; empty for an unconditional model.")
     class_label: str = option("", "Label of the dataset that the classes are the values of.")
 
@@ -95,6 +100,11 @@ class ModelConfig:
             raise VaeganError(
                 f"a model of {self.size}x{self.size} pixels and {self.channels} channels cannot be built:"
                 f" sizes are {', '.join(map(str, IMAGE_SIZES))}, channels 1 or 3"
+            )
+        if self.skip_channels > self.max_skip_channels:
+            raise VaeganError(
+                f"a model with {self.skip_channels} skip channels cannot be built: with {self.base_channels} base"
+                f" channels and {self.size}x{self.size} pixels there are at most {self.max_skip_channels}"
             )
         is_mixture = self.prior == "mixture"
         if is_mixture != (self.num_components > 1) or (self.local_dim and not is_mixture):
@@ -128,6 +138,16 @@ class ModelConfig:
             )
 
     @property
+    def max_skip_channels(self) -> int:
+        """Channels of the networks at 16x16 pixels."""
+        return self.base_channels * min(8, self.size // 32)
+
+    @property
+    def num_encoder_skip_channels(self) -> int:
+        """Skip channels of the encoder: half of the decoder's, rounded up."""
+        return (self.skip_channels + 1) // 2
+
+    @property
     def num_classes(self) -> int:
         """Number of classes; 0 for an unconditional model."""
         return len(self.classes)
@@ -143,6 +163,8 @@ class ModelConfig:
             del values["num_color_layers"]
         if not self.modulation_dim:
             del values["modulation_dim"]
+        if not self.skip_channels:
+            del values["skip_channels"]
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
         if not self.num_groups:

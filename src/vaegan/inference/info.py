@@ -120,9 +120,11 @@ def _describe_model(config: dict[str, Any]) -> str:
     num_color_layers = config.get("num_color_layers")
     color_layers = f", {printable(num_color_layers)} color layers" if num_color_layers else ""
     modulation = ", modulated by the latents" if config.get("modulation_dim") else ""
+    skip_channels = config.get("skip_channels")
+    skips = f", {printable(skip_channels)} skip channels" if skip_channels else ""
     return (
         f"{size}x{size}, {channels} channels, {latent_dim} latent dimensions ({prior} prior{details}),"
-        f" {base_channels} base channels{color_layers}{modulation}"
+        f" {base_channels} base channels{color_layers}{modulation}{skips}"
     )
 
 

@@ -70,8 +70,12 @@ def _grow_encoder(encoder: Encoder, config: ModelConfig) -> Encoder:
     _grow_trunk(encoder.trunk, grown.trunk)
     for name in ("mean_head", "log_var_head"):
         old, new = getattr(encoder, name), getattr(grown, name)
-        new.weight.zero_()[:, : old.weight.shape[1]] = old.weight
+        num_features = encoder.trunk.num_features  # the weights of skip channels follow
+        new.weight.zero_()[:, :num_features] = old.weight[:, :num_features]
+        new.weight[:, grown.trunk.num_features :] = old.weight[:, num_features:]
         new.bias.copy_(old.bias)
+    if encoder.skip_features is not None and grown.skip_features is not None:
+        _embed(encoder.skip_features, grown.skip_features)
     grown.cov_factor.copy_(encoder.cov_factor)
     return grown.eval()
 
@@ -101,6 +105,8 @@ def grow_decoder(decoder: Decoder, config: ModelConfig) -> Decoder:
         _embed(decoder.color_layers.conv, grown.color_layers.conv)
     if decoder.modulation is not None and grown.modulation is not None:
         _grow_modulation(decoder.modulation, grown.modulation)
+    if decoder.latent_map is not None and grown.latent_map is not None:
+        grown.latent_map.load_state_dict(decoder.latent_map.state_dict())
     # the new stage draws the old image, or the weights of the color layers, as pairs of channels, and the last
     # convolution joins them
     assert isinstance(last, nn.Conv2d) and last.bias is not None

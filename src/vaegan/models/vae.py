@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaegan.config.model_config import ModelConfig
 from vaegan.models.class_embedding import ConditionalModule, embed_classes, make_class_embedding
 from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
+from vaegan.models.dense_skips import SKIP_SIZE, LatentMap, SkipFeatures
 from vaegan.models.layers import (
     BILINEAR_FILTER,
     BOX_FILTER,
@@ -64,10 +65,14 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.trunk = ConvTrunk(config.channels, config.size, config.base_channels)
-        self.mean_head = nn.Linear(self.trunk.num_features, config.latent_dim)
-        self.log_var_head = nn.Linear(self.trunk.num_features, config.latent_dim)
-        init_he(self.mean_head, self.trunk.num_features)
-        init_he(self.log_var_head, self.trunk.num_features, 0.1)
+        num_features, self.skip_features = self.trunk.num_features, None
+        if config.skip_channels:
+            self.skip_features = SkipFeatures(config.max_skip_channels, config.num_encoder_skip_channels)
+            num_features += config.num_encoder_skip_channels * SKIP_SIZE**2
+        self.mean_head = nn.Linear(num_features, config.latent_dim)
+        self.log_var_head = nn.Linear(num_features, config.latent_dim)
+        init_he(self.mean_head, num_features)
+        init_he(self.log_var_head, num_features, 0.1)
         self.register_buffer("cov_factor", torch.zeros(config.latent_dim, config.latent_dim).fill_diagonal_(1))
 
     def forward(self, images: Tensor) -> Posterior:
@@ -79,7 +84,10 @@ class Encoder(nn.Module):
         Returns:
             their posterior in float32.
         """
-        features = self.trunk(images).flatten(1)
+        levels = self.trunk.multiscale_features(images)
+        features = levels[-1].flatten(1)
+        if self.skip_features is not None:
+            features = torch.cat([features, self.skip_features.of_levels(levels)], 1)
         log_var = self.log_var_head(features).float().clamp(-16, 8)
         # The latents are whitened after training, so while training the factor is the identity.
         return Posterior(self.mean_head(features).float(), log_var, None if self.training else self.cov_factor)
@@ -89,7 +97,8 @@ class Decoder(ConditionalModule):
     """Latents [B, d] -> images [B, C, S, S] in [-1, 1]. The generator of the GAN is this class.
 
     A conditional decoder adds the embedding of the class to the output of its first layer. With modulation, the
-    latents also scale and shift the channels of the layers after it.
+    latents also scale and shift the channels of the layers after it. With a dense skip connection, they also add a map
+    to the features of 16x16 pixels.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -118,11 +127,13 @@ class Decoder(ConditionalModule):
             num_colors = [config.channels * config.num_color_layers] if config.num_color_layers else []
             shifted = [num_outputs, *num_colors]
             self.modulation = Modulation(config.latent_dim, config.modulation_dim, widths[1:], shifted)
+        self.latent_map = LatentMap(config.latent_dim, config.skip_channels) if config.skip_channels else None
 
     @property
     def latent_layers(self) -> list[nn.Linear]:
         """The linear layers that take the latents."""
-        return [self.proj_in, *([] if self.modulation is None else [self.modulation.proj_in])]
+        layers = [self.proj_in, None if self.modulation is None else self.modulation.proj_in, self.latent_map]
+        return [layer for layer in layers if layer is not None]
 
     def forward(self, latents: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Decode latents.
@@ -146,7 +157,11 @@ class Decoder(ConditionalModule):
         modulations, shifts = ([], []) if self.modulation is None else self.modulation(latents)
         for index, layer in enumerate(upsampling):
             x = layer(x)
-            x = activate(modulations[index].apply(x) if modulations else x)
+            if modulations:
+                x = modulations[index].apply(x)
+            if self.latent_map is not None and x.shape[-1] == SKIP_SIZE:
+                x = self.latent_map.add_to(x, latents)
+            x = activate(x)
             if x.shape[-1] == COLOR_LAYER_SIZE:
                 color_features = x
         x = output_layer(x)

@@ -68,12 +68,12 @@ class GANOptions(TypedDict, total=False):
     precision: str
     cache: str
     loss: str
-    gamma: float
+    gamma: float | None
     gamma_final: float | None
     gamma_anneal_images: int | str
     gp_interval: int
     optimizer: str
-    lr_g: float
+    lr_g: float | None
     lr_d: float
     lr_decay_start: int | str
     update_clip: float

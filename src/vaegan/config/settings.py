@@ -53,6 +53,10 @@ D_WARMUP_STEPS_RANDOM_INIT = 200
 D_WARMUP_MAX_FRACTION = 0.1
 """Largest share of a run's steps that the default warm-up of the discriminator takes."""
 D_RECON_WEIGHT = 5.0
+LR_G, LR_G_ROUGH_VAE = 4e-4, 8e-4
+GAMMA, GAMMA_FINE_VAE = 1.0, 0.1
+"""Defaults of --lr-g and --gamma, and what they become where the VAE to start from leaves out much (rough), or little
+(fine)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +225,12 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
     """Options of train-gan."""
 
     loss: str = option("relativistic", "Adversarial loss.", choices="vaegan.losses.gan:LOSSES")
-    gamma: float = option(1.0, "Weight of the R1 and R2 gradient penalties; 0 = off.", min=0)
+    gamma: float | None = option(
+        None,
+        "Weight of the R1 and R2 gradient penalties; 0 = off.",
+        min=0,
+        default_text=f"{GAMMA:g}; after a VAE less the better it reconstructs, at least {GAMMA_FINE_VAE:g}",
+    )
     gamma_final: float | None = option(
         None, "Final gamma: cosine schedule over --gamma-anneal-images.", min=0, default_text="--gamma"
     )
@@ -232,7 +241,13 @@ class GANSettings(DeviceSettings, IntervalSettings, DurationSettings, ModelSetti
         8, "Apply the gradient penalties every N steps, multiplied by N (lazy regularization).", min=1
     )
     optimizer: str = option("adam", "Optimizer of both networks.", choices=OPTIMIZERS)
-    lr_g: float = option(4e-4, "Learning rate of the generator.", exclusive_min=0, max=1)
+    lr_g: float | None = option(
+        None,
+        "Learning rate of the generator.",
+        exclusive_min=0,
+        max=1,
+        default_text=f"{LR_G:g}; after a VAE more the worse it reconstructs, at most {LR_G_ROUGH_VAE:g}",
+    )
     lr_d: float = option(5e-4, "Learning rate of the discriminator.", exclusive_min=0, max=1)
     lr_decay_start: int = option(
         20_000, "Images after which both learning rates decay as 1/sqrt(images); 0 = constant.", min=0, is_count=True

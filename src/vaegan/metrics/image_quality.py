@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,18 @@ def psnr(images: Tensor, decoded: Tensor) -> Tensor:
     """
     error = (images - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
     return 10 * (4 / error).log10()  # 4 = the squared range of the values
+
+
+def psnr_of_error(error: float) -> float:
+    """Return the peak signal-to-noise ratio of a mean squared error.
+
+    Args:
+        error: of values in [-1, 1].
+
+    Returns:
+        dB, at most 106.
+    """
+    return 10 * math.log10(4 / max(error, 1e-10))
 
 
 def ssim(images: Tensor, decoded: Tensor) -> Tensor:

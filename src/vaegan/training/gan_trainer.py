@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vaegan.checkpoint import flatten_tensors, load_strict, save_model, strip_prefix
 from vaegan.config.model_config import ModelConfig
-from vaegan.config.settings import GANSettings
+from vaegan.config.settings import GAMMA, GAMMA_FINE_VAE, LR_G, LR_G_ROUGH_VAE, GANSettings
 from vaegan.data.classes import ClassIds
 from vaegan.data.memmap import ImageArray, strided_indices, strided_subset
 from vaegan.errors import VaeganError
@@ -62,12 +62,27 @@ from vaegan.training.validation import GAN_VALIDATION_IMAGES, validate_gan
 from vaegan.utils.images import make_grid
 
 ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
-NO_RECON_ERROR, FULL_RECON_ERROR = 0.01, 0.04
-"""Mean squared errors of encoded images, of values in [-1, 1], at which the discriminator's reconstruction loss has no
-weight and its full weight: PSNRs of 26 and 20 dB."""
+FINE_RECON_ERROR, ROUGH_RECON_ERROR = 0.01, 0.02
+"""Mean squared errors of encoded images, of values in [-1, 1], up to which a VAE leaves out little, and from which it
+leaves out much: PSNRs of 26 and 23 dB."""
+ADAPTED_NAMES = ("lr_g", "gamma", "d_recon_weight")
+"""What depends on that error, as the training state names it."""
 PREVIEW_IMAGES = 64
 MAX_PRIOR_IMAGES = 8192
 """Images that the weights of a mixture's components for each class are estimated from."""
+
+
+def rough_fraction(error: float) -> float:
+    """Return how much a VAE leaves out, from 0 (at FINE_RECON_ERROR and below) to 1 (from ROUGH_RECON_ERROR on).
+
+    Args:
+        error: mean squared error of encoded images, of values in [-1, 1].
+
+    Returns:
+        in 0..1, linear between the two.
+    """
+    fraction = (error - FINE_RECON_ERROR) / (ROUGH_RECON_ERROR - FINE_RECON_ERROR)
+    return min(1.0, max(0.0, fraction))
 
 
 class GANTrainer:
@@ -143,9 +158,13 @@ class GANTrainer:
         networks = (self.generator, self.discriminator, self.prior)
         self.objective = GANObjective(settings, device_ctx, self.accumulator, *networks, self.batch_maker.augment)
 
+        self.lr_g = LR_G if settings.lr_g is None else settings.lr_g
+        self.gamma = GAMMA if settings.gamma is None else settings.gamma
+
         # networks to start from
         self.encoder: Encoder | None = None
         self.decoder_difference: float | None = None
+        self.recon_error: float | None = None
         self.drift_reference: DecoderDrift | None = None
         if vae is not None:
             self._init_from_vae(vae)
@@ -154,7 +173,7 @@ class GANTrainer:
         self._set_discriminator_trainable(True)
 
         self.ema = EMA(self.generator, settings.ema_halflife)
-        self.optimizer_g = self._make_optimizer(self.generator, settings.lr_g)
+        self.optimizer_g = self._make_optimizer(self.generator, self.lr_g)
         self.optimizer_d = self._make_optimizer(self.discriminator, settings.lr_d)
 
     def _make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -181,6 +200,8 @@ class GANTrainer:
     def _init_from_vae(self, vae: VAE) -> None:
         self.decoder_difference = init_generator_from_decoder(vae, self.generator)
         self._set_encoder(vae.encoder)
+        if self.recon_error is not None:
+            self._adapt_to_vae(self.recon_error)
         if self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
 
@@ -209,13 +230,22 @@ class GANTrainer:
     def _set_encoder(self, encoder: Encoder) -> None:
         """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
         self._freeze_encoder(encoder)
-        if self._reconstructs() and len(self.train_images):
+        if len(self.train_images):
             error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
-            fraction = (error - NO_RECON_ERROR) / (FULL_RECON_ERROR - NO_RECON_ERROR)
-            self._set_d_recon_weight(self.objective.d_recon_weight * min(1.0, max(0.0, fraction)))
+            self.recon_error = error
+            if self._reconstructs():
+                self._set_d_recon_weight(self.objective.d_recon_weight * rough_fraction(error))
         self.drift_reference = DecoderDrift.from_decoder(
             self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
         )
+
+    def _adapt_to_vae(self, error: float) -> None:
+        """Set the generator's learning rate and gamma by the VAE's error, where the user has not."""
+        fraction = rough_fraction(error)
+        if self.settings.lr_g is None:
+            self.lr_g = LR_G + fraction * (LR_G_ROUGH_VAE - LR_G)
+        if self.settings.gamma is None:
+            self.gamma = GAMMA_FINE_VAE + fraction * (GAMMA - GAMMA_FINE_VAE)
 
     def _set_d_recon_weight(self, weight: float) -> None:
         """Set the weight of the discriminator's reconstruction loss; with 0, there is no feature decoder to train."""
@@ -267,7 +297,7 @@ class GANTrainer:
 
         # generator step, not during the discriminator's warm-up
         if not is_d_warmup:
-            self.optimizer_g.param_groups[0]["lr"] = settings.lr_g * lr_scale
+            self.optimizer_g.param_groups[0]["lr"] = self.lr_g * lr_scale
             self._set_discriminator_trainable(False)
             try:
                 patch_filters = self.batch_maker.draw_patch_filters(step, images.shape[1], images.shape[-1])
@@ -291,8 +321,8 @@ class GANTrainer:
 
     def _current_gamma(self, images_seen: int) -> float:
         settings = self.settings
-        final = settings.gamma if settings.gamma_final is None else settings.gamma_final
-        return self.penalty_scale * cosine_anneal(images_seen, settings.gamma_anneal_images, settings.gamma, final)
+        final = self.gamma if settings.gamma_final is None else settings.gamma_final
+        return self.penalty_scale * cosine_anneal(images_seen, settings.gamma_anneal_images, self.gamma, final)
 
     def _recon_fraction(self, step: int, batch_size: int) -> float:
         """Return the fraction of a global batch's rows with a reconstruction loss, which fades.
@@ -396,9 +426,7 @@ class GANTrainer:
                 "ema": self.ema.model.state_dict(),
                 "encoder": {} if self.encoder is None else self.encoder.state_dict(),
                 "prior": self.prior.state_dict(),
-                "d_recon": {"weight": torch.tensor(self.objective.d_recon_weight, dtype=torch.float64)}
-                if self.settings.d_recon_weight
-                else {},
+                "adapted": {name: torch.tensor(value, dtype=torch.float64) for name, value in self.adapted().items()},
                 "drift_reference": {} if self.drift_reference is None else self.drift_reference.state_dict(),
                 "adaptive_augment": {} if self.adaptive_augment is None else self.adaptive_augment.state_dict(),
                 "optimizer_g": optimizer_state_dict(self.optimizer_g, self.generator),
@@ -416,7 +444,7 @@ class GANTrainer:
         Raises:
             VaeganError: if a tensor does not fit.
         """
-        self._load_d_recon_weight(tensors, path)
+        self._load_adapted(strip_prefix(tensors, "adapted"), path)
         load_strict(self.generator, strip_prefix(tensors, "generator"), path)
         load_strict(self.discriminator, strip_prefix(tensors, "discriminator"), path)
         load_strict(self.ema.model, strip_prefix(tensors, "ema"), path)
@@ -434,15 +462,25 @@ class GANTrainer:
         load_optimizer_state_dict(self.optimizer_g, self.generator, strip_prefix(tensors, "optimizer_g"))
         load_optimizer_state_dict(self.optimizer_d, self.discriminator, strip_prefix(tensors, "optimizer_d"))
 
-    def _load_d_recon_weight(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Restore the weight of the discriminator's reconstruction loss, and leave out a feature decoder without it."""
-        if not self.settings.d_recon_weight:
-            return
-        weight = tensors.get("d_recon.weight")
-        if weight is None or weight.numel() != 1:
-            raise VaeganError(f"{path} is damaged: 'd_recon.weight' is missing or no number")
+    def adapted(self) -> dict[str, float]:
+        """Return what may depend on the VAE's error, by the names of its options.
+
+        Returns:
+            values by name; see `ADAPTED_NAMES`.
+        """
+        values = (self.lr_g, self.gamma, self.objective.d_recon_weight)
+        return dict(zip(ADAPTED_NAMES, values, strict=True))
+
+    def _load_adapted(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Restore what `adapted` returned, and leave out a feature decoder whose loss has no weight."""
+        if not tensors and None not in (self.settings.lr_g, self.settings.gamma) and not self.settings.d_recon_weight:
+            return  # an older checkpoint: nothing depended on the error
+        for name in ADAPTED_NAMES:
+            if name not in tensors or tensors[name].numel() != 1:
+                raise VaeganError(f"{path} is damaged: 'adapted.{name}' is missing or no number")
         had_feature_decoder = self._reconstructs()
-        self._set_d_recon_weight(float(weight))
+        self.lr_g, self.gamma, d_recon_weight = (float(tensors[name]) for name in ADAPTED_NAMES)
+        self._set_d_recon_weight(d_recon_weight)
         if had_feature_decoder and not self._reconstructs():
             self.optimizer_d = self._make_optimizer(self.discriminator, self.settings.lr_d)
 

@@ -15,6 +15,7 @@ import torch
 
 from vaegan.checkpoint import WeightsInfo
 from vaegan.config.option_types import GANOptions, VAEOptions
+from vaegan.config.options import flag_name
 from vaegan.config.settings import CLASS_OPTIONS, GANSettings, VAESettings
 from vaegan.data.dataset import find_newest_dataset, open_dataset
 from vaegan.data.image_files import image_options
@@ -30,6 +31,7 @@ from vaegan.events import (
     ignore_event,
 )
 from vaegan.inference.attribute_files import inherit_attributes
+from vaegan.metrics.image_quality import psnr_of_error
 from vaegan.metrics_log import MetricsWriter, training_seconds
 from vaegan.models.vae import VAE
 from vaegan.progress.reporter import default_reporter
@@ -373,6 +375,10 @@ def build(
         images = f"images that differ by up to {difference:g}" if difference else "the same images"
         trunk = ", and the discriminator as its encoder" if settings.init_d_from_encoder else ""
         emit(Note(f"The generator starts as the decoder of {setup.vae_weights.path}, with {images}{trunk}"))
+        if gan_trainer.recon_error is not None:
+            values = [f"{flag_name(name)} {value:.2g}" for name, value in gan_trainer.adapted().items()]
+            psnr = psnr_of_error(gan_trainer.recon_error)
+            emit(Note(f"The VAE's reconstructions have {psnr:.1f} dB: {', '.join(values)}"))
     return gan_trainer, sampler, evaluator
 
 

@@ -221,10 +221,10 @@ def test_posterior_collapse_is_reported(vae_run, copy, capsys):
 
 def test_settings_and_counts_are_formatted():
     config = {"kind": "gan", "model": {}, "options": {}, "data": {"counts": {"train": 5221}}}
-    config["options"] = {"mirror": True, "minutes": 6.5815975068834325, "lr_g": 4e-4}
+    config["options"] = {"mirror": True, "minutes": 6.5815975068834325, "lr_d": 5e-4, "lr_g": None}
     config["from_vae"] = {"step": 10**40}
     assert "on 5,221 images, with None validation images" in run_report._describe_run(config)
     chosen, defaults = ({row[0]: row[1] for row in run_report._settings_rows(config, flag)} for flag in (False, True))
-    assert "--minutes" in chosen and {"--mirror", "--lr-g"} <= defaults.keys()  # what was chosen stands apart
+    assert "--minutes" in chosen and {"--mirror", "--lr-d", "--lr-g"} <= defaults.keys()  # what was chosen stands apart
     values = {**chosen, **defaults}
-    assert (values["--mirror"], values["--minutes"], values["--lr-g"]) == ("on", "6.5816", "0.0004")
+    assert (values["--mirror"], values["--minutes"], values["--lr-d"]) == ("on", "6.5816", "0.0005")

@@ -52,7 +52,7 @@ class LatentMap(nn.Linear):
 
 
 class SkipFeatures(nn.Conv2d):
-    """A trunk's features of every layer -> a few linear functions of its channels at each pixel of SKIP_SIZE.
+    """A trunk's features of every layer -> linear functions of the channels at each pixel of SKIP_SIZE.
 
     Args:
         in_channels: the trunk's channels at SKIP_SIZE.

@@ -73,13 +73,13 @@ MAX_PRIOR_IMAGES = 8192
 
 
 def rough_fraction(error: float) -> float:
-    """Return how much a VAE leaves out, from 0 (at FINE_RECON_ERROR and below) to 1 (from ROUGH_RECON_ERROR on).
+    """Return how much a VAE leaves out, as a fraction.
 
     Args:
         error: mean squared error of encoded images, of values in [-1, 1].
 
     Returns:
-        in 0..1, linear between the two.
+        0 up to FINE_RECON_ERROR, 1 from ROUGH_RECON_ERROR on, linear between the two.
     """
     fraction = (error - FINE_RECON_ERROR) / (ROUGH_RECON_ERROR - FINE_RECON_ERROR)
     return min(1.0, max(0.0, fraction))

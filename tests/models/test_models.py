@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vaegan.config.model_config import IMAGE_SIZES, ModelConfig
+from vaegan.config.model_config import IMAGE_SIZES, ModelConfig, channel_widths
 from vaegan.errors import VaeganError
 from vaegan.models.discriminator import Discriminator, Generator, minibatch_stddev
 from vaegan.models.layers import (
@@ -10,7 +10,6 @@ from vaegan.models.layers import (
     BOX_FILTER,
     FilteredUpsampleConv,
     activate,
-    channel_widths,
     interleave_phases,
 )
 from vaegan.models.vae import VAE, Decoder, Posterior

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +15,19 @@ MIN_REFERENCES, MAX_REFERENCES = 5, 8192
 MAX_GROUPS = 64
 MAX_CLASSES = 100
 MAX_CLASS_NAME_LENGTH = 60
+
+
+def channel_widths(base_channels: int, size: int) -> list[int]:
+    """Return the channels at sizes size/2, size/4, ..., 4: doubling, up to eight times `base_channels`.
+
+    Args:
+        base_channels: channels at size/2.
+        size: side of the images in pixels, a power of two.
+
+    Returns:
+        one number per level.
+    """
+    return [min(base_channels * 2**level, base_channels * 8) for level in range(int(math.log2(size)) - 2)]
 
 
 @dataclass(frozen=True)
@@ -140,7 +154,7 @@ class ModelConfig:
     @property
     def max_skip_channels(self) -> int:
         """Channels of the networks at 16x16 pixels."""
-        return self.base_channels * min(8, self.size // 32)
+        return channel_widths(self.base_channels, self.size)[int(math.log2(self.size)) - 5]
 
     @property
     def num_encoder_skip_channels(self) -> int:
@@ -159,12 +173,9 @@ class ModelConfig:
             values by name; without the entries about what the model does not have.
         """
         values = asdict(self)
-        if not self.num_color_layers:
-            del values["num_color_layers"]
-        if not self.modulation_dim:
-            del values["modulation_dim"]
-        if not self.skip_channels:
-            del values["skip_channels"]
+        for name in ("num_color_layers", "modulation_dim", "skip_channels"):
+            if not values[name]:
+                del values[name]
         if not self.num_references:
             del values["leading_dim"], values["num_references"]
         if not self.num_groups:

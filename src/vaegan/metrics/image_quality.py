@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -22,20 +20,19 @@ def psnr(images: Tensor, decoded: Tensor) -> Tensor:
     Returns:
         dB, float [B]; at most 106 for equal images.
     """
-    error = (images - decoded).square().flatten(1).mean(1).clamp_min(1e-10)
-    return 10 * (4 / error).log10()  # 4 = the squared range of the values
+    return psnr_of_error((images - decoded).square().flatten(1).mean(1))
 
 
-def psnr_of_error(error: float) -> float:
-    """Return the peak signal-to-noise ratio of a mean squared error.
+def psnr_of_error(error: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio of mean squared errors.
 
     Args:
-        error: of values in [-1, 1].
+        error: of values in [-1, 1], float of any shape.
 
     Returns:
-        dB, at most 106.
+        dB, of the same shape; at most 106.
     """
-    return 10 * math.log10(4 / max(error, 1e-10))
+    return 10 * (4 / error.clamp_min(1e-10)).log10()  # 4 = the squared range of the values
 
 
 def ssim(images: Tensor, decoded: Tensor) -> Tensor:

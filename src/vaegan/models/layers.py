@@ -15,25 +15,14 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from vaegan.config.model_config import channel_widths
+
 LEAKY_RELU_SLOPE = 0.2
 MIN_LAST_CHANNELS = 8
 
 # One-dimensional filters of upsampling by 2. An output pixel sees every second tap, and those sum to 1.
 BOX_FILTER = (1.0, 1.0)  # nearest neighbor
 BILINEAR_FILTER = (0.25, 0.75, 0.75, 0.25)
-
-
-def channel_widths(base_channels: int, size: int) -> list[int]:
-    """Return the channels at sizes size/2, size/4, ..., 4: doubling, up to eight times `base_channels`.
-
-    Args:
-        base_channels: channels at size/2.
-        size: side of the images in pixels, a power of two.
-
-    Returns:
-        one number per level.
-    """
-    return [min(base_channels * 2**level, base_channels * 8) for level in range(int(math.log2(size)) - 2)]
 
 
 def last_channels(base_channels: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaegan.config.model_config import ModelConfig
+from vaegan.config.model_config import ModelConfig, channel_widths
 from vaegan.models.class_embedding import ConditionalModule, embed_classes, make_class_embedding
 from vaegan.models.color_layers import COLOR_LAYER_SIZE, ColorLayers
 from vaegan.models.dense_skips import SKIP_SIZE, LatentMap, SkipFeatures
@@ -18,7 +18,6 @@ from vaegan.models.layers import (
     ConvTrunk,
     FilteredUpsampleConv,
     activate,
-    channel_widths,
     conv3x3,
     init_he,
     last_channels,

@@ -65,8 +65,6 @@ ADAM_BETAS, MUON_MOMENTUM = (0.0, 0.99), 0.0
 FINE_RECON_ERROR, ROUGH_RECON_ERROR = 0.01, 0.02
 """Mean squared errors of encoded images, of values in [-1, 1], up to which a VAE leaves out little, and from which it
 leaves out much: PSNRs of 26 and 23 dB."""
-ADAPTED_NAMES = ("lr_g", "gamma", "d_recon_weight")
-"""What depends on that error, as the training state names it."""
 PREVIEW_IMAGES = 64
 MAX_PRIOR_IMAGES = 8192
 """Images that the weights of a mixture's components for each class are estimated from."""
@@ -199,9 +197,7 @@ class GANTrainer:
 
     def _init_from_vae(self, vae: VAE) -> None:
         self.decoder_difference = init_generator_from_decoder(vae, self.generator)
-        self._set_encoder(vae.encoder)
-        if self.recon_error is not None:
-            self._adapt_to_vae(self.recon_error)
+        self._set_encoder(vae.encoder, from_vae=True)
         if self.settings.init_d_from_encoder:
             load_strict(self.discriminator.trunk, vae.encoder.trunk.state_dict(), Path("the VAE's encoder"))
 
@@ -210,7 +206,7 @@ class GANTrainer:
         assert isinstance(networks, GANForInference)
         load_with_new_classes(self.generator, networks.decoder.state_dict(), path)
         if networks.encoder is not None:
-            self._set_encoder(networks.encoder)
+            self._set_encoder(networks.encoder, from_vae=False)
         if start.discriminator is not None:
             self._load_discriminator(start.discriminator, path)
         elif networks.encoder is not None and self.settings.init_d_from_encoder:
@@ -227,24 +223,24 @@ class GANTrainer:
     def _reconstructs(self) -> bool:
         return self.discriminator.feature_decoder is not None
 
-    def _set_encoder(self, encoder: Encoder) -> None:
+    def _set_encoder(self, encoder: Encoder, from_vae: bool) -> None:
         """Keep the encoder, and what the generator decodes now, to measure its drift from it."""
         self._freeze_encoder(encoder)
-        if len(self.train_images):
+        if len(self.train_images) and (from_vae or self._reconstructs()):
             error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
             self.recon_error = error
-            if self._reconstructs():
-                self._set_d_recon_weight(self.objective.d_recon_weight * rough_fraction(error))
+            self._adapt(rough_fraction(error), from_vae)
         self.drift_reference = DecoderDrift.from_decoder(
             self.generator, encoder, self.prior, self.preview_val_images, self.preview_val_class_weights
         )
 
-    def _adapt_to_vae(self, error: float) -> None:
-        """Set the generator's learning rate and gamma by the VAE's error, where the user has not."""
-        fraction = rough_fraction(error)
-        if self.settings.lr_g is None:
+    def _adapt(self, fraction: float, from_vae: bool) -> None:
+        """Set what depends on how much is left out: from a VAE also rate and gamma, where the user has not."""
+        if self._reconstructs():
+            self._set_d_recon_weight(self.objective.d_recon_weight * fraction)
+        if from_vae and self.settings.lr_g is None:
             self.lr_g = LR_G + fraction * (LR_G_ROUGH_VAE - LR_G)
-        if self.settings.gamma is None:
+        if from_vae and self.settings.gamma is None:
             self.gamma = GAMMA_FINE_VAE + fraction * (GAMMA - GAMMA_FINE_VAE)
 
     def _set_d_recon_weight(self, weight: float) -> None:
@@ -466,21 +462,20 @@ class GANTrainer:
         """Return what may depend on the VAE's error, by the names of its options.
 
         Returns:
-            values by name; see `ADAPTED_NAMES`.
+            values by name.
         """
-        values = (self.lr_g, self.gamma, self.objective.d_recon_weight)
-        return dict(zip(ADAPTED_NAMES, values, strict=True))
+        return {"lr_g": self.lr_g, "gamma": self.gamma, "d_recon_weight": self.objective.d_recon_weight}
 
     def _load_adapted(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Restore what `adapted` returned, and leave out a feature decoder whose loss has no weight."""
         if not tensors and None not in (self.settings.lr_g, self.settings.gamma) and not self.settings.d_recon_weight:
             return  # an older checkpoint: nothing depended on the error
-        for name in ADAPTED_NAMES:
+        for name in self.adapted():
             if name not in tensors or tensors[name].numel() != 1:
                 raise VaeganError(f"{path} is damaged: 'adapted.{name}' is missing or no number")
         had_feature_decoder = self._reconstructs()
-        self.lr_g, self.gamma, d_recon_weight = (float(tensors[name]) for name in ADAPTED_NAMES)
-        self._set_d_recon_weight(d_recon_weight)
+        self.lr_g, self.gamma = float(tensors["lr_g"]), float(tensors["gamma"])
+        self._set_d_recon_weight(float(tensors["d_recon_weight"]))
         if had_feature_decoder and not self._reconstructs():
             self.optimizer_d = self._make_optimizer(self.discriminator, self.settings.lr_d)
 

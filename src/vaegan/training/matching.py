@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vaegan.checkpoint import WeightsInfo, read_weights_info
-from vaegan.config.model_config import PRESETS, ModelConfig
+from vaegan.config.model_config import PRESETS, ModelConfig, channel_widths
 from vaegan.config.settings import GANSettings
 from vaegan.data.classes import NO_CLASS, count_images, find_classes, read_class_ids
 from vaegan.data.dataset import PreparedDataset
 from vaegan.errors import UsageError, VaeganError, printable
 from vaegan.models.growth import grown_config
-from vaegan.models.layers import channel_widths
 from vaegan.training.request import TrainRequest, TrainSettings
 from vaegan.training.start import START_FLAGS, StartRun
 from vaegan.training.validation import MIN_EVAL_IMAGES

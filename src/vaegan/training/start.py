@@ -19,7 +19,7 @@ from vaegan.checkpoint import (
     read_weights_info,
     strip_prefix,
 )
-from vaegan.config.model_config import ModelConfig
+from vaegan.config.model_config import ModelConfig, channel_widths
 from vaegan.config.options import build_settings
 from vaegan.data.memmap import ImageArray
 from vaegan.errors import VaeganError
@@ -27,7 +27,6 @@ from vaegan.models.class_embedding import make_class_embedding
 from vaegan.models.discriminator import Discriminator, GANForInference, split_feature_decoder
 from vaegan.models.growth import grow_decoder, grow_discriminator, grow_vae, grown_config
 from vaegan.models.latent_whitening import undo_whitening, whiten_latents
-from vaegan.models.layers import channel_widths
 from vaegan.models.prior import Prior
 from vaegan.models.vae import VAE, Decoder
 from vaegan.run_dir import find_run

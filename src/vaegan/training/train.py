@@ -377,7 +377,7 @@ def build(
         emit(Note(f"The generator starts as the decoder of {setup.vae_weights.path}, with {images}{trunk}"))
         if gan_trainer.recon_error is not None:
             values = [f"{flag_name(name)} {value:.2g}" for name, value in gan_trainer.adapted().items()]
-            psnr = psnr_of_error(gan_trainer.recon_error)
+            psnr = float(psnr_of_error(torch.tensor(gan_trainer.recon_error)))
             emit(Note(f"The VAE's reconstructions have {psnr:.1f} dB: {', '.join(values)}"))
     return gan_trainer, sampler, evaluator
 

@@ -89,6 +89,20 @@ def test_info_describes_datasets_runs_and_weights(capsys, request, fixture):
         assert re.search(r"last metrics .*PSNR \d+\.\d dB.*; all of them: --json", out)
 
 
+def test_info_describes_the_model_of_a_runs_weights_where_there_are_any(capsys, tmp_path, vae_run):
+    run_path = shutil.copytree(vae_run, tmp_path / "run")
+    config = json.loads((run_path / "config.json").read_text())
+    config["model"]["prior"] = "planned"  # a run's config is written before its prior is fitted
+    (run_path / "config.json").write_text(json.dumps(config))
+
+    def model():
+        return json.loads(run(capsys, "info", run_path, "--json")[1])["model"]
+
+    assert "(normal prior)" in model()
+    (run_path / "model.safetensors").unlink()
+    assert "(planned prior)" in model()
+
+
 def test_runs_lists_runs_and_datasets(capsys, here, prepared, vae_run, gan_run):
     assert "make a dataset with vaegan preprocess" in failing(capsys, "runs")
     for source, place in ((prepared, "data/faces-32"), (vae_run, "runs/vae"), (gan_run, "runs/gan")):

@@ -138,7 +138,8 @@ def _describe_classes(config: dict[str, Any]) -> dict[str, str]:
 
 def _describe_run(run_dir: RunDir) -> dict[str, Any]:
     config = run_dir.read_config()
-    options, model, schedule = config["options"], config["model"], config["schedule"]
+    options, schedule = config["options"], config["schedule"]
+    model = _run_model(run_dir, config["model"])
     checkpoints = run_dir.checkpoints()
     step, total_steps = parse_step(checkpoints[-1]) if checkpoints else 0, int(schedule["total_steps"])
     images_seen = step * int(options.get("batch_size", 0))
@@ -170,6 +171,14 @@ def _describe_run(run_dir: RunDir) -> dict[str, Any]:
         facts["last_metrics"] = _shown_metrics(metrics)
     facts["vaegan_version"] = printable(config.get("vaegan_version"))
     return facts
+
+
+def _run_model(run_dir: RunDir, planned: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's config as its weights have it, with the prior that was fitted; as planned without weights."""
+    try:
+        return read_weights_info(run_dir.weights_path).config.to_json()
+    except VaeganError:
+        return planned
 
 
 def _shown_metrics(metrics: dict[str, float]) -> dict[str, float]:

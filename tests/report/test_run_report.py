@@ -60,6 +60,8 @@ def test_every_training_ends_with_a_full_report(vae_run, gan_run):
     assert parsed.headings == ["Run gan", *sections, "Settings"]
     assert all(url.startswith("data:image/") for url in parsed.urls)
     assert "://" not in page and "initialized from the decoder of a VAE" in page
+    adapted = json.loads((gan_run / "config.json").read_text())["adapted"]  # this VAE hardly reconstructs
+    assert adapted["lr_g"] == 8e-4 and "0.0008, by the error of reconstructions at the start" in page
     assert sum("Latent" in text for text in parsed.alt_texts) == 8 and "step 4, 32 images" in parsed.alt_texts
     page, parsed = read_report(vae_run)
     assert parsed.headings[0] == "Run vae" and "KL divergence" in page and "--likelihood" in page
@@ -228,3 +230,7 @@ def test_settings_and_counts_are_formatted():
     assert "--minutes" in chosen and {"--mirror", "--lr-d", "--lr-g"} <= defaults.keys()  # what was chosen stands apart
     values = {**chosen, **defaults}
     assert (values["--mirror"], values["--minutes"], values["--lr-d"]) == ("on", "6.5816", "0.0005")
+    assert values["--lr-g"].startswith("0.0004; after a VAE more the worse it reconstructs")
+    adapted = run_report._settings_rows({**config, "adapted": {"lr_g": 6e-4, "lr_d": 5e-4}}, is_default=True)
+    values = {row[0]: row[1] for row in adapted}
+    assert values["--lr-g"] == "0.0006, by the error of reconstructions at the start" and values["--lr-d"] == "0.0005"

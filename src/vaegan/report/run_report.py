@@ -308,7 +308,7 @@ def _settings_section(config: Mapping[str, Any]) -> str:
 
 def _settings_rows(config: Mapping[str, Any], is_default: bool) -> list[tuple[str, str, str]]:
     """Return flag, value and help text of every option that is at its default, or of the others."""
-    options, rows = config["options"], []
+    options, adapted, rows = config["options"], config.get("adapted"), []
     has_duration = any(options.get(name) for name in DURATION_OPTIONS)
     for name, field in option_fields(VAESettings if config["kind"] == "vae" else GANSettings).items():
         value = options.get(name)
@@ -317,6 +317,8 @@ def _settings_rows(config: Mapping[str, Any], is_default: bool) -> list[tuple[st
         if value is None and name in DURATION_OPTIONS and has_duration:
             continue
         text = _format_option(value) if value is not None else field.option.default_text or "-"
+        if isinstance(adapted, dict) and name in adapted and adapted[name] != value:
+            text = f"{_format_option(adapted[name])}, by the error of reconstructions at the start"
         rows.append((field.flag, text, field.option.help))
     return rows
 

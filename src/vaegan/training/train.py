@@ -414,6 +414,14 @@ def _describe_source(weights: WeightsInfo, run_dir: RunDir) -> dict[str, Any]:
     }
 
 
+def _adapted_options(trainer: Trainer, setup: TrainSetup) -> dict[str, float] | None:
+    """Return what the error of the start's reconstructions has changed; None if it was not measured in this process."""
+    if not isinstance(trainer, GANTrainer) or trainer.recon_error is None:
+        return None
+    adapted = trainer.adapted()
+    return adapted if setup.vae_weights else {"d_recon_weight": adapted["d_recon_weight"]}
+
+
 def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | None) -> dict[str, Any]:
     """Return the contents of config.json."""
     saved, dataset, schedule = setup.saved_config or {}, setup.dataset, loop.schedule
@@ -437,6 +445,7 @@ def _run_config(setup: TrainSetup, loop: TrainLoop, images_per_second: float | N
         },
         "from_vae": source_vae,
         "from_run": source_run,
+        "adapted": _adapted_options(loop.trainer, setup) or saved.get("adapted"),
         "latent_dim_trials": setup.latent_dim_trials or saved.get("latent_dim_trials"),
         "batch_size_trials": setup.batch_size_trials or saved.get("batch_size_trials"),
         "schedule": {

@@ -108,7 +108,7 @@ class IntervalSettings:
         "Steps between checkpoints.",
         min=1,
         is_count=True,
-        default_text="a tenth of the run; less often in a short run",
+        default_text="a tenth of the run; less often in a short one, or where a prior is fitted each time",
     )
     sample_every: int | None = runtime_option(
         None, "Steps between preview grids.", min=1, is_count=True, default_text="--checkpoint-every"

@@ -29,11 +29,6 @@ VAE_TIME_FRACTION = 0.4
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
 RESERVED_SECONDS = 25.0
 """Time that is left for sampling and editing at the end."""
-ONE_CHECKPOINT_MINUTES = 5.0
-"""A VAE of fewer minutes saves a checkpoint at its end only, or when it is interrupted: for each one, latents are
-whitened and a prior is fitted, which takes half a minute."""
-NEVER = 10**12
-"""More steps than any run has."""
 LABEL_COLUMNS = "glasses,hat,beard,hair,hair_color,skin,mouth,background_palette"
 DEMO_FILES = (
     "faces",
@@ -169,8 +164,7 @@ def run_demo(directory: Path, settings: DemoSettings, device: str, force: bool, 
     deadline = start_time + settings.minutes * 60 - RESERVED_SECONDS
     options: dict[str, Any] = {"device": device, "seed": settings.seed, "force": force, "on_event": emit}
     minutes = _training_minutes(vae_run, deadline, VAE_TIME_FRACTION, force)
-    checkpoint_every = None if minutes is None or minutes >= ONE_CHECKPOINT_MINUTES else NEVER
-    train_vae(dataset, vae_run, minutes=minutes, checkpoint_every=checkpoint_every, **options)
+    train_vae(dataset, vae_run, minutes=minutes, **options)
     _learn_attributes(dataset, vae_run, device, force, emit)
     minutes = _training_minutes(gan_run, deadline, 1.0, force)
     train_gan(dataset, gan_run, from_vae=vae_run, minutes=minutes, **options)

@@ -15,6 +15,7 @@ from vaegan.run_dir import PLANNED_STEPS
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.schedule import TrainSchedule
 from vaegan.training.setup import TrainSetup
+from vaegan.training.start import LATENT_WHITENING_IMAGES
 from vaegan.training.timings import Timings, measure_overheads, measure_timings
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import (
@@ -27,9 +28,17 @@ from vaegan.training.validation import (
 MAX_PREVIEWS = 10
 PREVIEW_TIME_FRACTION = 0.06
 """Share of a run's minutes that its previews may take; there are two at least."""
+ONE_PREVIEW_SECONDS = 300.0
+"""A VAE of less time has one preview and checkpoint, at its end: latents are whitened and a prior is fitted for each,
+which can take half a minute."""
 IMAGES_PER_PREVIEW = {"vae": 17_000, "gan": 2_600}
-"""Images that a run without minutes trains on for each of its previews, which then take about 5 % of its time. A VAE's
-preview takes as long as 850 images, since the latents are whitened first; a GAN's as long as 130."""
+"""Images, at least, that a run without minutes trains on for each of its previews. A GAN's preview takes as long as 130
+images, so they take 5 % of its time."""
+PREVIEW_IMAGES_PER_TRAIN_IMAGE = 0.7
+"""How many images a VAE could be trained on while latents are whitened and a prior is fitted for a preview, for each
+image of its dataset (two datasets on a CPU: 0.6 and 0.75). Of a larger dataset, a sample is whitened."""
+EPOCHS_PER_VAE_PREVIEW = 9
+"""A VAE's previews then take at most 8 % of its time."""
 MIN_STEPS_TO_TIME = 100
 FIXED_POINT_ITERATIONS = 6
 CORRECTION_INTERVAL = 0.1
@@ -129,12 +138,26 @@ def make_schedule(
     timings = Timings(
         *dist_ctx.run_on_main(lambda: astuple(measure_overheads(timings, trainer, evaluator, needs_evaluation)))
     )
+    timings = _with_whitening(setup, timings)
     if total_steps is not None:
         schedule = _build_schedule(setup, total_steps, _num_previews_of_length(setup, total_steps))
         return schedule, _images_per_second(setup, timings, schedule), None
     planner = MinutesPlanner(setup, timings, start_time + minutes * 60, dist_ctx)
     schedule = planner.plan()
     return schedule, _images_per_second(setup, timings, schedule), planner if setup.saved_config is None else None
+
+
+def _with_whitening(setup: TrainSetup, timings: Timings) -> Timings:
+    """Return timings with the preview of a trained VAE: for latents of an untrained one, no mixture is fitted."""
+    if setup.request.kind != "vae":
+        return timings
+    num_images = PREVIEW_IMAGES_PER_TRAIN_IMAGE * _num_whitened_images(setup)
+    seconds = num_images / setup.settings.batch_size * timings.step_seconds
+    return replace(timings, preview_seconds=max(timings.preview_seconds, seconds))
+
+
+def _num_whitened_images(setup: TrainSetup) -> int:
+    return min(int(setup.dataset.counts["train"]), LATENT_WHITENING_IMAGES)
 
 
 def _images_per_second(setup: TrainSetup, timings: Timings, schedule: TrainSchedule) -> float:
@@ -234,7 +257,9 @@ class MinutesPlanner:
 
     def _fill(self, now: float, steps_done: int, speed: float) -> TrainSchedule:
         """Return the schedule that fills the time left; `speed` is relative to that of the timings."""
-        num_previews = _num_previews_of_time(self.timings, self._total_seconds() * speed)
+        seconds = self._total_seconds()
+        is_short_vae = self.setup.request.kind == "vae" and seconds < ONE_PREVIEW_SECONDS
+        num_previews = _num_previews_of_time(self.timings, seconds * speed, 1 if is_short_vae else 2)
         total_steps = solve_total_steps(
             self.setup, self.timings, (self.deadline - now) * speed, num_previews, steps_done
         )
@@ -246,12 +271,15 @@ class MinutesPlanner:
 
 def _num_previews_of_length(setup: TrainSetup, total_steps: int) -> int:
     """Return how many previews a number of steps affords: not by the clock, so that it is the same in each run."""
-    num_images = total_steps * setup.settings.batch_size
-    return max(1, min(MAX_PREVIEWS, round(num_images / IMAGES_PER_PREVIEW[setup.request.kind])))
+    num_images, images_per_preview = total_steps * setup.settings.batch_size, IMAGES_PER_PREVIEW[setup.request.kind]
+    if setup.request.kind == "vae":
+        images_per_preview = max(images_per_preview, EPOCHS_PER_VAE_PREVIEW * _num_whitened_images(setup))
+    return max(1, min(MAX_PREVIEWS, round(num_images / images_per_preview)))
 
 
-def _num_previews_of_time(timings: Timings, seconds: float) -> int:
-    return max(2, min(MAX_PREVIEWS, int(PREVIEW_TIME_FRACTION * seconds / max(timings.preview_seconds, 1e-6))))
+def _num_previews_of_time(timings: Timings, seconds: float, at_least: int) -> int:
+    num_previews = int(PREVIEW_TIME_FRACTION * seconds / max(timings.preview_seconds, 1e-6))
+    return max(at_least, min(MAX_PREVIEWS, num_previews))
 
 
 def solve_total_steps(

@@ -111,6 +111,9 @@ def test_methods_easings_and_formats(capsys, here, gan_run):
     assert torch.equal(strips["smooth"][2], strips["slerp"][2]) and not torch.equal(strips["smooth"], strips["slerp"])
     with Image.open("slerp.webp") as animation:
         assert (animation.n_frames, animation.size) == (8, (128, 128))
+    out = run(capsys, *base, "--reencode", "1")[1].split()
+    assert out[0].endswith("-reencode-1.png"), "other keyframes get another name"
+    assert torch.equal(read_grid(out[0])[0][0], model.sample(1, 3, reencode=1)[0])
     assert run(capsys, *base, "-o", "slerp.webp")[0] == 0, "files made by vaegan are overwritten"
 
 
@@ -163,6 +166,7 @@ def test_bad_input(capsys, faces, gan_run, vae_run, prepared, monkeypatch):
         (["--rows", "0,4"], 2, "--rows goes with --latents"),
         (["--invert-steps", "5"], 2, "--invert-steps 5 goes with --from and --to"),
         ([*pair, "--truncation", "0.5"], 2, "--truncation 0.5 goes with --seeds"),
+        ([*pair, "--reencode", "1"], 2, "--reencode 1 goes with --seeds"),
         (["--method", "linear"], 2, "--method linear: expected one of slerp, lerp"),
         (["--easing", "bouncy"], 2, "--easing bouncy: expected one of linear, smooth"),
         (["--format", "mp4"], 1, "MP4 needs PyAV: pip install 'vaegan[video]'"),

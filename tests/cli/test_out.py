@@ -16,11 +16,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs directories that ca
 
 def test_samples_of_other_settings_get_another_name(vae_run, here, capsys):
     names = set()
-    for options in ([], ["--truncation", "0.5"], ["--scale", "2"], ["--seed", "9"]):
+    for options in ([], ["--truncation", "0.5"], ["--scale", "2"], ["--seed", "9"], ["--reencode", "2"]):
         status, out, err = run(capsys, "sample", vae_run, "-n", 4, *options)
         assert status == 0 and "Replacing" not in err
         names.add(out.strip())
-    assert "samples/vae-seeds-0-3-truncation-0.5.png" in names and len(names) == 4
+    assert "samples/vae-seeds-0-3-truncation-0.5.png" in names and len(names) == 5
+    assert "samples/vae-seeds-0-3-reencode-2.png" in names
     status, _, err = run(capsys, "sample", vae_run, "-n", 4)
     assert status == 0 and "Replacing the older samples/vae-seeds-0-3.png" in err.splitlines()
 

@@ -19,7 +19,8 @@ class FixedImages:
     def __init__(self, images):
         self.images = images
 
-    def latents_from_seeds(self, seeds, truncation):
+    def latents_from_seeds(self, seeds, truncation, reencode):
+        assert reencode == 0
         return torch.tensor(list(seeds), dtype=torch.float32)[:, None]
 
     def decode(self, latents):

@@ -439,6 +439,14 @@ def test_sample_where_in_python_and_on_the_command_line_are_the_same(spot_run, m
     assert torch.equal(model.sample(4, where={"bright": True, "color": "blue"}), expected)
 
 
+def test_conditions_are_those_of_reencoded_latents(model):
+    conditions = parse_conditions(model.attributes, {"color": "blue"})
+    samples = sample_where(model, conditions, 12, reencode=1)
+    assert torch.equal(samples.latents, model.latents_from_seeds(samples.seeds, reencode=1))
+    assert samples.seeds != sample_where(model, conditions, 12).seeds
+    assert torch.equal(model.sample(12, where={"color": "blue"}, reencode=1), model.decode(samples.latents))
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [

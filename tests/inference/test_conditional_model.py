@@ -45,6 +45,15 @@ def test_an_image_depends_on_its_seed_and_class_only(model):
         assert torch.equal(mixed[row], model.for_class(name).sample(1, seed=row + 1)[0])
 
 
+def test_latents_are_reencoded_with_their_class(model):
+    latents = model.latents_from_seeds([1, 2], class_="red")
+    assert torch.equal(model.reencode(latents, 1, "red"), model.latents_from_seeds([1, 2], class_="red", reencode=1))
+    assert torch.equal(
+        model.sample(2, 1, class_="red", reencode=1), model.decode(model.reencode(latents, 1, "red"), "red")
+    )
+    assert not torch.equal(model.reencode(latents, 1, "blue"), model.reencode(latents, 1, "red"))
+
+
 def test_an_image_is_reconstructed_with_the_class_that_fits_best(model):
     images = torch.stack([torch.full((3, 32, 32), 30, dtype=torch.uint8)] * 3)
     for row in range(3):

@@ -30,6 +30,23 @@ def test_truncation_moves_latents_to_the_average_face(model):
     assert all(torch.equal(average[0], other) for other in average)
 
 
+def test_reencoding_decodes_and_encodes_a_latent_whatever_is_beside_it(model):
+    latents = model.latents_from_seeds(range(70))
+    once = model.reencode(latents)
+    assert not torch.equal(once, latents) and torch.equal(model.reencode(latents, 0), latents)
+    assert torch.allclose(once, model.encode(model.decode(latents)), atol=1e-4)
+    assert torch.equal(model.reencode(latents, 2), model.reencode(once))
+    assert torch.equal(model.reencode(latents[65:66]), once[65:66])
+    assert model.reencode(latents[:0]).shape == (0, 8)
+    assert torch.equal(model.latents_from_seeds([65], reencode=1), once[65:66])
+    assert torch.equal(model.sample(3, seed=60, reencode=1), model.decode(once[60:63]))
+    assert torch.equal(torch.cat(list(model.sample_batches(range(70), reencode=1)))[69], model.decode(once[69:])[0])
+    frames = model.interpolate([3, 9], frames=4, reencode=1)
+    assert torch.equal(frames, model.interpolate(once[[3, 9]], frames=4))
+    with pytest.raises(UsageError, match=r"expected \[N, 8\]"):
+        model.reencode(latents[:, 1:])
+
+
 def test_interpolations_begin_and_end_at_their_seeds(model):
     frames = model.interpolate([3, 9, 4], frames=6)
     assert len(frames) == 11
@@ -101,6 +118,9 @@ def test_a_gan_from_scratch_has_no_encoder(prepared, tmp_path):
     run = vaegan.train_gan(prepared, tmp_path / "gan", steps=1, preset="tiny", latent_dim=8, batch_size=8)
     model = vaegan.load(run, "cpu")
     assert model.sample(2).shape == (2, 3, 32, 32)
+    assert torch.equal(model.sample(2, reencode=0), model.sample(2))
+    with pytest.raises(VaeganError, match=r"no encoder.*from scratch"):
+        model.sample(2, reencode=1)
     with pytest.raises(VaeganError, match=r"no encoder.*from scratch"):
         model.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 

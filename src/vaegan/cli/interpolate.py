@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, weights_slug
+from vaegan.cli.checkpoint_args import load_model, parse_seeds, seeds_slug, settings_slug, weights_slug
 from vaegan.cli.console import event_reporter, print_results
 from vaegan.cli.params import Best, Device, Force, JsonFlag, OptionalCheckpointArg, Quiet, out_option, with_settings
 from vaegan.config.options import require_at_most_one
@@ -117,6 +117,7 @@ def interpolate(
 
         def check_out(name: str, num_keyframes: int) -> dict[str, Path]:
             # with an ending, because one in a name, such as that of ben.orig.jpg, is none of an animation
+            name += settings_slug(settings, ("truncation", "reencode", "invert_steps"))
             file_name = f"{weights_slug(model.info.path)}-interpolation-{name}.{settings.format or 'gif'}"
             default_out = Path("samples") / file_name
             return check_interpolation(model, num_keyframes, settings, out or default_out, force)
@@ -139,7 +140,7 @@ def interpolate(
         else:
             class_slug = "".join(f"-{file_slug(name)}" for name in classes or ())[:MAX_NAME_LENGTH]
             paths = check_out(f"{seeds_slug(seed_list)}{class_slug}", len(seed_list))
-            keyframes = keyframes_from_seeds(model, seed_list, settings.truncation, classes)
+            keyframes = keyframes_from_seeds(model, seed_list, settings.truncation, classes, settings.reencode)
         save_interpolation(model, keyframes, settings, paths, emit)
     extra = {"images": keyframes.reconstruction_errors} if images else {}
     print_results(paths, as_json, **extra)
@@ -162,5 +163,7 @@ def _check_keyframe_source(
         raise UsageError("--rows goes with --latents: add the file that contains the rows")
     if options.get("truncation") is not None and (latents or images):
         raise UsageError(f"--truncation {options['truncation']:g} goes with --seeds: leave it out")
+    if options.get("reencode") and (latents or images):
+        raise UsageError(f"--reencode {options['reencode']} goes with --seeds: leave it out")
     if options.get("invert_steps") and not images:
         raise UsageError(f"--invert-steps {options['invert_steps']} goes with --from and --to: add them")

@@ -66,6 +66,7 @@ def sample(
         vaegan sample -n 64
         vaegan sample runs/gan --seeds 3,17,20-25 --separate
         vaegan sample --pick 64 --of 512    # those most like real faces
+        vaegan sample --reencode 1          # calmer, and fewer broken faces
         vaegan sample --where glasses=yes   # after vaegan attributes
         vaegan sample --class smile -n 64   # of a model with classes
     """
@@ -97,7 +98,7 @@ def sample(
         if settings.pick is not None:
             seed_list = _pick_seeds(model, data, seed_list, settings, emit)
         name = f"{weights_slug(model.info.path)}{class_slug(class_)}-seeds-{seeds_slug(seed_list)}"
-        name += settings_slug(settings, ("truncation", "scale"))
+        name += settings_slug(settings, ("truncation", "reencode", "scale"))
         out_path = out or Path("samples") / (name if separate else f"{name}.png")
         save_samples(model, seed_list, settings, out_path, emit, separate, force)
     picked = {"seeds": seed_list} if where or settings.pick is not None else {}
@@ -123,7 +124,7 @@ def _seeds_where(
     from vaegan.inference.edit import parse_assignments
 
     conditions = parse_conditions(model.attributes, parse_assignments(where, "--where"))
-    found = sample_where(model, conditions, len(seeds), settings.seed, settings.truncation, emit)
+    found = sample_where(model, conditions, len(seeds), settings.seed, settings.truncation, emit, settings.reencode)
     emit(Note(f"{len(found.seeds)} faces with {', '.join(where)} among {found.num_draws:,} seeds"))
     return found.seeds
 
@@ -136,7 +137,7 @@ def _pick_seeds(
 
     assert settings.pick is not None
     dataset = dataset_for(model.info, data, emit)
-    picked = pick_seeds(model, dataset, seeds, settings.pick, settings.truncation, emit)
+    picked = pick_seeds(model, dataset, seeds, settings.pick, settings.truncation, emit, settings.reencode)
     emit(
         Note(
             f"Picked the {len(picked)} samples of {len(seeds)} that are most like real images: compare samples of"

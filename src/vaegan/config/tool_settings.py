@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vaegan.config.options import MAX_SEED, option, runtime_option
 
 SAMPLES_PER_PICK = 8
+REENCODE_HELP = "Decode and encode each latent so many times first: calmer, less varied faces."
 SCALE_HELP = "Whole number by which the images are enlarged."
 
 
@@ -100,6 +101,7 @@ class SampleSettings:
         min=0,
         max=2,
     )
+    reencode: int = option(0, REENCODE_HELP, min=0, max=16, is_count=True)
     pick: int | None = option(
         None,
         "Number of images to pick from --of: those most like real faces, without copies and repetitions.",
@@ -198,6 +200,9 @@ class InterpolateSettings(AnimationSettings):
         "With --seeds: factor on the distance from the center of their kind; below 1 for more typical faces.",
         min=0,
         max=2,
+    )
+    reencode: int = option(
+        0, f"With --seeds: {REENCODE_HELP[0].lower()}{REENCODE_HELP[1:]}", min=0, max=16, is_count=True
     )
     invert_steps: int = option(
         0,

@@ -29,6 +29,8 @@ VAE_TIME_FRACTION = 0.4
 """Fraction of the remaining time that the VAE is trained for; the GAN gets the rest."""
 RESERVED_SECONDS = 25.0
 """Time that is left for sampling and editing at the end."""
+REENCODE = 1
+"""How many times latents of the GAN are decoded and encoded first. More of these drawn faces are whole then."""
 LABEL_COLUMNS = "glasses,hat,beard,hair,hair_color,skin,mouth,background_palette"
 DEMO_FILES = (
     "faces",
@@ -205,9 +207,9 @@ def _sample_and_interpolate(
 ) -> dict[str, Path]:
     """Sample the VAE and the GAN with the same seeds, and interpolate between latents of the GAN."""
     samples, vae_samples = directory / "samples.png", directory / "vae-samples.png"
-    save_samples(gan, range(64), SampleSettings(), samples, emit, force=force)
+    save_samples(gan, range(64), SampleSettings(reencode=REENCODE), samples, emit, force=force)
     save_samples(vae, range(64), SampleSettings(), vae_samples, emit, force=force)
-    settings, keyframes = InterpolateSettings(), keyframes_from_seeds(gan, range(4), 1.0)
+    settings, keyframes = InterpolateSettings(), keyframes_from_seeds(gan, range(4), 1.0, reencode=REENCODE)
     files = check_interpolation(gan, len(keyframes.latents), settings, directory / "interpolation", force)
     save_interpolation(gan, keyframes, settings, files, emit)
     return {"samples": samples, "vae_samples": vae_samples, **files}

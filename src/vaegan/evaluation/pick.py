@@ -23,7 +23,13 @@ MIN_REAL_IMAGES = 32
 
 
 def pick_seeds(
-    model: Model, dataset: PreparedDataset, seeds: Sequence[int], count: int, truncation: float, emit: EventHandler
+    model: Model,
+    dataset: PreparedDataset,
+    seeds: Sequence[int],
+    count: int,
+    truncation: float,
+    emit: EventHandler,
+    reencode: int = 0,
 ) -> list[int]:
     """Pick the seeds whose images are most like the training images.
 
@@ -38,6 +44,7 @@ def pick_seeds(
         count: number of seeds to pick.
         truncation: as in `Model.latents_from_seeds`.
         emit: receives progress.
+        reencode: as in `Model.latents_from_seeds`.
 
     Returns:
         `count` of the seeds, the best first.
@@ -58,7 +65,8 @@ def pick_seeds(
 
     batches: list[dict[str, Tensor]] = []
     for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
-        latents = model.latents_from_seeds(seeds[start : start + INFERENCE_BATCH_SIZE], truncation)
+        batch = seeds[start : start + INFERENCE_BATCH_SIZE]
+        latents = model.latents_from_seeds(batch, truncation, reencode=reencode)
         batches.append(spaces(model.decode(latents)))
         emit(TaskProgress("Judging samples", min(start + INFERENCE_BATCH_SIZE, len(seeds)), len(seeds)))
     samples = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}

@@ -105,6 +105,7 @@ def sample_where(
     seed: int = 0,
     truncation: float = 1.0,
     emit: EventHandler = ignore_event,
+    reencode: int = 0,
 ) -> ConditionalSamples:
     """Draw samples from the prior given conditions, by rejection, which is exact for every prior.
 
@@ -118,6 +119,7 @@ def sample_where(
         seed: the first seed to try.
         truncation: as in `Model.latents_from_seeds`.
         emit: receives the progress.
+        reencode: as in `Model.latents_from_seeds`. The conditions are those of the latents that this gives.
 
     Returns:
         the samples.
@@ -130,7 +132,7 @@ def sample_where(
     max_draws = count * MAX_DRAWS_PER_SAMPLE
     for start in range(seed, seed + max_draws, DRAWS_PER_BATCH):
         candidates = list(range(start, min(start + DRAWS_PER_BATCH, seed + max_draws)))
-        draws = model.latents_from_seeds(candidates, truncation)
+        draws = model.latents_from_seeds(candidates, truncation, reencode=reencode)
         probability = torch.stack([condition.probabilities(draws) for condition in conditions]).prod(0)
         uniform = torch.tensor([_uniform(candidate) for candidate in candidates], dtype=torch.float64)
         is_accepted = uniform < probability

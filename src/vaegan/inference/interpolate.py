@@ -84,7 +84,7 @@ def _describe_classes(classes: Sequence[str] | None) -> str:
 
 
 def keyframes_from_seeds(
-    model: Model, seeds: Sequence[int], truncation: float, classes: Sequence[str] | None = None
+    model: Model, seeds: Sequence[int], truncation: float, classes: Sequence[str] | None = None, reencode: int = 0
 ) -> Keyframes:
     """Sample the latents of seeds as keyframes.
 
@@ -93,16 +93,18 @@ def keyframes_from_seeds(
         seeds: one per keyframe.
         truncation: as in `Model.latents_from_seeds`.
         classes: of a conditional model, a class for all or one for each; by default those of `classes_from_seeds`.
+        reencode: as in `Model.latents_from_seeds`.
 
     Returns:
         the keyframes.
 
     Raises:
         UsageError: if there is no such class, or their number is not that of the seeds.
+        VaeganError: if `reencode` is not 0 and the model has no encoder.
     """
     classes = _class_per_keyframe(classes, len(seeds)) or model.classes_from_seeds(seeds)
     weights = model.class_weights(classes, len(seeds))
-    latents = model.latents_from_seeds(seeds, truncation, weights)
+    latents = model.latents_from_seeds(seeds, truncation, weights, reencode)
     return Keyframes(latents, f"seeds {_join(seeds)}{_describe_classes(classes)}", class_weights=weights)
 
 
@@ -205,7 +207,7 @@ def keyframes_of_attribute(
         VaeganError: if the model has no attributes, or the image cannot be read.
     """
     face = (
-        keyframes_from_seeds(model, [seed], settings.truncation, classes)
+        keyframes_from_seeds(model, [seed], settings.truncation, classes, settings.reencode)
         if image is None
         else keyframes_from_images(model, [image], settings.invert_steps, emit, classes)
     )

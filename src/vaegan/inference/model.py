@@ -16,7 +16,13 @@ from vaegan.checkpoint import WeightsInfo, check_weights_path, read_weights_info
 from vaegan.errors import UsageError, VaeganError, error_text, printable
 from vaegan.inference.class_weights import ClassChoice, class_hint, class_number, class_weights
 from vaegan.inference.image_inputs import ImageInput, read_image_inputs
-from vaegan.inference.networks import INFERENCE_BATCH_SIZE, decode_in_batches, encode_in_batches, load_networks
+from vaegan.inference.networks import (
+    INFERENCE_BATCH_SIZE,
+    decode_in_batches,
+    encode_in_batches,
+    load_networks,
+    pad_batch,
+)
 from vaegan.models.interpolation import default_method, interpolate_path
 from vaegan.models.prior import Prior
 from vaegan.models.vae import Decoder, Encoder
@@ -146,7 +152,9 @@ class Model:
 
     # ---- Latents and images -----------------------------------------------------------------------------------------
 
-    def latents_from_seeds(self, seeds: Sequence[int], truncation: float = 1.0, class_: ClassChoice = None) -> Tensor:
+    def latents_from_seeds(
+        self, seeds: Sequence[int], truncation: float = 1.0, class_: ClassChoice = None, reencode: int = 0
+    ) -> Tensor:
         """Sample one latent per seed from the prior.
 
         Args:
@@ -154,15 +162,48 @@ class Model:
             truncation: a value below 1 moves each latent towards the mean of its own component of a mixture prior,
                 which decodes to a typical face of its kind, or towards the mean of another prior.
             class_: as in `decode`; None for the classes of `classes_from_seeds`.
+            reencode: how many times to decode the latents and encode the images; see `reencode`.
 
         Returns:
             float32 [len(seeds), d].
 
         Raises:
             UsageError: if there is no such class.
+            VaeganError: if `reencode` is not 0 and the model has no encoder.
         """
         class_weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
-        return self.prior.sample_seeds(seeds, truncation, class_weights)
+        return self.reencode(self.prior.sample_seeds(seeds, truncation, class_weights), reencode, class_weights)
+
+    def reencode(self, latents: LatentsInput, times: int = 1, class_: ClassChoice = None) -> Tensor:
+        """Decode latents and encode the images, which moves latents towards those of real images.
+
+        An encoder that leaves out what it has not learned to see leaves out stray marks too. This is the walkback chain
+        of a denoising autoencoder (Bengio et al. 2013, "Generalized denoising auto-encoders as generative models",
+        arXiv 1305.6663), without its noise. Images become calmer and more alike.
+
+        Args:
+            latents: float [N, d].
+            times: how many times; 0 returns the latents.
+            class_: as in `decode`.
+
+        Returns:
+            float32 [N, d]. A latent gives the same result however many there are.
+
+        Raises:
+            UsageError: as in `decode`.
+            VaeganError: if `times` is not 0 and the model has no encoder.
+        """
+        latents = self._check_latents(latents)
+        if not times:
+            return latents
+        weights, results = self.class_weights(class_, len(latents)), [torch.empty(0, self.latent_dim)]
+        for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
+            rows = slice(start, start + INFERENCE_BATCH_SIZE)
+            batch, batch_weights = pad_batch(latents[rows]), pad_batch(weights[rows])
+            for _ in range(times):
+                batch = self.encode(self.decode(batch, batch_weights))
+            results.append(batch[: len(latents[rows])])
+        return torch.cat(results)
 
     def decode(self, latents: LatentsInput, class_: ClassChoice = None) -> ImageBatch:
         """Decode latents to images.
@@ -282,7 +323,7 @@ class Model:
         return self.decode(latents, self.best_classes(images, latents) if self.classes and class_ is None else class_)
 
     def sample_batches(
-        self, seeds: Sequence[int], truncation: float = 1.0, class_: str | None = None
+        self, seeds: Sequence[int], truncation: float = 1.0, class_: str | None = None, reencode: int = 0
     ) -> Iterator[ImageBatch]:
         """Sample images in batches, so that memory does not grow with their number.
 
@@ -290,17 +331,19 @@ class Model:
             seeds: one per image.
             truncation: as in `latents_from_seeds`.
             class_: as in `sample`.
+            reencode: as in `latents_from_seeds`.
 
         Yields:
             uint8 [B, C, S, S], B at most INFERENCE_BATCH_SIZE.
 
         Raises:
             UsageError: if there is no such class.
+            VaeganError: if `reencode` is not 0 and the model has no encoder.
         """
         for start in range(0, len(seeds), INFERENCE_BATCH_SIZE):
             batch = seeds[start : start + INFERENCE_BATCH_SIZE]
             classes = self.classes_from_seeds(batch) if class_ is None else class_
-            yield self.decode(self.latents_from_seeds(batch, truncation, classes), classes)
+            yield self.decode(self.latents_from_seeds(batch, truncation, classes, reencode), classes)
 
     def sample(
         self,
@@ -309,6 +352,7 @@ class Model:
         truncation: float = 1.0,
         where: Mapping[str, str | bool | float] | None = None,
         class_: str | None = None,
+        reencode: int = 0,
     ) -> ImageBatch:
         """Sample images. An image depends on its own seed only.
 
@@ -320,18 +364,20 @@ class Model:
                 other images are passed over.
             class_: of a conditional model, the class of all images. By default each seed has a class of its own; the
                 classes are as frequent as among the training images.
+            reencode: as in `latents_from_seeds`.
 
         Returns:
             uint8 [n, C, S, S].
 
         Raises:
             UsageError: if `n` is negative, or there is no such attribute, value or class.
-            VaeganError: if the model has no attributes, or too few seeds have them.
+            VaeganError: if the model has no attributes, too few seeds have them, or `reencode` is not 0 and it has no
+                encoder.
         """
         if n < 0:
             raise UsageError(f"n={n}: expected 0 or more images")
         if class_ is not None:
-            return self.for_class(class_).sample(n, seed, truncation, where)
+            return self.for_class(class_).sample(n, seed, truncation, where, reencode=reencode)
         seeds: Sequence[int] = range(seed, seed + n)
         if where and n:
             if self.classes:
@@ -340,9 +386,10 @@ class Model:
                 )
             from vaegan.inference.conditional_sampling import parse_conditions, sample_where
 
-            seeds = sample_where(self, parse_conditions(self.attributes, where), n, seed, truncation).seeds
+            conditions = parse_conditions(self.attributes, where)
+            seeds = sample_where(self, conditions, n, seed, truncation, reencode=reencode).seeds
         classes = self.classes_from_seeds(seeds)
-        return self.decode(self.latents_from_seeds(seeds, truncation, classes), classes)
+        return self.decode(self.latents_from_seeds(seeds, truncation, classes, reencode), classes)
 
     @cached_property
     def attributes(self) -> AttributeSet:
@@ -399,6 +446,7 @@ class Model:
         easing: str = "linear",
         loop: bool = False,
         class_: str | Sequence[str] | None = None,
+        reencode: int = 0,
     ) -> ImageBatch:
         """Decode a path through seeds, or through latents such as those of `encode`.
 
@@ -411,6 +459,7 @@ class Model:
             loop: return from the last keyframe to the first.
             class_: of a conditional model, a class or one for each keyframe, between which the embedding is
                 interpolated; None for those of `classes_from_seeds`. Latents need it.
+            reencode: of seeds, as in `latents_from_seeds`.
 
         Returns:
             uint8 [segments * (frames - 1) + 1, C, S, S].
@@ -431,7 +480,7 @@ class Model:
             except TypeError as error:
                 raise UsageError("keyframes: expected seeds, which are whole numbers, or latents [N, d]") from error
             weights = self.class_weights(self.classes_from_seeds(seeds) if class_ is None else class_, len(seeds))
-            latents = self.latents_from_seeds(seeds, truncation, weights)
+            latents = self.latents_from_seeds(seeds, truncation, weights, reencode)
         path, class_path = (
             interpolate_path(values, frames, name, easing, loop)
             for values, name in ((latents, method), (weights, "lerp"))

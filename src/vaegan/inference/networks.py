@@ -60,13 +60,23 @@ def decode_in_batches(decoder: Decoder, latents: Tensor, class_weights: Tensor, 
     for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
         rows = slice(start, start + INFERENCE_BATCH_SIZE)
         # Kernels may round differently for other batch sizes, so every batch is full.
-        batch, weights = (_pad_with_zeros(values[rows]).to(device) for values in (latents, class_weights))
+        batch, weights = (pad_batch(values[rows]).to(device) for values in (latents, class_weights))
         decoded: Tensor = decoder(batch, weights)[: len(latents[rows])]
         images.append(to_uint8(decoded).cpu().contiguous())
     return torch.cat(images)
 
 
-def _pad_with_zeros(rows: Tensor) -> Tensor:
+def pad_batch(rows: Tensor) -> Tensor:
+    """Append rows of zeros to a batch until it is full.
+
+    Kernels may round differently for other batch sizes.
+
+    Args:
+        rows: float [N, d], N at most INFERENCE_BATCH_SIZE.
+
+    Returns:
+        float32 [INFERENCE_BATCH_SIZE, d].
+    """
     batch = torch.zeros(INFERENCE_BATCH_SIZE, rows.shape[1])
     batch[: len(rows)] = rows
     return batch

@@ -266,12 +266,13 @@ def save_samples(
     """
     description = "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}"
     names = [f"seed-{seed:07d}" for seed in seeds]
-    batches, columns = model.sample_batches(seeds, settings.truncation), None
+    truncation, reencode, columns = settings.truncation, settings.reencode, None
+    batches = model.sample_batches(seeds, truncation, reencode=reencode)
     if model.classes:
         description += f" in each of the classes {', '.join(model.classes)}"
         slugs = [f"class-{number}-{file_slug(name)}" for number, name in enumerate(model.classes)]
         names, columns = [f"{slug}-{name}" for slug in slugs for name in names], len(seeds)
-        batches = chain.from_iterable(model.sample_batches(seeds, settings.truncation, name) for name in model.classes)
+        batches = chain.from_iterable(model.sample_batches(seeds, truncation, name, reencode) for name in model.classes)
     save_images(model, batches, names, settings.scale, path, description, emit, separate, force, columns)
 
 

@@ -21,6 +21,7 @@ from vaegan.training.duration import (
     MinutesPlanner,
     _build_schedule,
     _num_previews_of_time,
+    _with_whitening,
     make_schedule,
     solve_total_steps,
 )
@@ -159,7 +160,7 @@ class SimulatedRun:
 
 
 def slower(factor):
-    return replace(SPEED, **{name: factor * seconds for name, seconds in vars(SPEED).items()})
+    return replace(SPEED, **{name: factor * seconds for name, seconds in vars(SPEED).items() if seconds})
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,20 @@ def test_a_run_has_its_minutes_where_previews_take_longer_than_before_the_first_
     assert run.now == pytest.approx(600, rel=0.05)
     # once a preview was seen, the plan is right: it is not taken for slower steps
     assert len(totals) <= 2 and totals[-1] == pytest.approx(totals[0], rel=0.1)
+
+
+def test_the_cheap_preview_of_an_untrained_vae_is_not_taken_for_faster_steps(monkeypatch):
+    run, request = SimulatedRun(lambda now: 1.0, monkeypatch), SimpleNamespace(kind="vae", explicit_options={})
+    dataset, settings = SimpleNamespace(counts={"train": 5221}), VAESettings(minutes=4.0)
+    setup = SimpleNamespace(settings=settings, saved_config=None, request=request, dataset=dataset)
+    timings = _with_whitening(setup, SPEED)
+    assert timings.first_preview_seconds == 0.7 and timings.preview_seconds == pytest.approx(11.4, abs=0.1)
+    planner = MinutesPlanner(setup, timings, 240.0, DistributedContext())
+    schedule = planner.plan()
+    for done in range(1, schedule.total_steps + 1):
+        run.spend(timings.seconds_between(schedule, done - 1, done))
+        assert planner.correct(schedule, done) is None
+    assert run.now == pytest.approx(240, rel=0.05)
 
 
 def test_a_steady_machine_needs_no_correction(monkeypatch):

@@ -148,12 +148,16 @@ def make_schedule(
 
 
 def _with_whitening(setup: TrainSetup, timings: Timings) -> Timings:
-    """Return timings with the preview of a trained VAE: for latents of an untrained one, no mixture is fitted."""
+    """Return timings whose previews after the first one are a trained VAE's: an untrained one has no mixture prior."""
     if setup.request.kind != "vae":
         return timings
     num_images = PREVIEW_IMAGES_PER_TRAIN_IMAGE * _num_whitened_images(setup)
     seconds = num_images / setup.settings.batch_size * timings.step_seconds
-    return replace(timings, preview_seconds=max(timings.preview_seconds, seconds))
+    return replace(
+        timings,
+        preview_seconds=max(timings.preview_seconds, seconds),
+        first_preview_seconds=timings.preview_seconds,
+    )
 
 
 def _num_whitened_images(setup: TrainSetup) -> int:

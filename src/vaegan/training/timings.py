@@ -26,12 +26,16 @@ SLOW_PREVIEW_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that one typical step, preview (with validation), evaluation of samples and checkpoint take."""
+    """Seconds that one typical step, preview (with validation), evaluation of samples and checkpoint take.
+
+    `first_preview_seconds` is for the preview before the first step; None if it takes as long as the others.
+    """
 
     step_seconds: float
     preview_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
+    first_preview_seconds: float | None = None
 
     def overhead_seconds(self, schedule: TrainSchedule, steps_done: int = 0) -> float:
         """Return the seconds of a run, or of the rest of one, that are not spent on steps.
@@ -68,7 +72,8 @@ class Timings:
         return at_start + (last_step - first_step) * self.step_seconds + overhead
 
     def _seconds_before_step_1(self, schedule: TrainSchedule) -> float:
-        return self.preview_seconds + (self.evaluation_seconds if schedule.evaluate_every else 0.0)
+        first_preview = self.preview_seconds if self.first_preview_seconds is None else self.first_preview_seconds
+        return first_preview + (self.evaluation_seconds if schedule.evaluate_every else 0.0)
 
     def _intervals(self, schedule: TrainSchedule) -> list[tuple[int, float]]:
         """Return the steps between two previews, evaluations and checkpoints, and the seconds that each takes."""

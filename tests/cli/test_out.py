@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
 from command_line import run
 from vaegan.errors import UsageError
 from vaegan.inference.model import load
+from vaegan.utils.images import GRID_PADDING, make_grid
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs directories that cannot be written")
 
@@ -22,6 +25,9 @@ def test_samples_of_other_settings_get_another_name(vae_run, here, capsys):
         names.add(out.strip())
     assert "samples/vae-seeds-0-3-truncation-0.5.png" in names and len(names) == 5
     assert "samples/vae-seeds-0-3-reencode-2.png" in names
+    plain, reencoded = (Image.open(f"samples/vae-seeds-0-3{name}.png") for name in ("", "-reencode-2"))
+    expected = make_grid(load(vae_run, "cpu").sample(4, reencode=2), None, GRID_PADDING)
+    assert torch.equal(pil_to_tensor(reencoded), expected) and not torch.equal(pil_to_tensor(plain), expected)
     status, _, err = run(capsys, "sample", vae_run, "-n", 4)
     assert status == 0 and "Replacing the older samples/vae-seeds-0-3.png" in err.splitlines()
 

@@ -45,6 +45,9 @@ def test_reencoding_decodes_and_encodes_a_latent_whatever_is_beside_it(model):
     assert torch.equal(frames, model.interpolate(once[[3, 9]], frames=4))
     with pytest.raises(UsageError, match=r"expected \[N, 8\]"):
         model.reencode(latents[:, 1:])
+    for times in (-1, 1.5):
+        with pytest.raises(UsageError, match="expected a whole number, 0 or more"):
+            model.reencode(latents, times)
 
 
 def test_interpolations_begin_and_end_at_their_seeds(model):
@@ -119,7 +122,7 @@ def test_a_gan_from_scratch_has_no_encoder(prepared, tmp_path):
     model = vaegan.load(run, "cpu")
     assert model.sample(2).shape == (2, 3, 32, 32)
     assert torch.equal(model.sample(2, reencode=0), model.sample(2))
-    with pytest.raises(VaeganError, match=r"no encoder.*from scratch"):
+    with pytest.raises(VaeganError, match=r"from scratch, which has no encoder"):
         model.sample(2, reencode=1)
     with pytest.raises(VaeganError, match=r"no encoder.*from scratch"):
         model.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))

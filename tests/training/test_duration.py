@@ -86,6 +86,7 @@ def test_a_short_run_of_minutes_previews_less_often(preview, seconds, at_least, 
         ("vae", 60, 10**6, 6),
         ("vae", 4, 300, 10),
         ("gan", 4, 5221, 10),
+        ("vae", 0.1, 5221, 1),
     ],
 )
 def test_the_first_plan_knows_how_long_a_trained_vae_takes_to_whiten(kind, minutes, num_images, count):
@@ -100,6 +101,7 @@ def test_the_first_plan_knows_how_long_a_trained_vae_takes_to_whiten(kind, minut
     with overheads, mock.patch.object(duration, "measure_timings", lambda *_: timings):
         schedule, _, planner = make_schedule(setup, None, None, None, time.perf_counter(), DistributedContext())
     assert math.ceil(schedule.total_steps / schedule.sample_every) == count and planner is not None
+    assert schedule.total_steps * timings.step_seconds > 0.2 * 60 * minutes  # there is time for steps
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,7 @@ def test_the_first_plan_knows_how_long_a_trained_vae_takes_to_whiten(kind, minut
         (VAESettings(), 300, {63: 63, 781: 781, 1_000: 500, 2_000: 500, 7_813: 782}),
         (VAESettings(), 5221, {781: 781, 3_000: 1_500, 7_813: 1_563}),
         (VAESettings(), 10**6, {7_813: 2_605}),
+        (VAESettings(stop_when="flat"), 5221, {7_813: 782}),
         (GANSettings(), 5221, {20: 20, 63: 63, 300: 75, 1_000: 100, 15_625: 1_563}),
         (GANSettings(batch_size=256), 300, {63: 11}),
         (GANSettings(checkpoint_every=7), 300, {63: 7}),

@@ -95,9 +95,10 @@ def interpolate(
     loop_options = ("loop", "ping_pong")
     require_at_most_one({name: options.get(name) or None for name in loop_options}, loop_options)
     if attribute is None:
-        _check_keyframe_source(seeds, latents, row_list, images, first_image, options)
+        _check_keyframe_source(seeds, latents, row_list, images, first_image)
     elif latents or len(images) > 1 or (images and first_image is None) or (images and seeds):
         raise UsageError(f"--attribute {attribute}: give one face, by --seeds or --from")
+    _check_options_of_source(not (latents or images), bool(images), options)
     if attribute is None and not (latents or images) and len(seed_list) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
@@ -152,7 +153,6 @@ def _check_keyframe_source(
     rows: list[int] | None,
     images: list[Path],
     first_image: Path | None,
-    options: dict[str, Any],
 ) -> None:
     """Raise UsageError unless the faces come from exactly one source that is complete."""
     sources = {"seeds": seeds, "latents": latents, "from": images[0] if images else None}
@@ -161,9 +161,13 @@ def _check_keyframe_source(
         raise UsageError(f"expected two images or more: give --from and --to, not {images[0]} alone")
     if rows is not None and latents is None:
         raise UsageError("--rows goes with --latents: add the file that contains the rows")
-    if options.get("truncation") is not None and (latents or images):
+
+
+def _check_options_of_source(has_seeds: bool, has_images: bool, options: dict[str, Any]) -> None:
+    """Raise UsageError for an option that has no effect on faces from this source."""
+    if options.get("truncation") is not None and not has_seeds:
         raise UsageError(f"--truncation {options['truncation']:g} goes with --seeds: leave it out")
-    if options.get("reencode") and (latents or images):
+    if options.get("reencode") and not has_seeds:
         raise UsageError(f"--reencode {options['reencode']} goes with --seeds: leave it out")
-    if options.get("invert_steps") and not images:
+    if options.get("invert_steps") and not has_images:
         raise UsageError(f"--invert-steps {options['invert_steps']} goes with --from and --to: add them")

@@ -177,9 +177,9 @@ class Model:
     def reencode(self, latents: LatentsInput, times: int = 1, class_: ClassChoice = None) -> Tensor:
         """Decode latents and encode the images, which moves latents towards those of real images.
 
-        An encoder that leaves out what it has not learned to see leaves out stray marks too. This is the walkback chain
-        of a denoising autoencoder (Bengio et al. 2013, "Generalized denoising auto-encoders as generative models",
-        arXiv 1305.6663), without its noise. Images become calmer and more alike.
+        An encoder that leaves out what it has not learned to see leaves out stray marks too. This is the sampling
+        chain of a denoising autoencoder without its noise (Bengio et al. 2013, "Generalized denoising auto-encoders as
+        generative models", arXiv 1305.6663). Images become calmer and more alike.
 
         Args:
             latents: float [N, d].
@@ -190,12 +190,16 @@ class Model:
             float32 [N, d]. A latent gives the same result however many there are.
 
         Raises:
-            UsageError: as in `decode`.
+            UsageError: as in `decode`, or if `times` is no whole number from 0.
             VaeganError: if `times` is not 0 and the model has no encoder.
         """
         latents = self._check_latents(latents)
+        if not isinstance(times, int) or times < 0:
+            raise UsageError(f"reencode={times}: expected a whole number, 0 or more")
         if not times:
             return latents
+        if self.encoder is None:
+            raise VaeganError(f"{self.info.path} cannot reencode: it is a GAN from scratch, which has no encoder")
         weights, results = self.class_weights(class_, len(latents)), [torch.empty(0, self.latent_dim)]
         for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
             rows = slice(start, start + INFERENCE_BATCH_SIZE)

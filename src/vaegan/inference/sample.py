@@ -265,6 +265,8 @@ def save_samples(
         VaeganError: if a file may not or cannot be written.
     """
     description = "a sample" if separate else f"seeds {seeds[0]} to {seeds[-1]}"
+    if settings.reencode:
+        description += f" with --reencode {settings.reencode}"
     names = [f"seed-{seed:07d}" for seed in seeds]
     truncation, reencode, columns = settings.truncation, settings.reencode, None
     batches = model.sample_batches(seeds, truncation, reencode=reencode)

@@ -27,10 +27,10 @@ from vaegan.training.validation import (
 
 MAX_PREVIEWS = 10
 PREVIEW_TIME_FRACTION = 0.06
-"""Share of a run's minutes that its previews may take; there are two at least."""
+"""Share of a run's minutes that its previews may take; there are two at least, but for a short VAE."""
 ONE_PREVIEW_SECONDS = 300.0
-"""A VAE of less time has one preview and checkpoint, at its end: latents are whitened and a prior is fitted for each,
-which can take half a minute."""
+"""A VAE of less time may have one preview and checkpoint alone, at its end: latents are whitened and a prior is fitted
+for each, which can take half a minute."""
 IMAGES_PER_PREVIEW = {"vae": 17_000, "gan": 2_600}
 """Images, at least, that a run without minutes trains on for each of its previews. A GAN's preview takes as long as 130
 images, so they take 5 % of its time."""
@@ -38,7 +38,9 @@ PREVIEW_IMAGES_PER_TRAIN_IMAGE = 0.7
 """How many images a VAE could be trained on while latents are whitened and a prior is fitted for a preview, for each
 image of its dataset (two datasets on a CPU: 0.6 and 0.75). Of a larger dataset, a sample is whitened."""
 EPOCHS_PER_VAE_PREVIEW = 9
-"""A VAE's previews then take at most 8 % of its time."""
+"""A VAE's previews then take about 8 % of its time. Images beyond those that are whitened do not count."""
+MAX_WHITENING_TIME_FRACTION = 0.25
+"""Share of a run's minutes that one whitening is planned to take at most, so that a short run has steps."""
 MIN_STEPS_TO_TIME = 100
 FIXED_POINT_ITERATIONS = 6
 CORRECTION_INTERVAL = 0.1
@@ -149,10 +151,13 @@ def make_schedule(
 
 def _with_whitening(setup: TrainSetup, timings: Timings) -> Timings:
     """Return timings whose previews after the first one are a trained VAE's: an untrained one has no mixture prior."""
-    if setup.request.kind != "vae":
+    settings = setup.settings
+    if setup.request.kind != "vae" or settings.stop_when == "flat":
         return timings
     num_images = PREVIEW_IMAGES_PER_TRAIN_IMAGE * _num_whitened_images(setup)
-    seconds = num_images / setup.settings.batch_size * timings.step_seconds
+    seconds = num_images / settings.batch_size * timings.step_seconds
+    if settings.minutes is not None:
+        seconds = min(seconds, MAX_WHITENING_TIME_FRACTION * 60 * settings.minutes)
     return replace(
         timings,
         preview_seconds=max(timings.preview_seconds, seconds),
@@ -276,7 +281,7 @@ class MinutesPlanner:
 def _num_previews_of_length(setup: TrainSetup, total_steps: int) -> int:
     """Return how many previews a number of steps affords: not by the clock, so that it is the same in each run."""
     num_images, images_per_preview = total_steps * setup.settings.batch_size, IMAGES_PER_PREVIEW[setup.request.kind]
-    if setup.request.kind == "vae":
+    if setup.request.kind == "vae" and setup.settings.stop_when != "flat":  # which needs frequent evaluations
         images_per_preview = max(images_per_preview, EPOCHS_PER_VAE_PREVIEW * _num_whitened_images(setup))
     return max(1, min(MAX_PREVIEWS, round(num_images / images_per_preview)))
 

@@ -228,7 +228,6 @@ class GANTrainer:
         self._freeze_encoder(encoder)
         if len(self.train_images) and (from_vae or self._reconstructs()):
             error = reconstruction_error(self.generator, encoder, self.train_images, self.train_class_weights)
-            error = self.accumulator.dist_ctx.broadcast(error)  # the same weights of losses on every rank
             self.recon_error = error
             self._adapt(rough_fraction(error), from_vae)
         self.drift_reference = DecoderDrift.from_decoder(

@@ -11,6 +11,7 @@ import pytest
 from pieces import VAE, interrupted_after
 
 from comparing import assert_same_run
+from vaegan.config.model_config import ModelConfig
 from vaegan.config.settings import GANSettings, VAESettings
 from vaegan.events import Note, TrainingFinished, ignore_event
 from vaegan.run_dir import RunDir
@@ -33,10 +34,17 @@ from vaegan.training.train import train_vae
 SPEED = Timings(step_seconds=0.1, preview_seconds=0.7, evaluation_seconds=1.9, checkpoint_seconds=0.4)
 
 
-class SetupStub:
-    request = SimpleNamespace(kind="gan")
-    saved_config = None
-    settings = GANSettings(minutes=10.0)
+def make_setup(settings, num_images):
+    return SimpleNamespace(
+        settings=settings,
+        saved_config=None,
+        request=SimpleNamespace(kind="vae" if isinstance(settings, VAESettings) else "gan", explicit_options={}),
+        dataset=SimpleNamespace(counts={"train": num_images}),
+        model_config=ModelConfig(latent_dim=192),
+    )
+
+
+SETUP = make_setup(GANSettings(minutes=10.0), 5221)
 
 
 def seconds_of_loop(schedule):
@@ -64,8 +72,8 @@ def test_overheads_are_counted_as_the_loop_spends_them(schedule):
 @pytest.mark.parametrize("minutes", [1, 3, 10, 100])
 @pytest.mark.parametrize("previews", [2, 10])
 def test_the_steps_fill_the_minutes(minutes, previews):
-    total = solve_total_steps(SetupStub, SPEED, minutes * 60, previews)
-    assert seconds_of_loop(_build_schedule(SetupStub, total, previews)) == pytest.approx(minutes * 60, rel=0.05)
+    total = solve_total_steps(SETUP, SPEED, minutes * 60, previews)
+    assert seconds_of_loop(_build_schedule(SETUP, total, previews)) == pytest.approx(minutes * 60, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +100,7 @@ def test_a_short_run_of_minutes_previews_less_often(preview, seconds, at_least, 
 def test_the_first_plan_knows_how_long_a_trained_vae_takes_to_whiten(kind, minutes, num_images, count):
     """An untrained VAE's latents are whitened in no time, since no mixture is fitted to them."""
     settings = (VAESettings if kind == "vae" else GANSettings)(minutes=minutes, batch_size=32)
-    dataset = SimpleNamespace(counts={"train": num_images})
-    setup = SimpleNamespace(
-        settings=settings, saved_config=None, request=SimpleNamespace(kind=kind, explicit_options={}), dataset=dataset
-    )
+    setup = make_setup(settings, num_images)
     timings = Timings(step_seconds=0.2, preview_seconds=0.5)
     overheads = mock.patch.object(duration, "measure_overheads", lambda measured, *_: measured)
     with overheads, mock.patch.object(duration, "measure_timings", lambda *_: timings):
@@ -118,9 +123,7 @@ def test_the_first_plan_knows_how_long_a_trained_vae_takes_to_whiten(kind, minut
 )
 def test_a_short_run_of_images_previews_less_often(settings, num_images, intervals):
     """The steps between two previews do not depend on the machine."""
-    kind = "vae" if isinstance(settings, VAESettings) else "gan"
-    request, dataset = SimpleNamespace(kind=kind, explicit_options={}), SimpleNamespace(counts={"train": num_images})
-    setup = SimpleNamespace(settings=settings, saved_config=None, request=request, dataset=dataset)
+    setup = make_setup(settings, num_images)
     for total_steps, interval in intervals.items():
         setup.settings = replace(settings, steps=total_steps)
         schedule, _, planner = make_schedule(setup, None, None, None, 0.0, DistributedContext())
@@ -133,8 +136,8 @@ def test_a_short_run_of_images_previews_less_often(settings, num_images, interva
 
 
 def test_there_is_always_a_step():
-    assert solve_total_steps(SetupStub, SPEED, -5.0, 10) == 1
-    assert solve_total_steps(SetupStub, SPEED, -5.0, 10, steps_done=7) == 8
+    assert solve_total_steps(SETUP, SPEED, -5.0, 10) == 1
+    assert solve_total_steps(SETUP, SPEED, -5.0, 10, steps_done=7) == 8
 
 
 class SimulatedRun:
@@ -148,7 +151,7 @@ class SimulatedRun:
         self.now += seconds * self.slowness(self.now)
 
     def train(self, measured):
-        planner = MinutesPlanner(SetupStub, measured, 600.0, DistributedContext())
+        planner = MinutesPlanner(SETUP, measured, 600.0, DistributedContext())
         schedule, done = planner.plan(), 0
         while done < schedule.total_steps:
             done += 1
@@ -158,7 +161,7 @@ class SimulatedRun:
                 (schedule, rate), self.changes = correction, self.changes + 1
                 assert schedule.total_steps > done
                 # a resumed run with more minutes is longer at this rate
-                assert schedule.total_steps <= 600 * rate / SetupStub.settings.batch_size <= 1.2 * schedule.total_steps
+                assert schedule.total_steps <= 600 * rate / SETUP.settings.batch_size <= 1.2 * schedule.total_steps
         return schedule
 
 
@@ -190,7 +193,7 @@ def test_a_plan_of_one_step_is_corrected_too(monkeypatch):
 def test_a_run_has_its_minutes_where_previews_take_longer_than_before_the_first_step(monkeypatch):
     """A trained VAE's latents take longer to whiten than an untrained one's."""
     run, actual = SimulatedRun(lambda now: 1.0, monkeypatch), replace(SPEED, preview_seconds=14.7)
-    planner = MinutesPlanner(SetupStub, SPEED, 600.0, DistributedContext())
+    planner = MinutesPlanner(SETUP, SPEED, 600.0, DistributedContext())
     schedule, done, totals = planner.plan(), 0, []
     while done < schedule.total_steps:
         done += 1
@@ -206,9 +209,7 @@ def test_a_run_has_its_minutes_where_previews_take_longer_than_before_the_first_
 
 
 def test_the_cheap_preview_of_an_untrained_vae_is_not_taken_for_faster_steps(monkeypatch):
-    run, request = SimulatedRun(lambda now: 1.0, monkeypatch), SimpleNamespace(kind="vae", explicit_options={})
-    dataset, settings = SimpleNamespace(counts={"train": 5221}), VAESettings(minutes=4.0)
-    setup = SimpleNamespace(settings=settings, saved_config=None, request=request, dataset=dataset)
+    run, setup = SimulatedRun(lambda now: 1.0, monkeypatch), make_setup(VAESettings(minutes=4.0), 5221)
     timings = _with_whitening(setup, SPEED)
     assert timings.first_preview_seconds == 0.7 and timings.preview_seconds == pytest.approx(11.4, abs=0.1)
     planner = MinutesPlanner(setup, timings, 240.0, DistributedContext())
@@ -237,7 +238,7 @@ def test_all_processes_exchange_the_same_messages_also_after_a_rollback(monkeypa
 
     main = SimpleNamespace(is_main_process=True, any_rank=say, run_on_main=lambda action: say(action()))
     other = SimpleNamespace(is_main_process=False, any_rank=hear, run_on_main=hear)
-    planners = [MinutesPlanner(SetupStub, SPEED, 600.0, dist_ctx) for dist_ctx in (main, other)]
+    planners = [MinutesPlanner(SETUP, SPEED, 600.0, dist_ctx) for dist_ctx in (main, other)]
     schedule = planners[0].plan()
     assert planners[1].plan() == schedule
     corrections = 0

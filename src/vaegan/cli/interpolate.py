@@ -98,8 +98,9 @@ def interpolate(
         _check_keyframe_source(seeds, latents, row_list, images, first_image)
     elif latents or len(images) > 1 or (images and first_image is None) or (images and seeds):
         raise UsageError(f"--attribute {attribute}: give one face, by --seeds or --from")
-    _check_options_of_source(not (latents or images), bool(images), options)
-    if attribute is None and not (latents or images) and len(seed_list) < 2:
+    has_seeds = not (latents or images)
+    _check_options_of_source(has_seeds, bool(images), options)
+    if attribute is None and has_seeds and len(seed_list) < 2:
         raise UsageError(f"--seeds {seeds}: expected two seeds or more, such as {DEFAULT_SEEDS}")
     with event_reporter(quiet) as emit:
         from vaegan.utils.animation import require_format

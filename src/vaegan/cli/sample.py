@@ -24,7 +24,7 @@ from vaegan.cli.params import (
 )
 from vaegan.config.options import require_at_most_one
 from vaegan.config.tool_settings import SAMPLES_PER_PICK, SampleSettings
-from vaegan.errors import UsageError, VaeganError
+from vaegan.errors import UsageError
 from vaegan.events import EventHandler, Note
 
 if TYPE_CHECKING:  # torch takes long to import
@@ -81,17 +81,14 @@ def sample(
     with event_reporter(quiet) as emit:
         model = load_model(ckpt, device, emit, best)
         from vaegan.inference.class_weights import class_hint
+        from vaegan.inference.model import check_reencode
         from vaegan.inference.sample import check_images_path, save_samples
 
         if class_ is not None:
             model = model.for_class(class_)
         elif model.classes and (where or settings.pick is not None):
             raise UsageError(f"--{'where' if where else 'pick'} chooses among faces of one class: {class_hint(model)}")
-        if settings.reencode and model.encoder is None:
-            raise VaeganError(
-                f"--reencode {settings.reencode} needs an encoder, and {model.info.path} has none: it is a GAN that was"
-                " trained from scratch"
-            )
+        check_reencode(model, settings.reencode)
         num_rows = max(1, len(model.classes))
         seed_list = parse_seeds(seeds) if seeds is not None else _consecutive_seeds(settings, num_rows, emit)
         if where or settings.pick is not None:  # choosing takes long

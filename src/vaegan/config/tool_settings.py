@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from vaegan.config.options import MAX_SEED, option, runtime_option
 
 SAMPLES_PER_PICK = 8
-REENCODE_HELP = "Decode and encode each latent so many times first: calmer, less varied faces."
 SCALE_HELP = "Whole number by which the images are enlarged."
 
 
@@ -101,7 +100,9 @@ class SampleSettings:
         min=0,
         max=2,
     )
-    reencode: int = option(0, REENCODE_HELP, min=0, max=16, is_count=True)
+    reencode: int = option(
+        0, "Decode and encode each latent so many times first: calmer, less varied faces.", min=0, max=16, is_count=True
+    )
     pick: int | None = option(
         None,
         "Number of images to pick from --of: those most like real faces, without copies and repetitions.",
@@ -202,7 +203,11 @@ class InterpolateSettings(AnimationSettings):
         max=2,
     )
     reencode: int = option(
-        0, f"With --seeds: {REENCODE_HELP[0].lower()}{REENCODE_HELP[1:]}", min=0, max=16, is_count=True
+        0,
+        "With --seeds: decode and encode each latent so many times first: calmer, less varied faces.",
+        min=0,
+        max=16,
+        is_count=True,
     )
     invert_steps: int = option(
         0,

@@ -194,12 +194,9 @@ class Model:
             VaeganError: if `times` is not 0 and the model has no encoder.
         """
         latents = self._check_latents(latents)
-        if not isinstance(times, int) or times < 0:
-            raise UsageError(f"reencode={times}: expected a whole number, 0 or more")
+        check_reencode(self, times)
         if not times:
             return latents
-        if self.encoder is None:
-            raise VaeganError(f"{self.info.path} cannot reencode: it is a GAN from scratch, which has no encoder")
         weights, results = self.class_weights(class_, len(latents)), [torch.empty(0, self.latent_dim)]
         for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
             rows = slice(start, start + INFERENCE_BATCH_SIZE)
@@ -509,3 +506,20 @@ def load(path: Path | str, device: str = "auto", *, best: bool = False) -> Model
     info = read_weights_info(best_weights_of(Path(path)) if best else Path(path))
     torch_device = choose_device(device)
     return Model(info, *load_networks(info, torch_device), torch_device)
+
+
+def check_reencode(model: Model, times: int) -> None:
+    """Check that a model can encode its images so many times.
+
+    Args:
+        model: the model.
+        times: how many times.
+
+    Raises:
+        UsageError: if `times` is no whole number from 0.
+        VaeganError: if it is not 0 and the model has no encoder.
+    """
+    if not isinstance(times, int) or times < 0:
+        raise UsageError(f"reencode={times}: expected a whole number, 0 or more")
+    if times and model.encoder is None:
+        raise VaeganError(f"{model.info.path} cannot reencode: it is a GAN from scratch, which has no encoder")

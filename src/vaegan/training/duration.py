@@ -15,7 +15,7 @@ from vaegan.run_dir import PLANNED_STEPS
 from vaegan.training.distributed import DistributedContext
 from vaegan.training.schedule import TrainSchedule
 from vaegan.training.setup import TrainSetup
-from vaegan.training.start import LATENT_WHITENING_IMAGES
+from vaegan.training.start import num_whitening_images
 from vaegan.training.timings import Timings, measure_overheads, measure_timings
 from vaegan.training.trainer import Trainer
 from vaegan.training.validation import (
@@ -151,10 +151,7 @@ def make_schedule(
 
 def _with_whitening(setup: TrainSetup, timings: Timings) -> Timings:
     """Return timings whose previews after the first one are a trained VAE's: an untrained one has no mixture prior."""
-    settings = setup.settings
-    if setup.request.kind != "vae" or settings.stop_when == "flat":
-        return timings
-    num_images = PREVIEW_IMAGES_PER_TRAIN_IMAGE * _num_whitened_images(setup)
+    settings, num_images = setup.settings, PREVIEW_IMAGES_PER_TRAIN_IMAGE * _num_whitening_images(setup)
     seconds = num_images / settings.batch_size * timings.step_seconds
     if settings.minutes is not None:
         seconds = min(seconds, MAX_WHITENING_TIME_FRACTION * 60 * settings.minutes)
@@ -165,8 +162,14 @@ def _with_whitening(setup: TrainSetup, timings: Timings) -> Timings:
     )
 
 
-def _num_whitened_images(setup: TrainSetup) -> int:
-    return min(int(setup.dataset.counts["train"]), LATENT_WHITENING_IMAGES)
+def _num_whitening_images(setup: TrainSetup) -> int:
+    """Return the images that are whitened for a preview where previews are spaced by them, else 0.
+
+    Not for --stop-when flat, which needs the evaluations that come with frequent previews.
+    """
+    if setup.request.kind != "vae" or setup.settings.stop_when == "flat":
+        return 0
+    return num_whitening_images(int(setup.dataset.counts["train"]), setup.model_config.latent_dim)
 
 
 def _images_per_second(setup: TrainSetup, timings: Timings, schedule: TrainSchedule) -> float:
@@ -280,9 +283,8 @@ class MinutesPlanner:
 
 def _num_previews_of_length(setup: TrainSetup, total_steps: int) -> int:
     """Return how many previews a number of steps affords: not by the clock, so that it is the same in each run."""
-    num_images, images_per_preview = total_steps * setup.settings.batch_size, IMAGES_PER_PREVIEW[setup.request.kind]
-    if setup.request.kind == "vae" and setup.settings.stop_when != "flat":  # which needs frequent evaluations
-        images_per_preview = max(images_per_preview, EPOCHS_PER_VAE_PREVIEW * _num_whitened_images(setup))
+    num_images, min_images = total_steps * setup.settings.batch_size, IMAGES_PER_PREVIEW[setup.request.kind]
+    images_per_preview = max(min_images, EPOCHS_PER_VAE_PREVIEW * _num_whitening_images(setup))
     return max(1, min(MAX_PREVIEWS, round(num_images / images_per_preview)))
 
 

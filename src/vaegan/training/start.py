@@ -275,7 +275,20 @@ def whitening_rows(num_images: int, latent_dim: int, seed: int) -> Tensor:
         their rows in random order, int64 [n].
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "subset"))
-    return torch.randperm(num_images, generator=generator)[: max(LATENT_WHITENING_IMAGES, 16 * latent_dim)]
+    return torch.randperm(num_images, generator=generator)[: num_whitening_images(num_images, latent_dim)]
+
+
+def num_whitening_images(num_images: int, latent_dim: int) -> int:
+    """Return how many training images whiten the latents.
+
+    Args:
+        num_images: number of training images.
+        latent_dim: number of latents.
+
+    Returns:
+        all, or of many images so many that a covariance can be estimated.
+    """
+    return min(num_images, max(LATENT_WHITENING_IMAGES, 16 * latent_dim))
 
 
 def add_classes(vae: VAE, config: ModelConfig) -> None:
